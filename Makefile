@@ -1,0 +1,48 @@
+# `make run` and `make test` are all that a newcomer needs; `make help` lists the rest.
+SHELL := /bin/bash
+BIN := node_modules/.bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run install build test check format proto bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# npm writes this file last: it is as new as the installed packages.
+node_modules/.package-lock.json: package.json package-lock.json clients/typescript/package.json
+	npm ci --no-fund --no-audit --loglevel=error
+	@touch $@
+
+install: node_modules/.package-lock.json ## Install the packages of the lock file
+
+build: install ## Compile to dist/
+	@tsc -b
+
+run: build ## Start a broker on ./data
+	@node dist/src/cli/main.js serve
+
+test: build ## Everything: checks, unit, contract, integration, fault tests
+	@$(MAKE) --no-print-directory check
+	@mocha
+
+check: build ## Format, lint, types, layers, buf lint, buf breaking, generated code
+	@biome check --error-on-warnings .
+	@buf lint
+	@buf format --diff --exit-code
+	@scripts/check-breaking
+	@scripts/check-generated
+
+format: install ## Format everything in place
+	@biome check --write .
+	@buf format --write
+
+proto: install ## Generate code from proto/; fails if that differs from what is committed
+	@buf generate
+	@buf generate --template clients/typescript/buf.gen.yaml
+	@git diff --exit-code --stat -- src/gen clients/typescript/src/gen
+
+bench: build ## Measure: table and JSON
+	@node dist/bench/main.js
+
+clean: ## Remove what was built
+	rm -rf dist clients/typescript/dist

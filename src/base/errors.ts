@@ -1,0 +1,35 @@
+import { type Reason, reasons, type StatusCode } from './reasons.js';
+
+export interface ErrorDetails {
+  /** The request field at fault, as a path: `settlements[2].offsets`. */
+  readonly field?: string;
+  /** How long to wait before trying again. */
+  readonly retryAfterMs?: number;
+  /** Facts for programs: goes into `ErrorInfo.metadata`. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
+/** The one error class. Its message says what was wrong and what to do about it. */
+export class SluiceError extends Error {
+  override readonly name = 'SluiceError';
+  readonly reason: Reason;
+  readonly details: ErrorDetails;
+
+  constructor(reason: Reason, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.reason = reason;
+    this.details = details;
+  }
+
+  get code(): StatusCode {
+    return reasons[this.reason];
+  }
+
+  /** Anything that was thrown, as a SluiceError: what is not ours is INTERNAL. */
+  static from(thrown: unknown): SluiceError {
+    if (thrown instanceof SluiceError) return thrown;
+    const text = thrown instanceof Error ? thrown.message : String(thrown);
+    return new SluiceError('INTERNAL', `internal error: ${text}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,76 @@
+import { dayMs, KiB, MiB, minuteMs, secondMs } from './units.js';
+
+/**
+ * Every bound on the path of a message, and every limit on what a request may ask. What is a setting says so:
+ * the number here is then its default.
+ */
+export const limits = {
+  // --- What a request may ask -----------------------------------------------------------------------------
+  /** Names of topics, subscriptions and producers, in characters. */
+  maxNameLength: 200,
+  maxConsumerIdLength: 200,
+  /** One encoded message. Setting. */
+  maxMessageBytes: 1 * MiB,
+  /** One request, encoded. Setting. */
+  maxRequestBytes: 4 * MiB,
+  maxKeyBytes: 1 * KiB,
+  maxMessagesPerRequest: 100_000,
+  maxSettlementsPerRequest: 10_000,
+  maxReasonLength: 1_000,
+  /** The partitions that a topic may have: column families of the store. Setting, fixed when it is made. */
+  maxPartitionCount: 16,
+  maxTopics: 100_000,
+  maxPageSize: 1_000,
+  defaultPageSize: 100,
+  minAckDeadlineMs: 100,
+  maxAckDeadlineMs: 12 * 60 * minuteMs,
+  maxBackoffMs: 1 * dayMs,
+  maxAttempts: 10_000,
+  /** Offsets, sequences and counts are kept as IEEE doubles: exact up to here. */
+  maxOffset: Number.MAX_SAFE_INTEGER,
+
+  // --- Defaults of subscriptions --------------------------------------------------------------------------
+  defaultAckDeadlineMs: 30 * secondMs,
+  defaultMinBackoffMs: 100,
+  defaultMaxBackoffMs: 60 * secondMs,
+  defaultMaxAttempts: 10,
+  defaultOutstandingMessages: 1_000,
+  defaultOutstandingBytes: 16 * MiB,
+
+  // --- From a producer to the disk ------------------------------------------------------------------------
+  /** Receive window of one HTTP/2 stream, and of one connection. Settings. */
+  streamWindowBytes: 1 * MiB,
+  connectionWindowBytes: 16 * MiB,
+  /** Appends that wait for the writer or are with it: above this, producers' streams are not read. Setting. */
+  writerQueueBytes: 16 * MiB,
+  /** One commit: more waits for the next one. */
+  roundBytes: 4 * MiB,
+  /** Commits that are with the writer thread at once: one syncs, one is ready. */
+  roundsUnderWay: 2,
+  /** One log record; a single larger message still makes one. */
+  recordBytes: 256 * KiB,
+  /** Batches of one PublishStream that wait for their receipt. */
+  batchesPerStream: 1_000,
+
+  // --- From the disk to a consumer ------------------------------------------------------------------------
+  /** Committed records kept in memory for consumers that keep up. Setting. */
+  tailBytes: 64 * MiB,
+  /** Messages of one frame; a single larger message still makes one. */
+  frameBytes: 256 * KiB,
+  /** Frames under way to one stream. */
+  framesUnderWay: 2,
+  /** Log reads that run at once, over all consumers. Setting. */
+  concurrentReads: 8,
+  /** Streams open at once, over all connections. Setting. */
+  maxStreams: 20_000,
+
+  // --- Books ----------------------------------------------------------------------------------------------
+  /** Producers whose sequence is kept in memory; the others are read back when they return. */
+  cachedProducers: 100_000,
+  /** How often the offsets known to be synced are noted. */
+  syncedOffsetsEveryMs: 2 * secondMs,
+  heartbeatEveryMs: 15 * secondMs,
+  /** Free space on the data disk below which publishing is refused. Setting. */
+  minFreeDiskBytes: 256 * MiB,
+  freeDiskCheckEveryMs: 1 * secondMs,
+} as const;

@@ -1,0 +1,24 @@
+/** Offsets of one partition, both ends included. Never empty: `first <= last`. */
+export interface Interval {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** A message that failed and is not settled yet. */
+export interface FailedMessage {
+  readonly offset: number;
+  /** Deliveries that failed, at least 1. */
+  readonly attempts: number;
+}
+
+/** Where a subscription stands in one partition: all that survives a restart. */
+export interface CursorState {
+  /** Every offset below is settled. */
+  readonly acknowledgedOffset: number;
+  /** Settled intervals above it: ascending, disjoint, never touching each other or `acknowledgedOffset`. */
+  readonly settled: readonly Interval[];
+  /** Ascending by offset; none of them is settled. */
+  readonly failed: readonly FailedMessage[];
+  /** Messages that this subscription has dead-lettered in this partition. */
+  readonly deadLetterCount: number;
+}

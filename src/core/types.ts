@@ -1,0 +1,181 @@
+import type { Ordering } from '../base/model.js';
+import type { CursorState, Interval } from '../base/positions.js';
+
+/** The rules of one subscription, complete: defaults have been filled in. */
+export interface SubscriptionRules {
+  readonly ordering: Ordering;
+  readonly ackDeadlineMs: number;
+  readonly minBackoffMs: number;
+  readonly maxBackoffMs: number;
+  /** Failed deliveries before a message is dead-lettered; Infinity: retry for ever. */
+  readonly maxAttempts: number;
+}
+
+/** The most that may be outstanding in a session. */
+export interface Credit {
+  readonly messages: number;
+  readonly bytes: number;
+}
+
+export type Outcome =
+  | { readonly kind: 'ack' }
+  /** `delayMs` absent: the subscription's backoff. */
+  | { readonly kind: 'nack'; readonly delayMs?: number }
+  | { readonly kind: 'extend'; readonly byMs: number }
+  | { readonly kind: 'deadLetter'; readonly reason: string };
+
+export interface Settlement extends Interval {
+  readonly partition: number;
+  readonly outcome: Outcome;
+}
+
+export interface PartitionInterval extends Interval {
+  readonly partition: number;
+}
+
+export interface SettleResult {
+  /** Messages that were outstanding in the session and are not any more (extended ones are not counted). */
+  readonly settledCount: number;
+  /** Asked for, not outstanding in the session, and not settled already: ascending, merged. */
+  readonly stale: readonly PartitionInterval[];
+}
+
+/** A message on its way to the dead-letter topic. It is delivered to nobody; the cursor waits for `buried`. */
+export interface Burial {
+  readonly partition: number;
+  readonly offset: number;
+  /** Failed deliveries, for the header. */
+  readonly attempts: number;
+  readonly reason: string;
+}
+
+/** What the runtime has to do after one or more commands. Lists are empty when there is nothing. */
+export interface Effects {
+  /** Partitions whose cursor changed and must be committed. */
+  readonly dirtyPartitions: readonly number[];
+  readonly burials: readonly Burial[];
+  /** Sessions whose set of partitions changed, with all that they have now. */
+  readonly assignments: readonly { readonly sessionId: string; readonly partitions: readonly number[] }[];
+  /** Sessions that may now be able to receive. */
+  readonly ready: readonly string[];
+}
+
+/** Where to read next for a session. Exactly one `lease` or `abandon` must follow. */
+export interface Fetch {
+  readonly kind: 'fetch';
+  readonly partition: number;
+  readonly offset: number;
+  /** Tells a read that was overtaken (by a seek, a revocation, an unassignment) from a current one. */
+  readonly epoch: number;
+}
+
+/** Why a session receives nothing. The names are those of the API's WaitReason. */
+export interface Wait {
+  readonly kind: 'wait';
+  readonly reason: 'caughtUp' | 'messageCredit' | 'byteCredit' | 'backoff' | 'notAssigned' | 'reading';
+}
+
+/** Messages that were read: `ends` as in a stored run. */
+export interface ReadRun {
+  readonly firstOffset: number;
+  readonly count: number;
+  readonly ends: Uint32Array;
+}
+
+/** Messages of one read run that are now leased, and go out together. */
+export interface LeasedRun {
+  /** Index into the runs that were offered. */
+  readonly run: number;
+  /** Messages `from` up to but not including `to` of that run. */
+  readonly from: number;
+  readonly to: number;
+  /** 1 on the first delivery. */
+  readonly attempt: number;
+}
+
+export interface Delivery {
+  /** For `sent`. */
+  readonly deliveryId: number;
+  readonly runs: readonly LeasedRun[];
+}
+
+export type MessageState =
+  | { readonly kind: 'pending'; readonly failedAttempts: number }
+  | { readonly kind: 'processing'; readonly failedAttempts: number; readonly sessionId: string }
+  | { readonly kind: 'done' }
+  /** On its way to the dead-letter topic. Afterwards it is `done` here, and a message there. */
+  | { readonly kind: 'failed'; readonly failedAttempts: number };
+
+export interface PartitionStatus {
+  readonly acknowledgedOffset: number;
+  readonly backlogMessageCount: number;
+  readonly outstandingMessageCount: number;
+  readonly deadLetterCount: number;
+  /** The session that has the partition; undefined when nobody has. */
+  readonly sessionId: string | undefined;
+}
+
+export interface SessionStatus {
+  readonly credit: Credit;
+  readonly outstandingMessageCount: number;
+  readonly outstandingBytes: number;
+  readonly partitions: readonly number[];
+}
+
+/**
+ * The rules of one subscription: who may get which message, and what becomes of it. Pure: time comes in,
+ * decisions come out; no I/O, no clock, no promises. Implemented by `createSubscription` in subscription.ts.
+ *
+ * Every command takes effect at once. The runtime collects the consequences with `takeEffects` (it may do so
+ * after several commands), commits dirty cursors, and answers callers when the commit is durable.
+ */
+export interface Subscription {
+  /** Changes the rules for what happens from now on; `ordering` can't change. */
+  setRules(rules: SubscriptionRules): void;
+
+  /** A partition joins (at start, or when a topic grows). `endOffset`: one past the last committed message. */
+  addPartition(partition: number, cursor: CursorState, endOffset: number): void;
+  /** The log has grown. */
+  setEnd(partition: number, endOffset: number): void;
+  /** Retention dropped everything below: it counts as settled. */
+  setFirst(partition: number, firstOffset: number): void;
+  cursor(partition: number): CursorState;
+
+  openSession(sessionId: string, credit: Credit, nowMs: number): void;
+  /** Frees what the session held, at once. Unknown ids are ignored. */
+  closeSession(sessionId: string, nowMs: number): void;
+  setCredit(sessionId: string, credit: Credit): void;
+
+  /** What the session may read next, or why nothing. Round robin over its partitions. */
+  nextFetch(sessionId: string, nowMs: number): Fetch | Wait;
+  /**
+   * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
+   * the fetch was overtaken. A lease has no deadline until `sent`.
+   */
+  lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined;
+  /** The read for `fetch` came to nothing. */
+  abandon(sessionId: string, fetch: Fetch): void;
+  /** The bytes of a delivery have left for the transport: its deadlines start now. */
+  sent(deliveryId: number, nowMs: number): void;
+
+  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult;
+  /** The burial is in the same commit as this cursor: the message is settled. */
+  buried(partition: number, offset: number): void;
+  /** The burial could not be made (the message is damaged or gone, say): it is pending again. */
+  unburied(partition: number, offset: number, nowMs: number): void;
+
+  /** Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. */
+  seek(partition: number, offset: number, nowMs: number): void;
+
+  /** When `wake` wants to be called; Infinity: not at all. */
+  readonly wakeAtMs: number;
+  /** Ends leases and backoffs that are due. */
+  wake(nowMs: number): void;
+
+  takeEffects(): Effects;
+
+  status(partition: number, offset: number): MessageState;
+  partitionStatus(partition: number): PartitionStatus;
+  sessionStatus(sessionId: string): SessionStatus | undefined;
+  readonly sessionIds: readonly string[];
+}
