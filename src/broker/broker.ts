@@ -1,0 +1,454 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
+import type { Random } from '../base/random.js';
+import { createSpreader } from '../core/routing.js';
+import type { Credit, Settlement, SettleResult } from '../core/types.js';
+import type { Storage, StorageListener } from '../storage/types.js';
+import { Alarm } from './alarm.js';
+import { Catalog } from './catalog.js';
+import { commit } from './committer.js';
+import type { ConsumerLink } from './consumer-link.js';
+import { DeadLetters } from './dead-letters.js';
+import { FreeDiskWatch } from './free-disk-watch.js';
+import { LogStream } from './log-stream.js';
+import { ProducerTable } from './producer-table.js';
+import { PublishGate } from './publish-gate.js';
+import { createPublisher } from './publisher.js';
+import { readMessage } from './read-message.js';
+import type { BrokerSettings } from './settings.js';
+import { startOffsets } from './start-offsets.js';
+import { freshCursor, SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
+import { checkPartition, type Topic, topicNotFound } from './topic.js';
+import type {
+  Broker,
+  ConsumeOptions,
+  ConsumerInfo,
+  ConsumerSession,
+  ConsumerSink,
+  MessageInfo,
+  Publisher,
+  ReadOptions,
+  ReadSession,
+  ReadSink,
+  ServerInfo,
+  SubscriptionChange,
+  SubscriptionInfo,
+  TopicChange,
+  TopicInfo,
+} from './types.js';
+
+export interface BrokerServices {
+  /** Opens the store; the broker is its listener. */
+  readonly openStorage: (listener: StorageListener) => Promise<Storage>;
+  /** Free bytes on the disk of the store. */
+  readonly freeDiskBytes: () => Promise<number>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** The store failed: the process has to end, so that it starts again from what is on disk. */
+  readonly onFailed: (error: Error) => void;
+}
+
+/** Opens the store, recovers topics and subscriptions, and is ready to serve. */
+export async function createBroker(settings: BrokerSettings, services: BrokerServices): Promise<Broker> {
+  const lateBroker: { current: StoredBroker | undefined } = { current: undefined };
+  const storage = await services.openStorage({
+    grown: (topicId, partition, endOffset) => lateBroker.current?.grown(topicId, partition, endOffset),
+    room: () => lateBroker.current?.room(),
+    failed: (error) => services.onFailed(error),
+  });
+  for (const warning of storage.warnings) services.logger.warn({}, warning);
+  const broker = new StoredBroker(settings, services, storage);
+  lateBroker.current = broker;
+  await broker.start();
+  return broker;
+}
+
+class StoredBroker implements Broker {
+  readonly #settings: BrokerSettings;
+  readonly #services: BrokerServices;
+  readonly #storage: Storage;
+  readonly #catalog: Catalog;
+  readonly #producers: ProducerTable;
+  readonly #gate: PublishGate;
+  readonly #alarm: Alarm;
+  readonly #disk: FreeDiskWatch;
+  readonly #deadLetters: DeadLetters;
+  readonly #sessions = new Map<string, SubscriptionRunner>();
+  readonly #heartbeat = { wake: (nowMs: number) => this.#beat(nowMs) };
+  readonly #startTimeMs: number;
+  #isDraining = false;
+
+  constructor(settings: BrokerSettings, services: BrokerServices, storage: Storage) {
+    const { clock, logger } = services;
+    this.#settings = settings;
+    this.#services = services;
+    this.#storage = storage;
+    this.#startTimeMs = clock.wallMs();
+    this.#alarm = new Alarm(clock);
+    this.#producers = new ProducerTable(storage);
+    this.#gate = new PublishGate(() => storage.hasRoom);
+    const minFreeBytes = settings.minFreeDiskBytes;
+    this.#disk = new FreeDiskWatch({ clock, logger, minFreeBytes, probe: services.freeDiskBytes });
+    this.#deadLetters = new DeadLetters({ storage, clock, topicFor: (name) => this.#catalog.topicOf(name) });
+    this.#catalog = new Catalog({
+      storage,
+      settings,
+      clock,
+      createSpreader,
+      createRunner: (topic, subscriptionId, config, cursors) =>
+        new SubscriptionRunner(this.#runnerServices(), topic, subscriptionId, config, cursors),
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#catalog.recover();
+    await this.#disk.start();
+    this.#heartbeat.wake(this.#services.clock.monotonicMs());
+  }
+
+  grown(topicId: number, partition: number, endOffset: number): void {
+    this.#catalog.topicById(topicId)?.grown(partition, endOffset);
+  }
+
+  room(): void {
+    this.#gate.admit();
+  }
+
+  // --- Publishing -----------------------------------------------------------------------------------------
+
+  openPublisher(): Publisher {
+    return createPublisher({
+      storage: this.#storage,
+      catalog: this.#catalog,
+      producers: this.#producers,
+      gate: this.#gate,
+      checkAccepting: () => {
+        this.#checkServing();
+        if (this.#disk.isLow) throw diskNearlyFull(this.#settings.minFreeDiskBytes);
+      },
+    });
+  }
+
+  async getProducer(topicName: string, producerId: string): Promise<{ epoch: number; lastSequence: number }> {
+    const topic = this.#catalog.topic(topicName);
+    const { state } = await this.#producers.load(topic.topicId, producerId);
+    if (state === undefined) {
+      throw new SluiceError('PRODUCER_NOT_FOUND', `topic "${topicName}" knows no producer "${producerId}"`, {
+        metadata: { topic: topicName, producerId },
+      });
+    }
+    // What is known runs ahead of the disk: the answer waits until it is true there too.
+    await commit(this.#storage, { durability: topic.durability });
+    return state;
+  }
+
+  // --- Consuming ------------------------------------------------------------------------------------------
+
+  async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
+    this.#checkServing();
+    const topic = this.#catalog.topicForUse(options.topic);
+    let runner = topic.subscriptions.get(options.subscription);
+    if (runner === undefined) {
+      const input = defaultSubscription(options.topic, options.subscription);
+      runner = await this.#addSubscription(topic, input, options.start);
+      this.#checkServing();
+    }
+    const credit = {
+      messages: options.credit.messages ?? limits.defaultOutstandingMessages,
+      bytes: options.credit.bytes ?? limits.defaultOutstandingBytes,
+    };
+    const sessionId = randomUUID();
+    const opened = runner;
+    const link = opened.openSession(sessionId, options, sink);
+    this.#sessions.set(sessionId, opened);
+    return {
+      sessionId,
+      credit,
+      ackDeadlineMs: opened.ackDeadlineMs,
+      start: () => opened.startSession(link, credit),
+      close: () => opened.closeSession(sessionId),
+    };
+  }
+
+  async settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult> {
+    return this.#session(sessionId).settle(sessionId, settlements);
+  }
+
+  setCredit(sessionId: string, credit: Partial<Credit>): Credit {
+    return this.#session(sessionId).setCredit(sessionId, credit);
+  }
+
+  async read(options: ReadOptions, sink: ReadSink): Promise<ReadSession> {
+    this.#checkServing();
+    const topic = this.#catalog.topic(options.topic);
+    if (options.partition !== undefined) checkPartition(topic, options.partition);
+    const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
+    // The topic may have been deleted while the position was looked up.
+    if (topic.isDeleted) throw topicNotFound(topic.name);
+    const stream = new LogStream(this.#storage, topic, sink, { ...options, starts });
+    stream.start();
+    return stream;
+  }
+
+  // --- Topics ---------------------------------------------------------------------------------------------
+
+  async createTopic(config: Omit<TopicConfig, 'createTimeMs'>): Promise<TopicInfo> {
+    this.#checkServing();
+    const { topic, durable } = this.#catalog.createTopic(config);
+    await durable;
+    return this.#topicInfo(topic);
+  }
+
+  getTopic(name: string): TopicInfo {
+    return this.#topicInfo(this.#catalog.topic(name));
+  }
+
+  listTopics(pageSize: number, pageToken: string): { items: TopicInfo[]; nextPageToken: string } {
+    const { items, nextPageToken } = this.#catalog.topics.page(pageSize, pageToken);
+    return { items: items.map((topic) => this.#topicInfo(topic)), nextPageToken };
+  }
+
+  async updateTopic(name: string, change: TopicChange): Promise<TopicInfo> {
+    this.#checkServing();
+    const { topic, durable } = this.#catalog.updateTopic(name, change);
+    await durable;
+    return this.#topicInfo(topic);
+  }
+
+  async deleteTopic(name: string): Promise<void> {
+    this.#checkServing();
+    await this.#catalog.deleteTopic(name);
+  }
+
+  // --- Subscriptions --------------------------------------------------------------------------------------
+
+  async createSubscription(
+    config: Omit<SubscriptionConfig, 'createTimeMs'>,
+    start: Parameters<Broker['createSubscription']>[1],
+  ): Promise<SubscriptionInfo> {
+    this.#checkServing();
+    const topic = this.#catalog.topicForUse(config.topic);
+    const runner = await this.#addSubscription(topic, config, start);
+    this.#catalog.checkSame(runner.config, config);
+    return runner.info();
+  }
+
+  getSubscription(topic: string, name: string): SubscriptionInfo {
+    return this.#catalog.subscription(topic, name).info();
+  }
+
+  listSubscriptions(
+    topicName: string,
+    pageSize: number,
+    pageToken: string,
+  ): { items: SubscriptionInfo[]; nextPageToken: string } {
+    const all = topicName === '' ? this.#catalog.subscriptions : this.#catalog.topic(topicName).subscriptions;
+    const { items, nextPageToken } = all.page(pageSize, pageToken);
+    return { items: items.map((runner) => runner.info()), nextPageToken };
+  }
+
+  async updateSubscription(
+    topic: string,
+    name: string,
+    change: SubscriptionChange,
+  ): Promise<SubscriptionInfo> {
+    this.#checkServing();
+    const { runner, durable } = this.#catalog.updateSubscription(topic, name, change);
+    await durable;
+    return runner.info();
+  }
+
+  async deleteSubscription(topic: string, name: string): Promise<void> {
+    this.#checkServing();
+    await this.#catalog.deleteSubscription(topic, name);
+  }
+
+  async seekSubscription(
+    topicName: string,
+    name: string,
+    partition: number | undefined,
+    position: Parameters<Broker['seekSubscription']>[3],
+  ): Promise<SubscriptionInfo> {
+    this.#checkServing();
+    const runner = this.#catalog.subscription(topicName, name);
+    if (partition !== undefined) checkPartition(runner.topic, partition);
+    await runner.seek(await startOffsets(this.#storage, runner.topic, partition, position));
+    return runner.info();
+  }
+
+  // --- Looking inside -------------------------------------------------------------------------------------
+
+  listConsumers(topicName: string, subscriptionName: string): ConsumerInfo[] {
+    const consumers: ConsumerInfo[] = [];
+    for (const runner of this.#catalog.subscriptions.values()) {
+      const { topic, name } = runner.config;
+      if (topicName !== '' && topic !== topicName) continue;
+      if (subscriptionName !== '' && name !== subscriptionName) continue;
+      for (const link of runner.links) consumers.push(consumerInfo(runner, link));
+    }
+    return consumers;
+  }
+
+  async getMessage(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
+    const topic = this.#catalog.topic(topicName);
+    const message = await readMessage(this.#storage, topic, partition, offset);
+    const statuses = [];
+    for (const runner of topic.subscriptions.values()) {
+      statuses.push(await this.#messageStatus(runner, partition, offset));
+    }
+    return { message, statuses };
+  }
+
+  serverInfo(): ServerInfo {
+    const { version, maxPartitionCount, maxMessageBytes, maxRequestBytes, defaultDurability } =
+      this.#settings;
+    const startTimeMs = this.#startTimeMs;
+    return { version, startTimeMs, maxPartitionCount, maxMessageBytes, maxRequestBytes, defaultDurability };
+  }
+
+  async close(): Promise<void> {
+    this.#isDraining = true;
+    this.#alarm.stop();
+    this.#disk.stop();
+    for (const runner of this.#catalog.subscriptions.values()) runner.endSessions(draining());
+    for (const topic of this.#catalog.topics.values()) {
+      for (const follower of [...topic.followers]) follower.topicDeleted(draining());
+    }
+    await this.#storage.close();
+  }
+
+  // --- The machinery --------------------------------------------------------------------------------------
+
+  #checkServing(): void {
+    if (this.#isDraining) throw draining();
+  }
+
+  #runnerServices() {
+    return {
+      ...this.#services,
+      storage: this.#storage,
+      settings: this.#settings,
+      alarm: this.#alarm,
+      deadLetters: this.#deadLetters,
+      sessionEnded: (sessionId: string) => {
+        this.#sessions.delete(sessionId);
+      },
+    };
+  }
+
+  #session(sessionId: string): SubscriptionRunner {
+    const runner = this.#sessions.get(sessionId);
+    if (runner === undefined) throw sessionNotFound(sessionId);
+    return runner;
+  }
+
+  /** The subscription of this name; made, and durable, if there is none. */
+  async #addSubscription(
+    topic: Topic,
+    input: Omit<SubscriptionConfig, 'createTimeMs'>,
+    start: ConsumeOptions['start'],
+  ): Promise<SubscriptionRunner> {
+    const offsets = await startOffsets(this.#storage, topic, undefined, start);
+    // Meanwhile the topic may have been deleted, or another caller have been quicker.
+    if (topic.isDeleted) throw topicNotFound(topic.name);
+    const existing = topic.subscriptions.get(input.name);
+    if (existing !== undefined) {
+      await commit(this.#storage, { durability: 'synced' });
+      return existing;
+    }
+    const cursors = new Map([...offsets].map(([partition, offset]) => [partition, freshCursor(offset)]));
+    const { runner, durable } = this.#catalog.insertSubscription(topic, input, cursors);
+    await durable;
+    return runner;
+  }
+
+  #topicInfo(topic: Topic): TopicInfo {
+    const partitions = [];
+    for (let partition = 0; partition < topic.config.partitionCount; partition++) {
+      const { firstOffset, endOffset, bytes } = this.#storage.extent(topic.topicId, partition);
+      partitions.push({ partition, firstOffset, nextOffset: endOffset, bytes });
+    }
+    return { config: topic.config, partitions };
+  }
+
+  async #messageStatus(
+    runner: SubscriptionRunner,
+    partition: number,
+    offset: number,
+  ): Promise<MessageInfo['statuses'][number]> {
+    const state = runner.messageState(partition, offset);
+    const subscription = runner.config.name;
+    if (state.kind !== 'done') {
+      return {
+        subscription,
+        state: state.kind,
+        failedAttempts: state.failedAttempts,
+        sessionId: state.kind === 'processing' ? state.sessionId : undefined,
+      };
+    }
+    const note = await this.#storage.readDeadLetter(runner.subscriptionId, partition, offset);
+    return {
+      subscription,
+      state: note === undefined ? 'done' : 'failed',
+      failedAttempts: note?.attempts ?? 0,
+      sessionId: undefined,
+    };
+  }
+
+  /** Tells every consumer that the broker is alive, and how far behind its subscription is. */
+  #beat(nowMs: number): void {
+    const timeMs = this.#services.clock.wallMs();
+    for (const runner of new Set(this.#sessions.values())) {
+      const backlog = runner.backlogMessageCount;
+      for (const link of runner.links) if (!link.isHeldByTransport) link.sink.heartbeat(timeMs, backlog);
+    }
+    this.#alarm.set(this.#heartbeat, nowMs + limits.heartbeatEveryMs);
+  }
+}
+
+function consumerInfo(runner: SubscriptionRunner, link: ConsumerLink): ConsumerInfo {
+  const status = runner.sessionStatus(link.sessionId);
+  const { topic, name } = runner.config;
+  return {
+    sessionId: link.sessionId,
+    consumerId: link.options.consumerId,
+    topic,
+    subscription: name,
+    peer: link.options.peer,
+    connectTimeMs: link.connectTimeMs,
+    credit: status?.credit ?? { messages: 0, bytes: 0 },
+    outstandingMessageCount: status?.outstandingMessageCount ?? 0,
+    outstandingBytes: status?.outstandingBytes ?? 0,
+    partitions: status?.partitions ?? [],
+    waitReason: link.isHeldByTransport ? 'transport' : link.waitReason,
+  };
+}
+
+function defaultSubscription(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {
+  return {
+    topic,
+    name,
+    ordering: 'partition',
+    ackDeadlineMs: 0,
+    minBackoffMs: 0,
+    maxBackoffMs: 0,
+    deadLetter: { maxAttempts: 0, topic: '', isDisabled: false },
+  };
+}
+
+function draining(): SluiceError {
+  return new SluiceError('DRAINING', 'the broker is shutting down: connect again', { retryAfterMs: 1_000 });
+}
+
+function diskNearlyFull(minFreeBytes: number): SluiceError {
+  return new SluiceError(
+    'DISK_NEARLY_FULL',
+    `the broker's disk has less than ${minFreeBytes} bytes free: publishing is refused until there is room`,
+    { retryAfterMs: 5_000 },
+  );
+}

@@ -1,0 +1,276 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
+import type { CursorState } from '../base/positions.js';
+import type { Spreader } from '../core/routing.js';
+import type { CatalogTopic, Storage } from '../storage/types.js';
+import { commit } from './committer.js';
+import { PagedMap } from './paging.js';
+import type { BrokerSettings } from './settings.js';
+import type { SubscriptionRunner } from './subscription-runner.js';
+import { Topic, topicNotFound } from './topic.js';
+import type { SubscriptionChange, TopicChange } from './types.js';
+
+export interface CatalogServices {
+  readonly storage: Storage;
+  readonly settings: BrokerSettings;
+  readonly clock: Clock;
+  readonly createSpreader: () => Spreader;
+  /** Makes the live side of a subscription whose cursors are these. */
+  readonly createRunner: (
+    topic: Topic,
+    subscriptionId: number,
+    config: SubscriptionConfig,
+    cursors: ReadonlyMap<number, CursorState>,
+  ) => SubscriptionRunner;
+}
+
+/**
+ * Topics and subscriptions. A change takes effect at once, so that what follows it may rely on it; the promise
+ * it returns waits for the commit.
+ */
+export class Catalog {
+  readonly #services: CatalogServices;
+  readonly topics = new PagedMap<Topic>();
+  readonly subscriptions = new PagedMap<SubscriptionRunner>();
+  readonly #topicsById = new Map<number, Topic>();
+
+  constructor(services: CatalogServices) {
+    this.#services = services;
+  }
+
+  /** Fills the catalog with what the store knew when it was opened. */
+  async recover(): Promise<void> {
+    const { storage } = this.#services;
+    for (const { topicId, config } of storage.recovered.topics) this.#addTopic(topicId, config);
+    for (const { subscriptionId, topicId, config } of storage.recovered.subscriptions) {
+      const topic = this.#topicsById.get(topicId);
+      if (topic === undefined) continue;
+      this.#addSubscription(topic, subscriptionId, config, await storage.readCursors(subscriptionId));
+    }
+  }
+
+  topicById(topicId: number): Topic | undefined {
+    return this.#topicsById.get(topicId);
+  }
+
+  /** Throws TOPIC_NOT_FOUND. */
+  topic(name: string): Topic {
+    const topic = this.topics.get(name);
+    if (topic === undefined) throw topicNotFound(name);
+    return topic;
+  }
+
+  /** The topic that a producer or consumer names: made with defaults if the broker may. */
+  topicForUse(name: string): Topic {
+    const topic = this.topics.get(name);
+    if (topic !== undefined) return topic;
+    if (!this.#services.settings.canAutoCreateTopics) {
+      throw new SluiceError('AUTO_CREATE_DISABLED', `there is no topic "${name}": create it first`, {
+        metadata: { topic: name },
+      });
+    }
+    return this.topicOf(name);
+  }
+
+  /** The topic of this name, made with defaults if there is none. */
+  topicOf(name: string): Topic {
+    // Whoever uses a new topic next waits for a commit behind this one, so nobody need wait for this.
+    return this.topics.get(name) ?? this.#insertTopic(defaultTopic(name)).topic;
+  }
+
+  createTopic(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
+    this.#checkTopic(input);
+    const existing = this.topics.get(input.name);
+    if (existing === undefined) return this.#insertTopic(input);
+    if (!isDeepStrictEqual({ ...existing.config, createTimeMs: 0 }, { ...input, createTimeMs: 0 })) {
+      throw new SluiceError('TOPIC_EXISTS', `topic "${input.name}" exists with other settings: update it`, {
+        metadata: { topic: input.name },
+      });
+    }
+    return { topic: existing, durable: commit(this.#services.storage, { durability: 'synced' }) };
+  }
+
+  updateTopic(name: string, change: TopicChange): { topic: Topic; durable: Promise<void> } {
+    const topic = this.topic(name);
+    const config = { ...topic.config, ...change };
+    if (config.partitionCount < topic.config.partitionCount) {
+      throw new SluiceError(
+        'INVALID_FIELD',
+        `a topic never loses partitions: "${name}" has ${topic.config.partitionCount}`,
+        { field: 'topic.partition_count' },
+      );
+    }
+    this.#checkTopic(config);
+    const durable = this.#putTopic(topic.topicId, config);
+    const added = config.partitionCount - topic.config.partitionCount;
+    topic.config = config;
+    for (let i = added; i > 0; i--) {
+      for (const subscription of topic.subscriptions.values()) {
+        subscription.addPartition(config.partitionCount - i);
+      }
+    }
+    return { topic, durable };
+  }
+
+  deleteTopic(name: string): Promise<void> {
+    const topic = this.topic(name);
+    const subscriptions = [...topic.subscriptions.values()];
+    const durable = commit(this.#services.storage, {
+      durability: 'synced',
+      deleteTopics: [topic.topicId],
+      deleteSubscriptions: subscriptions.map((subscription) => subscription.subscriptionId),
+    });
+    this.topics.delete(name);
+    this.#topicsById.delete(topic.topicId);
+    for (const subscription of subscriptions) this.subscriptions.delete(subscriptionKey(subscription.config));
+    topic.delete();
+    return durable;
+  }
+
+  /** Throws TOPIC_NOT_FOUND or SUBSCRIPTION_NOT_FOUND. */
+  subscription(topicName: string, name: string): SubscriptionRunner {
+    const runner = this.topic(topicName).subscriptions.get(name);
+    if (runner !== undefined) return runner;
+    throw new SluiceError('SUBSCRIPTION_NOT_FOUND', `topic "${topicName}" has no subscription "${name}"`, {
+      metadata: { topic: topicName, subscription: name },
+    });
+  }
+
+  /** Makes a subscription that does not exist yet, standing at `cursors` (a partition that is absent: earliest). */
+  insertSubscription(
+    topic: Topic,
+    input: Omit<SubscriptionConfig, 'createTimeMs'>,
+    cursors: ReadonlyMap<number, CursorState>,
+  ): { runner: SubscriptionRunner; durable: Promise<void> } {
+    const { storage, clock } = this.#services;
+    const config = { ...input, createTimeMs: clock.wallMs() };
+    const subscriptionId = storage.nextSubscriptionId();
+    const runner = this.#addSubscription(topic, subscriptionId, config, cursors);
+    const durable = commit(storage, {
+      durability: 'synced',
+      putSubscriptions: [{ subscriptionId, topicId: topic.topicId, config }],
+      cursors: [...cursors].map(([partition, state]) => ({ subscriptionId, partition, state: () => state })),
+    });
+    return { runner, durable };
+  }
+
+  /** Throws SUBSCRIPTION_EXISTS unless what exists is what was asked for. */
+  checkSame(existing: SubscriptionConfig, input: Omit<SubscriptionConfig, 'createTimeMs'>): void {
+    if (isDeepStrictEqual({ ...existing, createTimeMs: 0 }, { ...input, createTimeMs: 0 })) return;
+    throw new SluiceError(
+      'SUBSCRIPTION_EXISTS',
+      `subscription "${input.name}" of topic "${input.topic}" exists with other settings: update it`,
+      { metadata: { topic: input.topic, subscription: input.name } },
+    );
+  }
+
+  updateSubscription(
+    topicName: string,
+    name: string,
+    change: SubscriptionChange,
+  ): { runner: SubscriptionRunner; durable: Promise<void> } {
+    const runner = this.subscription(topicName, name);
+    const config = { ...runner.config, ...change };
+    const durable = commit(this.#services.storage, {
+      durability: 'synced',
+      putSubscriptions: [{ subscriptionId: runner.subscriptionId, topicId: runner.topic.topicId, config }],
+    });
+    runner.setConfig(config);
+    return { runner, durable };
+  }
+
+  deleteSubscription(topicName: string, name: string): Promise<void> {
+    const runner = this.subscription(topicName, name);
+    const durable = commit(this.#services.storage, {
+      durability: 'synced',
+      deleteSubscriptions: [runner.subscriptionId],
+    });
+    runner.topic.subscriptions.delete(name);
+    this.subscriptions.delete(subscriptionKey(runner.config));
+    runner.end(
+      new SluiceError(
+        'SUBSCRIPTION_DELETED',
+        `subscription "${name}" of topic "${topicName}" was deleted while this stream was open`,
+      ),
+    );
+    return durable;
+  }
+
+  #checkTopic(config: Omit<TopicConfig, 'createTimeMs'>): void {
+    const { maxPartitionCount } = this.#services.settings;
+    if (config.partitionCount < 1 || config.partitionCount > maxPartitionCount) {
+      throw new SluiceError('INVALID_FIELD', `partition_count must be from 1 to ${maxPartitionCount}`, {
+        field: 'topic.partition_count',
+        metadata: { maxPartitionCount: String(maxPartitionCount) },
+      });
+    }
+    const plain = defaultTopic(config.name);
+    if (!isDeepStrictEqual(config.retention, plain.retention)) {
+      throw new SluiceError('UNIMPLEMENTED', 'retention is not implemented: messages are kept for ever', {
+        field: 'topic.retention',
+      });
+    }
+    if (config.backlogLimit.maxBytes > 0 || config.backlogLimit.maxMessages > 0) {
+      throw new SluiceError('UNIMPLEMENTED', 'backlog limits are not implemented', {
+        field: 'topic.backlog_limit',
+      });
+    }
+  }
+
+  #insertTopic(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
+    if (this.topics.size >= limits.maxTopics) {
+      throw new SluiceError('TOO_MANY_TOPICS', `there are ${limits.maxTopics} topics already: delete some`);
+    }
+    const config = { ...input, createTimeMs: this.#services.clock.wallMs() };
+    const topicId = this.#services.storage.nextTopicId();
+    const durable = this.#putTopic(topicId, config);
+    return { topic: this.#addTopic(topicId, config), durable };
+  }
+
+  #putTopic(topicId: number, config: TopicConfig): Promise<void> {
+    const record: CatalogTopic = { topicId, config };
+    const durable = commit(this.#services.storage, { durability: 'synced', putTopics: [record] });
+    // Whoever wants to hear of a failure awaits the promise; the store itself tells everybody else.
+    durable.catch(() => {});
+    return durable;
+  }
+
+  #addTopic(topicId: number, config: TopicConfig): Topic {
+    const { settings, createSpreader } = this.#services;
+    const topic = new Topic(topicId, config, settings.defaultDurability, createSpreader());
+    this.topics.set(config.name, topic);
+    this.#topicsById.set(topicId, topic);
+    return topic;
+  }
+
+  #addSubscription(
+    topic: Topic,
+    subscriptionId: number,
+    config: SubscriptionConfig,
+    cursors: ReadonlyMap<number, CursorState>,
+  ): SubscriptionRunner {
+    const runner = this.#services.createRunner(topic, subscriptionId, config, cursors);
+    topic.subscriptions.set(config.name, runner);
+    this.subscriptions.set(subscriptionKey(config), runner);
+    return runner;
+  }
+}
+
+/** Names have no `/`, so the key tells topic from subscription, and sorts by topic first. */
+export function subscriptionKey(config: Pick<SubscriptionConfig, 'topic' | 'name'>): string {
+  return `${config.topic}/${config.name}`;
+}
+
+/** What a topic is when nobody said otherwise: one partition, so total order. */
+export function defaultTopic(name: string): Omit<TopicConfig, 'createTimeMs'> {
+  return {
+    name,
+    partitionCount: 1,
+    retention: { maxAgeMs: 0, maxBytes: 0, untilAcknowledged: false, dropUnacknowledged: false },
+    backlogLimit: { maxBytes: 0, maxMessages: 0, whenFull: 'block' },
+    durability: undefined,
+  };
+}

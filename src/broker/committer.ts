@@ -1,0 +1,24 @@
+import { SluiceError } from '../base/errors.js';
+import type { Storage, Transaction } from '../storage/types.js';
+
+/** What `commit` adds itself. */
+type Change = Omit<Transaction, 'onCommitted' | 'onFailed'>;
+
+/** The error of everything that was under way when a write failed. */
+export function storageFailed(cause: unknown): SluiceError {
+  return new SluiceError(
+    'STORAGE_FAILED',
+    'the store failed, and the broker restarts from what is on disk: try again',
+    { retryAfterMs: 1_000, cause },
+  );
+}
+
+/**
+ * Submits a change and resolves when it is durable. An empty change is a barrier: it resolves when everything
+ * that was submitted before is durable.
+ */
+export function commit(storage: Storage, change: Change): Promise<void> {
+  return new Promise((resolve, reject) => {
+    storage.submit({ ...change, onCommitted: resolve, onFailed: (error) => reject(storageFailed(error)) });
+  });
+}

@@ -1,0 +1,33 @@
+import { limits } from '../base/limits.js';
+import type { Wait } from '../core/types.js';
+import type { ConsumeOptions, ConsumerSink } from './types.js';
+
+/** The way to one consumer: who it is, and how much is on the way to it. */
+export class ConsumerLink {
+  readonly sessionId: string;
+  readonly options: ConsumeOptions;
+  readonly sink: ConsumerSink;
+  readonly connectTimeMs: number;
+  /** Frames that have not left for the transport: HTTP/2 flow control decides when they do. */
+  framesUnderWay = 0;
+  /** Log reads that will become frames. */
+  readsUnderWay = 0;
+  /** Why the rules last had nothing for it. */
+  waitReason: Wait['reason'] | undefined;
+
+  constructor(sessionId: string, options: ConsumeOptions, sink: ConsumerSink, connectTimeMs: number) {
+    this.sessionId = sessionId;
+    this.options = options;
+    this.sink = sink;
+    this.connectTimeMs = connectTimeMs;
+  }
+
+  /** A consumer that does not read holds up no more than this many frames. */
+  get canSend(): boolean {
+    return this.framesUnderWay + this.readsUnderWay < limits.framesUnderWay;
+  }
+
+  get isHeldByTransport(): boolean {
+    return this.framesUnderWay >= limits.framesUnderWay;
+  }
+}

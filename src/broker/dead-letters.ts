@@ -1,0 +1,92 @@
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { invariant } from '../base/invariant.js';
+import type { SubscriptionConfig } from '../base/model.js';
+import { partitionOfKey } from '../core/routing.js';
+import type { Burial } from '../core/types.js';
+import type { Append, Storage } from '../storage/types.js';
+import { messageKeyRange } from './message-bytes.js';
+import { readMessage } from './read-message.js';
+import type { Topic } from './topic.js';
+
+export interface DeadLettersServices {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  /** The dead-letter topic: made if it is not there, whatever the settings say of other topics. */
+  readonly topicFor: (name: string) => Topic;
+}
+
+/** The field numbers of `sluice.v1.MessageRun.messages` and `sluice.v1.Message.headers`. */
+const messagesField = 15;
+const headersField = 3;
+
+/** Makes of a message that a subscription gives up the one that goes to its dead-letter topic. */
+export class DeadLetters {
+  readonly #services: DeadLettersServices;
+
+  constructor(services: DeadLettersServices) {
+    this.#services = services;
+  }
+
+  /** Reads the message and says where it goes; nothing is stored yet. */
+  async prepare(topic: Topic, config: SubscriptionConfig, burial: Burial): Promise<Append> {
+    const { storage, clock, topicFor } = this.#services;
+    const { run, from } = await readMessage(storage, topic, burial.partition, burial.offset);
+    const start = from === 0 ? 0 : run.ends[from - 1]!;
+    const entry = run.messages.subarray(start, run.ends[from]);
+    const chunk = withHeaders(entry, {
+      'sluice-dead-letter-topic': topic.name,
+      'sluice-dead-letter-partition': String(burial.partition),
+      'sluice-dead-letter-offset': String(burial.offset),
+      'sluice-dead-letter-subscription': config.name,
+      'sluice-dead-letter-attempts': String(burial.attempts),
+      'sluice-dead-letter-reason': burial.reason,
+      'sluice-dead-letter-time': new Date(clock.wallMs()).toISOString(),
+    });
+    const target = topicFor(deadLetterTopicName(config));
+    if (target === topic) {
+      throw new SluiceError('INVALID_FIELD', `topic "${topic.name}" can't be its own dead-letter topic`);
+    }
+    const key = messageKeyRange(chunk);
+    const { partitionCount } = target.config;
+    return {
+      topicId: target.topicId,
+      partition: partitionOfKey(chunk, key.from, key.to, partitionCount),
+      producerId: '',
+      chunks: [chunk],
+      count: 1,
+      byteLength: chunk.byteLength,
+    };
+  }
+}
+
+export function deadLetterTopicName(
+  config: Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>,
+): string {
+  return config.deadLetter.topic || `${config.topic}.${config.name}.dead-letter`;
+}
+
+/**
+ * The same message with headers added. An encoded message with further fields behind it is the message with
+ * these fields, so its own bytes stay as they are; of a header that stands twice, the last one counts.
+ */
+function withHeaders(entry: Uint8Array, headers: Readonly<Record<string, string>>): Uint8Array {
+  const message = messageOf(entry);
+  const writer = new BinaryWriter().raw(message);
+  for (const [name, value] of Object.entries(headers)) {
+    writer.tag(headersField, WireType.LengthDelimited).fork();
+    writer.tag(1, WireType.LengthDelimited).string(name);
+    writer.tag(2, WireType.LengthDelimited).string(value);
+    writer.join();
+  }
+  return new BinaryWriter().tag(messagesField, WireType.LengthDelimited).bytes(writer.finish()).finish();
+}
+
+/** The message inside an encoded `messages` field. */
+function messageOf(entry: Uint8Array): Uint8Array {
+  let start = 1;
+  while (entry[start]! >= 0x80) start++;
+  invariant(entry[0] === ((messagesField << 3) | WireType.LengthDelimited), 'not an encoded message field');
+  return entry.subarray(start + 1);
+}

@@ -1,0 +1,60 @@
+import type { Clock, Timer } from '../base/clock.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+
+export interface FreeDiskWatchOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly minFreeBytes: number;
+  /** Free bytes on the disk of the store. */
+  readonly probe: () => Promise<number>;
+}
+
+/**
+ * Looks at the free space of the data disk now and then. A store that runs into a full disk is lost until
+ * somebody makes room; refusing to publish before leaves room for acknowledging, which frees some.
+ */
+export class FreeDiskWatch {
+  readonly #options: FreeDiskWatchOptions;
+  #isLow = false;
+  #timer: Timer | undefined;
+  #isStopped = false;
+
+  constructor(options: FreeDiskWatchOptions) {
+    this.#options = options;
+  }
+
+  get isLow(): boolean {
+    return this.#isLow;
+  }
+
+  /** Looks once and then goes on by itself. */
+  async start(): Promise<void> {
+    await this.#look();
+    if (this.#isStopped) return;
+    this.#timer = this.#options.clock.after(limits.freeDiskCheckEveryMs, () => void this.start());
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.cancel();
+  }
+
+  async #look(): Promise<void> {
+    const { probe, minFreeBytes, logger } = this.#options;
+    try {
+      const freeBytes = await probe();
+      const isLow = freeBytes < minFreeBytes;
+      if (isLow !== this.#isLow) {
+        const message = isLow
+          ? 'disk nearly full: publishing is refused'
+          : 'disk has room: publishing goes on';
+        logger.warn({ freeBytes, minFreeBytes }, message);
+      }
+      this.#isLow = isLow;
+    } catch (error) {
+      // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
+      logger.warn({ err: error }, 'free disk space could not be read');
+    }
+  }
+}

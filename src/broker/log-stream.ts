@@ -1,0 +1,141 @@
+import { SluiceError } from '../base/errors.js';
+import { invariant } from '../base/invariant.js';
+import { limits } from '../base/limits.js';
+import type { LogReader, Storage, StoredRun } from '../storage/types.js';
+import type { Topic, TopicFollower } from './topic.js';
+import type { DeliveredRun, ReadSession, ReadSink } from './types.js';
+
+interface Lane {
+  readonly partition: number;
+  readonly reader: LogReader;
+  next: number;
+  /** One past the last committed message. */
+  end: number;
+  isReading: boolean;
+}
+
+export interface LogStreamOptions {
+  /** First offset by partition. */
+  readonly starts: ReadonlyMap<number, number>;
+  /** 0: no limit. */
+  readonly limit: number;
+  readonly isFollowing: boolean;
+}
+
+/** A `Read` under way: the partitions take turns, and no more than two frames wait for the transport. */
+export class LogStream implements ReadSession, TopicFollower {
+  readonly #topic: Topic;
+  readonly #sink: ReadSink;
+  readonly #lanes: Lane[] = [];
+  readonly #isFollowing: boolean;
+  #leftCount: number;
+  #framesUnderWay = 0;
+  #readsUnderWay = 0;
+  #turn = 0;
+  #hasEnded = false;
+
+  constructor(storage: Storage, topic: Topic, sink: ReadSink, options: LogStreamOptions) {
+    this.#topic = topic;
+    this.#sink = sink;
+    this.#isFollowing = options.isFollowing;
+    this.#leftCount = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
+    for (const [partition, next] of options.starts) {
+      const { endOffset } = storage.extent(topic.topicId, partition);
+      const reader = storage.openReader(topic.topicId, partition);
+      this.#lanes.push({ partition, reader, next, end: endOffset, isReading: false });
+    }
+    topic.followers.add(this);
+  }
+
+  start(): void {
+    this.#pump();
+  }
+
+  close(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#topic.followers.delete(this);
+    for (const lane of this.#lanes) lane.reader.close();
+  }
+
+  grown(partition: number, endOffset: number): void {
+    // Who does not follow reads what was there when it came, and then ends.
+    if (!this.#isFollowing) return;
+    const lane = this.#lanes.find((each) => each.partition === partition);
+    if (lane === undefined) return;
+    lane.end = endOffset;
+    this.#pump();
+  }
+
+  topicDeleted(error: SluiceError): void {
+    this.#end(error);
+  }
+
+  #end(error: SluiceError | undefined): void {
+    if (this.#hasEnded) return;
+    this.close();
+    this.#sink.ended(error);
+  }
+
+  #pump(): void {
+    while (!this.#hasEnded && this.#framesUnderWay + this.#readsUnderWay < limits.framesUnderWay) {
+      const lane = this.#leftCount > 0 ? this.#nextLane() : undefined;
+      if (lane === undefined) {
+        this.#endIfDone();
+        return;
+      }
+      void this.#read(lane);
+    }
+  }
+
+  #nextLane(): Lane | undefined {
+    for (let i = 0; i < this.#lanes.length; i++) {
+      const lane = this.#lanes[(this.#turn + i) % this.#lanes.length]!;
+      if (lane.isReading || lane.next >= lane.end) continue;
+      this.#turn = (this.#turn + i + 1) % this.#lanes.length;
+      return lane;
+    }
+    return undefined;
+  }
+
+  #endIfDone(): void {
+    if (this.#readsUnderWay > 0) return;
+    if (this.#leftCount === 0 || !this.#isFollowing) this.#end(undefined);
+  }
+
+  async #read(lane: Lane): Promise<void> {
+    lane.isReading = true;
+    this.#readsUnderWay++;
+    try {
+      const answer = lane.reader.read(lane.next, limits.frameBytes);
+      const runs = answer instanceof Promise ? await answer : answer;
+      lane.isReading = false;
+      this.#readsUnderWay--;
+      if (this.#hasEnded) return;
+      this.#deliver(lane, runs);
+      if (answer instanceof Promise) this.#pump();
+    } catch (error) {
+      lane.isReading = false;
+      this.#readsUnderWay--;
+      this.#end(SluiceError.from(error));
+    }
+  }
+
+  #deliver(lane: Lane, runs: readonly StoredRun[]): void {
+    const delivered: DeliveredRun[] = [];
+    for (const run of runs) {
+      const from = Math.max(0, lane.next - run.firstOffset);
+      const to = Math.min(run.count, lane.end - run.firstOffset, from + this.#leftCount);
+      if (from >= to) continue;
+      delivered.push({ run, from, to, attempt: 0 });
+      lane.next = run.firstOffset + to;
+      this.#leftCount -= to - from;
+    }
+    invariant(delivered.length > 0, 'a read below the end of the log came back empty');
+    this.#framesUnderWay++;
+    this.#sink.deliver(delivered, () => {
+      this.#framesUnderWay--;
+      this.#pump();
+    });
+  }
+}

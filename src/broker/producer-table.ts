@@ -1,0 +1,64 @@
+import { limits } from '../base/limits.js';
+import type { ProducerState, Storage } from '../storage/types.js';
+
+/** One producer of one topic, in memory. Its state runs ahead of the disk by the commits under way. */
+export interface ProducerEntry {
+  state: ProducerState | undefined;
+  /** Commits under way: until they are done the entry must not be forgotten, for the disk knows less. */
+  pendingCount: number;
+}
+
+/** The producers' sequences: a bounded memory before the store. The least recently used are forgotten first. */
+export class ProducerTable {
+  readonly #storage: Storage;
+  readonly #entries = new Map<string, ProducerEntry>();
+  readonly #loading = new Map<string, Promise<ProducerEntry>>();
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  /** The entry, if it is in memory. */
+  get(topicId: number, producerId: string): ProducerEntry | undefined {
+    const key = keyOf(topicId, producerId);
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    // A Map keeps the order of insertion: the front is what was used longest ago.
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  /** The entry, from the store if need be. A producer that was never seen has an entry without state. */
+  load(topicId: number, producerId: string): Promise<ProducerEntry> {
+    const key = keyOf(topicId, producerId);
+    let loading = this.#loading.get(key);
+    if (loading === undefined) {
+      loading = this.#read(key, topicId, producerId).finally(() => this.#loading.delete(key));
+      this.#loading.set(key, loading);
+    }
+    return loading;
+  }
+
+  async #read(key: string, topicId: number, producerId: string): Promise<ProducerEntry> {
+    const known = this.get(topicId, producerId);
+    if (known !== undefined) return known;
+    const entry = { state: await this.#storage.readProducer(topicId, producerId), pendingCount: 0 };
+    this.#entries.set(key, entry);
+    this.#forget();
+    return entry;
+  }
+
+  #forget(): void {
+    if (this.#entries.size <= limits.cachedProducers) return;
+    for (const [key, entry] of this.#entries) {
+      if (entry.pendingCount > 0) continue;
+      this.#entries.delete(key);
+      if (this.#entries.size <= limits.cachedProducers) return;
+    }
+  }
+}
+
+function keyOf(topicId: number, producerId: string): string {
+  return `${topicId}/${producerId}`;
+}

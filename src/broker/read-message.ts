@@ -1,0 +1,37 @@
+import { SluiceError } from '../base/errors.js';
+import type { Storage } from '../storage/types.js';
+import { checkPartition, type Topic } from './topic.js';
+import type { DeliveredRun } from './types.js';
+
+/** One message of the log. Throws MESSAGE_NOT_FOUND, UNKNOWN_PARTITION or DATA_LOSS. */
+export async function readMessage(
+  storage: Storage,
+  topic: Topic,
+  partition: number,
+  offset: number,
+): Promise<DeliveredRun> {
+  checkPartition(topic, partition);
+  const { firstOffset, endOffset } = storage.extent(topic.topicId, partition);
+  if (offset < firstOffset || offset >= endOffset) {
+    const kept = firstOffset === endOffset ? 'it is empty' : `it has ${firstOffset} to ${endOffset - 1}`;
+    throw new SluiceError(
+      'MESSAGE_NOT_FOUND',
+      `topic "${topic.name}" has no message ${offset} in partition ${partition}: ${kept}`,
+      { metadata: { firstOffset: String(firstOffset), endOffset: String(endOffset) } },
+    );
+  }
+  const reader = storage.openReader(topic.topicId, partition);
+  try {
+    for (const run of await reader.read(offset, 1)) {
+      if (offset < run.firstOffset || offset >= run.firstOffset + run.count) continue;
+      const index = offset - run.firstOffset;
+      return { run, from: index, to: index + 1, attempt: 0 };
+    }
+  } finally {
+    reader.close();
+  }
+  throw new SluiceError(
+    'DATA_LOSS',
+    `message ${offset} of partition ${partition} of "${topic.name}" is missing`,
+  );
+}

@@ -1,0 +1,389 @@
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { SubscriptionConfig } from '../base/model.js';
+import type { CursorState } from '../base/positions.js';
+import type { Random } from '../base/random.js';
+import { createSubscription } from '../core/subscription.js';
+import type {
+  Burial,
+  Credit,
+  Fetch,
+  MessageState,
+  Settlement,
+  SettleResult,
+  Subscription,
+  SubscriptionRules,
+} from '../core/types.js';
+import type { Append, CursorUpdate, Storage, StoredRun } from '../storage/types.js';
+import type { Alarm, Sleeper } from './alarm.js';
+import { commit } from './committer.js';
+import { ConsumerLink } from './consumer-link.js';
+import type { DeadLetters } from './dead-letters.js';
+import { LaneReaders } from './lane-readers.js';
+import type { BrokerSettings } from './settings.js';
+import type { Topic } from './topic.js';
+import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from './types.js';
+
+export interface RunnerServices {
+  readonly storage: Storage;
+  readonly settings: BrokerSettings;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly alarm: Alarm;
+  readonly deadLetters: DeadLetters;
+  /** A session has ended: nobody finds it any more. */
+  readonly sessionEnded: (sessionId: string) => void;
+}
+
+/**
+ * The live side of a subscription: asks the rules (core) what to do, reads the log, hands messages to consumers,
+ * and commits what the rules decide before anybody is told.
+ */
+export class SubscriptionRunner implements Sleeper {
+  readonly subscriptionId: number;
+  readonly topic: Topic;
+  readonly #services: RunnerServices;
+  readonly #rules: Subscription;
+  readonly #readers: LaneReaders;
+  readonly #links = new Map<string, ConsumerLink>();
+  #config: SubscriptionConfig;
+  #hasEnded = false;
+
+  constructor(
+    services: RunnerServices,
+    topic: Topic,
+    subscriptionId: number,
+    config: SubscriptionConfig,
+    cursors: ReadonlyMap<number, CursorState>,
+  ) {
+    this.subscriptionId = subscriptionId;
+    this.topic = topic;
+    this.#services = services;
+    this.#config = config;
+    this.#readers = new LaneReaders(services.storage, topic.topicId);
+    this.#rules = createSubscription(rulesOf(config, services.settings), services.random);
+    for (let partition = 0; partition < topic.config.partitionCount; partition++) {
+      this.#addLane(partition, cursors.get(partition));
+    }
+  }
+
+  get config(): SubscriptionConfig {
+    return this.#config;
+  }
+
+  get links(): Iterable<ConsumerLink> {
+    return this.#links.values();
+  }
+
+  get ackDeadlineMs(): number {
+    return rulesOf(this.#config, this.#services.settings).ackDeadlineMs;
+  }
+
+  setConfig(config: SubscriptionConfig): void {
+    this.#config = config;
+    this.#rules.setRules(rulesOf(config, this.#services.settings));
+    this.#apply();
+  }
+
+  /** The topic has a new partition: it is read from its beginning. */
+  addPartition(partition: number): void {
+    this.#addLane(partition, undefined);
+    this.#apply();
+  }
+
+  grown(partition: number, endOffset: number): void {
+    this.#rules.setEnd(partition, endOffset);
+    if (this.#links.size > 0) this.#apply();
+  }
+
+  wake(nowMs: number): void {
+    this.#rules.wake(nowMs);
+    this.#apply();
+  }
+
+  // --- Sessions -------------------------------------------------------------------------------------------
+
+  openSession(sessionId: string, options: ConsumeOptions, sink: ConsumerSink): ConsumerLink {
+    const link = new ConsumerLink(sessionId, options, sink, this.#services.clock.wallMs());
+    this.#links.set(sessionId, link);
+    return link;
+  }
+
+  /** Deliveries begin: the consumer has been told who it is. */
+  startSession(link: ConsumerLink, credit: Credit): void {
+    if (this.#links.get(link.sessionId) !== link) return;
+    this.#rules.openSession(link.sessionId, credit, this.#nowMs());
+    this.#apply();
+  }
+
+  closeSession(sessionId: string): void {
+    if (!this.#links.delete(sessionId)) return;
+    this.#services.sessionEnded(sessionId);
+    if (this.#hasEnded) return;
+    this.#rules.closeSession(sessionId, this.#nowMs());
+    if (this.#links.size === 0) this.#readers.closeAll();
+    this.#apply();
+  }
+
+  setCredit(sessionId: string, credit: Partial<Credit>): Credit {
+    const status = this.#rules.sessionStatus(sessionId);
+    if (status === undefined) throw sessionNotFound(sessionId);
+    const changed = { ...status.credit, ...credit };
+    this.#rules.setCredit(sessionId, changed);
+    this.#apply();
+    return changed;
+  }
+
+  /** Ends every session with this error; the subscription is not used any more. */
+  end(error: SluiceError): void {
+    this.#hasEnded = true;
+    this.#services.alarm.set(this, Number.POSITIVE_INFINITY);
+    for (const link of [...this.#links.values()]) this.#endSession(link, error);
+    this.#readers.closeAll();
+  }
+
+  /** Ends every session with this error; their messages are free, and other sessions may come. */
+  endSessions(error: SluiceError): void {
+    for (const link of [...this.#links.values()]) this.#endSession(link, error);
+  }
+
+  #endSession(link: ConsumerLink, error: SluiceError): void {
+    this.closeSession(link.sessionId);
+    link.sink.ended(error);
+  }
+
+  // --- Settling -------------------------------------------------------------------------------------------
+
+  /** Resolves when everything that the settlements changed is durable. */
+  async settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult> {
+    const result = this.#rules.settle(sessionId, settlements, this.#nowMs());
+    await this.#apply(true);
+    return result;
+  }
+
+  // --- Looking inside -------------------------------------------------------------------------------------
+
+  sessionStatus(sessionId: string): ReturnType<Subscription['sessionStatus']> {
+    return this.#rules.sessionStatus(sessionId);
+  }
+
+  messageState(partition: number, offset: number): MessageState {
+    return this.#rules.status(partition, offset);
+  }
+
+  cursor(partition: number): CursorState {
+    return this.#rules.cursor(partition);
+  }
+
+  get backlogMessageCount(): number {
+    let count = 0;
+    for (let partition = 0; partition < this.topic.config.partitionCount; partition++) {
+      count += this.#rules.partitionStatus(partition).backlogMessageCount;
+    }
+    return count;
+  }
+
+  info(): SubscriptionInfo {
+    const partitions = [];
+    for (let partition = 0; partition < this.topic.config.partitionCount; partition++) {
+      partitions.push({ partition, ...this.#rules.partitionStatus(partition) });
+    }
+    return { config: this.#config, partitions };
+  }
+
+  // --- Seeking --------------------------------------------------------------------------------------------
+
+  /** Moves the cursors of these partitions; resolves when that is durable. */
+  async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
+    const nowMs = this.#nowMs();
+    for (const [partition, offset] of offsets) this.#rules.seek(partition, offset, nowMs);
+    await this.#apply(true);
+  }
+
+  // --- The machinery --------------------------------------------------------------------------------------
+
+  #nowMs(): number {
+    return this.#services.clock.monotonicMs();
+  }
+
+  #addLane(partition: number, cursor: CursorState | undefined): void {
+    const { firstOffset, endOffset } = this.#services.storage.extent(this.topic.topicId, partition);
+    this.#rules.addPartition(partition, cursor ?? freshCursor(firstOffset), endOffset);
+    if (cursor !== undefined && cursor.acknowledgedOffset < firstOffset) {
+      this.#rules.setFirst(partition, firstOffset);
+    }
+  }
+
+  /**
+   * Carries out what the rules decided: commits cursors, tells consumers of their partitions, lets those receive
+   * that can, buries what was given up, and sets the alarm. Resolves when all of it is durable; without
+   * `isAwaited` nothing is committed where nothing changed.
+   */
+  #apply(isAwaited = false): Promise<unknown> | undefined {
+    const { storage, alarm, logger } = this.#services;
+    const effects = this.#rules.takeEffects();
+    const pending: Promise<unknown>[] = [];
+    if (isAwaited || effects.dirtyPartitions.length > 0) {
+      // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
+      const { durability } = this.topic;
+      pending.push(commit(storage, { durability, cursors: this.#cursorUpdates(effects.dirtyPartitions) }));
+    }
+    for (const burial of effects.burials) pending.push(this.#bury(burial));
+    for (const { sessionId, partitions } of effects.assignments) {
+      this.#links.get(sessionId)?.sink.assigned(partitions);
+    }
+    for (const sessionId of effects.ready) {
+      const link = this.#links.get(sessionId);
+      if (link !== undefined) this.#pump(link);
+    }
+    if (!this.#hasEnded) alarm.set(this, this.#rules.wakeAtMs);
+    if (isAwaited) return Promise.all(pending);
+    for (const each of pending) {
+      // The store itself tells everybody of its failure; a burial that failed has put its message back.
+      each.catch((error: unknown) => logger.debug({ err: error }, 'a commit nobody waited for failed'));
+    }
+    return undefined;
+  }
+
+  #cursorUpdates(partitions: readonly number[]): CursorUpdate[] {
+    return partitions.map((partition) => ({
+      subscriptionId: this.subscriptionId,
+      partition,
+      state: () => this.#rules.cursor(partition),
+    }));
+  }
+
+  /** Lets a session receive all that its credit and its transport allow. */
+  #pump(link: ConsumerLink): void {
+    while (link.canSend && this.#links.get(link.sessionId) === link) {
+      const fetch = this.#rules.nextFetch(link.sessionId, this.#nowMs());
+      if (fetch.kind === 'wait') {
+        link.waitReason = fetch.reason;
+        return;
+      }
+      const runs = this.#read(link, fetch);
+      if (runs === undefined) return;
+      if (runs instanceof Promise) {
+        void this.#deliverLater(link, fetch, runs);
+        // The other partitions of the session go on meanwhile.
+        continue;
+      }
+      this.#deliver(link, fetch, runs);
+    }
+  }
+
+  #read(link: ConsumerLink, fetch: Fetch): readonly StoredRun[] | Promise<readonly StoredRun[]> | undefined {
+    try {
+      return this.#readers.read(fetch.partition, fetch.offset, limits.frameBytes);
+    } catch (error) {
+      this.#readFailed(link, fetch, error);
+      return undefined;
+    }
+  }
+
+  async #deliverLater(
+    link: ConsumerLink,
+    fetch: Fetch,
+    reading: Promise<readonly StoredRun[]>,
+  ): Promise<void> {
+    link.readsUnderWay++;
+    try {
+      const runs = await reading;
+      link.readsUnderWay--;
+      if (this.#hasEnded) return;
+      this.#deliver(link, fetch, runs);
+      this.#pump(link);
+    } catch (error) {
+      link.readsUnderWay--;
+      this.#readFailed(link, fetch, error);
+    }
+  }
+
+  #deliver(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[]): void {
+    const delivery = this.#rules.lease(link.sessionId, fetch, runs, this.#nowMs());
+    if (delivery === undefined) return;
+    link.framesUnderWay++;
+    link.sink.deliver(
+      delivery.runs.map(({ run, from, to, attempt }) => ({ run: runs[run]!, from, to, attempt })),
+      () => {
+        link.framesUnderWay--;
+        if (this.#hasEnded || this.#links.get(link.sessionId) !== link) return;
+        this.#rules.sent(delivery.deliveryId, this.#nowMs());
+        this.#services.alarm.set(this, this.#rules.wakeAtMs);
+        this.#pump(link);
+      },
+    );
+  }
+
+  /** A damaged or missing record: the consumer is told, and nothing is skipped. */
+  #readFailed(link: ConsumerLink, fetch: Fetch, thrown: unknown): void {
+    if (this.#hasEnded) return;
+    const error = SluiceError.from(thrown);
+    this.#services.logger.error(
+      { err: error, topic: this.topic.name, subscription: this.#config.name, partition: fetch.partition },
+      'reading for a subscription failed',
+    );
+    this.#rules.abandon(link.sessionId, fetch);
+    if (this.#links.get(link.sessionId) === link) this.#endSession(link, error);
+  }
+
+  /** Moves a message to the dead-letter topic: its append and the cursor that gives it up are one commit. */
+  async #bury(burial: Burial): Promise<void> {
+    const { storage, deadLetters, logger } = this.#services;
+    const { partition, offset, attempts } = burial;
+    let append: Append;
+    try {
+      append = await deadLetters.prepare(this.topic, this.#config, burial);
+    } catch (error) {
+      if (this.#hasEnded) return;
+      const { name } = this.#config;
+      logger.error(
+        { err: error, topic: this.topic.name, subscription: name, partition, offset },
+        'a message could not be dead-lettered: it is delivered again',
+      );
+      this.#rules.unburied(partition, offset, this.#nowMs());
+      this.#apply();
+      throw error;
+    }
+    if (this.#hasEnded) return;
+    this.#rules.buried(partition, offset);
+    const { subscriptionId } = this;
+    const durable = commit(storage, {
+      durability: 'synced',
+      appends: [append],
+      cursors: this.#cursorUpdates([partition]),
+      deadLetters: [{ subscriptionId, partition, offset, attempts }],
+    });
+    this.#apply();
+    await durable;
+  }
+}
+
+export function sessionNotFound(sessionId: string): SluiceError {
+  return new SluiceError(
+    'SESSION_NOT_FOUND',
+    `there is no session "${sessionId}": it ended, and what it held is delivered again`,
+    { metadata: { sessionId } },
+  );
+}
+
+/** A cursor at which nothing has happened yet. */
+export function freshCursor(offset: number): CursorState {
+  return { acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 };
+}
+
+function rulesOf(config: SubscriptionConfig, settings: BrokerSettings): SubscriptionRules {
+  const minBackoffMs = config.minBackoffMs || limits.defaultMinBackoffMs;
+  return {
+    ordering: config.ordering,
+    ackDeadlineMs: config.ackDeadlineMs || settings.defaultAckDeadlineMs,
+    minBackoffMs,
+    maxBackoffMs: Math.max(minBackoffMs, config.maxBackoffMs || limits.defaultMaxBackoffMs),
+    maxAttempts: config.deadLetter.isDisabled
+      ? Number.POSITIVE_INFINITY
+      : config.deadLetter.maxAttempts || limits.defaultMaxAttempts,
+  };
+}

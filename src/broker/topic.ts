@@ -1,0 +1,75 @@
+import { SluiceError } from '../base/errors.js';
+import type { Durability, TopicConfig } from '../base/model.js';
+import type { Spreader } from '../core/routing.js';
+import { PagedMap } from './paging.js';
+import type { SubscriptionRunner } from './subscription-runner.js';
+
+/** Something that ends when its topic is deleted: a stream that reads it. */
+export interface TopicFollower {
+  /** The partition has grown. */
+  grown(partition: number, endOffset: number): void;
+  topicDeleted(error: SluiceError): void;
+}
+
+/** A topic that exists, with everything that hangs on it. */
+export class Topic {
+  readonly topicId: number;
+  readonly subscriptions = new PagedMap<SubscriptionRunner>();
+  readonly followers = new Set<TopicFollower>();
+  readonly spreader: Spreader;
+  readonly #defaultDurability: Durability;
+  config: TopicConfig;
+  #isDeleted = false;
+
+  constructor(topicId: number, config: TopicConfig, defaultDurability: Durability, spreader: Spreader) {
+    this.topicId = topicId;
+    this.config = config;
+    this.spreader = spreader;
+    this.#defaultDurability = defaultDurability;
+  }
+
+  get name(): string {
+    return this.config.name;
+  }
+
+  get isDeleted(): boolean {
+    return this.#isDeleted;
+  }
+
+  get durability(): Durability {
+    return this.config.durability ?? this.#defaultDurability;
+  }
+
+  grown(partition: number, endOffset: number): void {
+    for (const subscription of this.subscriptions.values()) subscription.grown(partition, endOffset);
+    for (const follower of this.followers) follower.grown(partition, endOffset);
+  }
+
+  /** The topic is gone: ends everything that used it. */
+  delete(): void {
+    this.#isDeleted = true;
+    const error = topicDeleted(this.name);
+    for (const subscription of this.subscriptions.values()) subscription.end(error);
+    for (const follower of [...this.followers]) follower.topicDeleted(error);
+    this.followers.clear();
+  }
+}
+
+export function topicDeleted(name: string): SluiceError {
+  return new SluiceError('TOPIC_DELETED', `topic "${name}" was deleted while this stream was open`);
+}
+
+export function topicNotFound(name: string): SluiceError {
+  return new SluiceError('TOPIC_NOT_FOUND', `there is no topic "${name}"`, { metadata: { topic: name } });
+}
+
+/** Throws UNKNOWN_PARTITION unless the topic has the partition. */
+export function checkPartition(topic: Topic, partition: number): void {
+  const count = topic.config.partitionCount;
+  if (partition < count) return;
+  throw new SluiceError(
+    'UNKNOWN_PARTITION',
+    `topic "${topic.name}" has no partition ${partition}: it has ${count}, numbered from 0`,
+    { field: 'partition', metadata: { topic: topic.name, partitionCount: String(count) } },
+  );
+}

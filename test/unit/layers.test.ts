@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../../..');
+const src = join(root, 'src');
+
+/** Which folders of src/ a folder may import from, itself aside. */
+const allowed: Record<string, readonly string[]> = {
+  base: [],
+  core: ['base'],
+  storage: ['base', 'gen/sluice/storage'],
+  broker: ['core', 'storage', 'base'],
+  server: ['broker', 'core', 'storage', 'base', 'gen/sluice/v1', 'gen/google'],
+  config: ['base'],
+  observe: ['base'],
+  cli: ['base', 'core', 'storage', 'broker', 'server', 'config', 'observe'],
+  gen: [],
+};
+
+/** Packages that are confined to one file or folder, however good the reason elsewhere. */
+const confined: Record<string, RegExp> = {
+  '@nxtedition/rocksdb': /^storage\/engine\.ts$/,
+  '@grpc/grpc-js': /^server\//,
+  '@grpc/reflection': /^server\//,
+  'grpc-health-check': /^server\//,
+  pino: /^observe\//,
+  '@sluice/client': /^cli\//,
+};
+
+interface Import {
+  readonly file: string;
+  readonly target: string;
+  readonly isTypeOnly: boolean;
+}
+
+function* filesBelow(folder: string): Generator<string> {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* filesBelow(path);
+    else if (entry.name.endsWith('.ts')) yield path;
+  }
+}
+
+function importsOf(path: string): Import[] {
+  const text = readFileSync(path, 'utf8');
+  const file = relative(src, path);
+  const found: Import[] = [];
+  const statement = /^\s*(?:import|export)\s+(type\s+)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gm;
+  for (const [, type, target] of text.matchAll(statement)) {
+    found.push({ file, target: target!, isTypeOnly: type !== undefined });
+  }
+  for (const [, target] of text.matchAll(/\bimport\(\s*'([^']+)'/g)) {
+    found.push({ file, target: target!, isTypeOnly: false });
+  }
+  return found;
+}
+
+/** What is wrong with an import; undefined when nothing is. */
+function fault({ file, target, isTypeOnly }: Import): string | undefined {
+  const layer = file.split('/')[0]!;
+  if (layer === 'gen') return undefined;
+  if (target.startsWith('.')) {
+    const path = relative(src, resolve(src, dirname(file), target));
+    if (path.startsWith('..')) return `${file} leaves src/: ${target}`;
+    const folder = path.split('/')[0]!;
+    if (folder === layer) return undefined;
+    // The server speaks to the broker; of what lies below it knows only the words.
+    const isWordsOnly = layer === 'server' && (folder === 'core' || folder === 'storage');
+    if (isWordsOnly && !isTypeOnly) return `${file} may import only types from ${folder}/`;
+    const mayImport = allowed[layer]?.some((each) => path === each || path.startsWith(`${each}/`));
+    return mayImport ? undefined : `${file} may not import ${path}`;
+  }
+  if (layer === 'core') return `${file} is pure and may not import ${target}`;
+  for (const [name, where] of Object.entries(confined)) {
+    const isThat = target === name || target.startsWith(`${name}/`);
+    if (isThat && !where.test(file)) return `${file} may not import ${target}`;
+  }
+  return undefined;
+}
+
+describe('layers', () => {
+  it('import only what lies below them', () => {
+    const imports = [...filesBelow(src)].flatMap(importsOf);
+    assert.ok(imports.length > 100, 'the imports were not found');
+    assert.deepEqual(
+      imports.map(fault).filter((each) => each !== undefined),
+      [],
+    );
+  });
+
+  it('are told apart by this test', () => {
+    const wrong: Import[] = [
+      { file: 'core/subscription.ts', target: '../storage/types.js', isTypeOnly: true },
+      { file: 'core/subscription.ts', target: 'node:fs', isTypeOnly: false },
+      { file: 'storage/log.ts', target: '../core/types.js', isTypeOnly: true },
+      { file: 'storage/log.ts', target: '@nxtedition/rocksdb', isTypeOnly: false },
+      { file: 'broker/broker.ts', target: '../server/server.js', isTypeOnly: false },
+      { file: 'broker/broker.ts', target: '@grpc/grpc-js', isTypeOnly: true },
+      { file: 'server/server.ts', target: '../storage/storage.js', isTypeOnly: false },
+      { file: 'base/clock.ts', target: '../config/settings.js', isTypeOnly: false },
+    ];
+    for (const each of wrong) assert.notEqual(fault(each), undefined, `${each.file} → ${each.target}`);
+    assert.equal(
+      fault({ file: 'broker/broker.ts', target: '../core/types.js', isTypeOnly: false }),
+      undefined,
+    );
+  });
+
+  it('take time and chance only from base/', () => {
+    const real =
+      /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|(?<![.\w])set(?:Timeout|Interval)\(|\bperformance\.now\(/;
+    const offenders = [...filesBelow(src)]
+      .map((path) => relative(src, path))
+      .filter((file) => !file.startsWith('base/') && !file.startsWith('gen/'))
+      .filter((file) => real.test(readFileSync(join(src, file), 'utf8')));
+    assert.deepEqual(offenders, []);
+  });
+
+  it('have no file that is too long to know', () => {
+    const long = [...filesBelow(src)]
+      .filter((path) => !path.startsWith(join(src, 'gen')))
+      .map((path) => ({ path: relative(src, path), lines: readFileSync(path, 'utf8').split('\n').length }))
+      .filter(({ lines }) => lines > 800);
+    assert.deepEqual(long, []);
+  });
+
+  it('are all there', () => {
+    for (const layer of Object.keys(allowed)) assert.ok(existsSync(join(src, layer)), layer);
+  });
+});
