@@ -1,0 +1,14 @@
+import type { SubscriptionRules } from './types.js';
+
+/** Doublings after which every backoff has long reached its maximum: keeps the power finite. */
+const maxDoublings = 60;
+
+/**
+ * How long a message waits after it failed for the `attempts`th time: the minimum, doubled with every failure up
+ * to the maximum. `chance` from [0, 1) takes up to half of it, so that what failed together does not come back
+ * together.
+ */
+export function backoffMs(rules: SubscriptionRules, attempts: number, chance: number): number {
+  const doubled = rules.minBackoffMs * 2 ** Math.min(attempts - 1, maxDoublings);
+  return Math.min(rules.maxBackoffMs, doubled) * (1 - chance / 2);
+}

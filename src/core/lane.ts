@@ -1,0 +1,349 @@
+import type { DeadlineHeap } from '../base/deadline-heap.js';
+import { invariant } from '../base/invariant.js';
+import type { CursorState, Interval } from '../base/positions.js';
+import type { Random } from '../base/random.js';
+import { backoffMs } from './backoff.js';
+import { appendInterval } from './intervals.js';
+import { type DeliveryRecord, Lease, LeaseTable } from './leases.js';
+import { Ledger } from './ledger.js';
+import type { Outbox } from './outbox.js';
+import type { Session } from './session.js';
+import { staleOffsets } from './stale.js';
+import type {
+  Fetch,
+  LeasedRun,
+  MessageState,
+  Outcome,
+  PartitionStatus,
+  ReadRun,
+  SubscriptionRules,
+} from './types.js';
+
+/** What all lanes of a subscription share. */
+export interface LaneContext {
+  rules: SubscriptionRules;
+  readonly random: Random;
+  readonly outbox: Outbox;
+  /** Leases by their deadline. */
+  readonly deadlines: DeadlineHeap<Lease>;
+  /** Lanes by the end of the backoff that they wait for. */
+  readonly retries: DeadlineHeap<Lane>;
+}
+
+/** Why a lane has nothing for a session. */
+export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned';
+
+/** Messages that may go out together: `first` up to but not including `end`. */
+export interface Claim {
+  readonly first: number;
+  readonly end: number;
+}
+
+/** How long failed messages wait: their backoff, or this long. */
+type Retry = 'backoff' | { readonly delayMs: number };
+
+const atOnce: Retry = { delayMs: 0 };
+
+/**
+ * One partition of a subscription: its ledger, its leases, and the read that is under way for it. What the
+ * orderings have in common stands here; they differ in which message may go to whom (`offer`, `claim`) and in
+ * what becomes of messages that come back (`returned`).
+ */
+export abstract class Lane {
+  readonly partition: number;
+  protected readonly context: LaneContext;
+  protected readonly ledger: Ledger;
+  protected readonly leases: LeaseTable;
+  #endOffset: number;
+  #epoch = 0;
+  #read: { readonly session: Session; readonly epoch: number } | undefined;
+
+  constructor(context: LaneContext, partition: number, cursor: CursorState, endOffset: number) {
+    this.context = context;
+    this.partition = partition;
+    this.ledger = new Ledger(cursor);
+    this.leases = new LeaseTable(context.deadlines, context.outbox);
+    this.#endOffset = endOffset;
+  }
+
+  /** The session that has the lane to itself. */
+  abstract readonly owner: Session | undefined;
+
+  /** Where the session may read, or why nowhere. */
+  abstract offer(session: Session, nowMs: number): number | LaneWait;
+
+  /** The next messages at or after `from` and below `end`, all in `run`, that the session may have. */
+  protected abstract claim(
+    session: Session,
+    from: number,
+    end: number,
+    run: ReadRun,
+    nowMs: number,
+  ): Claim | undefined;
+
+  /** What was claimed has been leased, up to `last`. */
+  protected abstract taken(session: Session, first: number, last: number, run: ReadRun): void;
+
+  /** Messages that nobody holds any more wait for delivery again: ascending, not empty. */
+  protected abstract returned(messages: readonly Interval[], nowMs: number): void;
+
+  /** Delivery starts at the acknowledged offset, as if nothing had gone out. */
+  protected abstract restart(): void;
+
+  /** The acknowledged offset has passed messages that had not been settled. */
+  protected abstract skipped(): void;
+
+  /** The backoff of a message may be over. */
+  abstract retry(nowMs: number): void;
+
+  /** Tells who may want to know that there is something to deliver. */
+  protected abstract announce(): void;
+
+  get endOffset(): number {
+    return this.#endOffset;
+  }
+
+  get isReading(): boolean {
+    return this.#read !== undefined;
+  }
+
+  get isIdle(): boolean {
+    return this.leases.messageCount === 0;
+  }
+
+  get cursor(): CursorState {
+    return this.ledger.state;
+  }
+
+  get status(): PartitionStatus {
+    return {
+      acknowledgedOffset: this.ledger.acknowledgedOffset,
+      backlogMessageCount: this.ledger.backlog(this.#endOffset),
+      outstandingMessageCount: this.leases.messageCount,
+      deadLetterCount: this.ledger.deadLetterCount,
+      sessionId: this.owner?.id,
+    };
+  }
+
+  messageState(offset: number): MessageState {
+    if (this.ledger.isSettled(offset)) return { kind: 'done' };
+    const failedAttempts = this.ledger.attempts(offset);
+    if (this.ledger.isBurying(offset)) return { kind: 'failed', failedAttempts };
+    const lease = this.leases.at(offset);
+    if (lease === undefined) return { kind: 'pending', failedAttempts };
+    return { kind: 'processing', failedAttempts, sessionId: lease.delivery.session.id };
+  }
+
+  /** Buries what had failed often enough when the broker went down before it could be buried. */
+  recover(): void {
+    for (const offset of this.ledger.failedAtLeast(this.context.rules.maxAttempts)) this.#bury(offset);
+  }
+
+  grow(endOffset: number): void {
+    if (endOffset <= this.#endOffset) return;
+    this.#endOffset = endOffset;
+    this.announce();
+  }
+
+  // --- Reading and leasing ----------------------------------------------------------------------------------
+
+  beginRead(session: Session, offset: number): Fetch {
+    this.#read = { session, epoch: this.#epoch };
+    return { kind: 'fetch', partition: this.partition, offset, epoch: this.#epoch };
+  }
+
+  /** The read has been answered. Says whether what it brought may still be used. */
+  endRead(session: Session, fetch: Fetch): boolean {
+    if (this.#read?.session !== session || this.#read.epoch !== fetch.epoch) return false;
+    this.#read = undefined;
+    if (fetch.epoch === this.#epoch) return true;
+    this.announce();
+    return false;
+  }
+
+  /** What is being read is not what is to be delivered next. */
+  protected overtakeRead(): void {
+    this.#epoch += 1;
+  }
+
+  /** The reader has lost the lane: it need not answer. */
+  protected forgetRead(): void {
+    this.#epoch += 1;
+    this.#read = undefined;
+  }
+
+  /** Leases what the session may have of these runs and has credit for. */
+  lease(
+    session: Session,
+    from: number,
+    runs: readonly ReadRun[],
+    deliveryId: number,
+    nowMs: number,
+  ): { readonly runs: LeasedRun[]; readonly record: DeliveryRecord } | undefined {
+    const leased: LeasedRun[] = [];
+    let record: DeliveryRecord | undefined;
+    for (const [index, run] of runs.entries()) {
+      const end = Math.min(run.firstOffset + run.count, this.#endOffset);
+      // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.
+      const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
+      invariant(isGapless, 'a read begins behind the offset that was asked for');
+      let next = Math.max(from, run.firstOffset);
+      while (next < end) {
+        const claim = this.claim(session, next, end, run, nowMs);
+        if (claim === undefined) break;
+        const at = claim.first - run.firstOffset;
+        const count = session.covered(run.ends, at, claim.end - run.firstOffset);
+        if (count === 0) break;
+        const last = claim.first + count - 1;
+        record ??= {
+          id: deliveryId,
+          session,
+          partition: this.partition,
+          first: claim.first,
+          last,
+          isSent: false,
+        };
+        record.last = last;
+        const sizes = { firstOffset: run.firstOffset, ends: run.ends };
+        this.leases.add(new Lease(record, sizes, claim.first, last, Number.POSITIVE_INFINITY));
+        this.taken(session, claim.first, last, run);
+        leased.push({ run: index, from: at, to: at + count, attempt: this.ledger.attempts(claim.first) + 1 });
+        next = last + 1;
+      }
+    }
+    return record === undefined ? undefined : { runs: leased, record };
+  }
+
+  sent(record: DeliveryRecord, nowMs: number): void {
+    record.isSent = true;
+    this.leases.start(record, nowMs + this.context.rules.ackDeadlineMs);
+  }
+
+  // --- The end of a lease -----------------------------------------------------------------------------------
+
+  /** Says what the session held of it; nothing else is touched. */
+  settle(session: Session, first: number, last: number, outcome: Outcome, nowMs: number): Interval[] {
+    if (outcome.kind === 'extend') return this.leases.extend(first, last, session, nowMs + outcome.byMs);
+    const held = this.leases.end(first, last, session);
+    if (held.length === 0) return held;
+    this.context.outbox.dirty(this.partition);
+    switch (outcome.kind) {
+      case 'ack':
+        for (const interval of held) this.ledger.settle(interval.first, interval.last);
+        break;
+      case 'nack': {
+        const { delayMs } = outcome;
+        const retry: Retry = delayMs === undefined ? 'backoff' : { delayMs };
+        this.#giveBack(this.#fail(held, retry, nowMs), nowMs);
+        break;
+      }
+      case 'deadLetter':
+        for (const interval of held) this.#reject(interval, outcome.reason);
+        break;
+    }
+    return held;
+  }
+
+  /** Ends the leases of the session that are due. */
+  expire(session: Session, nowMs: number): void {
+    const first = this.leases.firstOf(session);
+    const headOffset = first?.first;
+    const due = this.leases.endDue(session, nowMs);
+    // The session works in order: what it was at is the first that it held, the others only waited behind it.
+    this.#giveBack(due[0]?.first === headOffset ? this.#failHead(due, 'backoff', nowMs) : due, nowMs);
+  }
+
+  /** Frees what the session held. The next one need not wait for what this one broke off. */
+  release(session: Session, nowMs: number): void {
+    if (this.#read?.session === session) this.forgetRead();
+    if (session.outstandingMessages === 0) return;
+    const first = this.leases.firstOf(session);
+    if (first === undefined) return;
+    const wasAtWork = first.delivery.isSent;
+    const held = this.leases.end(0, Number.POSITIVE_INFINITY, session);
+    this.#giveBack(wasAtWork ? this.#failHead(held, atOnce, nowMs) : held, nowMs);
+  }
+
+  /** What of `first` to `last` is in the log, not settled, and not among what was `held`. */
+  staleOffsets(first: number, last: number, held: readonly Interval[]): Interval[] {
+    return staleOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
+  }
+
+  buried(offset: number): void {
+    if (this.ledger.buried(offset)) this.context.outbox.dirty(this.partition);
+  }
+
+  unburied(offset: number, nowMs: number): void {
+    if (!this.ledger.unburied(offset) || this.ledger.isSettled(offset)) return;
+    const attempts = this.ledger.attempts(offset);
+    // What can't be buried comes again, but not in a circle at full speed.
+    if (attempts > 0) this.ledger.fail(offset, attempts, this.#retryAtMs('backoff', attempts, nowMs));
+    this.returned([{ first: offset, last: offset }], nowMs);
+  }
+
+  /** Everything below counts as settled, whoever holds it. */
+  dropBelow(offset: number): void {
+    if (!this.ledger.raiseFloor(offset)) return;
+    this.context.outbox.dirty(this.partition);
+    this.leases.end(0, this.ledger.acknowledgedOffset - 1);
+    this.skipped();
+  }
+
+  seek(offset: number): void {
+    this.leases.end(0, Number.POSITIVE_INFINITY);
+    this.ledger.reset(offset);
+    this.overtakeRead();
+    this.context.outbox.dirty(this.partition);
+    this.restart();
+    this.announce();
+  }
+
+  #giveBack(messages: readonly Interval[], nowMs: number): void {
+    if (messages.length > 0) this.returned(messages, nowMs);
+  }
+
+  /** Counts a failure for each message, and says which of them are to come again. */
+  #fail(messages: readonly Interval[], retry: Retry, nowMs: number): Interval[] {
+    const { rules, random } = this.context;
+    // One throw for all of them: what failed together and as often comes back in one piece.
+    const chance = retry === 'backoff' ? random.next() : 0;
+    const again: Interval[] = [];
+    for (const { first, last } of messages) {
+      for (let offset = first; offset <= last; offset += 1) {
+        const attempts = this.ledger.attempts(offset) + 1;
+        const waitMs = retry === 'backoff' ? backoffMs(rules, attempts, chance) : retry.delayMs;
+        this.ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
+        if (attempts >= rules.maxAttempts) this.#bury(offset);
+        else appendInterval(again, offset, offset);
+      }
+    }
+    return again;
+  }
+
+  /** Counts a failure for the first message only. */
+  #failHead(messages: readonly Interval[], retry: Retry, nowMs: number): Interval[] {
+    const [head, ...others] = messages;
+    if (head === undefined) return [];
+    this.context.outbox.dirty(this.partition);
+    const again = this.#fail([{ first: head.first, last: head.first }], retry, nowMs);
+    if (head.first < head.last) appendInterval(again, head.first + 1, head.last);
+    return [...again, ...others];
+  }
+
+  #reject(messages: Interval, reason: string): void {
+    for (let offset = messages.first; offset <= messages.last; offset += 1) {
+      this.ledger.fail(offset, this.ledger.attempts(offset) + 1, 0);
+      this.#bury(offset, reason);
+    }
+  }
+
+  #bury(offset: number, reason = 'max attempts reached'): void {
+    this.ledger.bury(offset);
+    this.context.outbox.bury({
+      partition: this.partition,
+      offset,
+      attempts: this.ledger.attempts(offset),
+      reason,
+    });
+  }
+}

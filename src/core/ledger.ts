@@ -1,0 +1,160 @@
+import type { CursorState } from '../base/positions.js';
+import { OffsetMap } from './offset-map.js';
+import { RangeSet } from './range-set.js';
+
+interface Failure {
+  readonly attempts: number;
+  /** Not to be delivered before; 0 when it has nothing to wait for. Not kept across restarts. */
+  readonly retryAtMs: number;
+}
+
+/**
+ * What a subscription knows of the messages of one partition, apart from who holds them: which are settled, which
+ * have failed how often, which are on their way to the dead-letter topic.
+ *
+ * Everything below `acknowledgedOffset` is settled, and the message at it is not. Settled messages have no
+ * failures. A message that is being buried is not settled, and nobody may have it.
+ */
+export class Ledger {
+  readonly #settled = new RangeSet();
+  readonly #failed = new OffsetMap<Failure>();
+  readonly #burying = new OffsetMap<{ readonly attempts: number }>();
+  #acknowledgedOffset: number;
+  #deadLetterCount: number;
+
+  constructor(state: CursorState) {
+    this.#acknowledgedOffset = state.acknowledgedOffset;
+    this.#deadLetterCount = state.deadLetterCount;
+    for (const { first, last } of state.settled) this.#settled.add(first, last);
+    for (const { offset, attempts } of state.failed) this.#failed.set(offset, { attempts, retryAtMs: 0 });
+  }
+
+  get acknowledgedOffset(): number {
+    return this.#acknowledgedOffset;
+  }
+
+  get deadLetterCount(): number {
+    return this.#deadLetterCount;
+  }
+
+  get state(): CursorState {
+    return {
+      acknowledgedOffset: this.#acknowledgedOffset,
+      settled: this.#settled.toIntervals(),
+      failed: this.#failed.map((offset, { attempts }) => ({ offset, attempts })),
+      deadLetterCount: this.#deadLetterCount,
+    };
+  }
+
+  /** Messages below `end` that are not settled. */
+  backlog(end: number): number {
+    return Math.max(0, end - this.#acknowledgedOffset - this.#settled.offsetCount);
+  }
+
+  isSettled(offset: number): boolean {
+    return offset < this.#acknowledgedOffset || this.#settled.has(offset);
+  }
+
+  isBurying(offset: number): boolean {
+    return this.#burying.get(offset) !== undefined;
+  }
+
+  /** The first offset at or after `offset` that is not settled. */
+  nextUnsettled(offset: number): number {
+    return this.#settled.nextAbsent(Math.max(offset, this.#acknowledgedOffset));
+  }
+
+  /** The first settled offset at or after `offset`; Infinity when there is none. */
+  nextSettled(offset: number): number {
+    return offset < this.#acknowledgedOffset ? offset : this.#settled.nextFrom(offset);
+  }
+
+  /** The first offset at or after `offset` that is neither settled nor being buried. */
+  nextPending(offset: number): number {
+    let next = this.nextUnsettled(offset);
+    while (this.isBurying(next)) next = this.nextUnsettled(next + 1);
+    return next;
+  }
+
+  /**
+   * One past the last of the messages that, from `offset` (itself pending) up to `end`, are pending and have the
+   * same failures: they may go out together.
+   */
+  alikeEnd(offset: number, end: number): number {
+    const pendingEnd = Math.min(end, this.#settled.nextFrom(offset), this.#burying.nextFrom(offset));
+    const failure = this.#failed.get(offset);
+    if (failure === undefined) return Math.min(pendingEnd, this.#failed.nextFrom(offset));
+    let next = offset + 1;
+    for (; next < pendingEnd; next += 1) {
+      const other = this.#failed.get(next);
+      if (other?.attempts !== failure.attempts || other.retryAtMs !== failure.retryAtMs) break;
+    }
+    return next;
+  }
+
+  /** Deliveries of this message that have failed. */
+  attempts(offset: number): number {
+    return this.#burying.get(offset)?.attempts ?? this.#failed.get(offset)?.attempts ?? 0;
+  }
+
+  /** Before when the message is not to be delivered; 0 for one that need not wait. */
+  retryAtMs(offset: number): number {
+    return this.#failed.get(offset)?.retryAtMs ?? 0;
+  }
+
+  /** Messages with at least `attempts` failures: ascending. */
+  failedAtLeast(attempts: number): number[] {
+    return this.#failed
+      .map((offset, failure) => (failure.attempts >= attempts ? offset : -1))
+      .filter((offset) => offset >= 0);
+  }
+
+  settle(first: number, last: number): void {
+    this.#failed.deleteRange(first, last);
+    if (first > this.#acknowledgedOffset) {
+      this.#settled.add(first, last);
+      return;
+    }
+    this.raiseFloor(last + 1);
+  }
+
+  /** Everything below `offset` counts as settled. Says whether that is news. */
+  raiseFloor(offset: number): boolean {
+    if (offset <= this.#acknowledgedOffset) return false;
+    this.#acknowledgedOffset = this.#settled.nextAbsent(offset);
+    this.#settled.remove(0, this.#acknowledgedOffset - 1);
+    this.#failed.deleteRange(0, this.#acknowledgedOffset - 1);
+    return true;
+  }
+
+  fail(offset: number, attempts: number, retryAtMs: number): void {
+    this.#failed.set(offset, { attempts, retryAtMs });
+  }
+
+  bury(offset: number): void {
+    this.#burying.set(offset, { attempts: this.attempts(offset) });
+  }
+
+  /** False when no burial of it is under way. */
+  buried(offset: number): boolean {
+    if (!this.#burying.delete(offset)) return false;
+    this.#deadLetterCount += 1;
+    if (!this.isSettled(offset)) this.settle(offset, offset);
+    return true;
+  }
+
+  /** False when no burial of it is under way. */
+  unburied(offset: number): boolean {
+    return this.#burying.delete(offset);
+  }
+
+  /**
+   * Stands at `offset` as if it had never been further. Burials that are under way go on: they end in the
+   * dead-letter topic, and the message must not be in two places.
+   */
+  reset(offset: number): void {
+    this.#acknowledgedOffset = offset;
+    this.#settled.clear();
+    this.#failed.clear();
+  }
+}

@@ -1,0 +1,62 @@
+import type { Session } from './session.js';
+import type { Burial, Effects } from './types.js';
+
+const nothing: Effects = { dirtyPartitions: [], burials: [], assignments: [], ready: [] };
+
+/** Gathers what the runtime has to do, until it asks. */
+export class Outbox {
+  readonly #dirtyPartitions = new Set<number>();
+  readonly #reassigned = new Map<Session, readonly number[]>();
+  readonly #ready = new Set<Session>();
+  #burials: Burial[] = [];
+
+  dirty(partition: number): void {
+    this.#dirtyPartitions.add(partition);
+  }
+
+  bury(burial: Burial): void {
+    this.#burials.push(burial);
+  }
+
+  /** The latest set counts. */
+  assigned(session: Session, partitions: readonly number[]): void {
+    this.#reassigned.set(session, partitions);
+  }
+
+  ready(session: Session): void {
+    this.#ready.add(session);
+  }
+
+  /** The session has ended: it is not to be told anything. */
+  forget(session: Session): void {
+    this.#ready.delete(session);
+    this.#reassigned.delete(session);
+  }
+
+  take(): Effects {
+    const hasEffects =
+      this.#dirtyPartitions.size + this.#reassigned.size + this.#ready.size + this.#burials.length > 0;
+    if (!hasEffects) return nothing;
+    const effects: Effects = {
+      dirtyPartitions: [...this.#dirtyPartitions],
+      burials: this.#burials,
+      assignments: Array.from(this.#reassigned, ([session, partitions]) => ({
+        sessionId: session.id,
+        partitions,
+      })),
+      ready: this.#readyIds(),
+    };
+    this.#dirtyPartitions.clear();
+    this.#reassigned.clear();
+    this.#ready.clear();
+    this.#burials = [];
+    return effects;
+  }
+
+  /** The one with the most credit left goes first: it takes what all of them could. */
+  #readyIds(): string[] {
+    const sessions = [...this.#ready];
+    if (sessions.length > 1) sessions.sort((a, b) => b.messagesLeft - a.messagesLeft);
+    return sessions.map((session) => session.id);
+  }
+}

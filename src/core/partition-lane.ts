@@ -1,0 +1,96 @@
+import type { Interval } from '../base/positions.js';
+import { type Claim, Lane, type LaneWait } from './lane.js';
+import type { Session } from './session.js';
+import type { ReadRun } from './types.js';
+
+/**
+ * A partition that one session at a time has to itself, in order. When a message comes back, so does everything
+ * behind it: deliveries go on from there, over what was settled in between.
+ */
+export class PartitionLane extends Lane {
+  #owner: Session | undefined;
+  #heir: Session | undefined;
+  /** Pending messages below are outstanding or being buried; none from here on is. */
+  #next = this.ledger.acknowledgedOffset;
+
+  get owner(): Session | undefined {
+    return this.#owner;
+  }
+
+  /** Who gets the lane once nothing is outstanding in it; the owner itself when it is to stay. */
+  get heir(): Session | undefined {
+    return this.#heir;
+  }
+
+  /** Nothing more goes to the owner of a lane that has another heir. */
+  bequeath(heir: Session | undefined): void {
+    if (heir === this.#heir) return;
+    this.#heir = heir;
+    if (heir === this.#owner) this.announce();
+    else this.overtakeRead();
+  }
+
+  /** The heir becomes the owner. */
+  handOver(): void {
+    this.forgetRead();
+    this.#owner = this.#heir;
+    this.announce();
+  }
+
+  offer(session: Session, nowMs: number): number | LaneWait {
+    if (session !== this.#owner) return 'notAssigned';
+    const offset = this.ledger.nextPending(this.#next);
+    if (offset >= this.endOffset) return 'caughtUp';
+    if (session !== this.#heir) return 'notAssigned';
+    return this.ledger.retryAtMs(offset) > nowMs ? 'backoff' : offset;
+  }
+
+  override retry(): void {
+    this.announce();
+  }
+
+  protected claim(
+    session: Session,
+    _from: number,
+    end: number,
+    run: ReadRun,
+    nowMs: number,
+  ): Claim | undefined {
+    const offer = this.offer(session, nowMs);
+    if (typeof offer !== 'number' || offer < run.firstOffset || offer >= end) return undefined;
+    return { first: offer, end: this.ledger.alikeEnd(offer, end) };
+  }
+
+  protected taken(_session: Session, _first: number, last: number): void {
+    this.#next = last + 1;
+    this.#awaitRetry();
+  }
+
+  protected returned(messages: readonly Interval[]): void {
+    const { first } = messages[0]!;
+    this.leases.end(first, Number.POSITIVE_INFINITY);
+    this.#next = Math.min(this.#next, first);
+    this.overtakeRead();
+    this.#awaitRetry();
+    this.announce();
+  }
+
+  protected restart(): void {
+    this.#next = this.ledger.acknowledgedOffset;
+    this.#awaitRetry();
+  }
+
+  protected skipped(): void {
+    this.#awaitRetry();
+  }
+
+  protected announce(): void {
+    if (this.#owner !== undefined) this.context.outbox.ready(this.#owner);
+  }
+
+  /** Asks to be woken when the message whose turn it is may go out. */
+  #awaitRetry(): void {
+    const retryAtMs = this.ledger.retryAtMs(this.ledger.nextPending(this.#next));
+    this.context.retries.set(this, retryAtMs === 0 ? Number.POSITIVE_INFINITY : retryAtMs);
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * Which partition a message goes to when its producer does not say.
+ *
+ * The hash is part of the format: two brokers, or a broker and a client, must agree on it for ever. It is 32-bit
+ * FNV-1a over the bytes of the key (offset basis 2166136261, prime 16777619), then the finalizer of MurmurHash3
+ * (x ^= x>>>16, x *= 0x85ebca6b, x ^= x>>>13, x *= 0xc2b2ae35, x ^= x>>>16), because FNV alone leaves the low
+ * bits of short keys uneven. The partition is the hash modulo the partition count.
+ */
+
+/** The hash of `bytes[from]` up to `bytes[to - 1]`: an unsigned 32-bit number. */
+export function hashKey(bytes: Uint8Array, from: number, to: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = from; i < to; i += 1) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** The partition of the key `bytes[from]` up to `bytes[to - 1]`. */
+export function partitionOfKey(bytes: Uint8Array, from: number, to: number, partitionCount: number): number {
+  return hashKey(bytes, from, to) % partitionCount;
+}
+
+/**
+ * What ordering by key goes by: 0 for a message without a key, otherwise the hash, of which 0 becomes 1. Two keys
+ * that share a hash are kept in order with each other, which does no harm.
+ */
+export function orderingKey(bytes: Uint8Array, from: number, to: number): number {
+  return from === to ? 0 : hashKey(bytes, from, to) || 1;
+}
+
+/** Spreads what has no key: a batch stays whole, the next one goes to the next partition. */
+export class Spreader {
+  #next: number;
+
+  /** Producers that start at different numbers do not move in step. */
+  constructor(start = 0) {
+    this.#next = start;
+  }
+
+  /** The partition of the next batch. */
+  next(partitionCount: number): number {
+    const partition = this.#next % partitionCount;
+    this.#next = partition + 1;
+    return partition;
+  }
+}

@@ -1,0 +1,66 @@
+import { lowerBound } from './search.js';
+import type { Credit } from './types.js';
+
+/**
+ * One consumer's stream: what it may hold, and what it holds. Only the lease table takes and gives back credit,
+ * together with the lease that it pays for, so that it is given back exactly once.
+ */
+export class Session {
+  readonly id: string;
+  credit: Credit;
+  /** Deliveries whose bytes have not left yet: a few at most, the transport takes no more. */
+  readonly deliveriesInTransit = new Set<number>();
+  /** Whose turn it is among the lanes that the session reads. */
+  nextLane = 0;
+  #outstandingMessages = 0;
+  #outstandingBytes = 0;
+
+  constructor(id: string, credit: Credit) {
+    this.id = id;
+    this.credit = credit;
+  }
+
+  get outstandingMessages(): number {
+    return this.#outstandingMessages;
+  }
+
+  get outstandingBytes(): number {
+    return this.#outstandingBytes;
+  }
+
+  /** Messages that may still be delivered. Negative after the consumer lowered its credit. */
+  get messagesLeft(): number {
+    return this.credit.messages - this.#outstandingMessages;
+  }
+
+  /** Why nothing may be delivered now, for want of credit. */
+  get lackOfCredit(): 'messageCredit' | 'byteCredit' | undefined {
+    if (this.messagesLeft <= 0) return 'messageCredit';
+    if (this.#outstandingBytes >= this.credit.bytes) return 'byteCredit';
+    return undefined;
+  }
+
+  /**
+   * How many of the messages `from` up to `to` of a run the credit covers. Bytes may be passed by the last of
+   * them, so that a message larger than the whole credit is not stuck.
+   */
+  covered(ends: Uint32Array, from: number, to: number): number {
+    if (this.lackOfCredit !== undefined) return 0;
+    const count = Math.min(to - from, this.messagesLeft);
+    const bytesLeft = this.credit.bytes - this.#outstandingBytes;
+    const start = from === 0 ? 0 : ends[from - 1]!;
+    if (ends[from + count - 1]! - start <= bytesLeft) return count;
+    const fitting = ends.subarray(from, from + count);
+    return lowerBound(fitting, start + bytesLeft) + 1;
+  }
+
+  take(messages: number, bytes: number): void {
+    this.#outstandingMessages += messages;
+    this.#outstandingBytes += bytes;
+  }
+
+  giveBack(messages: number, bytes: number): void {
+    this.#outstandingMessages -= messages;
+    this.#outstandingBytes -= bytes;
+  }
+}

@@ -1,0 +1,17 @@
+import type { CursorState } from '../base/positions.js';
+import type { Lane } from './lane.js';
+import type { Session } from './session.js';
+
+/** How the sessions of a subscription share its partitions: the part of an ordering that spans them. */
+export interface Sharing {
+  addLane(partition: number, cursor: CursorState, endOffset: number): Lane;
+  addSession(session: Session): void;
+  /** The session holds nothing any more. */
+  removeSession(session: Session): void;
+  /** The lanes that the session may read, by partition. */
+  lanesOf(session: Session): readonly Lane[];
+  /** The partitions that the session has to itself. */
+  partitionsOf(session: Session): readonly number[];
+  /** Leases may have ended: does what had to wait for that. */
+  leasesEnded(): void;
+}

@@ -1,0 +1,27 @@
+import type { Interval } from '../base/positions.js';
+import { appendInterval } from './intervals.js';
+import type { Ledger } from './ledger.js';
+
+/** The offsets from `first` to `last` that are neither among `held` (ascending) nor settled: ascending. */
+export function staleOffsets(
+  ledger: Ledger,
+  first: number,
+  last: number,
+  held: readonly Interval[],
+): Interval[] {
+  const stale: Interval[] = [];
+  let h = 0;
+  let offset = ledger.nextUnsettled(first);
+  while (offset <= last) {
+    while (h < held.length && held[h]!.last < offset) h += 1;
+    const nextHeld = held[h]?.first ?? Number.POSITIVE_INFINITY;
+    if (nextHeld <= offset) {
+      offset = ledger.nextUnsettled(held[h]!.last + 1);
+      continue;
+    }
+    const staleLast = Math.min(last, nextHeld - 1, ledger.nextSettled(offset) - 1);
+    appendInterval(stale, offset, staleLast);
+    offset = ledger.nextUnsettled(staleLast + 1);
+  }
+  return stale;
+}

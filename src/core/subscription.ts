@@ -1,0 +1,274 @@
+import { DeadlineHeap } from '../base/deadline-heap.js';
+import { SluiceError } from '../base/errors.js';
+import { invariant } from '../base/invariant.js';
+import type { CursorState } from '../base/positions.js';
+import type { Random } from '../base/random.js';
+import { Assignment } from './assignment.js';
+import { mergedIntervals } from './intervals.js';
+import type { Lane, LaneContext, LaneWait } from './lane.js';
+import type { DeliveryRecord, Lease } from './leases.js';
+import { Outbox } from './outbox.js';
+import { Session } from './session.js';
+import { checkSettlements } from './settlement-check.js';
+import type { Sharing } from './sharing.js';
+import type {
+  Credit,
+  Delivery,
+  Effects,
+  Fetch,
+  MessageState,
+  PartitionInterval,
+  PartitionStatus,
+  ReadRun,
+  SessionStatus,
+  Settlement,
+  SettleResult,
+  Subscription,
+  SubscriptionRules,
+  Wait,
+} from './types.js';
+
+/** The rules of one subscription, without partitions or sessions yet. Chance is used for backoff only. */
+export function createSubscription(rules: SubscriptionRules, random: Random): Subscription {
+  return new SubscriptionMachine(rules, random);
+}
+
+const waits: Readonly<Record<Wait['reason'], Wait>> = {
+  caughtUp: { kind: 'wait', reason: 'caughtUp' },
+  messageCredit: { kind: 'wait', reason: 'messageCredit' },
+  byteCredit: { kind: 'wait', reason: 'byteCredit' },
+  backoff: { kind: 'wait', reason: 'backoff' },
+  notAssigned: { kind: 'wait', reason: 'notAssigned' },
+  reading: { kind: 'wait', reason: 'reading' },
+};
+
+/** Of several lanes with nothing to give, the one nearest to giving something says why. */
+const nearness: Readonly<Record<LaneWait | 'reading', number>> = {
+  caughtUp: 1,
+  notAssigned: 2,
+  backoff: 3,
+  reading: 4,
+};
+
+class SubscriptionMachine implements Subscription {
+  readonly #context: LaneContext;
+  readonly #sharing: Sharing;
+  readonly #lanes = new Map<number, Lane>();
+  readonly #sessions = new Map<string, Session>();
+  readonly #inTransit = new Map<number, DeliveryRecord>();
+  #lastDeliveryId = 0;
+
+  constructor(rules: SubscriptionRules, random: Random) {
+    this.#context = {
+      rules,
+      random,
+      outbox: new Outbox(),
+      deadlines: new DeadlineHeap<Lease>(),
+      retries: new DeadlineHeap<Lane>(),
+    };
+    this.#sharing = createSharing(this.#context);
+  }
+
+  setRules(rules: SubscriptionRules): void {
+    invariant(rules.ordering === this.#context.rules.ordering, "a subscription's ordering can't change");
+    this.#context.rules = rules;
+  }
+
+  // --- Partitions -------------------------------------------------------------------------------------------
+
+  addPartition(partition: number, cursor: CursorState, endOffset: number): void {
+    invariant(!this.#lanes.has(partition), `partition ${partition} is there already`);
+    const lane = this.#sharing.addLane(partition, cursor, endOffset);
+    this.#lanes.set(partition, lane);
+    lane.recover();
+  }
+
+  setEnd(partition: number, endOffset: number): void {
+    this.#lane(partition).grow(endOffset);
+  }
+
+  setFirst(partition: number, firstOffset: number): void {
+    this.#lane(partition).dropBelow(firstOffset);
+    this.#sharing.leasesEnded();
+  }
+
+  cursor(partition: number): CursorState {
+    return this.#lane(partition).cursor;
+  }
+
+  seek(partition: number, offset: number, _nowMs: number): void {
+    this.#lane(partition).seek(offset);
+    this.#sharing.leasesEnded();
+  }
+
+  // --- Sessions ---------------------------------------------------------------------------------------------
+
+  openSession(sessionId: string, credit: Credit, _nowMs: number): void {
+    invariant(!this.#sessions.has(sessionId), `session ${sessionId} is open already`);
+    const session = new Session(sessionId, credit);
+    this.#sessions.set(sessionId, session);
+    this.#context.outbox.ready(session);
+    this.#sharing.addSession(session);
+  }
+
+  closeSession(sessionId: string, nowMs: number): void {
+    const session = this.#sessions.get(sessionId);
+    if (session === undefined) return;
+    this.#sessions.delete(sessionId);
+    for (const deliveryId of session.deliveriesInTransit) this.#inTransit.delete(deliveryId);
+    for (const lane of this.#lanes.values()) lane.release(session, nowMs);
+    this.#sharing.removeSession(session);
+    this.#context.outbox.forget(session);
+  }
+
+  setCredit(sessionId: string, credit: Credit): void {
+    const session = this.#session(sessionId);
+    session.credit = credit;
+    this.#context.outbox.ready(session);
+  }
+
+  // --- Delivery ---------------------------------------------------------------------------------------------
+
+  nextFetch(sessionId: string, nowMs: number): Fetch | Wait {
+    const session = this.#session(sessionId);
+    const lanes = this.#sharing.lanesOf(session);
+    const { lackOfCredit } = session;
+    let reason: LaneWait | 'reading' = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
+    for (let i = 0; i < lanes.length; i += 1) {
+      const turn = (session.nextLane + i) % lanes.length;
+      const lane = lanes[turn]!;
+      const offer = lane.offer(session, nowMs);
+      if (typeof offer === 'number') {
+        if (lackOfCredit !== undefined) return waits[lackOfCredit];
+        if (!lane.isReading) {
+          session.nextLane = turn + 1;
+          return lane.beginRead(session, offer);
+        }
+      }
+      const laneReason = typeof offer === 'number' ? 'reading' : offer;
+      if (nearness[laneReason] > nearness[reason]) reason = laneReason;
+    }
+    return waits[reason];
+  }
+
+  lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined {
+    const session = this.#sessions.get(sessionId);
+    const lane = this.#lane(fetch.partition);
+    if (session === undefined || !lane.endRead(session, fetch)) return undefined;
+    const deliveryId = this.#lastDeliveryId + 1;
+    const delivery = lane.lease(session, fetch.offset, runs, deliveryId, nowMs);
+    if (delivery === undefined) return undefined;
+    this.#lastDeliveryId = deliveryId;
+    this.#inTransit.set(deliveryId, delivery.record);
+    session.deliveriesInTransit.add(deliveryId);
+    return { deliveryId, runs: delivery.runs };
+  }
+
+  abandon(sessionId: string, fetch: Fetch): void {
+    const session = this.#sessions.get(sessionId);
+    if (session !== undefined) this.#lane(fetch.partition).endRead(session, fetch);
+  }
+
+  sent(deliveryId: number, nowMs: number): void {
+    const record = this.#inTransit.get(deliveryId);
+    if (record === undefined) return;
+    this.#inTransit.delete(deliveryId);
+    record.session.deliveriesInTransit.delete(deliveryId);
+    this.#lane(record.partition).sent(record, nowMs);
+  }
+
+  // --- Settling ---------------------------------------------------------------------------------------------
+
+  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
+    const session = this.#session(sessionId);
+    checkSettlements(settlements, (partition) => this.#lanes.has(partition));
+    const stale: PartitionInterval[] = [];
+    let settledCount = 0;
+    for (const { partition, first, last, outcome } of settlements) {
+      const lane = this.#lane(partition);
+      const held = lane.settle(session, first, last, outcome, nowMs);
+      if (outcome.kind !== 'extend') {
+        for (const interval of held) settledCount += interval.last - interval.first + 1;
+      }
+      for (const interval of lane.staleOffsets(first, last, held)) stale.push({ partition, ...interval });
+    }
+    this.#sharing.leasesEnded();
+    return { settledCount, stale: mergedIntervals(stale) };
+  }
+
+  buried(partition: number, offset: number): void {
+    this.#lane(partition).buried(offset);
+  }
+
+  unburied(partition: number, offset: number, nowMs: number): void {
+    this.#lane(partition).unburied(offset, nowMs);
+    this.#sharing.leasesEnded();
+  }
+
+  // --- Time -------------------------------------------------------------------------------------------------
+
+  get wakeAtMs(): number {
+    return Math.min(this.#context.deadlines.nextAtMs, this.#context.retries.nextAtMs);
+  }
+
+  wake(nowMs: number): void {
+    const { deadlines, retries } = this.#context;
+    for (let lease = deadlines.popDue(nowMs); lease !== undefined; lease = deadlines.popDue(nowMs)) {
+      this.#lane(lease.delivery.partition).expire(lease.delivery.session, nowMs);
+    }
+    for (let lane = retries.popDue(nowMs); lane !== undefined; lane = retries.popDue(nowMs)) {
+      lane.retry(nowMs);
+    }
+    this.#sharing.leasesEnded();
+  }
+
+  // --- Looking inside ---------------------------------------------------------------------------------------
+
+  takeEffects(): Effects {
+    return this.#context.outbox.take();
+  }
+
+  status(partition: number, offset: number): MessageState {
+    return this.#lane(partition).messageState(offset);
+  }
+
+  partitionStatus(partition: number): PartitionStatus {
+    return this.#lane(partition).status;
+  }
+
+  sessionStatus(sessionId: string): SessionStatus | undefined {
+    const session = this.#sessions.get(sessionId);
+    if (session === undefined) return undefined;
+    return {
+      credit: session.credit,
+      outstandingMessageCount: session.outstandingMessages,
+      outstandingBytes: session.outstandingBytes,
+      partitions: this.#sharing.partitionsOf(session),
+    };
+  }
+
+  get sessionIds(): readonly string[] {
+    return [...this.#sessions.keys()];
+  }
+
+  #lane(partition: number): Lane {
+    const lane = this.#lanes.get(partition);
+    if (lane !== undefined) return lane;
+    throw new SluiceError('UNKNOWN_PARTITION', `the topic has no partition ${partition}`);
+  }
+
+  #session(sessionId: string): Session {
+    const session = this.#sessions.get(sessionId);
+    if (session !== undefined) return session;
+    throw new SluiceError(
+      'SESSION_NOT_FOUND',
+      'the session has ended: what it held is free; subscribe again',
+    );
+  }
+}
+
+function createSharing(context: LaneContext): Sharing {
+  const { ordering } = context.rules;
+  if (ordering === 'partition') return new Assignment(context);
+  throw new SluiceError('UNIMPLEMENTED', `ordering ${ordering} is not available`, { field: 'ordering' });
+}
