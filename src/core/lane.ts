@@ -277,7 +277,10 @@ export abstract class Lane {
     if (!this.ledger.unburied(offset) || this.ledger.isSettled(offset)) return;
     const attempts = this.ledger.attempts(offset);
     // What can't be buried comes again, but not in a circle at full speed.
-    if (attempts > 0) this.ledger.fail(offset, attempts, this.#retryAtMs('backoff', attempts, nowMs));
+    if (attempts > 0) {
+      const waitMs = backoffMs(this.context.rules, attempts, this.context.random.next());
+      this.ledger.fail(offset, attempts, nowMs + waitMs);
+    }
     this.returned([{ first: offset, last: offset }], nowMs);
   }
 
