@@ -5,7 +5,7 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Random } from '../base/random.js';
-import { createSpreader } from '../core/routing.js';
+import { Spreader } from '../core/routing.js';
 import type { Credit, Settlement, SettleResult } from '../core/types.js';
 import type { Storage, StorageListener } from '../storage/types.js';
 import { Alarm } from './alarm.js';
@@ -99,7 +99,7 @@ class StoredBroker implements Broker {
       storage,
       settings,
       clock,
-      createSpreader,
+      createSpreader: () => new Spreader(),
       createRunner: (topic, subscriptionId, config, cursors) =>
         new SubscriptionRunner(this.#runnerServices(), topic, subscriptionId, config, cursors),
     });

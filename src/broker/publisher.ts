@@ -113,7 +113,7 @@ class StreamPublisher implements Publisher {
     let skip = 0;
     let producers: { topicId: number; producerId: string; epoch: number; lastSequence: number }[] | undefined;
     if (producer !== undefined && entry !== undefined && count > 0) {
-      const decision = decideSequence(entry.state, producer, count);
+      const decision = decideSequence(entry.state, { ...producer, count });
       if (decision.kind === 'fenced') throw producerFenced(producer, entry);
       if (decision.kind === 'gap') throw sequenceGap(producer, entry);
       skip = decision.skip;
