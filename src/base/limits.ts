@@ -64,6 +64,25 @@ export const limits = {
   /** Streams open at once, over all connections. Setting. */
   maxStreams: 20_000,
 
+  // --- At the network's edge --------------------------------------------------------------------------------
+  /**
+   * How far above `maxRequestBytes` a request is still read, so that its refusal can name the batch. Anything
+   * larger is refused by its length, before it is read.
+   */
+  oversizeReadBytes: 1 * MiB,
+  /** Settlement requests of one Consume stream that are not answered: above this, the stream is not read. */
+  settlementRequestsPerStream: 100,
+  /** Ranges of one PublishResponse; a stream that fell into more pieces is answered without them. */
+  maxRangesPerResponse: 10_000,
+  maxPageTokenLength: 1_000,
+  /** Text of an error: gRPC carries it in a header, and clients bound those to 8 KiB. */
+  maxErrorTextLength: 1_000,
+  /** An idle connection is asked for a sign of life this often, and given up when none comes in time. */
+  keepaliveEveryMs: 30 * secondMs,
+  keepaliveTimeoutMs: 10 * secondMs,
+  /** How long closing waits for calls under way before it cuts them off. Setting. */
+  drainGraceMs: 10 * secondMs,
+
   // --- Books ----------------------------------------------------------------------------------------------
   /** Producers whose sequence is kept in memory; the others are read back when they return. */
   cachedProducers: 100_000,

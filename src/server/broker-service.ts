@@ -1,0 +1,39 @@
+import type { DescService } from '@bufbuild/protobuf';
+import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
+import { ConsumeCall } from './consume.js';
+import { fromCredit, fromSettleResult, toCredit, toSettlements } from './convert-session.js';
+import { checkName } from './convert-values.js';
+import type { OpenCall } from './direct-call.js';
+import type { Edge } from './edge.js';
+import { PublishCall } from './publish.js';
+import { PublishStreamCall } from './publish-stream.js';
+import { ReadCall } from './read.js';
+import { unary } from './single-request.js';
+import { SubscribeCall } from './subscribe.js';
+
+/** A handler for every method of a service. */
+export type ServiceHandlers<S extends DescService> = { readonly [M in keyof S['method']]: OpenCall };
+
+/** The data plane. */
+export function createBrokerHandlers(edge: Edge): ServiceHandlers<typeof BrokerService> {
+  const { broker } = edge;
+  const { method } = BrokerService;
+  return {
+    publish: (call) => new PublishCall(call, edge),
+    publishStream: (call) => new PublishStreamCall(call, edge),
+    subscribe: (call) => new SubscribeCall(call, edge),
+    consume: (call) => new ConsumeCall(call, edge),
+    read: (call) => new ReadCall(call, edge),
+
+    acknowledge: unary(method.acknowledge, async ({ sessionId, settlements }) =>
+      fromSettleResult(await broker.settle(sessionId, toSettlements(settlements))),
+    ),
+    updateFlowControl: unary(method.updateFlowControl, ({ sessionId, flowControl }) => ({
+      flowControl: fromCredit(broker.setCredit(sessionId, toCredit(flowControl))),
+    })),
+    getProducer: unary(method.getProducer, async ({ topic, producerId }) => {
+      const state = await broker.getProducer(checkName(topic, 'topic'), checkName(producerId, 'producer_id'));
+      return { epoch: BigInt(state.epoch), lastSequence: BigInt(state.lastSequence) };
+    }),
+  };
+}

@@ -1,0 +1,48 @@
+import { SluiceError } from '../base/errors.js';
+import { secondMs } from '../base/units.js';
+import type { CallTable, OpenedCall, Route } from './direct-call.js';
+
+/** The calls of one server: bounds how many streams there are, and ends them all when the server drains. */
+export class OpenCalls implements CallTable {
+  readonly #routes: ReadonlyMap<string, Route>;
+  readonly #maxStreams: number;
+  readonly #open = new Set<OpenedCall>();
+  #streamCount = 0;
+  #draining: SluiceError | undefined;
+
+  constructor(routes: ReadonlyMap<string, Route>, maxStreams: number) {
+    this.#routes = routes;
+    this.#maxStreams = maxStreams;
+  }
+
+  get streamCount(): number {
+    return this.#streamCount;
+  }
+
+  route(path: string): Route | undefined {
+    return this.#routes.get(path);
+  }
+
+  opened(call: OpenedCall): void {
+    if (call.kind !== 'foreign' && this.#draining !== undefined) throw this.#draining;
+    if (call.kind === 'stream') {
+      if (this.#streamCount >= this.#maxStreams) {
+        const text = `${this.#maxStreams} streams are open, and no more are allowed: close some, or raise the limit`;
+        throw new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
+      }
+      this.#streamCount++;
+    }
+    this.#open.add(call);
+  }
+
+  closed(call: OpenedCall): void {
+    if (!this.#open.delete(call)) return;
+    if (call.kind === 'stream') this.#streamCount--;
+  }
+
+  /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
+  drain(error: SluiceError): void {
+    this.#draining = error;
+    for (const call of [...this.#open]) call.stop(error);
+  }
+}

@@ -1,0 +1,109 @@
+import type { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { ConsumerSession } from '../broker/types.js';
+import {
+  type ConsumeRequest,
+  ConsumeRequestSchema,
+  ConsumeResponseSchema,
+} from '../gen/sluice/v1/broker_pb.js';
+import { ConsumerStream } from './consumer-stream.js';
+import { fromSettleResult, toConsumeOptions, toCredit, toSettlements } from './convert-session.js';
+import { decode, invalidField } from './convert-values.js';
+import type { CallReceiver, DirectCall } from './direct-call.js';
+import type { Edge } from './edge.js';
+import { runsTag } from './frames.js';
+
+/**
+ * `Consume`: the first request opens the session, later ones settle and change credit. A client that has closed its
+ * end is leaving: its last settlements are answered, then the stream ends well.
+ */
+export class ConsumeCall implements CallReceiver {
+  readonly #call: DirectCall;
+  readonly #edge: Edge;
+  readonly #stream: ConsumerStream;
+  #hasSubscribed = false;
+  #isLeaving = false;
+  #unansweredCount = 0;
+
+  constructor(call: DirectCall, edge: Edge) {
+    this.#call = call;
+    this.#edge = edge;
+    this.#stream = new ConsumerStream(call, edge, ConsumeResponseSchema, runsTag.ConsumeResponse);
+  }
+
+  begin(): void {
+    this.#call.read();
+  }
+
+  request(bytes: Buffer): void {
+    const request = decode(ConsumeRequestSchema, bytes);
+    const { session } = this.#stream;
+    if (!this.#hasSubscribed) this.#subscribe(request);
+    else if (request.subscribe !== undefined) {
+      throw invalidField('subscribe', 'only the first request of a stream has it');
+    } else if (session !== undefined) this.#update(session, request);
+  }
+
+  halfClose(): void {
+    if (!this.#hasSubscribed) throw invalidField('subscribe', 'the stream ended without a request');
+    this.#isLeaving = true;
+    this.#leaveWhenAnswered();
+  }
+
+  stop(error: SluiceError): void {
+    this.#stream.close();
+    this.#call.fail(error);
+  }
+
+  over(): void {
+    this.#stream.close();
+  }
+
+  /** The next request is not read before the session is there to take it. */
+  #subscribe(request: ConsumeRequest): void {
+    if (request.subscribe === undefined) {
+      throw invalidField('subscribe', 'the first request of a stream must have it');
+    }
+    this.#hasSubscribed = true;
+    const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
+    this.#stream.open(options, (session) => {
+      try {
+        this.#update(session, request);
+      } catch (thrown) {
+        this.#call.fail(thrown);
+      }
+    });
+  }
+
+  #update(session: ConsumerSession, request: ConsumeRequest): void {
+    if (request.flowControl !== undefined) {
+      this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
+    }
+    if (request.settlements.length > 0) this.#settle(session, request);
+    this.#readMore();
+  }
+
+  #settle(session: ConsumerSession, request: ConsumeRequest): void {
+    this.#unansweredCount++;
+    this.#edge.broker.settle(session.sessionId, toSettlements(request.settlements)).then(
+      (result) => {
+        const wasFull = this.#unansweredCount-- === limits.settlementRequestsPerStream;
+        const { settlementId } = request;
+        this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } });
+        if (wasFull) this.#readMore();
+        this.#leaveWhenAnswered();
+      },
+      (thrown) => this.#call.fail(thrown),
+    );
+  }
+
+  #readMore(): void {
+    if (this.#unansweredCount < limits.settlementRequestsPerStream) this.#call.read();
+  }
+
+  #leaveWhenAnswered(): void {
+    if (!this.#isLeaving || this.#unansweredCount > 0) return;
+    this.#stream.close();
+    this.#call.finish();
+  }
+}

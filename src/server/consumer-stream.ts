@@ -1,0 +1,88 @@
+import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import type { SluiceError } from '../base/errors.js';
+import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from '../broker/types.js';
+import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/sluice/v1/broker_pb.js';
+import { fromHeartbeat, fromSession } from './convert-session.js';
+import type { DirectCall } from './direct-call.js';
+import type { Edge } from './edge.js';
+import { encodeRuns } from './frames.js';
+
+/** How far a consumer's session has come. It only ever moves down this list. */
+type State =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'open'; readonly session: ConsumerSession }
+  | { readonly kind: 'closed' };
+
+/** The responses of both methods have the same fields for what the session itself says. */
+type Response = MessageInitShape<typeof SubscribeResponseSchema> &
+  MessageInitShape<typeof ConsumeResponseSchema>;
+
+/** The session of one consumer stream: `Subscribe` and `Consume` have it in common. */
+export class ConsumerStream implements ConsumerSink {
+  readonly #call: DirectCall;
+  readonly #edge: Edge;
+  readonly #response: DescMessage;
+  readonly #runsTag: number;
+  #state: State = { kind: 'idle' };
+
+  constructor(call: DirectCall, edge: Edge, response: DescMessage, runsTag: number) {
+    this.#call = call;
+    this.#edge = edge;
+    this.#response = response;
+    this.#runsTag = runsTag;
+  }
+
+  /** Undefined until the session is open, and after it has closed. */
+  get session(): ConsumerSession | undefined {
+    return this.#state.kind === 'open' ? this.#state.session : undefined;
+  }
+
+  /** Opens the session and announces it; `opened` is called once deliveries may begin. */
+  open(options: ConsumeOptions, opened: (session: ConsumerSession) => void): void {
+    this.#state = { kind: 'opening' };
+    this.#edge.broker.subscribe(options, this).then(
+      (session) => {
+        if (this.#state.kind !== 'opening') {
+          // The client left, or the server drains: what it would have held is free at once.
+          session.close();
+          return;
+        }
+        this.#state = { kind: 'open', session };
+        this.send({ opened: fromSession(session) });
+        session.start();
+        opened(session);
+      },
+      (thrown) => this.#call.fail(thrown),
+    );
+  }
+
+  /** Frees what the session holds. Harmless twice. */
+  close(): void {
+    const { session } = this;
+    this.#state = { kind: 'closed' };
+    session?.close();
+  }
+
+  send(response: Response): void {
+    const message = create(this.#response, response as MessageInitShape<DescMessage>);
+    this.#call.send(Buffer.from(toBinary(this.#response, message)));
+  }
+
+  deliver(runs: readonly DeliveredRun[], written: () => void): void {
+    this.#call.send(encodeRuns(this.#runsTag, runs), written);
+  }
+
+  assigned(partitions: readonly number[]): void {
+    this.send({ assignment: { partitions: [...partitions] } });
+  }
+
+  heartbeat(timeMs: number, backlogMessageCount: number): void {
+    this.send({ heartbeat: fromHeartbeat(timeMs, backlogMessageCount) });
+  }
+
+  ended(error: SluiceError): void {
+    this.#state = { kind: 'closed' };
+    this.#call.fail(error);
+  }
+}

@@ -1,0 +1,277 @@
+import {
+  Metadata,
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  status as statusCode,
+} from '@grpc/grpc-js';
+import { SluiceError } from '../base/errors.js';
+import type { Logger } from '../base/logger.js';
+import { clientError, type StatusDetail, toStatus } from './status.js';
+
+/**
+ * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16
+ * requests and tell neither how much waits nor when it has left; here a request is read when it is asked for, and a
+ * response says when its bytes are with the transport.
+ *
+ * How: an interceptor is public API and is given the call underneath. Ours answers with a call whose `start` does
+ * not start the handler that grpc-js made but our own listener. What this relies on, beyond the API, is checked by
+ * `test/integration/server-direct-call.test.ts`:
+ * - a handler's first step is `start` on the outermost call, from within the interceptor's event;
+ * - `sendMessage` has copied the bytes when it returns;
+ * - faults that grpc-js finds by itself (too large, not decompressible, too late) end the call by its `sendStatus`.
+ */
+export class DirectCall {
+  readonly #call: ServerInterceptingCallInterface;
+  readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
+  readonly #logger: Logger;
+  #isReadWanted = false;
+  #isReading = false;
+  #isOver = false;
+
+  constructor(call: ServerInterceptingCallInterface, logger: Logger) {
+    this.#call = call;
+    this.#sendStatus = call.sendStatus.bind(call);
+    this.#logger = logger;
+  }
+
+  /** The call has a status, or the client is gone: what is sent from now on goes nowhere. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get peer(): string {
+    return this.#call.getPeer();
+  }
+
+  /**
+   * Asks for the next request, or the end of them. What has been received already is handed over from within;
+   * asked for again from within that, it is this loop that turns, and the stack does not grow.
+   */
+  read(): void {
+    this.#isReadWanted = true;
+    if (this.#isReading) return;
+    this.#isReading = true;
+    try {
+      while (this.#isReadWanted && !this.#isOver) {
+        this.#isReadWanted = false;
+        this.#call.startRead();
+      }
+    } finally {
+      this.#isReading = false;
+    }
+  }
+
+  /** Tells the client that the call was taken, before there is a response. */
+  sendHeaders(): void {
+    if (!this.#isOver) this.#call.sendMetadata(new Metadata());
+  }
+
+  /**
+   * Sends one encoded response, which is copied: the caller may write over it. `written` is called when the bytes
+   * have left for the transport, and never when the stream breaks before.
+   */
+  send(response: Buffer, written: () => void = ignore): void {
+    if (!this.#isOver) this.#call.sendMessage(response, written);
+  }
+
+  /** Ends the call well, after what was sent. */
+  finish(): void {
+    this.#end({ code: statusCode.OK, details: '', metadata: null });
+  }
+
+  /** Ends the call with whatever was thrown, after what was sent. */
+  fail(thrown: unknown, detail?: StatusDetail): void {
+    if (!this.#isOver) this.#end(toStatus(this.clientError(thrown), detail));
+  }
+
+  /** What was thrown as the client may see it; see `status.ts`. */
+  clientError(thrown: unknown): SluiceError {
+    return clientError(thrown, this.#logger);
+  }
+
+  /** Only for the listener below: the client has gone. */
+  markOver(): void {
+    this.#isOver = true;
+  }
+
+  /** Only for the listener below: a status of grpc-js itself. */
+  endAsGrpcDid(status: PartialStatusObject): void {
+    this.#isOver = true;
+    this.#sendStatus(status);
+  }
+
+  #end(status: PartialStatusObject): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#sendStatus(status);
+  }
+}
+
+type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+
+function ignore(): void {}
+
+/** What happens to a call. Nothing is received unless `DirectCall.read` asked for it. */
+export interface CallReceiver {
+  /** The call has begun. First call: asks for the first request. */
+  begin(): void;
+  /** One request, still encoded; it belongs to the receiver. */
+  request(bytes: Buffer): void;
+  /** There are no more requests. */
+  halfClose(): void;
+  /** The call has to end with this error, once what is under way is answered: no more is read. */
+  stop(error: SluiceError): void;
+  /** The call is over, by whichever side. Last call, and always made. */
+  over(): void;
+}
+
+/** Makes the receiver of a call. */
+export type OpenCall = (call: DirectCall) => CallReceiver;
+
+export interface Route {
+  readonly open: OpenCall;
+  /** It may stay open for long: counts against the limit of streams. */
+  readonly isStream: boolean;
+}
+
+/** A call that is open, as its table sees it. */
+export interface OpenedCall {
+  readonly kind: 'unary' | 'stream' | 'foreign';
+  /** As `CallReceiver.stop`. */
+  stop(error: SluiceError): void;
+}
+
+/** Which calls there may be, and which there are. */
+export interface CallTable {
+  /** Undefined for a service that is not ours. */
+  route(path: string): Route | undefined;
+  /** Notes a call until it is `closed`; throws where there is no room for it. */
+  opened(call: OpenedCall): void;
+  closed(call: OpenedCall): void;
+}
+
+/** Takes the calls that the table has a route for away from grpc-js, and notes the others. */
+export function createDirectCallInterceptor(table: CallTable, logger: Logger): ServerInterceptor {
+  return (method, call) => {
+    const route = table.route(method.path);
+    return route === undefined ? createForeignCall(call, table) : new RoutedCall(call, route, table, logger);
+  };
+}
+
+class RoutedCall extends ServerInterceptingCall {
+  readonly #base: ServerInterceptingCallInterface;
+  readonly #listener: DirectListener;
+
+  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
+    super(base);
+    this.#base = base;
+    this.#listener = new DirectListener(new DirectCall(base, logger), route, table);
+    base.sendStatus = (status) => this.#listener.onGrpcStatus(status);
+  }
+
+  /** The listener of grpc-js, with the object stream behind it, is left aside. */
+  override start(): void {
+    this.#base.start(this.#listener);
+  }
+}
+
+/** Hands the events of a call to its receiver, and ends the call when the receiver throws. */
+class DirectListener implements Listener, OpenedCall {
+  readonly kind: 'unary' | 'stream';
+  readonly #call: DirectCall;
+  readonly #route: Route;
+  readonly #table: CallTable;
+  #receiver: CallReceiver | undefined;
+  #isStopping = false;
+
+  constructor(call: DirectCall, route: Route, table: CallTable) {
+    this.kind = route.isStream ? 'stream' : 'unary';
+    this.#call = call;
+    this.#route = route;
+    this.#table = table;
+  }
+
+  onReceiveMetadata(): void {
+    try {
+      this.#table.opened(this);
+      this.#receiver = this.#route.open(this.#call);
+      this.#receiver.begin();
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  onReceiveMessage(bytes: Buffer): void {
+    if (this.#call.isOver || this.#isStopping) return;
+    try {
+      this.#receiver?.request(bytes);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  onReceiveHalfClose(): void {
+    if (this.#call.isOver || this.#isStopping) return;
+    try {
+      this.#receiver?.halfClose();
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  onCancel(): void {
+    this.#call.markOver();
+    this.#table.closed(this);
+    this.#receiver?.over();
+  }
+
+  stop(error: SluiceError): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    if (this.#call.isOver) return;
+    try {
+      if (this.#receiver === undefined) this.#call.fail(error);
+      else this.#receiver.stop(error);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  /**
+   * grpc-js ends the call by itself. A request that it could not read becomes an error like every other, after the
+   * answers that the client is still owed; grpc-js says it again for every piece of such a request that arrives.
+   */
+  onGrpcStatus(status: PartialStatusObject): void {
+    const error = this.#call.isOver ? undefined : unreadable(status);
+    if (error === undefined) this.#call.endAsGrpcDid(status);
+    else this.stop(error);
+  }
+}
+
+/** Undefined for what is no fault of a request: the deadline has passed, say. */
+function unreadable(status: PartialStatusObject): SluiceError | undefined {
+  const text = `the request could not be read: ${status.details}`;
+  switch (status.code) {
+    case statusCode.RESOURCE_EXHAUSTED:
+      return new SluiceError('REQUEST_TOO_LARGE', text);
+    case statusCode.UNIMPLEMENTED:
+      return new SluiceError('UNIMPLEMENTED', text);
+    case statusCode.INTERNAL:
+      return new SluiceError('MALFORMED_REQUEST', text);
+    default:
+      return undefined;
+  }
+}
+
+/** A call of another service on this server (health, reflection): left alone, but ended when the server drains. */
+function createForeignCall(base: ServerInterceptingCallInterface, table: CallTable): ServerInterceptingCall {
+  const opened: OpenedCall = { kind: 'foreign', stop: (error) => base.sendStatus(toStatus(error)) };
+  return new ServerInterceptingCall(base, {
+    start(next) {
+      table.opened(opened);
+      next({ onCancel: () => table.closed(opened) });
+    },
+  });
+}

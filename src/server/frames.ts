@@ -1,0 +1,79 @@
+import type { DeliveredRun } from '../broker/types.js';
+import { numberFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
+
+/** The tag of `runs` in each response that carries them. */
+export const runsTag = { SubscribeResponse: 0x12, ConsumeResponse: 0x12, ReadResponse: 0x0a } as const;
+
+/** Tags of MessageRun and of its Timestamp. The messages behind them bring their own. */
+const partitionTag = 0x08;
+const firstOffsetTag = 0x10;
+const publishTimeTag = 0x1a;
+const producerIdTag = 0x22;
+const attemptTag = 0x28;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
+
+const writer = new WireWriter();
+
+/**
+ * A response with these runs and nothing else, encoded. The messages are copied as they are, never parsed. Valid
+ * until the next call.
+ */
+export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
+  let byteLength = 0;
+  for (const delivered of runs) {
+    const runLength = runBytes(delivered);
+    byteLength += 1 + varintBytes(runLength) + runLength;
+  }
+  writer.begin(byteLength);
+  for (const delivered of runs) {
+    writer.byte(tag);
+    writer.varint(runBytes(delivered));
+    writeRun(delivered);
+  }
+  return writer.finish();
+}
+
+function runBytes(delivered: DeliveredRun): number {
+  const { run, from } = delivered;
+  const timeLength = timeBytes(run.publishTimeMs);
+  const producerIdLength = run.producerId === '' ? 0 : Buffer.byteLength(run.producerId);
+  return (
+    numberFieldBytes(run.partition) +
+    numberFieldBytes(run.firstOffset + from) +
+    (1 + varintBytes(timeLength) + timeLength) +
+    (producerIdLength === 0 ? 0 : 1 + varintBytes(producerIdLength) + producerIdLength) +
+    numberFieldBytes(delivered.attempt) +
+    (messagesEnd(delivered) - messagesStart(delivered))
+  );
+}
+
+function writeRun(delivered: DeliveredRun): void {
+  const { run, from } = delivered;
+  writer.numberField(partitionTag, run.partition);
+  writer.numberField(firstOffsetTag, run.firstOffset + from);
+  writer.byte(publishTimeTag);
+  writer.varint(timeBytes(run.publishTimeMs));
+  writer.numberField(secondsTag, Math.floor(run.publishTimeMs / 1000));
+  writer.numberField(nanosTag, (run.publishTimeMs % 1000) * 1_000_000);
+  writer.textField(
+    producerIdTag,
+    run.producerId,
+    run.producerId === '' ? 0 : Buffer.byteLength(run.producerId),
+  );
+  writer.numberField(attemptTag, delivered.attempt);
+  writer.copy(run.messages, messagesStart(delivered), messagesEnd(delivered));
+}
+
+/** Times of the broker lie after 1970: never negative. */
+function timeBytes(timeMs: number): number {
+  return numberFieldBytes(Math.floor(timeMs / 1000)) + numberFieldBytes((timeMs % 1000) * 1_000_000);
+}
+
+function messagesStart({ run, from }: DeliveredRun): number {
+  return from === 0 ? 0 : run.ends[from - 1]!;
+}
+
+function messagesEnd({ run, to }: DeliveredRun): number {
+  return to === 0 ? 0 : run.ends[to - 1]!;
+}

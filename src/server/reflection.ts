@@ -1,0 +1,37 @@
+import { type DescFile, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import type { Server } from '@grpc/grpc-js';
+import { ReflectionService } from '@grpc/reflection';
+import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
+import { file_google_rpc_status } from '../gen/google/rpc/status_pb.js';
+import { file_sluice_v1_admin } from '../gen/sluice/v1/admin_pb.js';
+import { file_sluice_v1_broker } from '../gen/sluice/v1/broker_pb.js';
+
+type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
+
+/** The error model is described too: with it grpcurl shows the details of an error as text. */
+const roots = [
+  file_sluice_v1_broker,
+  file_sluice_v1_admin,
+  file_google_rpc_status,
+  file_google_rpc_error_details,
+];
+
+/** The standard reflection services, v1 and v1alpha, for grpcurl, `buf curl` and other tools. */
+export function addReflection(server: Server): void {
+  const fileDescriptorProtos = [...withImports(roots)].map((file) =>
+    Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
+  );
+  // It is made for what proto-loader loads, and reads nothing of that but the descriptors.
+  const loaded = { files: { fileDescriptorProtos } } as unknown as PackageDefinition;
+  new ReflectionService(loaded).addToServer(server);
+}
+
+function withImports(files: Iterable<DescFile>, found = new Set<DescFile>()): Set<DescFile> {
+  for (const file of files) {
+    if (found.has(file)) continue;
+    found.add(file);
+    withImports(file.dependencies, found);
+  }
+  return found;
+}

@@ -1,0 +1,149 @@
+import type { DescService } from '@bufbuild/protobuf';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { Clock } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import { secondMs } from '../base/units.js';
+import type { Broker } from '../broker/types.js';
+import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
+import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
+import { createAdminHandlers } from './admin-service.js';
+import { createBrokerHandlers, type ServiceHandlers } from './broker-service.js';
+import { OpenCalls } from './call-table.js';
+import { createDirectCallInterceptor, type Route } from './direct-call.js';
+import type { Edge } from './edge.js';
+import { addHealth } from './health.js';
+import { setConnectionWindow, setStreamWindow } from './receive-windows.js';
+import { addReflection } from './reflection.js';
+import { createServiceDefinition, methodPath } from './service-definition.js';
+
+export interface ServerOptions {
+  /** `127.0.0.1:7070`, `[::]:7070`, `unix:/run/sluice.sock`; port 0 takes a free one. */
+  readonly listen: string;
+  readonly maxMessageBytes: number;
+  readonly maxRequestBytes: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  /** Streams open at once, over all connections. */
+  readonly maxStreams: number;
+  /** How long `close` waits for calls under way before it cuts them off. */
+  readonly drainGraceMs: number;
+}
+
+export const defaultServerOptions: ServerOptions = {
+  listen: '127.0.0.1:7070',
+  maxMessageBytes: limits.maxMessageBytes,
+  maxRequestBytes: limits.maxRequestBytes,
+  streamWindowBytes: limits.streamWindowBytes,
+  connectionWindowBytes: limits.connectionWindowBytes,
+  maxStreams: limits.maxStreams,
+  drainGraceMs: limits.drainGraceMs,
+};
+
+export interface ServerServices {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface RunningServer {
+  /** Where it listens, as clients dial it. */
+  readonly address: string;
+  /** 0 for a socket in the file system. */
+  readonly port: number;
+  /** Streams that are open, for metrics. */
+  readonly streamCount: number;
+  /** What the health service answers; calls are taken either way. */
+  setServing(isServing: boolean): void;
+  /**
+   * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is still
+   * open after the grace is cut off. The broker must still be working. Harmless twice.
+   */
+  close(): Promise<void>;
+}
+
+/** Serves the broker over gRPC. Rejects where it can't listen. Not serving, for health, until it is told so. */
+export async function startServer(
+  broker: Broker,
+  options: ServerOptions,
+  services: ServerServices,
+): Promise<RunningServer> {
+  const { clock, logger } = services;
+  const { maxMessageBytes, maxRequestBytes } = options;
+  const edge: Edge = { broker, clock, logger, scanLimits: { maxMessageBytes, maxRequestBytes } };
+  const calls = new OpenCalls(
+    new Map([
+      ...createRoutes(BrokerService, createBrokerHandlers(edge)),
+      ...createRoutes(AdminService, createAdminHandlers(edge)),
+    ]),
+    options.maxStreams,
+  );
+  const server = new Server({
+    'grpc.max_receive_message_length': maxRequestBytes + limits.oversizeReadBytes,
+    'grpc.max_concurrent_streams': options.maxStreams,
+    'grpc.keepalive_time_ms': limits.keepaliveEveryMs,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    'grpc.enable_channelz': 0,
+    interceptors: [createDirectCallInterceptor(calls, logger)],
+  });
+  // The routes answer these methods; without handlers here, a broken interceptor shows as UNIMPLEMENTED.
+  server.addService(createServiceDefinition(BrokerService), {});
+  server.addService(createServiceDefinition(AdminService), {});
+  const health = addHealth(server);
+  addReflection(server);
+  setStreamWindow(server, options);
+  const port = await bind(server, options.listen);
+  setConnectionWindow(server, options);
+  const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
+
+  let closed: Promise<void> | undefined;
+  return {
+    address,
+    port,
+    get streamCount() {
+      return calls.streamCount;
+    },
+    setServing: health.setServing,
+    close() {
+      closed ??= (async () => {
+        health.setServing(false);
+        await shutDown(server, calls, options.drainGraceMs, clock);
+        logger.info({ address }, 'stopped listening');
+      })();
+      return closed;
+    },
+  };
+}
+
+function createRoutes<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+): (readonly [string, Route])[] {
+  return service.methods.map((method) => {
+    const open = handlers[method.localName as keyof S['method']];
+    return [methodPath(service, method), { open, isStream: method.methodKind !== 'unary' }];
+  });
+}
+
+function bind(server: Server, listen: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (cause, port) => {
+      if (cause !== null) {
+        const text = `can't listen on ${listen}: ${cause.message}`;
+        reject(new SluiceError('INVALID_SETTING', text, { field: 'listen', cause }));
+      } else resolve(listen.startsWith('unix:') ? 0 : port);
+    });
+  });
+}
+
+function shutDown(server: Server, calls: OpenCalls, graceMs: number, clock: Clock): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.after(graceMs, () => server.forceShutdown());
+    server.tryShutdown(() => {
+      timer.cancel();
+      resolve();
+    });
+    const text = 'the broker is shutting down: try again, it may be back or another may answer';
+    calls.drain(new SluiceError('DRAINING', text, { retryAfterMs: secondMs }));
+  });
+}

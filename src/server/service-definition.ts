@@ -1,0 +1,39 @@
+import {
+  create,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type { MethodDefinition } from '@grpc/grpc-js';
+
+export type MethodPath = string;
+
+export function methodPath(service: DescService, method: DescMethod): MethodPath {
+  return `/${service.typeName}/${method.name}`;
+}
+
+/**
+ * A protobuf-es service as grpc-js knows services. The server's half passes bytes: its handlers decode, where they
+ * decode at all, and answer with bytes. The client's half takes and gives messages.
+ */
+export function createServiceDefinition(
+  service: DescService,
+): Record<string, MethodDefinition<object, object>> {
+  const definition: Record<string, MethodDefinition<object, object>> = {};
+  for (const method of service.methods) {
+    const { methodKind, input, output } = method;
+    definition[method.localName] = {
+      path: methodPath(service, method),
+      requestStream: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
+      responseStream: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
+      requestSerialize: (message) =>
+        Buffer.from(toBinary(input, create(input, message as MessageInitShape<typeof input>))),
+      responseDeserialize: (bytes) => fromBinary(output, bytes),
+      requestDeserialize: (bytes) => bytes,
+      responseSerialize: (bytes) => bytes as Buffer,
+    };
+  }
+  return definition;
+}

@@ -1,0 +1,86 @@
+/** Bytes that a varint takes; `value` is a safe integer, not negative. */
+export function varintBytes(value: number): number {
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  if (value < 0x20_0000) return 3;
+  let byteCount = 4;
+  for (let rest = Math.floor(value / 0x1000_0000); rest > 0; rest = Math.floor(rest / 0x80)) byteCount++;
+  return byteCount;
+}
+
+const firstCapacity = 64 * 1024;
+
+/**
+ * Writes protobuf into one buffer that it uses again and again: what `finish` answers is valid until the next
+ * `begin`. That is long enough, because sending copies (see `DirectCall.send`).
+ */
+export class WireWriter {
+  #buffer = Buffer.allocUnsafe(firstCapacity);
+  #pos = 0;
+
+  /** Starts over, with room for so many bytes: the caller must not write more. */
+  begin(byteLength: number): void {
+    this.#pos = 0;
+    if (byteLength <= this.#buffer.length) return;
+    let capacity = this.#buffer.length;
+    while (capacity < byteLength) capacity *= 2;
+    this.#buffer = Buffer.allocUnsafe(capacity);
+  }
+
+  finish(): Buffer {
+    return this.#buffer.subarray(0, this.#pos);
+  }
+
+  byte(value: number): void {
+    this.#buffer[this.#pos++] = value;
+  }
+
+  /** A safe integer, not negative. */
+  varint(value: number): void {
+    const buffer = this.#buffer;
+    while (value > 0x7fff_ffff) {
+      buffer[this.#pos++] = (value % 0x80) | 0x80;
+      value = Math.floor(value / 0x80);
+    }
+    while (value >= 0x80) {
+      buffer[this.#pos++] = (value & 0x7f) | 0x80;
+      value >>>= 7;
+    }
+    buffer[this.#pos++] = value;
+  }
+
+  /** The halves of a 64-bit number, each from 0 to 2^32 - 1. */
+  varint64(low: number, high: number): void {
+    while (high > 0) {
+      this.#buffer[this.#pos++] = (low & 0x7f) | 0x80;
+      low = ((low >>> 7) | (high << 25)) >>> 0;
+      high >>>= 7;
+    }
+    this.varint(low);
+  }
+
+  /** A field of a number: nothing for 0, as proto3 has it. */
+  numberField(tag: number, value: number): void {
+    if (value === 0) return;
+    this.byte(tag);
+    this.varint(value);
+  }
+
+  /** A field of text that takes `byteLength` bytes: nothing for empty text. */
+  textField(tag: number, text: string, byteLength: number): void {
+    if (byteLength === 0) return;
+    this.byte(tag);
+    this.varint(byteLength);
+    this.#pos += this.#buffer.write(text, this.#pos, byteLength, 'utf8');
+  }
+
+  copy(source: Uint8Array, start: number, end: number): void {
+    this.#buffer.set(start === 0 && end === source.length ? source : source.subarray(start, end), this.#pos);
+    this.#pos += end - start;
+  }
+}
+
+/** Bytes of a number field with a tag of one byte. */
+export function numberFieldBytes(value: number): number {
+  return value === 0 ? 0 : 1 + varintBytes(value);
+}
