@@ -1,0 +1,177 @@
+import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
+import type { Client, CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
+import { SluiceError, StatusCode } from './errors.js';
+import { type ConnectOptions, defaults, toMetadata } from './options.js';
+import { RequestWriter, readResponses } from './streams.js';
+
+export interface CallOptions {
+  /** Added to the metadata of the connection. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** The call fails with DEADLINE_EXCEEDED after this. Default: never. */
+  readonly timeoutMs?: number;
+  /** Cancels the call. */
+  readonly signal?: AbortSignal;
+}
+
+/** Responses, to be iterated once. Leaving the loop cancels the call. */
+export interface ServerStream<O> extends AsyncIterable<O> {
+  cancel(): void;
+}
+
+export interface ClientStream<I, O> {
+  /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
+  write(request: I): Promise<void>;
+  /** No more requests. */
+  end(): void;
+  /** The one response. */
+  readonly result: Promise<O>;
+  cancel(): void;
+}
+
+export interface BidiStream<I, O> extends ServerStream<O> {
+  write(request: I): Promise<void>;
+  end(): void;
+}
+
+type Call<I extends DescMessage, O extends DescMessage, Kind> = Kind extends 'unary'
+  ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
+  : Kind extends 'server_streaming'
+    ? (request: MessageInitShape<I>, options?: CallOptions) => ServerStream<MessageShape<O>>
+    : Kind extends 'client_streaming'
+      ? (options?: CallOptions) => ClientStream<MessageInitShape<I>, MessageShape<O>>
+      : (options?: CallOptions) => BidiStream<MessageInitShape<I>, MessageShape<O>>;
+
+/** The typed calls of a service: one function a method, by its name in lower camel case. */
+export type ServiceClient<M extends GenServiceMethods> = {
+  readonly [K in keyof M]: Call<M[K]['input'], M[K]['output'], M[K]['methodKind']>;
+};
+
+/** Makes the calls of a service out of its generated description. */
+export function createServiceClient<M extends GenServiceMethods>(
+  service: GenService<M>,
+  client: Client,
+  options: ConnectOptions,
+): ServiceClient<M> {
+  const calls: Record<string, unknown> = {};
+  for (const [name, method] of Object.entries<DescMethod>(service.method)) {
+    calls[name] = createCall(method, client, options);
+  }
+  return calls as ServiceClient<M>;
+}
+
+type AnyRequest = MessageInitShape<DescMessage>;
+
+function createCall(method: DescMethod, client: Client, options: ConnectOptions): unknown {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  const sendBufferBytes = options.sendBufferBytes ?? defaults.sendBufferBytes;
+  const encode = (request: AnyRequest): Buffer => {
+    const bytes = toBinary(method.input, create(method.input, request));
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  };
+  const pass = (request: Buffer): Buffer => request;
+  const decode = (bytes: Buffer) => fromBinary(method.output, bytes);
+  const prepare = (call: CallOptions | undefined): [Metadata, GrpcCallOptions] => [
+    toMetadata(options.metadata, call?.metadata),
+    call?.timeoutMs === undefined ? {} : { deadline: Date.now() + call.timeoutMs },
+  ];
+
+  switch (method.methodKind) {
+    case 'unary':
+      return (request: AnyRequest, callOptions?: CallOptions) =>
+        new Promise((resolve, reject) => {
+          const [metadata, grpc] = prepare(callOptions);
+          const settle = settleWith(resolve, reject);
+          const call = client.makeUnaryRequest(path, pass, decode, encode(request), metadata, grpc, settle);
+          cancelOn(callOptions?.signal, call);
+        });
+    case 'server_streaming':
+      return (request: AnyRequest, callOptions?: CallOptions) => {
+        const call = client.makeServerStreamRequest(
+          path,
+          pass,
+          decode,
+          encode(request),
+          ...prepare(callOptions),
+        );
+        cancelOn(callOptions?.signal, call);
+        const responses = readResponses(call);
+        return { cancel: () => call.cancel(), [Symbol.asyncIterator]: () => responses };
+      };
+    case 'client_streaming':
+      return (callOptions?: CallOptions) => {
+        const { promise: result, resolve, reject } = deferred<unknown>();
+        const [metadata, grpc] = prepare(callOptions);
+        const call = client.makeClientStreamRequest(path, pass, decode, metadata, grpc, (error, response) => {
+          const failure = error === null ? undefined : SluiceError.from(error);
+          writer.close(failure);
+          settleWith(resolve, reject)(error, response);
+        });
+        const writer = new RequestWriter(call, sendBufferBytes);
+        // A failure is told by `result`; the stream repeats it where nobody would listen.
+        call.on('error', () => {});
+        cancelOn(callOptions?.signal, call);
+        return {
+          write: async (request: AnyRequest) => writer.write(encode(request)),
+          end: () => writer.end(),
+          result,
+          cancel: () => call.cancel(),
+        };
+      };
+    case 'bidi_streaming':
+      return (callOptions?: CallOptions) => {
+        const call = client.makeBidiStreamRequest(path, pass, decode, ...prepare(callOptions));
+        const writer = new RequestWriter(call, sendBufferBytes);
+        const responses = readResponses(call);
+        call.on('status', (status) => {
+          const failed = status.code !== StatusCode.OK;
+          writer.close(
+            failed ? SluiceError.from(Object.assign(new Error(status.details), status)) : undefined,
+          );
+        });
+        cancelOn(callOptions?.signal, call);
+        return {
+          write: async (request: AnyRequest) => writer.write(encode(request)),
+          end: () => writer.end(),
+          cancel: () => call.cancel(),
+          [Symbol.asyncIterator]: () => responses,
+        };
+      };
+  }
+}
+
+function settleWith(resolve: (value: unknown) => void, reject: (error: SluiceError) => void) {
+  return (error: unknown, response: unknown): void => {
+    if (error === null || error === undefined) resolve(response);
+    else reject(SluiceError.from(error));
+  };
+}
+
+function deferred<T>() {
+  let resolve!: (value: T) => void;
+  let reject!: (error: SluiceError) => void;
+  const promise = new Promise<T>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  // Whoever only writes hears of the failure there.
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}
+
+interface Cancellable {
+  cancel(): void;
+  once(event: 'status', listener: () => void): unknown;
+}
+
+function cancelOn(signal: AbortSignal | undefined, call: Cancellable): void {
+  if (signal === undefined) return;
+  const cancel = () => call.cancel();
+  if (signal.aborted) {
+    cancel();
+    return;
+  }
+  signal.addEventListener('abort', cancel, { once: true });
+  call.once('status', () => signal.removeEventListener('abort', cancel));
+}

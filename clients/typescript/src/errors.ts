@@ -1,0 +1,114 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { anyUnpack, type Duration } from '@bufbuild/protobuf/wkt';
+import { Metadata, status as StatusCode } from '@grpc/grpc-js';
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.js';
+import { StatusSchema } from './gen/google/rpc/status_pb.js';
+import { type PublishError, type PublishFailure, PublishFailureSchema } from './gen/sluice/v1/broker_pb.js';
+
+/** The status codes of gRPC, by name. */
+export { StatusCode };
+
+export interface FieldViolation {
+  /** A path: `settlements[2].offsets`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+interface ErrorFields {
+  readonly code: StatusCode;
+  readonly reason: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly fieldViolations?: readonly FieldViolation[];
+  readonly retryAfterMs?: number | undefined;
+  readonly publishFailure?: PublishFailure | undefined;
+  readonly cause?: unknown;
+}
+
+/** A call that failed: by the broker's decision, or because the broker could not be reached. */
+export class SluiceError extends Error {
+  override readonly name = 'SluiceError';
+  readonly code: StatusCode;
+  /**
+   * Stable name of the error, from `ErrorInfo`. Where there is none (the broker did not answer, or something
+   * between here and there did) it is the name of the code: `UNAVAILABLE`.
+   */
+  readonly reason: string;
+  /** Facts for programs. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** What was wrong with the request, field by field. */
+  readonly fieldViolations: readonly FieldViolation[];
+  /** How long the broker asks to wait before the next try. */
+  readonly retryAfterMs: number | undefined;
+  readonly details: {
+    /** Of a failed Publish: how much of its stream is durable. */
+    readonly publishFailure: PublishFailure | undefined;
+  };
+
+  constructor(message: string, fields: ErrorFields) {
+    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    this.code = fields.code;
+    this.reason = fields.reason;
+    this.metadata = fields.metadata ?? {};
+    this.fieldViolations = fields.fieldViolations ?? [];
+    this.retryAfterMs = fields.retryAfterMs;
+    this.details = { publishFailure: fields.publishFailure };
+  }
+
+  /** What a call threw, as a SluiceError. */
+  static from(thrown: unknown): SluiceError {
+    if (thrown instanceof SluiceError) return thrown;
+    if (!isStatusObject(thrown)) {
+      const message = thrown instanceof Error ? thrown.message : String(thrown);
+      return new SluiceError(message, { code: StatusCode.UNKNOWN, reason: 'UNKNOWN', cause: thrown });
+    }
+    return new SluiceError(thrown.details, {
+      code: thrown.code,
+      reason: nameOfCode(thrown.code),
+      ...readDetails(thrown.metadata),
+      cause: thrown,
+    });
+  }
+
+  /** Why one batch of a PublishStream was refused. */
+  static fromPublishError(error: PublishError): SluiceError {
+    const reason = error.reason === '' ? nameOfCode(error.code) : error.reason;
+    return new SluiceError(error.message, { code: error.code, reason });
+  }
+}
+
+function nameOfCode(code: number): string {
+  return StatusCode[code] ?? 'UNKNOWN';
+}
+
+function isStatusObject(
+  thrown: unknown,
+): thrown is { code: StatusCode; details: string; metadata: Metadata | undefined } {
+  return (
+    thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'number' && 'details' in thrown
+  );
+}
+
+/** The standard error details that Sluice sends. Details that can't be read are left out: the status stands. */
+function readDetails(metadata: Metadata | undefined): Partial<ErrorFields> {
+  const bytes = metadata instanceof Metadata ? metadata.get('grpc-status-details-bin')[0] : undefined;
+  if (!(bytes instanceof Uint8Array)) return {};
+  try {
+    const fields: { -readonly [K in keyof ErrorFields]?: ErrorFields[K] } = {};
+    for (const detail of fromBinary(StatusSchema, bytes).details) {
+      const info = anyUnpack(detail, ErrorInfoSchema);
+      if (info !== undefined) Object.assign(fields, { reason: info.reason, metadata: info.metadata });
+      const retry = anyUnpack(detail, RetryInfoSchema);
+      if (retry?.retryDelay !== undefined) fields.retryAfterMs = durationMs(retry.retryDelay);
+      const violations = anyUnpack(detail, BadRequestSchema)?.fieldViolations;
+      if (violations !== undefined) fields.fieldViolations = violations;
+      fields.publishFailure ??= anyUnpack(detail, PublishFailureSchema);
+    }
+    return fields;
+  } catch {
+    return {};
+  }
+}
+
+function durationMs(duration: Duration): number {
+  return Number(duration.seconds) * 1000 + duration.nanos / 1e6;
+}

@@ -1,0 +1,4 @@
+export type { BidiStream, CallOptions, ClientStream, ServerStream, ServiceClient } from './calls.js';
+export { connect, type SluiceClient } from './client.js';
+export { type FieldViolation, SluiceError, StatusCode } from './errors.js';
+export type { ConnectOptions, TlsOptions } from './options.js';

@@ -1,0 +1,73 @@
+import { type ChannelCredentials, type ChannelOptions, credentials, Metadata } from '@grpc/grpc-js';
+
+export interface TlsOptions {
+  /** PEM. Default: the authorities that the system trusts. */
+  readonly ca?: Uint8Array;
+  /** PEM: the client's own certificate and key, where the broker asks for them. */
+  readonly cert?: Uint8Array;
+  readonly key?: Uint8Array;
+  /** The name that the broker's certificate carries, if it is not that of the target. */
+  readonly serverName?: string;
+}
+
+export interface ConnectOptions {
+  /** `true` for TLS with the defaults. Default: plaintext. */
+  readonly tls?: boolean | TlsOptions;
+  /** Sent with every call: `{ authorization: 'Bearer …' }`. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * HTTP/2 receive window of every stream and of the connection: what the broker may have under way to here.
+   * gRPC's own default of 64 KiB caps a stream at 64 KiB a round trip. Default 1 MiB.
+   */
+  readonly windowBytes?: number;
+  /** Largest response that is taken. Default 64 MiB. */
+  readonly maxReceiveBytes?: number;
+  /** Largest request that is sent. Default: what the broker takes. */
+  readonly maxSendBytes?: number;
+  /** `write()` of a stream waits while this much has not left for the transport. Default 1 MiB. */
+  readonly sendBufferBytes?: number;
+}
+
+const MiB = 1024 * 1024;
+
+export const defaults = {
+  windowBytes: 1 * MiB,
+  maxReceiveBytes: 64 * MiB,
+  sendBufferBytes: 1 * MiB,
+} as const;
+
+export function toCredentials(tls: ConnectOptions['tls']): ChannelCredentials {
+  if (tls === undefined || tls === false) return credentials.createInsecure();
+  const { ca, cert, key } = tls === true ? ({} as TlsOptions) : tls;
+  return credentials.createSsl(toBuffer(ca), toBuffer(key), toBuffer(cert));
+}
+
+export function toChannelOptions(target: string, options: ConnectOptions): ChannelOptions {
+  const channel: ChannelOptions = {
+    'grpc-node.flow_control_window': options.windowBytes ?? defaults.windowBytes,
+    'grpc.max_receive_message_length': options.maxReceiveBytes ?? defaults.maxReceiveBytes,
+    'grpc.max_send_message_length': options.maxSendBytes ?? -1,
+    // Connections are not shared with other clients of this process, so that their windows and ends are its own.
+    'grpc.use_local_subchannel_pool': 1,
+  };
+  if (typeof options.tls === 'object' && options.tls.serverName !== undefined) {
+    channel['grpc.ssl_target_name_override'] = options.tls.serverName;
+  }
+  // A proxy can't reach this machine's own loopback address.
+  if (/^(dns:(\/\/\/)?)?(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/.test(target)) {
+    channel['grpc.enable_http_proxy'] = 0;
+  }
+  return channel;
+}
+
+export function toMetadata(...sources: (Readonly<Record<string, string>> | undefined)[]): Metadata {
+  const metadata = new Metadata();
+  for (const source of sources) {
+    for (const [name, value] of Object.entries(source ?? {})) metadata.set(name, value);
+  }
+  return metadata;
+}
+
+function toBuffer(bytes: Uint8Array | undefined): Buffer | null {
+  return bytes === undefined ? null : Buffer.from(bytes);
+}
