@@ -92,4 +92,28 @@ export const limits = {
   /** Free space on the data disk below which publishing is refused. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
+
+  // --- How far settings may go ----------------------------------------------------------------------------
+  /** Every partition is a column family with its own memtables. */
+  largestMaxPartitionCount: 256,
+  /** A request is held in memory as a whole, several times over while it is written. */
+  largestMaxRequestBytes: 256 * MiB,
+  /** RFC 9113: windows are 31 bits wide; below this, even one frame would not fit. */
+  smallestWindowBytes: 64 * KiB,
+  largestWindowBytes: 2 ** 31 - 1,
+  largestConcurrentReads: 1_024,
+
+  // --- The command line -----------------------------------------------------------------------------------
+  /** Batches of `sluice publish` that wait for their receipt; below `batchesPerStream`, so never refused. */
+  cliBatchesInFlight: 64,
+  cliBatchMessages: 1_000,
+  cliBatchBytes: 256 * KiB,
+  /** Text that waits for stdout. */
+  cliOutputBytes: 1 * MiB,
+  /** What one read of a file or of stdin brings. */
+  cliInputChunkBytes: 1 * MiB,
+  cliCallTimeoutMs: 30 * secondMs,
+  cliProgressEveryMs: 500,
+  /** How often `--until-caught-up` asks whether the backlog is gone. */
+  cliBacklogCheckEveryMs: 300,
 } as const;

@@ -1,0 +1,31 @@
+import { type DestinationStream, pino, stdSerializers } from 'pino';
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/logger.js';
+import { formatPretty } from './pretty.js';
+
+export interface LoggerOptions {
+  readonly level: 'debug' | 'info' | 'warn' | 'error';
+  readonly format: 'json' | 'pretty';
+  /** With colours, where the format is pretty. */
+  readonly hasColors: boolean;
+  readonly clock: Clock;
+  /** Takes whole lines, at once: what was logged before an exit has been written. */
+  readonly destination: DestinationStream;
+}
+
+/** One line an entry: JSON for machines, or columns for people. */
+export function createLogger({ level, format, hasColors, clock, destination }: LoggerOptions): Logger {
+  const pretty: DestinationStream = { write: (line) => destination.write(formatPretty(line, hasColors)) };
+  return pino(
+    {
+      level,
+      base: null,
+      timestamp: () => `,"time":"${new Date(clock.wallMs()).toISOString()}"`,
+      messageKey: 'message',
+      errorKey: 'error',
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { error: stdSerializers.errWithCause },
+    },
+    format === 'pretty' ? pretty : destination,
+  );
+}
