@@ -1,0 +1,87 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Admin, type TopicSchema } from '../src/gen/sluice/v1/admin_pb.js';
+import { BrokerProcess } from '../test/support/broker-process.js';
+import { RawConnection } from '../test/support/raw-grpc.js';
+import type { Row } from './report.js';
+
+export interface BenchSettings {
+  /** How long each rate or latency is measured. */
+  readonly measureMs: number;
+  readonly replayMessages: number;
+  readonly restartBytes: number;
+}
+
+export interface BenchCase {
+  readonly name: string;
+  /** What it measures, in a line. */
+  readonly about: string;
+  run(settings: BenchSettings): Promise<readonly Row[]>;
+}
+
+/** Before this, code is being compiled and windows are being opened: not measured. */
+export const warmupMs = 2_000;
+
+/** A fresh broker on an empty directory, removed afterwards. */
+export async function withBroker<T>(work: (broker: BrokerProcess) => Promise<T>): Promise<T> {
+  const broker = await BrokerProcess.start();
+  try {
+    return await work(broker);
+  } catch (error) {
+    console.error(broker.tail());
+    throw error;
+  } finally {
+    await broker.dispose();
+  }
+}
+
+export async function withConnection<T>(
+  address: string,
+  work: (connection: RawConnection) => Promise<T>,
+): Promise<T> {
+  const connection = await RawConnection.connect(address);
+  try {
+    return await work(connection);
+  } finally {
+    connection.destroy();
+  }
+}
+
+export async function createTopic(
+  address: string,
+  topic: MessageInitShape<typeof TopicSchema>,
+): Promise<void> {
+  await withConnection(address, (connection) => connection.unary(Admin.method.createTopic, { topic }));
+}
+
+export async function createSubscription(address: string, topic: string, name: string): Promise<void> {
+  const subscription = { topic, name };
+  await withConnection(address, (connection) =>
+    connection.unary(Admin.method.createSubscription, { subscription }),
+  );
+}
+
+/** Messages that are stored in a topic. */
+export async function storedCount(address: string, name: string): Promise<number> {
+  const { topic } = await withConnection(address, (connection) =>
+    connection.unary(Admin.method.getTopic, { name }),
+  );
+  let count = 0;
+  for (const { firstOffset, nextOffset } of topic?.partitions ?? [])
+    count += Number(nextOffset - firstOffset);
+  return count;
+}
+
+/** Messages of a subscription that are not acknowledged. */
+export async function backlogCount(address: string, topic: string, name: string): Promise<number> {
+  const { subscription } = await withConnection(address, (connection) =>
+    connection.unary(Admin.method.getSubscription, { topic, name }),
+  );
+  let count = 0;
+  for (const partition of subscription?.partitions ?? []) count += Number(partition.backlogMessageCount);
+  return count;
+}
+
+/** A measurement with wrong numbers is none. */
+export function assertEqual(what: string, actual: number, expected: number): void {
+  if (actual !== expected) throw new Error(`${what}: ${actual}, expected ${expected}`);
+}
