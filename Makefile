@@ -10,7 +10,8 @@ help: ## This list
 
 # npm writes this file last: it is as new as the installed packages.
 node_modules/.package-lock.json: package.json package-lock.json clients/typescript/package.json
-	npm ci --no-fund --no-audit --loglevel=error
+	@# Not `npm ci`: it refuses a lock file without the tools' binaries for every other platform.
+	npm install --no-save --loglevel=error
 	@touch $@
 
 install: node_modules/.package-lock.json ## Install the packages of the lock file
