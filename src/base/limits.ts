@@ -47,6 +47,8 @@ export const limits = {
   roundBytes: 4 * MiB,
   /** Commits that are with the writer thread at once: one syncs, one is ready. */
   roundsUnderWay: 2,
+  /** A second commit is put together while one is under way only once this much waits: small ones gather. */
+  secondRoundBytes: 256 * KiB,
   /** One log record; a single larger message still makes one. */
   recordBytes: 256 * KiB,
   /** Batches of one PublishStream that wait for their receipt. */
@@ -55,6 +57,12 @@ export const limits = {
   // --- From the disk to a consumer ------------------------------------------------------------------------
   /** Committed records kept in memory for consumers that keep up. Setting. */
   tailBytes: 64 * MiB,
+  /** What a log reader fetches from the disk at once, and holds ready for its next read. */
+  readAheadBytes: 256 * KiB,
+  /** Records fetched at once, where they are so small that the bytes above are not reached. */
+  readAheadRecords: 1_000,
+  /** A log reader that is not asked for this long (up to twice) gives up what it holds. */
+  readerIdleMs: 10 * secondMs,
   /** Messages of one frame; a single larger message still makes one. */
   frameBytes: 256 * KiB,
   /** Frames under way to one stream. */

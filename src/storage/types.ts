@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.js';
+import type { Logger } from '../base/logger.js';
 import type { Durability, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
 
@@ -129,6 +131,11 @@ export interface StorageOptions {
   readonly tailBytes: number;
   readonly writerQueueBytes: number;
   readonly concurrentReads: number;
+}
+
+export interface StorageServices {
+  readonly clock: Clock;
+  readonly logger: Logger;
 }
 
 /** The store. One implementation: `openStorage` in storage.ts. */

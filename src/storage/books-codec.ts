@@ -1,0 +1,181 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import type { Durability, Ordering, SubscriptionConfig, TopicConfig } from '../base/model.js';
+import {
+  CounterRecordSchema,
+  DeadLetterRecordSchema,
+  DurabilityRecord,
+  OrderingRecord,
+  ProducerRecordSchema,
+  SubscriptionRecordSchema,
+  TopicRecordSchema,
+} from '../gen/sluice/storage/v1/records_pb.js';
+import { readUint64, writeUint64 } from './bytes.js';
+import type { Extent } from './partition-log.js';
+import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from './types.js';
+
+/** The small records: between the types of the broker and the private protobuf messages. */
+
+const durabilityRecords: Readonly<Record<Durability, DurabilityRecord>> = {
+  written: DurabilityRecord.WRITTEN,
+  synced: DurabilityRecord.SYNCED,
+};
+const orderingRecords: Readonly<Record<Ordering, OrderingRecord>> = {
+  partition: OrderingRecord.PARTITION,
+  key: OrderingRecord.KEY,
+  none: OrderingRecord.NONE,
+};
+
+function keyOf<K extends string, V>(table: Readonly<Record<K, V>>, value: V): K | undefined {
+  return (Object.keys(table) as K[]).find((key) => table[key] === value);
+}
+
+export function encodeTopic({ topicId, config }: CatalogTopic): Uint8Array {
+  const { retention, backlogLimit, durability } = config;
+  return toBinary(
+    TopicRecordSchema,
+    create(TopicRecordSchema, {
+      topicId,
+      name: config.name,
+      partitionCount: config.partitionCount,
+      retention: {
+        maxAgeMs: BigInt(retention.maxAgeMs),
+        maxBytes: BigInt(retention.maxBytes),
+        untilAcknowledged: retention.untilAcknowledged,
+        dropUnacknowledged: retention.dropUnacknowledged,
+      },
+      backlogLimit: {
+        maxBytes: BigInt(backlogLimit.maxBytes),
+        maxMessages: BigInt(backlogLimit.maxMessages),
+        isRejecting: backlogLimit.whenFull === 'reject',
+      },
+      durability: durability === undefined ? DurabilityRecord.UNSPECIFIED : durabilityRecords[durability],
+      createTimeMs: BigInt(config.createTimeMs),
+    }),
+  );
+}
+
+export function decodeTopic(bytes: Uint8Array): CatalogTopic {
+  const record = fromBinary(TopicRecordSchema, bytes);
+  const { retention, backlogLimit } = record;
+  const config: TopicConfig = {
+    name: record.name,
+    partitionCount: record.partitionCount,
+    retention: {
+      maxAgeMs: Number(retention?.maxAgeMs ?? 0),
+      maxBytes: Number(retention?.maxBytes ?? 0),
+      untilAcknowledged: retention?.untilAcknowledged ?? false,
+      dropUnacknowledged: retention?.dropUnacknowledged ?? false,
+    },
+    backlogLimit: {
+      maxBytes: Number(backlogLimit?.maxBytes ?? 0),
+      maxMessages: Number(backlogLimit?.maxMessages ?? 0),
+      whenFull: backlogLimit?.isRejecting === true ? 'reject' : 'block',
+    },
+    durability: keyOf(durabilityRecords, record.durability),
+    createTimeMs: Number(record.createTimeMs),
+  };
+  return { topicId: record.topicId, config };
+}
+
+export function encodeSubscription({ subscriptionId, topicId, config }: CatalogSubscription): Uint8Array {
+  return toBinary(
+    SubscriptionRecordSchema,
+    create(SubscriptionRecordSchema, {
+      subscriptionId,
+      topicId,
+      name: config.name,
+      ordering: orderingRecords[config.ordering],
+      ackDeadlineMs: BigInt(config.ackDeadlineMs),
+      minBackoffMs: BigInt(config.minBackoffMs),
+      maxBackoffMs: BigInt(config.maxBackoffMs),
+      maxAttempts: config.deadLetter.maxAttempts,
+      deadLetterTopic: config.deadLetter.topic,
+      isDeadLetterDisabled: config.deadLetter.isDisabled,
+      createTimeMs: BigInt(config.createTimeMs),
+    }),
+  );
+}
+
+/** The name of the topic stands in the topic's own record. */
+export function decodeSubscription(
+  bytes: Uint8Array,
+  topicName: (topicId: number) => string,
+): CatalogSubscription {
+  const record = fromBinary(SubscriptionRecordSchema, bytes);
+  const config: SubscriptionConfig = {
+    topic: topicName(record.topicId),
+    name: record.name,
+    ordering: keyOf(orderingRecords, record.ordering) ?? 'partition',
+    ackDeadlineMs: Number(record.ackDeadlineMs),
+    minBackoffMs: Number(record.minBackoffMs),
+    maxBackoffMs: Number(record.maxBackoffMs),
+    deadLetter: {
+      maxAttempts: record.maxAttempts,
+      topic: record.deadLetterTopic,
+      isDisabled: record.isDeadLetterDisabled,
+    },
+    createTimeMs: Number(record.createTimeMs),
+  };
+  return { subscriptionId: record.subscriptionId, topicId: record.topicId, config };
+}
+
+/** The ids that come next. */
+export interface Counters {
+  readonly nextTopicId: number;
+  readonly nextSubscriptionId: number;
+}
+
+export function encodeCounters(counters: Counters): Uint8Array {
+  return toBinary(CounterRecordSchema, create(CounterRecordSchema, counters));
+}
+
+export function decodeCounters(bytes: Uint8Array): Counters {
+  const { nextTopicId, nextSubscriptionId } = fromBinary(CounterRecordSchema, bytes);
+  return { nextTopicId, nextSubscriptionId };
+}
+
+export function encodeProducer(state: ProducerState): Uint8Array {
+  return toBinary(
+    ProducerRecordSchema,
+    create(ProducerRecordSchema, {
+      epoch: BigInt(state.epoch),
+      lastSequence: BigInt(state.lastSequence),
+    }),
+  );
+}
+
+export function decodeProducer(bytes: Uint8Array): ProducerState {
+  const { epoch, lastSequence } = fromBinary(ProducerRecordSchema, bytes);
+  return { epoch: Number(epoch), lastSequence: Number(lastSequence) };
+}
+
+export function encodeDeadLetter({ attempts }: Pick<DeadLetterNote, 'attempts'>): Uint8Array {
+  return toBinary(DeadLetterRecordSchema, create(DeadLetterRecordSchema, { attempts }));
+}
+
+export function decodeDeadLetter(bytes: Uint8Array): Pick<DeadLetterNote, 'attempts'> {
+  return { attempts: fromBinary(DeadLetterRecordSchema, bytes).attempts };
+}
+
+/** One is written with every commit for each partition it touches: five plain numbers. */
+const extentBytes = 40;
+
+export function encodeExtent(extent: Extent): Buffer {
+  const bytes = Buffer.allocUnsafe(extentBytes);
+  let at = writeUint64(bytes, extent.firstOffset, 0);
+  at = writeUint64(bytes, extent.endOffset, at);
+  at = writeUint64(bytes, extent.firstPosition, at);
+  at = writeUint64(bytes, extent.endPosition, at);
+  writeUint64(bytes, extent.lastPublishTimeMs, at);
+  return bytes;
+}
+
+export function decodeExtent(bytes: Buffer): Extent {
+  return {
+    firstOffset: readUint64(bytes, 0),
+    endOffset: readUint64(bytes, 8),
+    firstPosition: readUint64(bytes, 16),
+    endPosition: readUint64(bytes, 24),
+    lastPublishTimeMs: readUint64(bytes, 32),
+  };
+}

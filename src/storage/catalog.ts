@@ -1,0 +1,154 @@
+import { invariant } from '../base/invariant.js';
+import { bookKey, bookKind } from './keys.js';
+import { LogTable, type PartitionLog } from './partition-log.js';
+import type { Recovered } from './recovery.js';
+import { type Submission, submissionByteLength } from './submission.js';
+import type { SyncedOffset } from './synced-offsets.js';
+import type { Append, CatalogTopic, Transaction } from './types.js';
+
+/** Ids stay below the largest, so that every range of keys has an end. */
+const maxId = 2 ** 32 - 2;
+
+/**
+ * Which topics, partitions and subscriptions there are, as of the last submission. It gives out ids and offsets:
+ * at once, in the order of submission, which is the order of the commits.
+ */
+export class Catalog {
+  readonly #maxPartitionCount: number;
+  readonly #logs = new LogTable();
+  readonly #subscriptionIds: Set<number>;
+  #nextTopicId: number;
+  #nextSubscriptionId: number;
+  /** Notes of deletions that were committed, and of those that wait for `takeRetiredDeletions`. */
+  #deletions: Buffer[];
+  #retiring: Buffer[] = [];
+
+  constructor(recovered: Recovered, maxPartitionCount: number) {
+    this.#maxPartitionCount = maxPartitionCount;
+    for (const { topicId, config } of recovered.topics.values()) {
+      const extents = recovered.extents.get(topicId);
+      this.#logs.grow(topicId, config.partitionCount, (partition) => extents?.get(partition));
+    }
+    this.#subscriptionIds = new Set(recovered.subscriptions.map(({ subscriptionId }) => subscriptionId));
+    this.#nextTopicId = recovered.nextTopicId;
+    this.#nextSubscriptionId = recovered.nextSubscriptionId;
+    this.#deletions = [
+      ...[...recovered.deletedTopicIds].map((id) => bookKey(bookKind.deletedTopic, id)),
+      ...[...recovered.deletedSubscriptionIds].map((id) => bookKey(bookKind.deletedSubscription, id)),
+    ];
+  }
+
+  get counters(): { readonly nextTopicId: number; readonly nextSubscriptionId: number } {
+    return { nextTopicId: this.#nextTopicId, nextSubscriptionId: this.#nextSubscriptionId };
+  }
+
+  nextTopicId(): number {
+    invariant(this.#nextTopicId <= maxId, 'the ids of topics are used up');
+    return this.#nextTopicId++;
+  }
+
+  nextSubscriptionId(): number {
+    invariant(this.#nextSubscriptionId <= maxId, 'the ids of subscriptions are used up');
+    return this.#nextSubscriptionId++;
+  }
+
+  hasSubscription(subscriptionId: number): boolean {
+    return this.#subscriptionIds.has(subscriptionId);
+  }
+
+  /** Throws on a topic or partition that is not there. */
+  log(topicId: number, partition: number): PartitionLog {
+    return this.#logs.get(topicId, partition);
+  }
+
+  /** Gives the appends their offsets. Throws before it changes anything. */
+  accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
+    const { appends = [], putTopics = [], putSubscriptions = [] } = transaction;
+    const { deleteTopics = [], deleteSubscriptions = [] } = transaction;
+    for (const topic of putTopics) this.#checkTopic(topic);
+    for (const append of appends) this.#checkAppend(append, putTopics);
+
+    for (const { topicId, config } of putTopics) this.#logs.grow(topicId, config.partitionCount);
+    for (const { subscriptionId } of putSubscriptions) this.#subscriptionIds.add(subscriptionId);
+    const appendLogs = appends.map(({ topicId, partition }) => this.#logs.get(topicId, partition));
+    const firstOffsets = appends.map(({ count }, index) => {
+      const log = appendLogs[index]!;
+      log.nextOffset += count;
+      return log.nextOffset - count;
+    });
+    for (const id of deleteSubscriptions) this.#subscriptionIds.delete(id);
+    const submission: Submission = {
+      transaction,
+      appendLogs,
+      deletedLogs: deleteTopics.flatMap((topicId) => this.#logs.delete(topicId)),
+      raisedLogs: [],
+      deletions: [
+        ...deleteTopics.map((id) => bookKey(bookKind.deletedTopic, id)),
+        ...deleteSubscriptions.map((id) => bookKey(bookKind.deletedSubscription, id)),
+      ],
+      retiredDeletions: [],
+      byteLength: submissionByteLength(transaction),
+    };
+    return { submission, firstOffsets };
+  }
+
+  get hasDeletions(): boolean {
+    return this.#deletions.length > 0;
+  }
+
+  deletionsWritten(keys: readonly Buffer[]): void {
+    this.#deletions.push(...keys);
+  }
+
+  /** How far each partition is synced. Deletions that are committed by now are not among them any more. */
+  syncedOffsets(): SyncedOffset[] {
+    this.#retiring.push(...this.#deletions);
+    this.#deletions = [];
+    const offsets: SyncedOffset[] = [];
+    for (const { topicId, partition, syncedOffset } of this.#logs) {
+      if (syncedOffset > 0) offsets.push({ topicId, partition, endOffset: syncedOffset });
+    }
+    return offsets;
+  }
+
+  /** Notes of deletions that were committed before `syncedOffsets` was last called. */
+  takeRetiredDeletions(): readonly Buffer[] {
+    const retired = this.#retiring;
+    this.#retiring = [];
+    return retired;
+  }
+
+  /** Removes notes of deletions. */
+  retire(retiredDeletions: readonly Buffer[]): Submission {
+    const transaction: Transaction = { durability: 'written' };
+    return {
+      transaction,
+      appendLogs: [],
+      deletedLogs: [],
+      raisedLogs: [],
+      deletions: [],
+      retiredDeletions,
+      byteLength: submissionByteLength(transaction),
+    };
+  }
+
+  #checkTopic({ topicId, config }: CatalogTopic): void {
+    const { partitionCount } = config;
+    invariant(topicId < this.#nextTopicId, `topic id ${topicId} was never given out`);
+    invariant(
+      partitionCount >= Math.max(1, this.#logs.partitionCount(topicId)) &&
+        partitionCount <= this.#maxPartitionCount,
+      `topic ${topicId} can't have ${partitionCount} partitions`,
+    );
+  }
+
+  #checkAppend(
+    { topicId, partition, chunks, count, byteLength }: Append,
+    putTopics: readonly CatalogTopic[],
+  ): void {
+    const put = putTopics.find((topic) => topic.topicId === topicId);
+    if (put === undefined || partition >= put.config.partitionCount) this.#logs.get(topicId, partition);
+    const chunkBytes = chunks.reduce((bytes, chunk) => bytes + chunk.length, 0);
+    invariant(count >= 1 && chunkBytes === byteLength, 'an append is not what it says');
+  }
+}

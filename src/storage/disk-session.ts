@@ -1,0 +1,107 @@
+import type { Engine } from './engine.js';
+import { LogScan } from './log-scan.js';
+import type { PartitionLog } from './partition-log.js';
+import type { ReadSlots } from './read-slots.js';
+import type { Run } from './run.js';
+
+/**
+ * A reader behind the tail: an open scan, the runs that were read last, and one read ahead. The runs stay until
+ * the reader has passed them, because a consumer with little credit comes back into the middle of them.
+ */
+export class DiskSession {
+  readonly #engine: Engine;
+  readonly #slots: ReadSlots;
+  readonly #log: PartitionLog;
+  #scan: LogScan | undefined;
+  #window: Run[] = [];
+  /** Where the window ends and the scan goes on. */
+  #nextOffset: number;
+  #fetching: Promise<void> | undefined;
+  #failure: unknown;
+  #isClosed = false;
+
+  constructor(engine: Engine, slots: ReadSlots, log: PartitionLog, offset: number) {
+    this.#engine = engine;
+    this.#slots = slots;
+    this.#log = log;
+    this.#nextOffset = offset;
+  }
+
+  /** False for an offset that it can only reach by beginning again. */
+  covers(offset: number): boolean {
+    const first = this.#window[0]?.firstOffset ?? this.#nextOffset;
+    return !this.#isClosed && first <= offset && offset <= this.#nextOffset;
+  }
+
+  /** For an offset that it covers and that is committed. */
+  read(offset: number, maxBytes: number): Run[] | Promise<Run[]> {
+    this.#dropBelow(offset);
+    return this.#window.length > 0 ? this.#take(maxBytes) : this.#fetchAndTake(maxBytes);
+  }
+
+  /** A read under way is answered with nothing. */
+  close(): void {
+    this.#isClosed = true;
+    this.#window = [];
+    this.#closeScan();
+  }
+
+  #dropBelow(offset: number): void {
+    const keptFrom = this.#window.findIndex((run) => run.endOffset > offset);
+    this.#window = keptFrom < 0 ? [] : this.#window.slice(keptFrom);
+  }
+
+  async #fetchAndTake(maxBytes: number): Promise<Run[]> {
+    // The second time at most: a scan that was at the end of its snapshot gives way to a new one.
+    while (this.#window.length === 0) {
+      this.#fetching ??= this.#fetch();
+      await this.#fetching;
+      if (this.#isClosed) return [];
+      if (this.#failure !== undefined) {
+        this.close();
+        throw this.#failure;
+      }
+    }
+    return this.#take(maxBytes);
+  }
+
+  #take(maxBytes: number): Run[] {
+    let bytes = 0;
+    const end = this.#window.findIndex((run) => {
+      bytes += run.messages.length;
+      return bytes >= maxBytes;
+    });
+    const taken = end < 0 ? this.#window.slice() : this.#window.slice(0, end + 1);
+    if (taken.length === this.#window.length && this.#mayReadAhead()) this.#fetching ??= this.#fetch();
+    return taken;
+  }
+
+  #mayReadAhead(): boolean {
+    return this.#nextOffset < this.#log.endOffset && !this.#log.tail.holds(this.#nextOffset);
+  }
+
+  /** Extends the window. Never rejects: what failed is kept for the read that gets there. */
+  async #fetch(): Promise<void> {
+    try {
+      await this.#slots.run(async () => {
+        if (this.#isClosed) return;
+        this.#scan ??= new LogScan(this.#engine, this.#log, this.#nextOffset);
+        const runs = await this.#scan.next();
+        if (this.#isClosed) return;
+        if (runs.length === 0) this.#closeScan();
+        this.#window.push(...runs);
+        this.#nextOffset = this.#window.at(-1)?.endOffset ?? this.#nextOffset;
+      });
+    } catch (error) {
+      this.#failure = error;
+    } finally {
+      this.#fetching = undefined;
+    }
+  }
+
+  #closeScan(): void {
+    // Closing can't fail, and waits by itself for a read under way.
+    void this.#scan?.close();
+    this.#scan = undefined;
+  }
+}

@@ -1,0 +1,205 @@
+import {
+  type Batch,
+  type ColumnHandle,
+  type ColumnOptions,
+  type Iterator,
+  RocksLevel,
+} from '@nxtedition/rocksdb';
+import { KiB, MiB } from '../base/units.js';
+import { columnNames } from './columns.js';
+
+/**
+ * The key-value store below everything else, and the only file that knows RocksDB. The main thread opens it; the
+ * writer thread attaches to the open database by its handle.
+ *
+ * How the options were chosen is told in ARCHITECTURE.md. The measures: 64 KiB values, one in each of 16
+ * partitions a batch, each batch synced, 2 cores.
+ *
+ * | partitions' columns     | MB/s | memory   | log to replay | reopened after a kill |
+ * | ----------------------- | ---- | -------- | ------------- | --------------------- |
+ * | default                 |   91 | 1,660 MB | 2.0 GB        | 17 s                  |
+ * | default, no compression |  262 | 1,060 MB | 1.0 GB        | 2.9 s                 |
+ * | level, 64 MiB           |  385 |   610 MB | 0.5 GB        | 1.7 s                 |
+ * | level, 32 MiB           |  333 |   360 MB | 0.3 GB        | 0.8 s                 |
+ * | universal, 32 MiB       |  238 |   360 MB | 0.3 GB        | 0.7 s                 |
+ */
+const partitionOptions: ColumnOptions = {
+  compaction: 'level',
+  memtableMemoryBudget: 32 * MiB,
+  // Only takes away the training of dictionaries: level compaction compresses from its third level on regardless.
+  compression: false,
+  // Readers go forwards once; what is worth keeping is in the tail, and the rest in the page cache.
+  cacheSize: 0,
+  // One block holds many small records; a large record makes a block by itself.
+  blockSize: 16 * KiB,
+};
+
+const smallColumnOptions: ColumnOptions = {
+  compaction: 'level',
+  memtableMemoryBudget: 16 * MiB,
+  compression: false,
+  cacheSize: 4 * MiB,
+};
+
+/** Threads that flush and compact. */
+const backgroundThreads = 2;
+
+const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const;
+
+/** From `gte` up to but not including `lt`. */
+export interface KeyRange {
+  readonly gte: Buffer;
+  readonly lt: Buffer;
+}
+
+export interface ScanOptions {
+  readonly isReverse?: boolean;
+  /** Without values the second of each entry is undefined. */
+  readonly hasValues?: boolean;
+  /** `next` stops behind the entry that passes this. */
+  readonly batchBytes?: number;
+}
+
+export class Engine {
+  readonly #db: RocksLevel;
+  readonly #columns: readonly ColumnHandle[];
+  readonly #names: readonly string[];
+
+  private constructor(db: RocksLevel, names: readonly string[]) {
+    this.#db = db;
+    this.#names = names;
+    this.#columns = names.map((name) => db.columns[name]!);
+  }
+
+  /** Opens or creates the database and takes its lock. Rejects with what `engineFault` can tell apart. */
+  static async open(directory: string, maxPartitionCount: number): Promise<Engine> {
+    const names = columnNames(maxPartitionCount);
+    const columns = Object.fromEntries(
+      names.map((name) => [name, name.startsWith('partition-') ? partitionOptions : smallColumnOptions]),
+    );
+    const db = new RocksLevel(directory, {
+      columns,
+      createIfMissing: true,
+      parallelism: backgroundThreads,
+      walCompression: false,
+    });
+    await db.open();
+    return new Engine(db, names);
+  }
+
+  /** The same database in another thread: for batches and `clear`. It must not be closed there. */
+  static async attach(handle: bigint, names: readonly string[]): Promise<Engine> {
+    const db = new RocksLevel(handle);
+    await db.open();
+    return new Engine(db, names);
+  }
+
+  /** For `attach`. */
+  get handle(): bigint {
+    return this.#db.handle;
+  }
+
+  get columnNames(): readonly string[] {
+    return this.#names;
+  }
+
+  async get(column: number, key: Buffer): Promise<Buffer | undefined> {
+    const [value] = await this.#db.getMany([key], { column: this.#columns[column]!, ...encodings });
+    return value;
+  }
+
+  /** A snapshot. Blocks for one seek. */
+  scan(column: number, range: KeyRange, options: ScanOptions = {}): Scan {
+    return new Scan(
+      this.#db.iterator({
+        column: this.#columns[column]!,
+        ...encodings,
+        ...range,
+        reverse: options.isReverse ?? false,
+        values: options.hasValues ?? true,
+        highWaterMarkBytes: options.batchBytes ?? MiB,
+      }),
+    );
+  }
+
+  /** Removes a range, however large, by one small write. Not synced. */
+  async clear(column: number, range: KeyRange): Promise<void> {
+    await this.#db.clear({ column: this.#columns[column]!, keyEncoding: 'buffer', ...range });
+  }
+
+  batch(): WriteBatch {
+    return new WriteBatch(this.#db._chainedBatch(), this.#columns);
+  }
+
+  /** Every scan must be closed, and the writer thread be gone. */
+  close(): Promise<void> {
+    return this.#db.close();
+  }
+}
+
+export class Scan {
+  readonly #iterator: Iterator;
+
+  constructor(iterator: Iterator) {
+    this.#iterator = iterator;
+  }
+
+  /** The next entries, at most `maxCount`; none at the end. One call at a time. */
+  next(maxCount: number): Promise<[key: Buffer, value: Buffer][]> {
+    return this.#iterator.nextv(maxCount);
+  }
+
+  /** The first entry at or above `key` is next (at or below it, in reverse). Blocks. */
+  seek(key: Buffer): void {
+    this.#iterator.seek(key, { keyEncoding: 'buffer' });
+  }
+
+  /** Waits for a `next` under way. Harmless twice. */
+  close(): Promise<void> {
+    return this.#iterator.close();
+  }
+}
+
+/** One batch that is used again and again: its memory grows to the largest round and stays. */
+export class WriteBatch {
+  readonly #batch: Batch;
+  readonly #columns: readonly ColumnHandle[];
+
+  constructor(batch: Batch, columns: readonly ColumnHandle[]) {
+    this.#batch = batch;
+    this.#columns = columns;
+  }
+
+  put(column: number, key: Buffer, value: Buffer): void {
+    this.#batch._put(key, value, { column: this.#columns[column]! });
+  }
+
+  delete(column: number, key: Buffer): void {
+    this.#batch._del(key, { column: this.#columns[column]! });
+  }
+
+  /** Writes everything atomically and empties the batch. Blocks the thread, for the sync too. */
+  write(isSynced: boolean): void {
+    this.#batch._writeSync({ sync: isSynced });
+    this.#batch._clear();
+  }
+}
+
+export type EngineFault = 'locked' | 'corruption' | 'other';
+
+/** What an error of the engine means. The binding wraps what made opening fail. */
+export function engineFault(error: unknown): EngineFault {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const code = 'code' in cause ? cause.code : undefined;
+    if (code === 'LEVEL_LOCKED') return 'locked';
+    if (code === 'LEVEL_CORRUPTION') return 'corruption';
+  }
+  return 'other';
+}
+
+/** The innermost message: the outer one of opening only says that it failed. */
+export function engineMessage(error: unknown): string {
+  let message = String(error);
+  for (let cause = error; cause instanceof Error; cause = cause.cause) message = cause.message;
+  return message;
+}

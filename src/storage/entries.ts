@@ -1,0 +1,38 @@
+import { invariant } from '../base/invariant.js';
+
+/**
+ * Encoded `messages` fields as they stand in requests, records and deliveries: tag, length, message, and so on
+ * without gaps. The store never looks into a message, only from one to the next.
+ */
+
+/** Field 15, length-delimited. */
+export const entryTag = 0x7a;
+
+/** Where the entry that begins at `at` ends. */
+export function entryEnd(bytes: Uint8Array, at: number): number {
+  invariant(bytes[at] === entryTag, `no message entry begins at byte ${at} of ${bytes.length}`);
+  let length = 0;
+  let scale = 1;
+  for (let index = at + 1; ; index++) {
+    const byte = bytes[index];
+    invariant(byte !== undefined && scale <= 2 ** 28, 'the length of a message entry is malformed');
+    length += (byte & 0x7f) * scale;
+    scale *= 128;
+    if (byte >= 0x80) continue;
+    const end = index + 1 + length;
+    invariant(end <= bytes.length, 'a message entry is cut off');
+    return end;
+  }
+}
+
+/** Where each of `count` entries ends; together they must fill `bytes` exactly. */
+export function entryEnds(bytes: Uint8Array, count: number): Uint32Array {
+  const ends = new Uint32Array(count);
+  let at = 0;
+  for (let index = 0; index < count; index++) {
+    at = entryEnd(bytes, at);
+    ends[index] = at;
+  }
+  invariant(at === bytes.length, `${count} message entries end at byte ${at} of ${bytes.length}`);
+  return ends;
+}

@@ -1,0 +1,48 @@
+import { open, readdir, readFile, rename, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** The whole file, or nothing of it, also after a loss of power. */
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  const temporaryPath = `${path}.new`;
+  await syncing(temporaryPath, 'w', (file) => file.writeFile(content));
+  await rename(temporaryPath, path);
+  await syncing(dirname(path), 'r');
+}
+
+async function syncing(
+  path: string,
+  flags: string,
+  write?: (file: Awaited<ReturnType<typeof open>>) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags);
+  try {
+    await write?.(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Undefined when there is none. */
+export async function readFileIfAny(path: string): Promise<Buffer | undefined> {
+  return await ifAny(readFile(path));
+}
+
+export async function readDirectoryIfAny(path: string): Promise<string[] | undefined> {
+  return await ifAny(readdir(path));
+}
+
+async function ifAny<T>(read: Promise<T>): Promise<T | undefined> {
+  try {
+    return await read;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** What an ordinary process may still write to the disk that holds this directory. */
+export async function freeDiskBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}

@@ -1,0 +1,128 @@
+import { readUint64, writeUint64 } from './bytes.js';
+import type { KeyRange } from './engine.js';
+
+/**
+ * Every key of the store. Numbers are big-endian, so that keys sort by them. Ids of topics and subscriptions stay
+ * below 2^32 - 1: the end of a range is the key of the next id.
+ */
+
+// --- Column `partition-NNN`: topic id u32 · last offset u64 ---------------------------------------------------
+
+/** Of the record that *ends* with this offset: the first key at or above `logKey(t, o)` holds offset o. */
+export function logKey(topicId: number, lastOffset: number): Buffer {
+  const key = Buffer.allocUnsafe(12);
+  writeUint64(key, lastOffset, key.writeUInt32BE(topicId, 0));
+  return key;
+}
+
+export function lastOffsetOfLogKey(key: Buffer): number {
+  return readUint64(key, 4);
+}
+
+/** Records that hold `fromOffset` or something later. */
+export function logRange(topicId: number, fromOffset: number): KeyRange {
+  return { gte: logKey(topicId, fromOffset), lt: logKey(topicId + 1, 0) };
+}
+
+/** Records that lie wholly below `offset`. */
+export function logRangeBelow(topicId: number, offset: number): KeyRange {
+  return { gte: logKey(topicId, 0), lt: logKey(topicId, offset) };
+}
+
+// --- Column `cursors`: subscription id u32 · kind u8 · partition u16 [· offset u64] ---------------------------
+
+const cursorKind = 1;
+const deadLetterKind = 2;
+
+export function cursorKey(subscriptionId: number, partition: number): Buffer {
+  const key = Buffer.allocUnsafe(7);
+  key.writeUInt16BE(partition, key.writeUInt8(cursorKind, key.writeUInt32BE(subscriptionId, 0)));
+  return key;
+}
+
+export function partitionOfCursorKey(key: Buffer): number {
+  return key.readUInt16BE(5);
+}
+
+export function cursorRange(subscriptionId: number): KeyRange {
+  return { gte: cursorKey(subscriptionId, 0), lt: subscriptionKey(subscriptionId, deadLetterKind) };
+}
+
+export function deadLetterKey(subscriptionId: number, partition: number, offset: number): Buffer {
+  const key = Buffer.allocUnsafe(15);
+  const at = key.writeUInt16BE(
+    partition,
+    key.writeUInt8(deadLetterKind, key.writeUInt32BE(subscriptionId, 0)),
+  );
+  writeUint64(key, offset, at);
+  return key;
+}
+
+/** Everything of one subscription. */
+export function subscriptionRange(subscriptionId: number): KeyRange {
+  return { gte: subscriptionKey(subscriptionId, 0), lt: subscriptionKey(subscriptionId + 1, 0) };
+}
+
+function subscriptionKey(subscriptionId: number, kind: number): Buffer {
+  const key = Buffer.allocUnsafe(5);
+  key.writeUInt8(kind, key.writeUInt32BE(subscriptionId, 0));
+  return key;
+}
+
+// --- Column `producers`: topic id u32 · producer id -----------------------------------------------------------
+
+export function producerKey(topicId: number, producerId: string): Buffer {
+  const key = Buffer.allocUnsafe(4 + Buffer.byteLength(producerId));
+  key.write(producerId, key.writeUInt32BE(topicId, 0));
+  return key;
+}
+
+export function producerRange(topicId: number): KeyRange {
+  return { gte: producerKey(topicId, ''), lt: producerKey(topicId + 1, '') };
+}
+
+// --- Column `default`, the books: kind u8 · id ----------------------------------------------------------------
+
+export const bookKind = {
+  counters: 1,
+  topic: 2,
+  subscription: 3,
+  /** How far a partition reaches: topic id u32 · partition u16. */
+  extent: 4,
+  /** A topic that was deleted and whose messages may not be gone yet. */
+  deletedTopic: 5,
+  deletedSubscription: 6,
+} as const;
+
+export type BookKind = (typeof bookKind)[keyof typeof bookKind];
+
+export const countersKey = Buffer.of(bookKind.counters);
+
+export function bookKey(
+  kind: Exclude<BookKind, typeof bookKind.counters | typeof bookKind.extent>,
+  id: number,
+): Buffer {
+  const key = Buffer.allocUnsafe(5);
+  key.writeUInt32BE(id, key.writeUInt8(kind, 0));
+  return key;
+}
+
+export function extentKey(topicId: number, partition: number): Buffer {
+  const key = Buffer.allocUnsafe(7);
+  key.writeUInt16BE(partition, key.writeUInt32BE(topicId, key.writeUInt8(bookKind.extent, 0)));
+  return key;
+}
+
+export function idOfBookKey(key: Buffer): number {
+  return key.readUInt32BE(1);
+}
+
+export function partitionOfExtentKey(key: Buffer): number {
+  return key.readUInt16BE(5);
+}
+
+export const booksRange: KeyRange = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
+
+export function extentRange(topicId: number): KeyRange {
+  return { gte: extentKey(topicId, 0), lt: extentKey(topicId + 1, 0) };
+}

@@ -1,0 +1,37 @@
+import { SluiceError } from '../base/errors.js';
+import type { PartitionLog } from './partition-log.js';
+
+/** Messages that were stored and can't be read any more. Offsets, both included. */
+export function dataLoss(
+  log: PartitionLog,
+  firstOffset: number,
+  lastOffset: number,
+  why: string,
+): SluiceError {
+  return new SluiceError(
+    'DATA_LOSS',
+    `topic ${log.topicId}, partition ${log.partition}, offsets ${firstOffset} to ${lastOffset}: ${why}`,
+    {
+      metadata: {
+        topicId: String(log.topicId),
+        partition: String(log.partition),
+        firstOffset: String(firstOffset),
+        lastOffset: String(lastOffset),
+      },
+    },
+  );
+}
+
+/** Throws when a read at this offset can't be answered, now or later. */
+export function checkReadable(log: PartitionLog, offset: number): void {
+  if (log.isDeleted) {
+    throw new SluiceError('TOPIC_DELETED', `topic ${log.topicId} was deleted`);
+  }
+  if (offset < log.firstOffset) {
+    throw new SluiceError(
+      'OFFSET_OUT_OF_RANGE',
+      `offset ${offset} of partition ${log.partition} was removed: the first that is kept is ${log.firstOffset}`,
+      { metadata: { firstOffset: String(log.firstOffset) } },
+    );
+  }
+}

@@ -1,0 +1,98 @@
+import { SluiceError } from '../base/errors.js';
+import { TailSegment } from './tail.js';
+
+/** What the books say of a partition. */
+export interface Extent {
+  /** The first offset that is kept. */
+  readonly firstOffset: number;
+  readonly endOffset: number;
+  /** Positions count the bytes of messages that a partition ever got: what is kept lies between the two. */
+  readonly firstPosition: number;
+  readonly endPosition: number;
+  readonly lastPublishTimeMs: number;
+}
+
+export const emptyExtent: Extent = {
+  firstOffset: 0,
+  endOffset: 0,
+  firstPosition: 0,
+  endPosition: 0,
+  lastPublishTimeMs: 0,
+};
+
+/** One partition in memory. Three ends: what was given out, what went into rounds, what is committed. */
+export class PartitionLog {
+  readonly topicId: number;
+  readonly partition: number;
+  /** Moves up with retention. */
+  firstOffset: number;
+  firstPosition: number;
+  /** What the next append gets. Never given twice. */
+  nextOffset: number;
+  /** Where the next round's records begin. */
+  plannedOffset: number;
+  plannedPosition: number;
+  /** One past the last committed message. */
+  endOffset: number;
+  endPosition: number;
+  /** Everything below is synced. */
+  syncedOffset: number;
+  /** Readers find out by their next read, whoever holds the log. */
+  isDeleted = false;
+  readonly tail = new TailSegment();
+
+  constructor(topicId: number, partition: number, extent: Extent) {
+    this.topicId = topicId;
+    this.partition = partition;
+    this.firstOffset = extent.firstOffset;
+    this.firstPosition = extent.firstPosition;
+    this.nextOffset = extent.endOffset;
+    this.plannedOffset = extent.endOffset;
+    this.endOffset = extent.endOffset;
+    this.plannedPosition = extent.endPosition;
+    this.endPosition = extent.endPosition;
+    // Opening the database flushes and syncs what its log held.
+    this.syncedOffset = extent.endOffset;
+  }
+}
+
+/** All partitions of all topics. */
+export class LogTable {
+  readonly #topics = new Map<number, PartitionLog[]>();
+
+  /** Throws TOPIC_NOT_FOUND or UNKNOWN_PARTITION. */
+  get(topicId: number, partition: number): PartitionLog {
+    const logs = this.#topics.get(topicId);
+    if (logs === undefined) throw new SluiceError('TOPIC_NOT_FOUND', `the store has no topic ${topicId}`);
+    const log = logs[partition];
+    if (log === undefined) {
+      throw new SluiceError('UNKNOWN_PARTITION', `topic ${topicId} has no partition ${partition}`);
+    }
+    return log;
+  }
+
+  partitionCount(topicId: number): number {
+    return this.#topics.get(topicId)?.length ?? 0;
+  }
+
+  /** Makes or grows a topic. */
+  grow(topicId: number, partitionCount: number, extentOf?: (partition: number) => Extent | undefined): void {
+    const logs = this.#topics.get(topicId) ?? [];
+    while (logs.length < partitionCount) {
+      logs.push(new PartitionLog(topicId, logs.length, extentOf?.(logs.length) ?? emptyExtent));
+    }
+    this.#topics.set(topicId, logs);
+  }
+
+  /** Answers what was deleted. */
+  delete(topicId: number): readonly PartitionLog[] {
+    const logs = this.#topics.get(topicId) ?? [];
+    for (const log of logs) log.isDeleted = true;
+    this.#topics.delete(topicId);
+    return logs;
+  }
+
+  *[Symbol.iterator](): Generator<PartitionLog> {
+    for (const logs of this.#topics.values()) yield* logs;
+  }
+}

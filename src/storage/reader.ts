@@ -1,0 +1,74 @@
+import { invariant } from '../base/invariant.js';
+import { DiskSession } from './disk-session.js';
+import type { Engine } from './engine.js';
+import { checkReadable } from './log-errors.js';
+import type { PartitionLog } from './partition-log.js';
+import type { ReadSlots } from './read-slots.js';
+import type { LogReader, StoredRun } from './types.js';
+
+export interface ReaderServices {
+  readonly engine: Engine;
+  readonly slots: ReadSlots;
+  /** A reader has begun to hold something. */
+  readonly holds: (reader: Reader) => void;
+  readonly releases: (reader: Reader) => void;
+}
+
+/** Reads from the tail where it can, from the disk where it must. */
+export class Reader implements LogReader {
+  readonly #services: ReaderServices;
+  readonly #log: PartitionLog;
+  #session: DiskSession | undefined;
+  #isReading = false;
+  #wasUsed = false;
+
+  constructor(services: ReaderServices, log: PartitionLog) {
+    this.#services = services;
+    this.#log = log;
+  }
+
+  read(offset: number, maxBytes: number): readonly StoredRun[] | Promise<readonly StoredRun[]> {
+    invariant(!this.#isReading, 'a log reader does one read at a time');
+    const log = this.#log;
+    checkReadable(log, offset);
+    if (offset >= log.endOffset) return [];
+    if (log.tail.holds(offset)) {
+      this.close();
+      return log.tail.read(offset, maxBytes);
+    }
+    const found = this.#sessionAt(offset).read(offset, maxBytes);
+    return found instanceof Promise ? this.#await(found) : found;
+  }
+
+  close(): void {
+    if (this.#session === undefined) return;
+    this.#session.close();
+    this.#session = undefined;
+    this.#services.releases(this);
+  }
+
+  /** Gives up what it holds, unless it was used since this was last called. */
+  closeIfIdle(): void {
+    if (!this.#wasUsed && !this.#isReading) this.close();
+    this.#wasUsed = false;
+  }
+
+  #sessionAt(offset: number): DiskSession {
+    this.#wasUsed = true;
+    if (this.#session?.covers(offset) === true) return this.#session;
+    this.close();
+    this.#services.holds(this);
+    const { engine, slots } = this.#services;
+    this.#session = new DiskSession(engine, slots, this.#log, offset);
+    return this.#session;
+  }
+
+  async #await(found: Promise<readonly StoredRun[]>): Promise<readonly StoredRun[]> {
+    this.#isReading = true;
+    try {
+      return await found;
+    } finally {
+      this.#isReading = false;
+    }
+  }
+}

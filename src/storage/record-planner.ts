@@ -1,0 +1,115 @@
+import { limits } from '../base/limits.js';
+import { entryEnd } from './entries.js';
+import type { RecordDraft } from './record.js';
+import type { Append } from './types.js';
+
+interface OpenRun {
+  readonly producerId: string;
+  count: number;
+  byteLength: number;
+  readonly chunks: Uint8Array[];
+}
+
+/** Turns the appends that one round brings to one partition into records of about `limits.recordBytes`. */
+export class RecordPlanner {
+  readonly #partition: number;
+  readonly #publishTimeMs: number;
+  readonly #drafts: RecordDraft[] = [];
+  #runs: OpenRun[] = [];
+  #firstOffset: number;
+  #position: number;
+  #count = 0;
+  #byteLength = 0;
+
+  constructor(partition: number, publishTimeMs: number, firstOffset: number, position: number) {
+    this.#partition = partition;
+    this.#publishTimeMs = publishTimeMs;
+    this.#firstOffset = firstOffset;
+    this.#position = position;
+  }
+
+  /** Appends must come in the order of their offsets. */
+  add(append: Append): void {
+    if (append.byteLength > limits.recordBytes) {
+      this.#addByMessage(append);
+      return;
+    }
+    this.#makeRoom(append.byteLength);
+    const run = this.#run(append.producerId);
+    for (const chunk of append.chunks) run.chunks.push(chunk);
+    this.#grow(run, append.count, append.byteLength);
+  }
+
+  /** Ends the last record. */
+  finish(): readonly RecordDraft[] {
+    this.#close();
+    return this.#drafts;
+  }
+
+  /** Where the partition's bytes will stand behind the last record. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Too large for one record: its messages are found, and go into as many records as they need. */
+  #addByMessage(append: Append): void {
+    for (const chunk of append.chunks) {
+      let from = 0;
+      let count = 0;
+      const flush = (to: number): void => {
+        if (count === 0) return;
+        const run = this.#run(append.producerId);
+        run.chunks.push(chunk.subarray(from, to));
+        this.#grow(run, count, to - from);
+        from = to;
+        count = 0;
+      };
+      for (let at = 0; at < chunk.length; ) {
+        const end = entryEnd(chunk, at);
+        if (this.#byteLength + (end - from) > limits.recordBytes) {
+          flush(at);
+          this.#makeRoom(end - at);
+        }
+        count++;
+        at = end;
+      }
+      flush(chunk.length);
+    }
+  }
+
+  #makeRoom(byteLength: number): void {
+    if (this.#byteLength + byteLength > limits.recordBytes) this.#close();
+  }
+
+  #run(producerId: string): OpenRun {
+    const last = this.#runs.at(-1);
+    if (last?.producerId === producerId) return last;
+    const run = { producerId, count: 0, byteLength: 0, chunks: [] };
+    this.#runs.push(run);
+    return run;
+  }
+
+  #grow(run: OpenRun, count: number, byteLength: number): void {
+    run.count += count;
+    run.byteLength += byteLength;
+    this.#count += count;
+    this.#byteLength += byteLength;
+  }
+
+  #close(): void {
+    if (this.#count === 0) return;
+    this.#drafts.push({
+      partition: this.#partition,
+      firstOffset: this.#firstOffset,
+      count: this.#count,
+      publishTimeMs: this.#publishTimeMs,
+      position: this.#position,
+      runs: this.#runs,
+    });
+    this.#firstOffset += this.#count;
+    this.#position += this.#byteLength;
+    this.#runs = [];
+    this.#count = 0;
+    this.#byteLength = 0;
+  }
+}

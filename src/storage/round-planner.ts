@@ -1,0 +1,186 @@
+import {
+  encodeCounters,
+  encodeDeadLetter,
+  encodeExtent,
+  encodeProducer,
+  encodeSubscription,
+  encodeTopic,
+} from './books-codec.js';
+import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './columns.js';
+import { encodeCursor } from './cursor-codec.js';
+import * as keys from './keys.js';
+import type { PartitionLog } from './partition-log.js';
+import type { RecordDraft } from './record.js';
+import { RecordPlanner } from './record-planner.js';
+import { RoundBuilder } from './round.js';
+import { Run } from './run.js';
+import type { Submission } from './submission.js';
+import type { CursorUpdate, Transaction } from './types.js';
+
+export interface PlanContext {
+  readonly nextTopicId: number;
+  readonly nextSubscriptionId: number;
+  /** Never less than in an earlier round. */
+  readonly publishTimeMs: number;
+  /** False for a subscription that was deleted meanwhile: its cursor must not come back. */
+  readonly hasSubscription: (subscriptionId: number) => boolean;
+}
+
+/** What a round brings to one partition. */
+export interface Growth {
+  readonly log: PartitionLog;
+  readonly endOffset: number;
+  readonly endPosition: number;
+  readonly drafts: readonly RecordDraft[];
+}
+
+export interface RoundPlan {
+  readonly submissions: readonly Submission[];
+  readonly isSynced: boolean;
+  readonly byteLength: number;
+  readonly buffer: ArrayBuffer;
+  readonly growths: readonly Growth[];
+  /** Where the messages of each record begin in the buffer: of all growths, one after the other. */
+  readonly messagesAt: readonly number[];
+}
+
+/**
+ * Lays out one round: everything of these submissions, in their order. Updates of one cursor become one, and so
+ * do appends to one partition.
+ */
+export function planRound(submissions: readonly Submission[], context: PlanContext): RoundPlan {
+  const round = new RoundBuilder();
+  const touched = new Map<PartitionLog, RecordPlanner>();
+  const cursors = new Map<number, CursorUpdate>();
+  const deleted = new Set<PartitionLog>();
+
+  const plannerOf = (log: PartitionLog): RecordPlanner => {
+    let planner = touched.get(log);
+    if (planner === undefined) {
+      planner = new RecordPlanner(
+        log.partition,
+        context.publishTimeMs,
+        log.plannedOffset,
+        log.plannedPosition,
+      );
+      touched.set(log, planner);
+    }
+    return planner;
+  };
+
+  for (const submission of submissions) {
+    const { transaction, appendLogs } = submission;
+    planBooks(round, transaction, context);
+    transaction.appends?.forEach((append, index) => {
+      plannerOf(appendLogs[index]!).add(append);
+    });
+    for (const producer of transaction.producers ?? []) {
+      const key = keys.producerKey(producer.topicId, producer.producerId);
+      round.put(producersColumn, key, encodeProducer(producer));
+    }
+    for (const cursor of transaction.cursors ?? []) {
+      // Partitions are numbered below 2^16.
+      cursors.set(cursor.subscriptionId * 2 ** 16 + cursor.partition, cursor);
+    }
+    for (const note of transaction.deadLetters ?? []) {
+      const key = keys.deadLetterKey(note.subscriptionId, note.partition, note.offset);
+      round.put(cursorsColumn, key, encodeDeadLetter(note));
+    }
+    for (const log of submission.raisedLogs) {
+      plannerOf(log);
+      round.clear(partitionColumn(log.partition), keys.logRangeBelow(log.topicId, log.firstOffset));
+    }
+    for (const log of submission.deletedLogs) {
+      deleted.add(log);
+      round.delete(booksColumn, keys.extentKey(log.topicId, log.partition));
+      round.clear(partitionColumn(log.partition), keys.logRange(log.topicId, 0));
+    }
+    for (const key of submission.retiredDeletions) round.delete(booksColumn, key);
+  }
+  for (const cursor of cursors.values()) {
+    if (!context.hasSubscription(cursor.subscriptionId)) continue;
+    const key = keys.cursorKey(cursor.subscriptionId, cursor.partition);
+    round.put(cursorsColumn, key, encodeCursor(cursor.state()));
+  }
+  const growths: Growth[] = [];
+  for (const [log, planner] of touched) {
+    const growth = planGrowth(round, log, planner);
+    if (growth.drafts.length > 0) growths.push(growth);
+    if (!deleted.has(log)) planExtent(round, log, context.publishTimeMs);
+  }
+  return {
+    submissions,
+    isSynced: submissions.some(({ transaction }) => transaction.durability === 'synced'),
+    byteLength: submissions.reduce((bytes, submission) => bytes + submission.byteLength, 0),
+    growths,
+    ...round.build(),
+  };
+}
+
+/** The catalog. Whatever puts something into it takes its id for good. */
+function planBooks(round: RoundBuilder, transaction: Transaction, context: PlanContext): void {
+  const { putTopics = [], putSubscriptions = [], deleteTopics = [], deleteSubscriptions = [] } = transaction;
+  const { topic, subscription, deletedTopic, deletedSubscription } = keys.bookKind;
+  for (const put of putTopics) round.put(booksColumn, keys.bookKey(topic, put.topicId), encodeTopic(put));
+  for (const put of putSubscriptions) {
+    round.put(booksColumn, keys.bookKey(subscription, put.subscriptionId), encodeSubscription(put));
+  }
+  if (putTopics.length + putSubscriptions.length > 0) {
+    round.put(booksColumn, keys.countersKey, encodeCounters(context));
+  }
+  for (const id of deleteTopics) {
+    round.delete(booksColumn, keys.bookKey(topic, id));
+    round.put(booksColumn, keys.bookKey(deletedTopic, id), Buffer.alloc(0));
+    round.clear(producersColumn, keys.producerRange(id));
+  }
+  for (const id of deleteSubscriptions) {
+    round.delete(booksColumn, keys.bookKey(subscription, id));
+    round.put(booksColumn, keys.bookKey(deletedSubscription, id), Buffer.alloc(0));
+    round.clear(cursorsColumn, keys.subscriptionRange(id));
+  }
+}
+
+function planGrowth(round: RoundBuilder, log: PartitionLog, planner: RecordPlanner): Growth {
+  const drafts = planner.finish();
+  for (const draft of drafts) {
+    const lastOffset = draft.firstOffset + draft.count - 1;
+    round.record(partitionColumn(log.partition), keys.logKey(log.topicId, lastOffset), draft);
+    log.plannedOffset = lastOffset + 1;
+  }
+  log.plannedPosition = planner.position;
+  return { log, endOffset: log.plannedOffset, endPosition: log.plannedPosition, drafts };
+}
+
+/** In the same batch as the records: so the next offset survives the removal of all of them. */
+function planExtent(round: RoundBuilder, log: PartitionLog, lastPublishTimeMs: number): void {
+  const extent = {
+    firstOffset: log.firstOffset,
+    endOffset: log.plannedOffset,
+    firstPosition: log.firstPosition,
+    endPosition: log.plannedPosition,
+    lastPublishTimeMs,
+  };
+  round.put(booksColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
+}
+
+/** The runs of a round, once its memory is back: for the tail. They share the memory. */
+export function runsOfRound(
+  plan: RoundPlan,
+  memory: ArrayBuffer,
+): { readonly growth: Growth; readonly runs: readonly Run[] }[] {
+  let recordIndex = 0;
+  return plan.growths.map((growth) => {
+    const runs: Run[] = [];
+    for (const draft of growth.drafts) {
+      let at = plan.messagesAt[recordIndex++]!;
+      let offset = draft.firstOffset;
+      for (const run of draft.runs) {
+        const messages = new Uint8Array(memory, at, run.byteLength);
+        runs.push(new Run(draft.partition, offset, draft.publishTimeMs, run, messages));
+        at += run.byteLength;
+        offset += run.count;
+      }
+    }
+    return { growth, runs };
+  });
+}

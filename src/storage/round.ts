@@ -1,0 +1,116 @@
+import { invariant } from '../base/invariant.js';
+import { asBuffer } from './bytes.js';
+import type { KeyRange } from './engine.js';
+import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
+
+/**
+ * One commit as it goes to the writer thread: everything in one block of memory, which is handed over without a
+ * copy and comes back when it is on disk. Big-endian:
+ *
+ *     operation count u32
+ *     for each operation: kind u8 · column u16 · key length u16 · value length u32 · key · value
+ */
+const operationKind = {
+  put: 1,
+  delete: 2,
+  /** A put of a log record whose checksum the writer thread computes. */
+  record: 3,
+  /** Removes the range from the key up to the value, after everything else has been written. */
+  clear: 4,
+} as const;
+
+export interface RoundVisitor {
+  put(column: number, key: Buffer, value: Buffer): void;
+  delete(column: number, key: Buffer): void;
+  record(column: number, key: Buffer, value: Buffer): void;
+  clear(column: number, range: KeyRange): void;
+}
+
+interface Operation {
+  readonly kind: number;
+  readonly column: number;
+  readonly key: Buffer;
+  readonly value: Uint8Array | RecordDraft;
+  readonly valueLength: number;
+}
+
+const countBytes = 4;
+const operationHeaderBytes = 9;
+const nothing = Buffer.alloc(0);
+
+/** Collects operations and lays them out. */
+export class RoundBuilder {
+  readonly #operations: Operation[] = [];
+  #byteLength = countBytes;
+
+  put(column: number, key: Buffer, value: Uint8Array): void {
+    this.#add({ kind: operationKind.put, column, key, value, valueLength: value.length });
+  }
+
+  delete(column: number, key: Buffer): void {
+    this.#add({ kind: operationKind.delete, column, key, value: nothing, valueLength: 0 });
+  }
+
+  record(column: number, key: Buffer, draft: RecordDraft): void {
+    const valueLength = recordByteLength(draft);
+    this.#add({ kind: operationKind.record, column, key, value: draft, valueLength });
+  }
+
+  clear(column: number, range: KeyRange): void {
+    this.#add({
+      kind: operationKind.clear,
+      column,
+      key: range.gte,
+      value: range.lt,
+      valueLength: range.lt.length,
+    });
+  }
+
+  #add(operation: Operation): void {
+    this.#operations.push(operation);
+    this.#byteLength += operationHeaderBytes + operation.key.length + operation.valueLength;
+  }
+
+  /** The block, and where the messages of each record begin in it, in the order of the records. */
+  build(): { readonly buffer: ArrayBuffer; readonly messagesAt: readonly number[] } {
+    // Not from the pool, whose blocks are shared and can't be handed over; and not zeroed, as all of it is written.
+    const target = Buffer.allocUnsafeSlow(this.#byteLength);
+    const messagesAt: number[] = [];
+    let at = target.writeUInt32BE(this.#operations.length, 0);
+    for (const { kind, column, key, value, valueLength } of this.#operations) {
+      at = target.writeUInt8(kind, at);
+      at = target.writeUInt16BE(column, at);
+      at = target.writeUInt16BE(key.length, at);
+      at = target.writeUInt32BE(valueLength, at);
+      target.set(key, at);
+      at += key.length;
+      if (value instanceof Uint8Array) target.set(value, at);
+      else messagesAt.push(writeRecord(value, target, at));
+      at += valueLength;
+    }
+    invariant(at === this.#byteLength, 'a round is not as long as its operations');
+    return { buffer: target.buffer as ArrayBuffer, messagesAt };
+  }
+}
+
+/** Shows the operations of a round, in order. Keys and values share its memory. */
+export function visitRound(buffer: ArrayBuffer, visitor: RoundVisitor): void {
+  const source = asBuffer(new Uint8Array(buffer));
+  const count = source.readUInt32BE(0);
+  let at = countBytes;
+  for (let index = 0; index < count; index++) {
+    const kind = source.readUInt8(at);
+    const column = source.readUInt16BE(at + 1);
+    const keyAt = at + operationHeaderBytes;
+    const valueAt = keyAt + source.readUInt16BE(at + 3);
+    at = valueAt + source.readUInt32BE(at + 5);
+    const key = source.subarray(keyAt, valueAt);
+    const value = source.subarray(valueAt, at);
+    if (kind === operationKind.record) visitor.record(column, key, value);
+    else if (kind === operationKind.put) visitor.put(column, key, value);
+    else if (kind === operationKind.delete) visitor.delete(column, key);
+    else if (kind === operationKind.clear) visitor.clear(column, { gte: key, lt: value });
+    else invariant(false, `a round has an operation of kind ${kind}`);
+  }
+  invariant(at === source.length, 'a round is longer than its operations');
+}

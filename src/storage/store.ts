@@ -1,0 +1,256 @@
+import { SluiceError } from '../base/errors.js';
+import type { Logger } from '../base/logger.js';
+import type { CursorState } from '../base/positions.js';
+import { Catalog } from './catalog.js';
+import type { Engine } from './engine.js';
+import { findRecord } from './find-record.js';
+import type { PartitionLog } from './partition-log.js';
+import { PointReads } from './point-reads.js';
+import { ReadSlots } from './read-slots.js';
+import { Readers } from './readers.js';
+import type { Recovered } from './recovery.js';
+import { planRound, runsOfRound } from './round-planner.js';
+import type { Submission } from './submission.js';
+import { SyncedOffsetsFile } from './synced-offsets.js';
+import { Tail } from './tail.js';
+import type {
+  DeadLetterNote,
+  LogReader,
+  PartitionExtent,
+  ProducerState,
+  Storage,
+  StorageListener,
+  StorageOptions,
+  StorageServices,
+  Transaction,
+} from './types.js';
+import { Writer } from './writer.js';
+import { WriterChannel } from './writer-channel.js';
+
+/** What opening found. */
+export interface Opened {
+  readonly engine: Engine;
+  readonly recovered: Recovered;
+  readonly syncedOffsetsPath: string;
+  readonly warnings: readonly string[];
+}
+
+type State =
+  | { readonly kind: 'open' }
+  /** Takes nothing new; what was submitted is being written. */
+  | { readonly kind: 'closing' }
+  /** A write failed: what is in memory may be ahead of the disk, and nothing more is written. */
+  | { readonly kind: 'failed'; readonly error: SluiceError };
+
+export class Store implements Storage {
+  readonly recovered: Storage['recovered'];
+  readonly warnings: readonly string[];
+  readonly #engine: Engine;
+  readonly #listener: StorageListener;
+  readonly #logger: Logger;
+  readonly #catalog: Catalog;
+  readonly #writer: Writer;
+  readonly #tail: Tail;
+  readonly #slots: ReadSlots;
+  readonly #readers: Readers;
+  readonly #reads: PointReads;
+  readonly #syncedOffsets: SyncedOffsetsFile;
+  #channel: WriterChannel | undefined;
+  #state: State = { kind: 'open' };
+  #lastPublishTimeMs: number;
+  /** Partitions that have grown since everything was last synced. */
+  readonly #unsynced = new Set<PartitionLog>();
+  #closed: Promise<void> | undefined;
+  #onIdle: (() => void) | undefined;
+
+  private constructor(
+    { engine, recovered, syncedOffsetsPath, warnings }: Opened,
+    options: StorageOptions,
+    listener: StorageListener,
+    { clock, logger }: StorageServices,
+  ) {
+    this.recovered = { topics: [...recovered.topics.values()], subscriptions: recovered.subscriptions };
+    this.warnings = warnings;
+    this.#engine = engine;
+    this.#listener = listener;
+    this.#logger = logger;
+    this.#catalog = new Catalog(recovered, options.maxPartitionCount);
+    this.#lastPublishTimeMs = recovered.lastPublishTimeMs;
+    this.#tail = new Tail(options.tailBytes);
+    this.#slots = new ReadSlots(options.concurrentReads);
+    this.#readers = new Readers(clock, engine, this.#slots);
+    this.#reads = new PointReads(engine);
+    this.#writer = new Writer(options.writerQueueBytes, {
+      plan: (submissions) => {
+        this.#lastPublishTimeMs = Math.max(this.#lastPublishTimeMs, clock.wallMs());
+        return planRound(submissions, {
+          ...this.#catalog.counters,
+          publishTimeMs: this.#lastPublishTimeMs,
+          hasSubscription: (id) => this.#catalog.hasSubscription(id),
+        });
+      },
+      send: ({ buffer, isSynced }) => this.#channel!.send(buffer, isSynced),
+      soon: (run) => setImmediate(run),
+    });
+    this.#syncedOffsets = new SyncedOffsetsFile({
+      path: syncedOffsetsPath,
+      clock,
+      logger,
+      collect: () => this.#catalog.syncedOffsets(),
+      written: () => this.#retireDeletions(),
+    });
+    // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
+    if (warnings.length > 0 || this.#catalog.hasDeletions) this.#syncedOffsets.changed();
+  }
+
+  static async start(
+    opened: Opened,
+    options: StorageOptions,
+    listener: StorageListener,
+    services: StorageServices,
+  ): Promise<Store> {
+    const store = new Store(opened, options, listener, services);
+    store.#channel = await WriterChannel.start(opened.engine, {
+      written: (memory) => store.#written(memory),
+      failed: (error) => store.#failed(error),
+    });
+    return store;
+  }
+
+  nextTopicId(): number {
+    return this.#catalog.nextTopicId();
+  }
+
+  nextSubscriptionId(): number {
+    return this.#catalog.nextSubscriptionId();
+  }
+
+  submit(transaction: Transaction): readonly number[] {
+    if (this.#state.kind === 'failed') throw this.#state.error;
+    if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
+    const { submission, firstOffsets } = this.#catalog.accept(transaction);
+    this.#writer.enqueue(submission);
+    return firstOffsets;
+  }
+
+  get hasRoom(): boolean {
+    return this.#writer.hasRoom;
+  }
+
+  get queuedBytes(): number {
+    return this.#writer.queuedBytes;
+  }
+
+  extent(topicId: number, partition: number): PartitionExtent {
+    const log = this.#catalog.log(topicId, partition);
+    return {
+      firstOffset: log.firstOffset,
+      endOffset: log.endOffset,
+      bytes: log.endPosition - log.firstPosition,
+    };
+  }
+
+  openReader(topicId: number, partition: number): LogReader {
+    return this.#readers.open(this.#catalog.log(topicId, partition));
+  }
+
+  async offsetAt(topicId: number, partition: number, timeMs: number): Promise<number> {
+    const log = this.#catalog.log(topicId, partition);
+    const { endOffset } = log;
+    const record = await this.#slots.run(() =>
+      findRecord(this.#engine, log, ({ publishTimeMs }) => publishTimeMs >= timeMs),
+    );
+    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  }
+
+  readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined> {
+    return this.#reads.producer(topicId, producerId);
+  }
+
+  readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>> {
+    return this.#reads.cursors(subscriptionId);
+  }
+
+  readDeadLetter(
+    subscriptionId: number,
+    partition: number,
+    offset: number,
+  ): Promise<DeadLetterNote | undefined> {
+    return this.#reads.deadLetter(subscriptionId, partition, offset);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    // What was only written is synced too, so that the note of synced offsets covers all.
+    if (this.#state.kind === 'open') {
+      this.submit({ durability: 'synced' });
+      this.#state = { kind: 'closing' };
+    }
+    if (!this.#writer.isIdle) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    this.#readers.close();
+    await this.#syncedOffsets.close();
+    await this.#channel?.end();
+    await this.#engine.close();
+  }
+
+  /** A round is on disk: readers see it, then those who wait for it hear of it. */
+  #written(memory: ArrayBuffer): void {
+    if (this.#state.kind === 'failed') return;
+    const plan = this.#writer.finishRound();
+    const grown = runsOfRound(plan, memory).filter(({ growth }) => !growth.log.isDeleted);
+    for (const { growth } of grown) {
+      growth.log.endOffset = growth.endOffset;
+      growth.log.endPosition = growth.endPosition;
+      this.#unsynced.add(growth.log);
+    }
+    if (grown.length > 0) {
+      this.#tail.add(
+        memory.byteLength,
+        grown.map(({ growth, runs }) => ({ segment: growth.log.tail, runs })),
+      );
+    }
+    if (plan.isSynced) this.#noteSynced();
+    for (const { deletions } of plan.submissions) this.#noteDeleted(deletions);
+    for (const { transaction } of plan.submissions) transaction.onCommitted?.();
+    for (const { growth } of grown) {
+      const { topicId, partition, isDeleted } = growth.log;
+      if (!isDeleted) this.#listener.grown(topicId, partition, growth.endOffset);
+    }
+    if (this.#writer.takeRoom()) this.#listener.room();
+    if (this.#writer.isIdle) this.#onIdle?.();
+  }
+
+  /** A synced write syncs everything that was written before it as well. */
+  #noteSynced(): void {
+    if (this.#unsynced.size === 0) return;
+    for (const log of this.#unsynced) log.syncedOffset = log.endOffset;
+    this.#unsynced.clear();
+    this.#syncedOffsets.changed();
+  }
+
+  #noteDeleted(keys: Submission['deletions']): void {
+    if (keys.length === 0) return;
+    this.#catalog.deletionsWritten(keys);
+    this.#syncedOffsets.changed();
+  }
+
+  /** The note of synced offsets does not name them any more: nobody needs to know that they were deleted. */
+  #retireDeletions(): void {
+    const retired = this.#catalog.takeRetiredDeletions();
+    if (retired.length === 0 || this.#state.kind !== 'open') return;
+    this.#writer.enqueue(this.#catalog.retire(retired));
+  }
+
+  /** Poisoned: everything in flight is refused, and nothing is tried again. */
+  #failed(error: SluiceError): void {
+    this.#state = { kind: 'failed', error };
+    this.#logger.error({ error: error.message }, 'the store failed');
+    for (const { transaction } of this.#writer.abandon()) transaction.onFailed?.(error);
+    this.#listener.failed(error);
+    this.#onIdle?.();
+  }
+}

@@ -1,0 +1,30 @@
+import type { PartitionLog } from './partition-log.js';
+import type { Transaction } from './types.js';
+
+/** A transaction on its way to the disk, with what it means for the store's own books. */
+export interface Submission {
+  readonly transaction: Transaction;
+  /** Of each append, in order. */
+  readonly appendLogs: readonly PartitionLog[];
+  /** All partitions of the topics that it deletes. */
+  readonly deletedLogs: readonly PartitionLog[];
+  /** Partitions whose first offset has moved up: what is wholly below is removed. */
+  readonly raisedLogs: readonly PartitionLog[];
+  /** Notes that it makes of what it deletes. */
+  readonly deletions: readonly Buffer[];
+  /** Notes of deletions that it removes. */
+  readonly retiredDeletions: readonly Buffer[];
+  /** About what it occupies in memory. */
+  readonly byteLength: number;
+}
+
+/** A transaction costs something even when it carries no message. */
+const overheadBytes = 256;
+const updateBytes = 128;
+
+export function submissionByteLength(transaction: Transaction): number {
+  const updateCount = (transaction.producers?.length ?? 0) + (transaction.cursors?.length ?? 0);
+  let byteLength = overheadBytes + updateCount * updateBytes;
+  for (const append of transaction.appends ?? []) byteLength += append.byteLength;
+  return byteLength;
+}

@@ -1,0 +1,145 @@
+import { crc32 } from 'node:zlib';
+import type { Clock, Timer } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import { readUint64, writeUint64 } from './bytes.js';
+import { readFileIfAny, replaceFile } from './files.js';
+
+/**
+ * A file beside the database that says how far each partition was known to be synced. RocksDB recovers its log up
+ * to the first error and takes the rest as never written; this is how a store that lost acknowledged messages so
+ * is told from one that is whole. Big-endian:
+ *
+ *     magic u32 · version u32 · checksum u32 (CRC-32 of what follows) · count u32
+ *     for each partition: topic id u32 · partition u16 · end offset u64
+ */
+const magic = 0x534c5345;
+const fileVersion = 1;
+const headerBytes = 16;
+const entryBytes = 14;
+
+export interface SyncedOffset {
+  readonly topicId: number;
+  readonly partition: number;
+  /** Everything below is synced. */
+  readonly endOffset: number;
+}
+
+export function encodeSyncedOffsets(offsets: readonly SyncedOffset[]): Buffer {
+  const bytes = Buffer.alloc(headerBytes + offsets.length * entryBytes);
+  bytes.writeUInt32BE(magic, 0);
+  bytes.writeUInt32BE(fileVersion, 4);
+  bytes.writeUInt32BE(offsets.length, 12);
+  let at = headerBytes;
+  for (const { topicId, partition, endOffset } of offsets) {
+    at = bytes.writeUInt32BE(topicId, at);
+    at = bytes.writeUInt16BE(partition, at);
+    at = writeUint64(bytes, endOffset, at);
+  }
+  bytes.writeUInt32BE(crc32(bytes.subarray(12)), 8);
+  return bytes;
+}
+
+/** Undefined when the bytes are not what was written. */
+export function decodeSyncedOffsets(bytes: Buffer): SyncedOffset[] | undefined {
+  if (
+    bytes.length < headerBytes ||
+    bytes.readUInt32BE(0) !== magic ||
+    bytes.readUInt32BE(4) !== fileVersion
+  ) {
+    return undefined;
+  }
+  if (bytes.readUInt32BE(8) !== crc32(bytes.subarray(12))) return undefined;
+  return Array.from({ length: bytes.readUInt32BE(12) }, (_, index) => {
+    const at = headerBytes + index * entryBytes;
+    return {
+      topicId: bytes.readUInt32BE(at),
+      partition: bytes.readUInt16BE(at + 4),
+      endOffset: readUint64(bytes, at + 6),
+    };
+  });
+}
+
+/**
+ * What the file knows to be synced and the store does not have: one line each, empty when all is there.
+ * `endOffsetOf` is undefined for a topic that was deleted, whose messages nobody misses.
+ */
+export async function findMissing(
+  path: string,
+  endOffsetOf: (topicId: number, partition: number) => number | undefined,
+): Promise<string[]> {
+  const bytes = await readFileIfAny(path);
+  // A store that ended before it first wrote the file.
+  if (bytes === undefined) return [];
+  const offsets = decodeSyncedOffsets(bytes);
+  if (offsets === undefined) return [`${path} is damaged: what should be in the store can't be checked`];
+  return offsets.flatMap(({ topicId, partition, endOffset }) => {
+    const storedEndOffset = endOffsetOf(topicId, partition);
+    if (storedEndOffset === undefined || storedEndOffset >= endOffset) return [];
+    return [
+      `topic ${topicId}, partition ${partition}: offsets ${storedEndOffset} to ${endOffset - 1} were synced and are missing`,
+    ];
+  });
+}
+
+/** Names a few, counts the rest. */
+const namedCount = 20;
+
+export function syncedDataMissing(missing: readonly string[]): SluiceError {
+  const named = missing.slice(0, namedCount).join('; ');
+  const rest = missing.length > namedCount ? `; and ${missing.length - namedCount} more` : '';
+  return new SluiceError(
+    'SYNCED_DATA_MISSING',
+    `the store holds less than was synced: ${named}${rest}. Restore it from a backup, or accept the loss by the setting`,
+  );
+}
+
+export interface SyncedOffsetsServices {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** How far every partition is synced now. */
+  readonly collect: () => readonly SyncedOffset[];
+  /** The file holds what `collect` last answered. */
+  readonly written: () => void;
+}
+
+/** Keeps the file: soon after a change, and at the end. */
+export class SyncedOffsetsFile {
+  readonly #services: SyncedOffsetsServices;
+  #timer: Timer | undefined;
+  #writing: Promise<void> | undefined;
+
+  constructor(services: SyncedOffsetsServices) {
+    this.#services = services;
+  }
+
+  /** Something was synced. */
+  changed(): void {
+    this.#timer ??= this.#services.clock.after(limits.syncedOffsetsEveryMs, () => {
+      this.#writing = this.#write().finally(() => {
+        this.#timer = undefined;
+        this.#writing = undefined;
+      });
+    });
+  }
+
+  /** Writes the file a last time. */
+  async close(): Promise<void> {
+    this.#timer?.cancel();
+    await this.#writing;
+    await this.#write();
+  }
+
+  /** A failure costs only the check at the next start: the file then says less than it could. */
+  async #write(): Promise<void> {
+    const { path, collect, logger, written } = this.#services;
+    try {
+      await replaceFile(path, encodeSyncedOffsets(collect()));
+      written();
+    } catch (error) {
+      logger.warn({ path, error: String(error) }, 'synced offsets could not be noted');
+    }
+  }
+}

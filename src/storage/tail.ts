@@ -1,0 +1,91 @@
+import { Fifo } from './fifo.js';
+import type { Run } from './run.js';
+
+/** The newest committed runs of one partition, without gaps, oldest first. */
+export class TailSegment {
+  #runs: Run[] = [];
+  /** Runs before this one have been dropped. */
+  #head = 0;
+
+  push(runs: readonly Run[]): void {
+    for (const run of runs) this.#runs.push(run);
+  }
+
+  /** Drops the oldest runs. */
+  drop(count: number): void {
+    this.#head = Math.min(this.#head + count, this.#runs.length);
+    // Moving the rest down costs as much as was dropped since the last time: constant for each run.
+    if (this.#head * 2 < this.#runs.length) return;
+    this.#runs = this.#runs.slice(this.#head);
+    this.#head = 0;
+  }
+
+  clear(): void {
+    this.#runs = [];
+    this.#head = 0;
+  }
+
+  holds(offset: number): boolean {
+    const first = this.#runs[this.#head];
+    return first !== undefined && first.firstOffset <= offset && offset < this.#runs.at(-1)!.endOffset;
+  }
+
+  /** Runs from the one that holds `offset`, until `maxBytes` are reached. Only for an offset that it holds. */
+  read(offset: number, maxBytes: number): Run[] {
+    let low = this.#head;
+    let high = this.#runs.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#runs[middle]!.endOffset <= offset) low = middle + 1;
+      else high = middle;
+    }
+    const found: Run[] = [];
+    for (let bytes = 0, index = low; index < this.#runs.length && bytes < maxBytes; index++) {
+      const run = this.#runs[index]!;
+      found.push(run);
+      bytes += run.messages.length;
+    }
+    return found;
+  }
+}
+
+interface TailRound {
+  readonly byteLength: number;
+  readonly parts: readonly { readonly segment: TailSegment; readonly runs: readonly Run[] }[];
+}
+
+/** What a run costs beside its messages: two objects and its place in an array, about. The same for a round. */
+const overheadBytes = 256;
+
+/**
+ * Committed rounds in memory, for consumers that keep up. The memory of a round is one block, shared by all its
+ * runs, so whole rounds leave it, oldest first.
+ */
+export class Tail {
+  readonly #maxBytes: number;
+  readonly #rounds = new Fifo<TailRound>();
+  #byteLength = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get byteLength(): number {
+    return this.#byteLength;
+  }
+
+  add(blockBytes: number, parts: TailRound['parts']): void {
+    const runCount = parts.reduce((count, part) => count + part.runs.length, 0);
+    const byteLength = blockBytes + (runCount + 1) * overheadBytes;
+    for (const { segment, runs } of parts) segment.push(runs);
+    this.#rounds.push({ byteLength, parts });
+    this.#byteLength += byteLength;
+    while (this.#byteLength > this.#maxBytes) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
+    const round = this.#rounds.shift()!;
+    this.#byteLength -= round.byteLength;
+    for (const { segment, runs } of round.parts) segment.drop(runs.length);
+  }
+}

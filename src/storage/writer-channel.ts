@@ -1,0 +1,75 @@
+import { Worker } from 'node:worker_threads';
+import { SluiceError } from '../base/errors.js';
+import type { Engine } from './engine.js';
+import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
+
+export interface WriterChannelListener {
+  /** The oldest round under way is on disk; here is its memory. */
+  written(memory: ArrayBuffer): void;
+  /** The oldest round under way was not written, and nothing will be any more. Once. */
+  failed(error: SluiceError): void;
+}
+
+/** The writer thread as the main thread sees it. */
+export class WriterChannel {
+  readonly #worker: Worker;
+  readonly #listener: WriterChannelListener;
+  readonly #exited: Promise<void>;
+  #state: 'open' | 'ending' | 'failed' = 'open';
+
+  private constructor(worker: Worker, listener: WriterChannelListener) {
+    this.#worker = worker;
+    this.#listener = listener;
+    worker.on('message', (message: FromWriterThread) => this.#receive(message));
+    worker.on('error', (error) => this.#fail(String(error)));
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', (code) => {
+        if (this.#state === 'open') this.#fail(`the writer thread ended with code ${code}`);
+        resolve();
+      });
+    });
+  }
+
+  /** Starts the thread on an open database. */
+  static async start(engine: Engine, listener: WriterChannelListener): Promise<WriterChannel> {
+    const workerData: WriterThreadData = { handle: engine.handle, columnNames: engine.columnNames };
+    const worker = new Worker(new URL('./writer-thread.js', import.meta.url), { workerData });
+    await new Promise<void>((resolve, reject) => {
+      worker.once('message', () => {
+        worker.off('error', reject);
+        resolve();
+      });
+      worker.once('error', reject);
+    });
+    return new WriterChannel(worker, listener);
+  }
+
+  /** Hands a round over; its memory is gone here until `written` brings it back. */
+  send(buffer: ArrayBuffer, isSynced: boolean): void {
+    this.#post({ kind: 'round', buffer, isSynced }, [buffer]);
+  }
+
+  /** Resolves when the thread has done what it was given, and is gone. */
+  async end(): Promise<void> {
+    if (this.#state === 'open') this.#state = 'ending';
+    this.#post({ kind: 'end' });
+    await this.#exited;
+  }
+
+  #post(message: ToWriterThread, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  #receive(message: FromWriterThread): void {
+    if (message.kind === 'written') this.#listener.written(message.buffer);
+    else if (message.kind === 'failed') this.#fail(message.message);
+  }
+
+  #fail(why: string): void {
+    if (this.#state === 'failed') return;
+    this.#state = 'failed';
+    this.#listener.failed(
+      new SluiceError('STORAGE_FAILED', `writing to the store failed: ${why}; the broker must be restarted`),
+    );
+  }
+}

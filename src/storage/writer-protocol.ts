@@ -1,0 +1,19 @@
+/** What the main thread and the writer thread say to each other. */
+
+export interface WriterThreadData {
+  /** Of the open database. */
+  readonly handle: bigint;
+  readonly columnNames: readonly string[];
+}
+
+export type ToWriterThread =
+  | { readonly kind: 'round'; readonly buffer: ArrayBuffer; readonly isSynced: boolean }
+  /** Nothing more will come. */
+  | { readonly kind: 'end' };
+
+export type FromWriterThread =
+  | { readonly kind: 'ready' }
+  /** The oldest round that was not answered yet is written; here is its memory. */
+  | { readonly kind: 'written'; readonly buffer: ArrayBuffer }
+  /** The oldest round that was not answered yet failed; it and everything later is not written. */
+  | { readonly kind: 'failed'; readonly message: string };

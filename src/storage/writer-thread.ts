@@ -1,0 +1,54 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { Engine, engineMessage } from './engine.js';
+import { sealRecord } from './record.js';
+import { visitRound } from './round.js';
+import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
+
+/**
+ * The one thread that writes. A write blocks until it is on disk, which the main thread must not do. Rounds are
+ * written in the order they come; after a failed one, none is.
+ */
+const port = parentPort!;
+const { handle, columnNames } = workerData as WriterThreadData;
+const engine = await Engine.attach(handle, columnNames);
+const batch = engine.batch();
+let hasFailed = false;
+
+function answer(message: FromWriterThread, transfer: ArrayBuffer[] = []): void {
+  port.postMessage(message, transfer);
+}
+
+async function write(buffer: ArrayBuffer, isSynced: boolean): Promise<void> {
+  const clears: (() => Promise<void>)[] = [];
+  visitRound(buffer, {
+    put: (column, key, value) => batch.put(column, key, value),
+    delete: (column, key) => batch.delete(column, key),
+    record(column, key, value) {
+      sealRecord(key, value);
+      batch.put(column, key, value);
+    },
+    clear: (column, range) => clears.push(() => engine.clear(column, range)),
+  });
+  batch.write(isSynced);
+  for (const clear of clears) await clear();
+}
+
+/** Rounds that arrive while one awaits its `clear` wait here: one at a time, in order. */
+let last = Promise.resolve();
+
+async function handleRound(buffer: ArrayBuffer, isSynced: boolean): Promise<void> {
+  if (hasFailed) return;
+  try {
+    await write(buffer, isSynced);
+    answer({ kind: 'written', buffer }, [buffer]);
+  } catch (error) {
+    hasFailed = true;
+    answer({ kind: 'failed', message: engineMessage(error) });
+  }
+}
+
+port.on('message', (message: ToWriterThread) => {
+  if (message.kind === 'end') last = last.then(() => port.close());
+  else last = last.then(() => handleRound(message.buffer, message.isSynced));
+});
+answer({ kind: 'ready' });

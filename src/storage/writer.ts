@@ -1,0 +1,114 @@
+import { limits } from '../base/limits.js';
+import { Fifo } from './fifo.js';
+import type { RoundPlan } from './round-planner.js';
+import type { Submission } from './submission.js';
+
+export interface WriterServices {
+  /** Lays out a round. Called in the order in which rounds are written. */
+  readonly plan: (submissions: readonly Submission[]) => RoundPlan;
+  /** Hands a round to the writer thread. */
+  readonly send: (plan: RoundPlan) => void;
+  /** Calls back before the event loop waits again. */
+  readonly soon: (run: () => void) => void;
+}
+
+/**
+ * Gathers what is submitted into rounds: all that one turn of the event loop brings, and all that comes while
+ * earlier rounds are being written. With nothing under way a round leaves at once, so that a lonely message
+ * waits for nobody. Another one follows while it syncs only when it is worth a sync of its own; so the writer
+ * thread always has the next round ready under load, and small submissions share their sync.
+ */
+export class Writer {
+  readonly #services: WriterServices;
+  readonly #maxQueuedBytes: number;
+  readonly #waiting = new Fifo<Submission>();
+  readonly #underWay = new Fifo<RoundPlan>();
+  #waitingBytes = 0;
+  #underWayBytes = 0;
+  #isGathering = false;
+  #wasFull = false;
+
+  constructor(maxQueuedBytes: number, services: WriterServices) {
+    this.#maxQueuedBytes = maxQueuedBytes;
+    this.#services = services;
+  }
+
+  get queuedBytes(): number {
+    return this.#waitingBytes + this.#underWayBytes;
+  }
+
+  get hasRoom(): boolean {
+    return this.queuedBytes <= this.#maxQueuedBytes;
+  }
+
+  get isIdle(): boolean {
+    return this.#waiting.length === 0 && this.#underWay.length === 0;
+  }
+
+  enqueue(submission: Submission): void {
+    this.#waiting.push(submission);
+    this.#waitingBytes += submission.byteLength;
+    if (!this.hasRoom) this.#wasFull = true;
+    this.#gatherSoon();
+  }
+
+  /** The oldest round is written: it counts no more, and the next may go. */
+  finishRound(): RoundPlan {
+    const plan = this.#underWay.shift()!;
+    this.#underWayBytes -= plan.byteLength;
+    this.#gatherSoon();
+    return plan;
+  }
+
+  /** Everything that was not written, oldest first; afterwards it is empty. */
+  abandon(): Submission[] {
+    const abandoned: Submission[] = [];
+    for (let plan = this.#underWay.shift(); plan !== undefined; plan = this.#underWay.shift()) {
+      abandoned.push(...plan.submissions);
+    }
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      abandoned.push(next);
+    }
+    this.#waitingBytes = 0;
+    this.#underWayBytes = 0;
+    return abandoned;
+  }
+
+  /** True once after each time that there was no room, when there is room again. */
+  takeRoom(): boolean {
+    if (!this.#wasFull || !this.hasRoom) return false;
+    this.#wasFull = false;
+    return true;
+  }
+
+  #mayGather(): boolean {
+    if (this.#waiting.length === 0 || this.#underWay.length >= limits.roundsUnderWay) return false;
+    return this.#underWay.length === 0 || this.#waitingBytes >= limits.secondRoundBytes;
+  }
+
+  #gatherSoon(): void {
+    if (this.#isGathering || !this.#mayGather()) return;
+    this.#isGathering = true;
+    this.#services.soon(() => {
+      this.#isGathering = false;
+      while (this.#mayGather()) this.#gather();
+    });
+  }
+
+  /** One round: at least one submission, whole ones only, up to about `limits.roundBytes`. */
+  #gather(): void {
+    const submissions: Submission[] = [];
+    let byteLength = 0;
+    for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
+      if (byteLength > 0 && byteLength + next.byteLength > limits.roundBytes) break;
+      submissions.push(next);
+      byteLength += next.byteLength;
+      this.#waiting.shift();
+    }
+    this.#waitingBytes -= byteLength;
+    this.#underWayBytes += byteLength;
+    const plan = this.#services.plan(submissions);
+    this.#underWay.push(plan);
+    this.#services.send(plan);
+  }
+}
