@@ -80,6 +80,8 @@ export interface ReadRun {
   readonly firstOffset: number;
   readonly count: number;
   readonly ends: Uint32Array;
+  /** Of each message, as `orderingKey` in routing.ts makes it: 0 for none. Read in ordering 'key' only. */
+  readonly orderingKeys?: Uint32Array;
 }
 
 /** Messages of one read run that are now leased, and go out together. */

@@ -1,0 +1,272 @@
+import type { CursorState } from '../../../../src/base/positions.js';
+import type {
+  Burial,
+  MessageState,
+  Outcome,
+  PartitionInterval,
+  Settlement,
+  SettleResult,
+  SubscriptionRules,
+} from '../../../../src/core/types.js';
+
+/** What the reference knows of one message. Slow and plain on purpose: its rules can be read off delivery.md. */
+export interface ReferenceMessage {
+  readonly partition: number;
+  readonly offset: number;
+  readonly bytes: number;
+  /** 0: no key. */
+  readonly key: number;
+  state: 'pending' | 'held' | 'burying' | 'settled';
+  attempts: number;
+  retryAtMs: number;
+  /** While a burial is under way, also when a seek has passed it by. */
+  burialAttempts: number;
+  holder: string;
+  deliveryId: number;
+  deadlineMs: number;
+  isSent: boolean;
+}
+
+/** The rules of a subscription over an array of messages for each partition: every question is a loop. */
+export class Reference {
+  readonly partitions: ReferenceMessage[][] = [];
+  readonly deadLetterCounts: number[] = [];
+  burials: Burial[] = [];
+  readonly #rules: SubscriptionRules;
+  readonly #chance: number;
+
+  constructor(rules: SubscriptionRules, chance: number) {
+    this.#rules = rules;
+    this.#chance = chance;
+  }
+
+  append(partition: number, bytes: number, key: number): void {
+    const messages = this.partitions[partition]!;
+    messages.push({
+      partition,
+      offset: messages.length,
+      bytes,
+      key,
+      state: 'pending',
+      attempts: 0,
+      retryAtMs: 0,
+      burialAttempts: 0,
+      holder: '',
+      deliveryId: 0,
+      deadlineMs: Number.POSITIVE_INFINITY,
+      isSent: false,
+    });
+  }
+
+  all(): ReferenceMessage[] {
+    return this.partitions.flat();
+  }
+
+  heldBy(sessionId: string): ReferenceMessage[] {
+    return this.all().filter(({ state, holder }) => state === 'held' && holder === sessionId);
+  }
+
+  /** Why this message must not go to this session now; undefined when it may. */
+  objection(message: ReferenceMessage, sessionId: string, nowMs: number): string | undefined {
+    if (message.state !== 'pending') return `it is ${message.state}`;
+    if (message.retryAtMs > nowMs) return `it waits until ${message.retryAtMs}`;
+    for (const other of this.partitions[message.partition]!) {
+      if (!this.#isOrdered(message, other)) continue;
+      if (other.state === 'held' && other.holder !== sessionId)
+        return `${other.holder} is at ${other.offset}`;
+      if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;
+      if (other.state === 'held' && other.offset > message.offset) return `${other.offset} is already out`;
+    }
+    return undefined;
+  }
+
+  lease(message: ReferenceMessage, sessionId: string, deliveryId: number): void {
+    message.state = 'held';
+    message.holder = sessionId;
+    message.deliveryId = deliveryId;
+    message.deadlineMs = Number.POSITIVE_INFINITY;
+    message.isSent = false;
+  }
+
+  sent(deliveryId: number, nowMs: number): void {
+    for (const message of this.all()) {
+      if (message.state !== 'held' || message.deliveryId !== deliveryId) continue;
+      message.isSent = true;
+      if (message.deadlineMs === Number.POSITIVE_INFINITY)
+        message.deadlineMs = nowMs + this.#rules.ackDeadlineMs;
+    }
+  }
+
+  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
+    let settledCount = 0;
+    const stale: ReferenceMessage[] = [];
+    for (const { partition, first, last, outcome } of settlements) {
+      const asked = this.partitions[partition]!.filter(({ offset }) => offset >= first && offset <= last);
+      const held = asked.filter(({ state, holder }) => state === 'held' && holder === sessionId);
+      stale.push(...asked.filter((m) => m.state !== 'settled' && !held.includes(m)));
+      if (outcome.kind !== 'extend') settledCount += held.length;
+      this.#apply(held, outcome, nowMs);
+    }
+    return { settledCount, stale: intervalsOf(stale) };
+  }
+
+  expire(nowMs: number): void {
+    for (const messages of this.partitions) {
+      const due = messages.filter(({ state, deadlineMs }) => state === 'held' && deadlineMs <= nowMs);
+      for (const sessionId of new Set(due.map(({ holder }) => holder))) {
+        const [head] = messages.filter(({ state, holder }) => state === 'held' && holder === sessionId);
+        const ended = due.filter(({ holder }) => holder === sessionId);
+        if (ended[0] === head) this.#fail(ended.slice(0, 1), undefined, nowMs);
+        this.#returned(ended.filter(({ state }) => state === 'held'));
+      }
+    }
+  }
+
+  close(sessionId: string, nowMs: number): void {
+    for (const messages of this.partitions) {
+      const held = messages.filter(({ state, holder }) => state === 'held' && holder === sessionId);
+      const [head] = held;
+      if (head?.isSent) this.#fail([head], 0, nowMs);
+      this.#returned(held.filter(({ state }) => state === 'held'));
+    }
+  }
+
+  buried(partition: number, offset: number): void {
+    const message = this.partitions[partition]![offset]!;
+    this.deadLetterCounts[partition]! += 1;
+    message.burialAttempts = 0;
+    this.#settleOne(message);
+  }
+
+  unburied(partition: number, offset: number, nowMs: number): void {
+    const message = this.partitions[partition]![offset]!;
+    message.burialAttempts = 0;
+    if (message.state !== 'burying') return;
+    if (message.attempts > 0) message.retryAtMs = nowMs + this.#backoffMs(message.attempts);
+    this.#returned([message]);
+  }
+
+  dropBelow(partition: number, first: number): void {
+    for (const message of this.partitions[partition]!) if (message.offset < first) this.#settleOne(message);
+  }
+
+  seek(partition: number, offset: number): void {
+    for (const message of this.partitions[partition]!) {
+      message.attempts = 0;
+      message.retryAtMs = 0;
+      if (message.offset < offset) message.state = 'settled';
+      else message.state = message.burialAttempts > 0 ? 'burying' : 'pending';
+    }
+  }
+
+  /** The broker went down: leases, backoffs and burials are forgotten, what the cursor says is not. */
+  restart(): void {
+    this.burials = [];
+    for (const message of this.all()) {
+      message.retryAtMs = 0;
+      message.burialAttempts = 0;
+      if (message.state === 'settled') continue;
+      message.state = 'pending';
+      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, 'max attempts reached');
+    }
+  }
+
+  messageState(message: ReferenceMessage): MessageState {
+    const failedAttempts = message.attempts;
+    if (message.state === 'settled') return { kind: 'done' };
+    if (message.state === 'burying') return { kind: 'failed', failedAttempts: message.burialAttempts };
+    if (message.state === 'held') return { kind: 'processing', failedAttempts, sessionId: message.holder };
+    return { kind: 'pending', failedAttempts };
+  }
+
+  cursor(partition: number): CursorState {
+    const messages = this.partitions[partition]!;
+    const open = messages.find(({ state }) => state !== 'settled')?.offset ?? messages.length;
+    const settled = messages.filter(({ state, offset }) => state === 'settled' && offset > open);
+    return {
+      acknowledgedOffset: open,
+      settled: intervalsOf(settled).map(({ first, last }) => ({ first, last })),
+      failed: messages
+        .filter(({ state, attempts }) => state !== 'settled' && attempts > 0)
+        .map(({ offset, attempts }) => ({ offset, attempts })),
+      deadLetterCount: this.deadLetterCounts[partition]!,
+    };
+  }
+
+  #isOrdered(a: ReferenceMessage, b: ReferenceMessage): boolean {
+    if (this.#rules.ordering === 'partition') return true;
+    return this.#rules.ordering === 'key' && a.key !== 0 && a.key === b.key;
+  }
+
+  #apply(held: ReferenceMessage[], outcome: Outcome, nowMs: number): void {
+    switch (outcome.kind) {
+      case 'ack':
+        for (const message of held) this.#settleOne(message);
+        return;
+      case 'extend':
+        for (const message of held) message.deadlineMs = nowMs + outcome.byMs;
+        return;
+      case 'deadLetter':
+        for (const message of held) {
+          message.attempts += 1;
+          message.retryAtMs = 0;
+          this.#bury(message, outcome.reason);
+        }
+        return;
+      case 'nack':
+        this.#fail(held, outcome.delayMs, nowMs);
+        this.#returned(held.filter(({ state }) => state === 'held'));
+    }
+  }
+
+  #settleOne(message: ReferenceMessage): void {
+    message.state = 'settled';
+    message.attempts = 0;
+    message.retryAtMs = 0;
+  }
+
+  /** Counts failures. What is not buried stays held, until `#returned`. */
+  #fail(messages: readonly ReferenceMessage[], delayMs: number | undefined, nowMs: number): void {
+    for (const message of messages) {
+      message.attempts += 1;
+      const waitMs = delayMs ?? this.#backoffMs(message.attempts);
+      message.retryAtMs = waitMs === 0 ? 0 : nowMs + waitMs;
+      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, 'max attempts reached');
+    }
+  }
+
+  #bury(message: ReferenceMessage, reason: string): void {
+    const { partition, offset, attempts } = message;
+    message.state = 'burying';
+    message.burialAttempts = attempts;
+    this.burials.push({ partition, offset, attempts, reason });
+  }
+
+  /** Pending again, and with each everything that must not go before it. */
+  #returned(messages: readonly ReferenceMessage[]): void {
+    for (const message of messages) {
+      message.state = 'pending';
+      for (const other of this.partitions[message.partition]!) {
+        const isBehind = other.offset > message.offset && this.#isOrdered(message, other);
+        if (isBehind && other.state === 'held') other.state = 'pending';
+      }
+    }
+  }
+
+  #backoffMs(attempts: number): number {
+    const { minBackoffMs, maxBackoffMs } = this.#rules;
+    return Math.min(maxBackoffMs, minBackoffMs * 2 ** (attempts - 1)) * (1 - this.#chance / 2);
+  }
+}
+
+/** Merged, in order, each offset once. */
+export function intervalsOf(messages: readonly ReferenceMessage[]): PartitionInterval[] {
+  const intervals: (PartitionInterval & { last: number })[] = [];
+  const ordered = [...new Set(messages)].sort((a, b) => a.partition - b.partition || a.offset - b.offset);
+  for (const { partition, offset } of ordered) {
+    const previous = intervals.at(-1);
+    if (previous?.partition === partition && previous.last === offset - 1) previous.last = offset;
+    else intervals.push({ partition, first: offset, last: offset });
+  }
+  return intervals;
+}

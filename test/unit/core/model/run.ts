@@ -1,0 +1,426 @@
+import assert from 'node:assert/strict';
+import { createRandom, type Random } from '../../../../src/base/random.js';
+import { createSubscription } from '../../../../src/core/subscription.js';
+import type {
+  Fetch,
+  Outcome,
+  ReadRun,
+  Settlement,
+  Subscription,
+  SubscriptionRules,
+} from '../../../../src/core/types.js';
+import { Reference, type ReferenceMessage } from './reference.js';
+
+interface Read {
+  readonly sessionId: string;
+  readonly fetch: Fetch;
+}
+
+/** More rounds than any run needs: a backlog that is not settled by then never is. */
+const maxDrainRounds = 5_000;
+
+/**
+ * Drives a subscription with random commands, and a reference beside it, and compares them after every step. It
+ * stands in for the runtime: a session asks for more only after it was called ready or was just served, time
+ * moves, reads take a while, bytes leave late or never.
+ */
+export class ModelRun {
+  readonly #random: Random;
+  readonly #rules: SubscriptionRules;
+  readonly #chance: number;
+  readonly #reference: Reference;
+  #subject: Subscription;
+  #nowMs = 0;
+  #sessionCount = 0;
+  readonly #runs: ReadRun[][] = [];
+  readonly #awake = new Set<string>();
+  #reads: Read[] = [];
+  #unsent: number[] = [];
+  #burials: { partition: number; offset: number }[] = [];
+  readonly #assigned = new Map<string, readonly number[]>();
+  /** Cursors as they were when they were last said to be dirty: what a commit would hold. */
+  readonly #committed: string[] = [];
+
+  constructor(seed: number, ordering: SubscriptionRules['ordering']) {
+    this.#random = createRandom(seed);
+    this.#chance = this.#random.next();
+    this.#rules = {
+      ordering,
+      ackDeadlineMs: 1_000,
+      minBackoffMs: this.#pick([0, 10, 100]),
+      maxBackoffMs: 400,
+      maxAttempts: this.#pick([1, 2, 3, Number.POSITIVE_INFINITY]),
+    };
+    this.#reference = new Reference(this.#rules, this.#chance);
+    this.#subject = this.#create();
+    for (let i = this.#below(3); i >= 0; i -= 1) this.#addPartition();
+  }
+
+  step(): void {
+    const command = this.#below(100);
+    if (command < 8) this.#openSession();
+    else if (command < 11) this.#closeSession();
+    else if (command < 16) this.#setCredit();
+    else if (command < 30) this.#append(1 + this.#below(8));
+    else if (command < 55) this.#serve();
+    else if (command < 68) this.#answerRead();
+    else if (command < 76) this.#send();
+    else if (command < 88) this.#settle();
+    else if (command < 94) this.#advance(this.#below(600));
+    else if (command < 97) this.#answerBurial();
+    else this.#rareCommand();
+    this.#check();
+  }
+
+  /** Consumers that acknowledge all they get leave nothing behind, if they are told when to ask. */
+  drain(): void {
+    for (const sessionId of this.#subject.sessionIds) {
+      const { credit } = this.#subject.sessionStatus(sessionId)!;
+      if (credit.messages === 0 || credit.bytes === 0) this.#close(sessionId);
+    }
+    if (this.#subject.sessionIds.length === 0) this.#openSession({ messages: 3, bytes: 1_000 });
+    this.#check();
+    for (let round = 0; this.#isUnsettled(); round += 1) {
+      assert.ok(round < maxDrainRounds, `not settled after ${round} rounds: ${this.#describe()}`);
+      const isMoving = this.#drainRound();
+      this.#check();
+      if (isMoving) continue;
+      assert.ok(Number.isFinite(this.#subject.wakeAtMs), `nothing moves any more: ${this.#describe()}`);
+      this.#advance(Math.max(0, this.#subject.wakeAtMs - this.#nowMs));
+      this.#check();
+    }
+  }
+
+  #drainRound(): boolean {
+    const hadWork = this.#awake.size + this.#reads.length + this.#unsent.length + this.#burials.length > 0;
+    while (this.#awake.size > 0) this.#serve();
+    while (this.#reads.length > 0) this.#lease(this.#reads.shift()!);
+    while (this.#unsent.length > 0) this.#send();
+    while (this.#burials.length > 0) this.#bury(this.#burials.shift()!, true);
+    let hasSettled = false;
+    for (const message of this.#reference.all()) {
+      if (message.state !== 'held') continue;
+      const { partition, offset, holder } = message;
+      this.#settleAs(holder, [{ partition, first: offset, last: offset, outcome: { kind: 'ack' } }]);
+      hasSettled = true;
+    }
+    return hadWork || hasSettled;
+  }
+
+  // --- Commands ---------------------------------------------------------------------------------------------
+
+  #addPartition(): void {
+    const partition = this.#runs.length;
+    this.#runs.push([]);
+    this.#reference.partitions.push([]);
+    this.#reference.deadLetterCounts.push(0);
+    const cursor = this.#reference.cursor(partition);
+    this.#committed.push(JSON.stringify(cursor));
+    this.#subject.addPartition(partition, cursor, 0);
+  }
+
+  #append(count: number): void {
+    const partition = this.#below(this.#runs.length);
+    const messages = this.#reference.partitions[partition]!;
+    const firstOffset = messages.length;
+    const ends = new Uint32Array(count);
+    const orderingKeys = new Uint32Array(count);
+    for (let i = 0; i < count; i += 1) {
+      const bytes = 1 + this.#below(60);
+      ends[i] = (ends[i - 1] ?? 0) + bytes;
+      orderingKeys[i] = this.#below(5);
+      this.#reference.append(partition, bytes, orderingKeys[i]!);
+    }
+    this.#runs[partition]!.push({ firstOffset, count, ends, orderingKeys });
+    this.#subject.setEnd(partition, messages.length);
+  }
+
+  #openSession(credit = this.#credit()): void {
+    this.#sessionCount += 1;
+    const sessionId = `session-${this.#sessionCount}`;
+    this.#subject.openSession(sessionId, credit, this.#nowMs);
+  }
+
+  #closeSession(): void {
+    const sessionId = this.#anySession();
+    if (sessionId !== undefined) this.#close(sessionId);
+  }
+
+  #close(sessionId: string): void {
+    this.#subject.closeSession(sessionId, this.#nowMs);
+    this.#reference.close(sessionId, this.#nowMs);
+    this.#awake.delete(sessionId);
+    this.#assigned.delete(sessionId);
+    // Some reads of a session that has ended are answered all the same.
+    this.#reads = this.#reads.filter((read) => read.sessionId !== sessionId || this.#below(2) === 0);
+  }
+
+  #setCredit(): void {
+    const sessionId = this.#anySession();
+    if (sessionId !== undefined) this.#subject.setCredit(sessionId, this.#credit());
+  }
+
+  #serve(): void {
+    const sessionId = this.#pick([...this.#awake]);
+    if (sessionId === undefined) return;
+    const answer = this.#subject.nextFetch(sessionId, this.#nowMs);
+    if (answer.kind === 'fetch') {
+      this.#reads.push({ sessionId, fetch: answer });
+      assert.ok(this.#hasCredit(sessionId), `${sessionId} may read without credit`);
+      return;
+    }
+    this.#awake.delete(sessionId);
+    if (answer.reason === 'messageCredit' || answer.reason === 'byteCredit') {
+      assert.ok(!this.#hasCredit(sessionId), `${sessionId} has credit but waits for it`);
+    }
+    if (answer.reason === 'reading') assert.ok(this.#reads.length > 0, 'waits for a read that nobody makes');
+    const free = this.#reference.all().filter((m) => this.#isFree(m, sessionId));
+    if (answer.reason === 'caughtUp') assert.deepEqual(free, [], `${sessionId} is not caught up`);
+  }
+
+  #answerRead(): void {
+    if (this.#reads.length === 0) return;
+    const [read] = this.#reads.splice(this.#below(this.#reads.length), 1);
+    if (this.#below(10) > 0) this.#lease(read!);
+    else this.#abandon(read!);
+  }
+
+  #abandon({ sessionId, fetch }: Read): void {
+    this.#subject.abandon(sessionId, fetch);
+    this.#wakeUp(sessionId);
+  }
+
+  /** Its read has been answered: the session may ask for the next one. */
+  #wakeUp(sessionId: string): void {
+    if (this.#subject.sessionIds.includes(sessionId)) this.#awake.add(sessionId);
+  }
+
+  #lease({ sessionId, fetch }: Read): void {
+    const stored = this.#runs[fetch.partition]!;
+    const start = stored.findIndex((run) => run.firstOffset + run.count > fetch.offset);
+    const runs = stored.slice(start, start + 1 + this.#below(3));
+    const delivery = this.#subject.lease(sessionId, fetch, runs, this.#nowMs);
+    this.#wakeUp(sessionId);
+    if (delivery === undefined) return;
+    this.#unsent.push(delivery.deliveryId);
+    for (const { run, from, to, attempt } of delivery.runs) {
+      assert.ok(from < to, 'an empty run is delivered');
+      for (let i = from; i < to; i += 1) {
+        const message = this.#reference.partitions[fetch.partition]![runs[run]!.firstOffset + i]!;
+        const name = `${message.partition}/${message.offset} to ${sessionId}`;
+        const objection = this.#reference.objection(message, sessionId, this.#nowMs);
+        assert.equal(objection, undefined, `${name} was leased although ${objection}`);
+        assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
+        assert.ok(this.#hasCredit(sessionId), `${name} was leased without credit`);
+        this.#reference.lease(message, sessionId, delivery.deliveryId);
+      }
+    }
+  }
+
+  #send(): void {
+    if (this.#unsent.length === 0) return;
+    const [deliveryId] = this.#unsent.splice(this.#below(this.#unsent.length), 1);
+    this.#subject.sent(deliveryId!, this.#nowMs);
+    this.#reference.sent(deliveryId!, this.#nowMs);
+  }
+
+  #settle(): void {
+    const sessionId = this.#anySession();
+    if (sessionId === undefined) return;
+    const settlements: Settlement[] = [];
+    for (let i = this.#below(3); i >= 0; i -= 1) {
+      const target = this.#pick(this.#reference.heldBy(sessionId)) ?? this.#pick(this.#reference.all());
+      if (target === undefined) return;
+      const first = Math.max(0, target.offset - this.#pick([0, 0, 0, 1, 5, 1_000]));
+      const last = target.offset + this.#pick([0, 0, 0, 1, 4, 1_000]);
+      settlements.push({ partition: target.partition, first, last, outcome: this.#outcome() });
+    }
+    this.#settleAs(sessionId, settlements);
+  }
+
+  #settleAs(sessionId: string, settlements: readonly Settlement[]): void {
+    const expected = this.#reference.settle(sessionId, settlements, this.#nowMs);
+    assert.deepEqual(this.#subject.settle(sessionId, settlements, this.#nowMs), expected);
+  }
+
+  #advance(byMs: number): void {
+    this.#nowMs += byMs;
+    if (this.#subject.wakeAtMs > this.#nowMs) {
+      const due = this.#reference.all().find((m) => m.state === 'held' && m.deadlineMs <= this.#nowMs);
+      assert.equal(due, undefined, 'a lease is due, and nobody wants to be woken');
+      return;
+    }
+    this.#subject.wake(this.#nowMs);
+    this.#reference.expire(this.#nowMs);
+    assert.ok(this.#subject.wakeAtMs > this.#nowMs, 'what was due is still due');
+  }
+
+  #answerBurial(): void {
+    if (this.#burials.length === 0) return;
+    const [burial] = this.#burials.splice(this.#below(this.#burials.length), 1);
+    this.#bury(burial!, this.#below(3) > 0);
+  }
+
+  #bury({ partition, offset }: { partition: number; offset: number }, isPossible: boolean): void {
+    if (isPossible) {
+      this.#subject.buried(partition, offset);
+      this.#reference.buried(partition, offset);
+    } else {
+      this.#subject.unburied(partition, offset, this.#nowMs);
+      this.#reference.unburied(partition, offset, this.#nowMs);
+    }
+  }
+
+  #rareCommand(): void {
+    const partition = this.#below(this.#runs.length);
+    const offset = this.#below(this.#reference.partitions[partition]!.length + 1);
+    const command = this.#below(4);
+    if (command === 0 && this.#runs.length < 5) {
+      this.#addPartition();
+    } else if (command === 1) {
+      this.#subject.setFirst(partition, offset >> 1);
+      this.#reference.dropBelow(partition, offset >> 1);
+    } else if (command === 2) {
+      this.#subject.seek(partition, offset, this.#nowMs);
+      this.#reference.seek(partition, offset);
+    } else if (command === 3) {
+      this.#restart();
+    }
+  }
+
+  /** What was committed is all that is left. */
+  #restart(): void {
+    this.#subject = this.#create();
+    this.#reference.restart();
+    this.#awake.clear();
+    this.#assigned.clear();
+    this.#reads = [];
+    this.#unsent = [];
+    this.#burials = [];
+    for (const [partition, json] of this.#committed.entries()) {
+      this.#subject.addPartition(partition, JSON.parse(json), this.#reference.partitions[partition]!.length);
+    }
+  }
+
+  // --- Comparing --------------------------------------------------------------------------------------------
+
+  #check(): void {
+    this.#takeEffects();
+    for (const message of this.#reference.all()) {
+      const { partition, offset } = message;
+      const expected = this.#reference.messageState(message);
+      assert.deepEqual(this.#subject.status(partition, offset), expected, `state of ${partition}/${offset}`);
+    }
+    for (const partition of this.#runs.keys()) this.#checkPartition(partition);
+    for (const sessionId of this.#subject.sessionIds) this.#checkSession(sessionId);
+  }
+
+  #takeEffects(): void {
+    const effects = this.#subject.takeEffects();
+    for (const partition of effects.dirtyPartitions) {
+      this.#committed[partition] = JSON.stringify(this.#subject.cursor(partition));
+    }
+    const order = (a: { partition: number; offset: number }, b: { partition: number; offset: number }) =>
+      a.partition - b.partition || a.offset - b.offset;
+    assert.deepEqual(effects.burials.toSorted(order), this.#reference.burials.toSorted(order));
+    this.#reference.burials = [];
+    this.#burials.push(...effects.burials);
+    for (const { sessionId, partitions } of effects.assignments) this.#assigned.set(sessionId, partitions);
+    for (const sessionId of effects.ready) {
+      assert.ok(this.#subject.sessionIds.includes(sessionId), `${sessionId} has ended and is called ready`);
+      this.#awake.add(sessionId);
+    }
+  }
+
+  #checkPartition(partition: number): void {
+    const messages = this.#reference.partitions[partition]!;
+    const expected = this.#reference.cursor(partition);
+    assert.deepEqual(this.#subject.cursor(partition), expected, `cursor of ${partition}`);
+    assert.equal(
+      this.#committed[partition],
+      JSON.stringify(expected),
+      `${partition} changed, but is not dirty`,
+    );
+    const status = this.#subject.partitionStatus(partition);
+    const count = (isCounted: (m: ReferenceMessage) => boolean) => messages.filter(isCounted).length;
+    assert.equal(
+      status.outstandingMessageCount,
+      count(({ state }) => state === 'held'),
+    );
+    assert.equal(
+      status.backlogMessageCount,
+      count(({ state }) => state !== 'settled'),
+    );
+  }
+
+  #checkSession(sessionId: string): void {
+    const held = this.#reference.heldBy(sessionId);
+    const status = this.#subject.sessionStatus(sessionId)!;
+    assert.equal(status.outstandingMessageCount, held.length, `messages of ${sessionId}`);
+    assert.equal(status.outstandingBytes, bytesOf(held), `bytes of ${sessionId}`);
+    if (this.#rules.ordering !== 'partition') return;
+    assert.deepEqual(status.partitions, this.#assigned.get(sessionId), `partitions of ${sessionId}`);
+    for (const { partition } of held)
+      assert.ok(status.partitions.includes(partition), 'held without having it');
+    if (this.#reference.all().some(({ state }) => state === 'held')) return;
+    const share = Math.floor(this.#runs.length / this.#subject.sessionIds.length);
+    assert.ok([share, share + 1].includes(status.partitions.length), `uneven: ${status.partitions}`);
+  }
+
+  // --- Chance -----------------------------------------------------------------------------------------------
+
+  #create(): Subscription {
+    return createSubscription(this.#rules, { next: () => this.#chance });
+  }
+
+  #below(end: number): number {
+    return Math.floor(this.#random.next() * end);
+  }
+
+  #pick<T>(items: readonly [T, ...T[]]): T;
+  #pick<T>(items: readonly T[]): T | undefined;
+  #pick<T>(items: readonly T[]): T | undefined {
+    return items[this.#below(items.length)];
+  }
+
+  #credit(): { messages: number; bytes: number } {
+    return { messages: this.#pick([0, 1, 2, 5, 20]), bytes: this.#pick([0, 1, 100, 400, 10_000]) };
+  }
+
+  #outcome(): Outcome {
+    const kind = this.#below(20);
+    if (kind < 11) return { kind: 'ack' };
+    if (kind < 14) return { kind: 'nack' };
+    if (kind < 16) return { kind: 'nack', delayMs: this.#pick([0, 50, 700]) };
+    if (kind < 19) return { kind: 'extend', byMs: this.#pick([0, 300, 3_000]) };
+    return { kind: 'deadLetter', reason: 'hopeless' };
+  }
+
+  #anySession(): string | undefined {
+    return this.#pick(this.#subject.sessionIds);
+  }
+
+  #hasCredit(sessionId: string): boolean {
+    const held = this.#reference.heldBy(sessionId);
+    const { credit } = this.#subject.sessionStatus(sessionId)!;
+    return held.length < credit.messages && bytesOf(held) < credit.bytes;
+  }
+
+  #isFree(message: ReferenceMessage, sessionId: string): boolean {
+    const isMine = this.#assigned.get(sessionId)?.includes(message.partition) ?? true;
+    return isMine && this.#reference.objection(message, sessionId, this.#nowMs) === undefined;
+  }
+
+  #isUnsettled(): boolean {
+    return this.#reference.all().some(({ state }) => state !== 'settled');
+  }
+
+  #describe(): string {
+    const open = this.#reference.all().filter(({ state }) => state !== 'settled');
+    return JSON.stringify({ nowMs: this.#nowMs, open: open.slice(0, 5), rules: this.#rules });
+  }
+}
+
+function bytesOf(messages: readonly ReferenceMessage[]): number {
+  return messages.reduce((sum, { bytes }) => sum + bytes, 0);
+}

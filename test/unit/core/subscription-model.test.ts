@@ -1,0 +1,29 @@
+import type { Ordering } from '../../../src/base/model.js';
+import { ModelRun } from './model/run.js';
+
+const seedCount = 250;
+const stepCount = 200;
+
+/** `SLUICE_SEED=n` runs one seed only. */
+const wanted = process.env.SLUICE_SEED;
+
+describe('a subscription against the reference model', () => {
+  for (const ordering of ['partition'] as const satisfies readonly Ordering[]) {
+    it(`does what the reference does, in order of ${ordering}`, () => {
+      const seeds = wanted === undefined ? Array.from({ length: seedCount }, (_, i) => i) : [Number(wanted)];
+      for (const seed of seeds) runSeed(seed, ordering);
+    });
+  }
+});
+
+function runSeed(seed: number, ordering: Ordering): void {
+  let step = 0;
+  try {
+    const run = new ModelRun(seed, ordering);
+    for (; step < stepCount; step += 1) run.step();
+    run.drain();
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`SLUICE_SEED=${seed}, step ${step}, ${ordering}: ${text}`, { cause });
+  }
+}
