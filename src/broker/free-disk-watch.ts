@@ -54,7 +54,7 @@ export class FreeDiskWatch {
       this.#isLow = isLow;
     } catch (error) {
       // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
-      logger.warn({ err: error }, 'free disk space could not be read');
+      logger.warn({ error }, 'free disk space could not be read');
     }
   }
 }

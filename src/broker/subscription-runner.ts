@@ -243,7 +243,7 @@ export class SubscriptionRunner implements Sleeper {
     if (isAwaited) return Promise.all(pending);
     for (const each of pending) {
       // The store itself tells everybody of its failure; a burial that failed has put its message back.
-      each.catch((error: unknown) => logger.debug({ err: error }, 'a commit nobody waited for failed'));
+      each.catch((error: unknown) => logger.debug({ error }, 'a commit nobody waited for failed'));
     }
     return undefined;
   }
@@ -323,7 +323,7 @@ export class SubscriptionRunner implements Sleeper {
     if (this.#hasEnded) return;
     const error = SluiceError.from(thrown);
     this.#services.logger.error(
-      { err: error, topic: this.topic.name, subscription: this.#config.name, partition: fetch.partition },
+      { error, topic: this.topic.name, subscription: this.#config.name, partition: fetch.partition },
       'reading for a subscription failed',
     );
     this.#rules.abandon(link.sessionId, fetch);
@@ -341,7 +341,7 @@ export class SubscriptionRunner implements Sleeper {
       if (this.#hasEnded) return;
       const { name } = this.#config;
       logger.error(
-        { err: error, topic: this.topic.name, subscription: name, partition, offset },
+        { error, topic: this.topic.name, subscription: name, partition, offset },
         'a message could not be dead-lettered: it is delivered again',
       );
       this.#rules.unburied(partition, offset, this.#nowMs());
