@@ -56,6 +56,11 @@ export class DeadlineHeap<T> {
     this.#down(last);
   }
 
+  clear(): void {
+    this.#heap.length = 0;
+    this.#entries.clear();
+  }
+
   /** Takes out the soonest item if it is due. */
   popDue(nowMs: number): T | undefined {
     const first = this.#heap[0];

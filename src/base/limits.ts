@@ -69,6 +69,8 @@ export const limits = {
   framesUnderWay: 2,
   /** Log reads that run at once, over all consumers. Setting. */
   concurrentReads: 8,
+  /** Messages of one partition and subscription that wait for their key while others pass them (ordering KEY). */
+  deferredMessages: 10_000,
   /** Streams open at once, over all connections. Setting. */
   maxStreams: 20_000,
 

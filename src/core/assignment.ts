@@ -54,6 +54,11 @@ export class Assignment implements Sharing {
     this.#balance();
   }
 
+  /** Nobody else waits for what a session does not take. */
+  answered(): void {}
+
+  readEnded(): void {}
+
   leasesEnded(): void {
     for (const lane of this.#moving) if (lane.isIdle) this.#move(lane);
   }

@@ -3,8 +3,14 @@ import { invariant } from '../base/invariant.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { backoffMs } from './backoff.js';
-import { appendInterval } from './intervals.js';
-import { type DeliveryRecord, Lease, LeaseTable } from './leases.js';
+import {
+  type DeliveryRecord,
+  Lease,
+  LeaseTable,
+  orderingKeyAt,
+  type Piece,
+  type RunIndex,
+} from './leases.js';
 import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
@@ -77,15 +83,21 @@ export abstract class Lane {
     session: Session,
     from: number,
     end: number,
-    run: ReadRun,
+    run: RunIndex,
     nowMs: number,
   ): Claim | undefined;
 
   /** What was claimed has been leased, up to `last`. */
-  protected abstract taken(session: Session, first: number, last: number, run: ReadRun): void;
+  protected abstract taken(session: Session, first: number, last: number, run: RunIndex, nowMs: number): void;
 
-  /** Messages that nobody holds any more wait for delivery again: ascending, not empty. */
-  protected abstract returned(messages: readonly Interval[], nowMs: number): void;
+  /** Nobody holds these any more, for whatever reason: ascending. */
+  protected abstract ended(messages: readonly Piece[]): void;
+
+  /** Some of what has ended is to be delivered again: ascending, not empty. */
+  protected abstract returned(messages: readonly Piece[], nowMs: number): void;
+
+  /** A message that was being buried is to be delivered again. */
+  protected abstract revived(offset: number, orderingKey: number, nowMs: number): void;
 
   /** Delivery starts at the acknowledged offset, as if nothing had gone out. */
   protected abstract restart(): void;
@@ -96,8 +108,8 @@ export abstract class Lane {
   /** The backoff of a message may be over. */
   abstract retry(nowMs: number): void;
 
-  /** Tells who may want to know that there is something to deliver. */
-  protected abstract announce(): void;
+  /** Tells who may want to know that there may be something to deliver. */
+  abstract announce(): void;
 
   get endOffset(): number {
     return this.#endOffset;
@@ -136,7 +148,7 @@ export abstract class Lane {
 
   /** Buries what had failed often enough when the broker went down before it could be buried. */
   recover(): void {
-    for (const offset of this.ledger.failedAtLeast(this.context.rules.maxAttempts)) this.#bury(offset);
+    for (const offset of this.ledger.failedAtLeast(this.context.rules.maxAttempts)) this.#bury(offset, 0);
   }
 
   grow(endOffset: number): void {
@@ -156,9 +168,7 @@ export abstract class Lane {
   endRead(session: Session, fetch: Fetch): boolean {
     if (this.#read?.session !== session || this.#read.epoch !== fetch.epoch) return false;
     this.#read = undefined;
-    if (fetch.epoch === this.#epoch) return true;
-    this.announce();
-    return false;
+    return fetch.epoch === this.#epoch;
   }
 
   /** What is being read is not what is to be delivered next. */
@@ -187,9 +197,10 @@ export abstract class Lane {
       // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.
       const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
       invariant(isGapless, 'a read begins behind the offset that was asked for');
+      const runIndex = this.#indexOf(run);
       let next = Math.max(from, run.firstOffset);
       while (next < end) {
-        const claim = this.claim(session, next, end, run, nowMs);
+        const claim = this.claim(session, next, end, runIndex, nowMs);
         if (claim === undefined) break;
         const at = claim.first - run.firstOffset;
         const count = session.covered(run.ends, at, claim.end - run.firstOffset);
@@ -204,14 +215,20 @@ export abstract class Lane {
           isSent: false,
         };
         record.last = last;
-        const sizes = { firstOffset: run.firstOffset, ends: run.ends };
-        this.leases.add(new Lease(record, sizes, claim.first, last, Number.POSITIVE_INFINITY));
-        this.taken(session, claim.first, last, run);
+        this.leases.add(new Lease(record, runIndex, claim.first, last, Number.POSITIVE_INFINITY));
+        this.taken(session, claim.first, last, runIndex, nowMs);
         leased.push({ run: index, from: at, to: at + count, attempt: this.ledger.attempts(claim.first) + 1 });
         next = last + 1;
       }
     }
     return record === undefined ? undefined : { runs: leased, record };
+  }
+
+  /** Not the run itself: its messages must not stay in memory for as long as one of them is out. */
+  #indexOf({ firstOffset, ends, orderingKeys }: ReadRun): RunIndex {
+    if (this.context.rules.ordering !== 'key') return { firstOffset, ends };
+    invariant(orderingKeys !== undefined, 'a run to be delivered in order of keys comes without them');
+    return { firstOffset, ends, orderingKeys };
   }
 
   sent(record: DeliveryRecord, nowMs: number): void {
@@ -222,11 +239,18 @@ export abstract class Lane {
   // --- The end of a lease -----------------------------------------------------------------------------------
 
   /** Says what the session held of it; nothing else is touched. */
-  settle(session: Session, first: number, last: number, outcome: Outcome, nowMs: number): Interval[] {
+  settle(
+    session: Session,
+    first: number,
+    last: number,
+    outcome: Outcome,
+    nowMs: number,
+  ): readonly Interval[] {
     if (outcome.kind === 'extend') return this.leases.extend(first, last, session, nowMs + outcome.byMs);
     const held = this.leases.end(first, last, session);
     if (held.length === 0) return held;
     this.context.outbox.dirty(this.partition);
+    this.ended(held);
     switch (outcome.kind) {
       case 'ack':
         for (const interval of held) this.ledger.settle(interval.first, interval.last);
@@ -238,7 +262,7 @@ export abstract class Lane {
         break;
       }
       case 'deadLetter':
-        for (const interval of held) this.#reject(interval, outcome.reason);
+        for (const piece of held) this.#reject(piece, outcome.reason);
         break;
     }
     return held;
@@ -249,6 +273,7 @@ export abstract class Lane {
     const first = this.leases.firstOf(session);
     const headOffset = first?.first;
     const due = this.leases.endDue(session, nowMs);
+    this.ended(due);
     // The session works in order: what it was at is the first that it held, the others only waited behind it.
     this.#giveBack(due[0]?.first === headOffset ? this.#failHead(due, 'backoff', nowMs) : due, nowMs);
   }
@@ -261,6 +286,7 @@ export abstract class Lane {
     if (first === undefined) return;
     const wasAtWork = first.delivery.isSent;
     const held = this.leases.end(0, Number.POSITIVE_INFINITY, session);
+    this.ended(held);
     this.#giveBack(wasAtWork ? this.#failHead(held, atOnce, nowMs) : held, nowMs);
   }
 
@@ -274,21 +300,22 @@ export abstract class Lane {
   }
 
   unburied(offset: number, nowMs: number): void {
-    if (!this.ledger.unburied(offset) || this.ledger.isSettled(offset)) return;
+    const burial = this.ledger.unburied(offset);
+    if (burial === undefined || this.ledger.isSettled(offset)) return;
     const attempts = this.ledger.attempts(offset);
     // What can't be buried comes again, but not in a circle at full speed.
     if (attempts > 0) {
       const waitMs = backoffMs(this.context.rules, attempts, this.context.random.next());
       this.ledger.fail(offset, attempts, nowMs + waitMs);
     }
-    this.returned([{ first: offset, last: offset }], nowMs);
+    this.revived(offset, burial.orderingKey, nowMs);
   }
 
   /** Everything below counts as settled, whoever holds it. */
   dropBelow(offset: number): void {
     if (!this.ledger.raiseFloor(offset)) return;
     this.context.outbox.dirty(this.partition);
-    this.leases.end(0, this.ledger.acknowledgedOffset - 1);
+    this.ended(this.leases.end(0, this.ledger.acknowledgedOffset - 1));
     this.skipped();
   }
 
@@ -301,47 +328,51 @@ export abstract class Lane {
     this.announce();
   }
 
-  #giveBack(messages: readonly Interval[], nowMs: number): void {
+  #giveBack(messages: readonly Piece[], nowMs: number): void {
     if (messages.length > 0) this.returned(messages, nowMs);
   }
 
   /** Counts a failure for each message, and says which of them are to come again. */
-  #fail(messages: readonly Interval[], retry: Retry, nowMs: number): Interval[] {
+  #fail(messages: readonly Piece[], retry: Retry, nowMs: number): Piece[] {
     const { rules, random } = this.context;
     // One throw for all of them: what failed together and as often comes back in one piece.
     const chance = retry === 'backoff' ? random.next() : 0;
-    const again: Interval[] = [];
-    for (const { first, last } of messages) {
+    const again: Piece[] = [];
+    for (const { first, last, index } of messages) {
+      let next = first;
       for (let offset = first; offset <= last; offset += 1) {
         const attempts = this.ledger.attempts(offset) + 1;
         const waitMs = retry === 'backoff' ? backoffMs(rules, attempts, chance) : retry.delayMs;
         this.ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
-        if (attempts >= rules.maxAttempts) this.#bury(offset);
-        else appendInterval(again, offset, offset);
+        if (attempts < rules.maxAttempts) continue;
+        this.#bury(offset, orderingKeyAt(index, offset));
+        if (next < offset) again.push({ first: next, last: offset - 1, index });
+        next = offset + 1;
       }
+      if (next <= last) again.push({ first: next, last, index });
     }
     return again;
   }
 
   /** Counts a failure for the first message only. */
-  #failHead(messages: readonly Interval[], retry: Retry, nowMs: number): Interval[] {
+  #failHead(messages: readonly Piece[], retry: Retry, nowMs: number): Piece[] {
     const [head, ...others] = messages;
     if (head === undefined) return [];
     this.context.outbox.dirty(this.partition);
-    const again = this.#fail([{ first: head.first, last: head.first }], retry, nowMs);
-    if (head.first < head.last) appendInterval(again, head.first + 1, head.last);
+    const again = this.#fail([{ ...head, last: head.first }], retry, nowMs);
+    if (head.first < head.last) again.push({ ...head, first: head.first + 1 });
     return [...again, ...others];
   }
 
-  #reject(messages: Interval, reason: string): void {
+  #reject(messages: Piece, reason: string): void {
     for (let offset = messages.first; offset <= messages.last; offset += 1) {
       this.ledger.fail(offset, this.ledger.attempts(offset) + 1, 0);
-      this.#bury(offset, reason);
+      this.#bury(offset, orderingKeyAt(messages.index, offset), reason);
     }
   }
 
-  #bury(offset: number, reason = 'max attempts reached'): void {
-    this.ledger.bury(offset);
+  #bury(offset: number, orderingKey: number, reason = 'max attempts reached'): void {
+    this.ledger.bury(offset, orderingKey);
     this.context.outbox.bury({
       partition: this.partition,
       offset,

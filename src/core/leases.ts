@@ -4,6 +4,7 @@ import type { Interval } from '../base/positions.js';
 import { appendInterval } from './intervals.js';
 import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
+import type { ReadRun } from './types.js';
 
 /** Messages that went out together: they start their deadlines together. */
 export interface DeliveryRecord {
@@ -16,24 +17,31 @@ export interface DeliveryRecord {
   isSent: boolean;
 }
 
-/** Where the sizes of messages stand: `ends` as in a stored run that begins at `firstOffset`. */
-export interface Sizes {
-  readonly firstOffset: number;
-  readonly ends: Uint32Array;
+/** What has to be known of the messages of a run for as long as one of them is out. */
+export type RunIndex = Pick<ReadRun, 'firstOffset' | 'ends' | 'orderingKeys'>;
+
+/** The ordering key of a message of this run; 0 for none. */
+export function orderingKeyAt({ firstOffset, orderingKeys }: RunIndex, offset: number): number {
+  return orderingKeys === undefined ? 0 : orderingKeys[offset - firstOffset]!;
+}
+
+/** Messages that were held until now. */
+export interface Piece extends Interval {
+  readonly index: RunIndex;
 }
 
 /** Consecutive messages of one delivery, with one deadline. */
 export class Lease {
   readonly delivery: DeliveryRecord;
-  readonly sizes: Sizes;
+  readonly index: RunIndex;
   first: number;
   last: number;
   /** Infinity until the bytes have left. */
   deadlineMs: number;
 
-  constructor(delivery: DeliveryRecord, sizes: Sizes, first: number, last: number, deadlineMs: number) {
+  constructor(delivery: DeliveryRecord, index: RunIndex, first: number, last: number, deadlineMs: number) {
     this.delivery = delivery;
-    this.sizes = sizes;
+    this.index = index;
     this.first = first;
     this.last = last;
     this.deadlineMs = deadlineMs;
@@ -41,7 +49,7 @@ export class Lease {
 
   /** Bytes of the messages from `first` to `last`. */
   bytes(first: number, last: number): number {
-    const { ends, firstOffset } = this.sizes;
+    const { ends, firstOffset } = this.index;
     const from = first - firstOffset;
     return ends[last - firstOffset]! - (from === 0 ? 0 : ends[from - 1]!);
   }
@@ -98,18 +106,26 @@ export class LeaseTable {
     return undefined;
   }
 
-  /** Ends the leases from `first` to `last`, of one session or of all. Says what was held: ascending, merged. */
-  end(first: number, last: number, session?: Session): Interval[] {
+  /** Ends the leases from `first` to `last`, of one session or of all. Says what was held: ascending. */
+  end(first: number, last: number, session?: Session): Piece[] {
     return this.#cut(first, last, (lease) => session === undefined || lease.delivery.session === session);
   }
 
   /** Ends the leases of a session that are due. */
-  endDue(session: Session, nowMs: number): Interval[] {
+  endDue(session: Session, nowMs: number): Piece[] {
     return this.#cut(
       0,
       Number.POSITIVE_INFINITY,
       (lease) => lease.delivery.session === session && lease.deadlineMs <= nowMs,
     );
+  }
+
+  /** What is held at and behind `offset`: ascending. */
+  *heldFrom(offset: number): Iterable<Piece> {
+    for (let i = this.#indexAt(offset); i < this.#leases.length; i += 1) {
+      const { first, last, index } = this.#leases[i]!;
+      yield { first: Math.max(first, offset), last, index };
+    }
   }
 
   /** Moves the deadlines from `first` to `last` of what the session holds. Says what it holds. */
@@ -137,8 +153,8 @@ export class LeaseTable {
     }
   }
 
-  #cut(first: number, last: number, isWanted: (lease: Lease) => boolean): Interval[] {
-    const held: Interval[] = [];
+  #cut(first: number, last: number, isWanted: (lease: Lease) => boolean): Piece[] {
+    const held: Piece[] = [];
     const start = this.#indexAt(first);
     let stop = start;
     let rest: Lease | undefined;
@@ -148,7 +164,7 @@ export class LeaseTable {
       if (!isWanted(lease)) continue;
       const from = Math.max(first, lease.first);
       const to = Math.min(last, lease.last);
-      appendInterval(held, from, to);
+      held.push({ first: from, last: to, index: lease.index });
       this.#giveBack(lease, from, to);
       rest = this.#withoutPart(lease, from, to);
     }
@@ -175,13 +191,13 @@ export class LeaseTable {
     const behind = lease.last;
     lease.last = first - 1;
     if (behind === last) return undefined;
-    return new Lease(lease.delivery, lease.sizes, last + 1, behind, lease.deadlineMs);
+    return new Lease(lease.delivery, lease.index, last + 1, behind, lease.deadlineMs);
   }
 
   #splitBefore(offset: number): void {
     const lease = this.at(offset);
     if (lease === undefined || lease.first === offset) return;
-    const behind = new Lease(lease.delivery, lease.sizes, offset, lease.last, lease.deadlineMs);
+    const behind = new Lease(lease.delivery, lease.index, offset, lease.last, lease.deadlineMs);
     lease.last = offset - 1;
     this.#insert(behind);
   }

@@ -8,6 +8,12 @@ interface Failure {
   readonly retryAtMs: number;
 }
 
+interface BurialUnderWay {
+  readonly attempts: number;
+  /** 0 when it has none, or when nobody has read it since the broker started. */
+  readonly orderingKey: number;
+}
+
 /**
  * What a subscription knows of the messages of one partition, apart from who holds them: which are settled, which
  * have failed how often, which are on their way to the dead-letter topic.
@@ -18,7 +24,7 @@ interface Failure {
 export class Ledger {
   readonly #settled = new RangeSet();
   readonly #failed = new OffsetMap<Failure>();
-  readonly #burying = new OffsetMap<{ readonly attempts: number }>();
+  readonly #burying = new OffsetMap<BurialUnderWay>();
   #acknowledgedOffset: number;
   #deadLetterCount: number;
 
@@ -131,8 +137,8 @@ export class Ledger {
     this.#failed.set(offset, { attempts, retryAtMs });
   }
 
-  bury(offset: number): void {
-    this.#burying.set(offset, { attempts: this.attempts(offset) });
+  bury(offset: number, orderingKey: number): void {
+    this.#burying.set(offset, { attempts: this.attempts(offset), orderingKey });
   }
 
   /** False when no burial of it is under way. */
@@ -143,9 +149,11 @@ export class Ledger {
     return true;
   }
 
-  /** False when no burial of it is under way. */
-  unburied(offset: number): boolean {
-    return this.#burying.delete(offset);
+  /** Undefined when no burial of it is under way. */
+  unburied(offset: number): BurialUnderWay | undefined {
+    const burial = this.#burying.get(offset);
+    this.#burying.delete(offset);
+    return burial;
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { Interval } from '../base/positions.js';
 import { type Claim, Lane, type LaneWait } from './lane.js';
+import type { RunIndex } from './leases.js';
 import type { Session } from './session.js';
-import type { ReadRun } from './types.js';
 
 /**
  * A partition that one session at a time has to itself, in order. When a message comes back, so does everything
@@ -53,7 +53,7 @@ export class PartitionLane extends Lane {
     session: Session,
     _from: number,
     end: number,
-    run: ReadRun,
+    run: RunIndex,
     nowMs: number,
   ): Claim | undefined {
     const offer = this.offer(session, nowMs);
@@ -66,10 +66,15 @@ export class PartitionLane extends Lane {
     this.#awaitRetry();
   }
 
+  protected ended(): void {}
+
   protected returned(messages: readonly Interval[]): void {
-    const { first } = messages[0]!;
-    this.leases.end(first, Number.POSITIVE_INFINITY);
-    this.#next = Math.min(this.#next, first);
+    this.revived(messages[0]!.first);
+  }
+
+  protected revived(offset: number): void {
+    this.leases.end(offset, Number.POSITIVE_INFINITY);
+    this.#next = Math.min(this.#next, offset);
     this.overtakeRead();
     this.#awaitRetry();
     this.announce();
@@ -84,7 +89,7 @@ export class PartitionLane extends Lane {
     this.#awaitRetry();
   }
 
-  protected announce(): void {
+  announce(): void {
     if (this.#owner !== undefined) this.context.outbox.ready(this.#owner);
   }
 

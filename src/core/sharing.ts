@@ -1,6 +1,7 @@
 import type { CursorState } from '../base/positions.js';
 import type { Lane } from './lane.js';
 import type { Session } from './session.js';
+import type { Fetch, Wait } from './types.js';
 
 /** How the sessions of a subscription share its partitions: the part of an ordering that spans them. */
 export interface Sharing {
@@ -12,6 +13,10 @@ export interface Sharing {
   lanesOf(session: Session): readonly Lane[];
   /** The partitions that the session has to itself. */
   partitionsOf(session: Session): readonly number[];
+  /** The session was told where to read, or to wait. */
+  answered(session: Session, answer: Fetch | Wait): void;
+  /** The read for a lane is no longer under way: another session may want to read there. */
+  readEnded(lane: Lane): void;
   /** Leases may have ended: does what had to wait for that. */
   leasesEnded(): void;
 }

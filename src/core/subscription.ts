@@ -1,6 +1,6 @@
 import { DeadlineHeap } from '../base/deadline-heap.js';
 import { SluiceError } from '../base/errors.js';
-import { invariant } from '../base/invariant.js';
+import { invariant, unreachable } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { Assignment } from './assignment.js';
@@ -8,6 +8,7 @@ import { mergedIntervals } from './intervals.js';
 import type { Lane, LaneContext, LaneWait } from './lane.js';
 import type { DeliveryRecord, Lease } from './leases.js';
 import { Outbox } from './outbox.js';
+import { Pool } from './pool.js';
 import { Session } from './session.js';
 import { checkSettlements } from './settlement-check.js';
 import type { Sharing } from './sharing.js';
@@ -131,32 +132,19 @@ class SubscriptionMachine implements Subscription {
 
   nextFetch(sessionId: string, nowMs: number): Fetch | Wait {
     const session = this.#session(sessionId);
-    const lanes = this.#sharing.lanesOf(session);
-    const { lackOfCredit } = session;
-    let reason: LaneWait | 'reading' = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
-    for (let i = 0; i < lanes.length; i += 1) {
-      const turn = (session.nextLane + i) % lanes.length;
-      const lane = lanes[turn]!;
-      const offer = lane.offer(session, nowMs);
-      if (typeof offer === 'number') {
-        if (lackOfCredit !== undefined) return waits[lackOfCredit];
-        if (!lane.isReading) {
-          session.nextLane = turn + 1;
-          return lane.beginRead(session, offer);
-        }
-      }
-      const laneReason = typeof offer === 'number' ? 'reading' : offer;
-      if (nearness[laneReason] > nearness[reason]) reason = laneReason;
-    }
-    return waits[reason];
+    const answer = this.#nextFetch(session, nowMs);
+    this.#sharing.answered(session, answer);
+    return answer;
   }
 
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined {
     const session = this.#sessions.get(sessionId);
     const lane = this.#lane(fetch.partition);
-    if (session === undefined || !lane.endRead(session, fetch)) return undefined;
+    if (session === undefined) return undefined;
+    const isCurrent = lane.endRead(session, fetch);
     const deliveryId = this.#lastDeliveryId + 1;
-    const delivery = lane.lease(session, fetch.offset, runs, deliveryId, nowMs);
+    const delivery = isCurrent ? lane.lease(session, fetch.offset, runs, deliveryId, nowMs) : undefined;
+    this.#sharing.readEnded(lane);
     if (delivery === undefined) return undefined;
     this.#lastDeliveryId = deliveryId;
     this.#inTransit.set(deliveryId, delivery.record);
@@ -166,7 +154,10 @@ class SubscriptionMachine implements Subscription {
 
   abandon(sessionId: string, fetch: Fetch): void {
     const session = this.#sessions.get(sessionId);
-    if (session !== undefined) this.#lane(fetch.partition).endRead(session, fetch);
+    if (session === undefined) return;
+    const lane = this.#lane(fetch.partition);
+    lane.endRead(session, fetch);
+    this.#sharing.readEnded(lane);
   }
 
   sent(deliveryId: number, nowMs: number): void {
@@ -251,6 +242,27 @@ class SubscriptionMachine implements Subscription {
     return [...this.#sessions.keys()];
   }
 
+  #nextFetch(session: Session, nowMs: number): Fetch | Wait {
+    const lanes = this.#sharing.lanesOf(session);
+    const { lackOfCredit } = session;
+    let reason: LaneWait | 'reading' = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
+    for (let i = 0; i < lanes.length; i += 1) {
+      const turn = (session.nextLane + i) % lanes.length;
+      const lane = lanes[turn]!;
+      const offer = lane.offer(session, nowMs);
+      if (typeof offer === 'number') {
+        if (lackOfCredit !== undefined) return waits[lackOfCredit];
+        if (!lane.isReading) {
+          session.nextLane = turn + 1;
+          return lane.beginRead(session, offer);
+        }
+      }
+      const laneReason = typeof offer === 'number' ? 'reading' : offer;
+      if (nearness[laneReason] > nearness[reason]) reason = laneReason;
+    }
+    return waits[reason];
+  }
+
   #lane(partition: number): Lane {
     const lane = this.#lanes.get(partition);
     if (lane !== undefined) return lane;
@@ -268,7 +280,13 @@ class SubscriptionMachine implements Subscription {
 }
 
 function createSharing(context: LaneContext): Sharing {
-  const { ordering } = context.rules;
-  if (ordering === 'partition') return new Assignment(context);
-  throw new SluiceError('UNIMPLEMENTED', `ordering ${ordering} is not available`, { field: 'ordering' });
+  switch (context.rules.ordering) {
+    case 'partition':
+      return new Assignment(context);
+    case 'key':
+    case 'none':
+      return new Pool(context);
+    default:
+      return unreachable(context.rules.ordering);
+  }
 }

@@ -8,7 +8,7 @@ const stepCount = 200;
 const wanted = process.env.SLUICE_SEED;
 
 describe('a subscription against the reference model', () => {
-  for (const ordering of ['partition'] as const satisfies readonly Ordering[]) {
+  for (const ordering of ['partition', 'none', 'key'] as const satisfies readonly Ordering[]) {
     it(`does what the reference does, in order of ${ordering}`, () => {
       const seeds = wanted === undefined ? Array.from({ length: seedCount }, (_, i) => i) : [Number(wanted)];
       for (const seed of seeds) runSeed(seed, ordering);

@@ -37,6 +37,8 @@ export class ModelRun {
   #reads: Read[] = [];
   #unsent: number[] = [];
   #burials: { partition: number; offset: number }[] = [];
+  /** Messages whose burial began with a restart. */
+  readonly #recovered = new Set<string>();
   readonly #assigned = new Map<string, readonly number[]>();
   /** Cursors as they were when they were last said to be dirty: what a commit would hold. */
   readonly #committed: string[] = [];
@@ -258,7 +260,7 @@ export class ModelRun {
   #answerBurial(): void {
     if (this.#burials.length === 0) return;
     const [burial] = this.#burials.splice(this.#below(this.#burials.length), 1);
-    this.#bury(burial!, this.#below(3) > 0);
+    this.#bury(burial!, this.#below(3) > 0 || this.#isOutOfOrder(burial!));
   }
 
   #bury({ partition, offset }: { partition: number; offset: number }, isPossible: boolean): void {
@@ -269,6 +271,11 @@ export class ModelRun {
       this.#subject.unburied(partition, offset, this.#nowMs);
       this.#reference.unburied(partition, offset, this.#nowMs);
     }
+  }
+
+  /** After a restart the key of a message that is buried at once is not known: no order is promised for it. */
+  #isOutOfOrder(burial: { partition: number; offset: number }): boolean {
+    return this.#rules.ordering === 'key' && this.#recovered.has(`${burial.partition}/${burial.offset}`);
   }
 
   #rareCommand(): void {
@@ -297,6 +304,7 @@ export class ModelRun {
     this.#reads = [];
     this.#unsent = [];
     this.#burials = [];
+    for (const { partition, offset } of this.#reference.burials) this.#recovered.add(`${partition}/${offset}`);
     for (const [partition, json] of this.#committed.entries()) {
       this.#subject.addPartition(partition, JSON.parse(json), this.#reference.partitions[partition]!.length);
     }
@@ -308,8 +316,9 @@ export class ModelRun {
     this.#takeEffects();
     for (const message of this.#reference.all()) {
       const { partition, offset } = message;
-      const expected = this.#reference.messageState(message);
-      assert.deepEqual(this.#subject.status(partition, offset), expected, `state of ${partition}/${offset}`);
+      const expected = JSON.stringify(this.#reference.messageState(message));
+      const actual = JSON.stringify(this.#subject.status(partition, offset));
+      if (actual !== expected) assert.equal(actual, expected, `state of ${partition}/${offset}`);
     }
     for (const partition of this.#runs.keys()) this.#checkPartition(partition);
     for (const sessionId of this.#subject.sessionIds) this.#checkSession(sessionId);

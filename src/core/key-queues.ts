@@ -1,0 +1,186 @@
+import type { DeadlineHeap } from '../base/deadline-heap.js';
+import { limits } from '../base/limits.js';
+import type { Interval } from '../base/positions.js';
+import type { Ledger } from './ledger.js';
+import type { Outbox } from './outbox.js';
+import { RangeSet } from './range-set.js';
+import type { Session } from './session.js';
+
+/** The messages of one key that are out, and those that wait behind them. Kept only while there are any. */
+export class KeyQueue {
+  readonly key: number;
+  /** Who has the key: the session that has its messages. */
+  holder: Session | undefined;
+  heldCount = 0;
+  /** Offsets, ascending, all behind those that are held. */
+  deferred: number[] = [];
+  /** Where the first deferred message can be found; nowhere while it is in its backoff. */
+  openIn: RangeSet | undefined;
+
+  constructor(key: number) {
+    this.key = key;
+  }
+}
+
+/**
+ * The keys of one partition that are in use (ordering KEY). A key belongs to one session for as long as one of its
+ * messages is out; what is found of it meanwhile goes to the same session, and otherwise waits here in order.
+ *
+ * Only the first deferred message of a key can be delivered next. It stands in `free` when nobody has the key, in
+ * a set of the holder's own otherwise, or among what waits for the end of a backoff.
+ */
+export class KeyQueues {
+  readonly #free: RangeSet;
+  readonly #waiting: DeadlineHeap<KeyQueue | Interval>;
+  readonly #ledger: Ledger;
+  readonly #outbox: Outbox;
+  readonly #queues = new Map<number, KeyQueue>();
+  readonly #reserved = new Map<Session, RangeSet>();
+  #deferredCount = 0;
+
+  constructor(free: RangeSet, waiting: DeadlineHeap<KeyQueue | Interval>, ledger: Ledger, outbox: Outbox) {
+    this.#free = free;
+    this.#waiting = waiting;
+    this.#ledger = ledger;
+    this.#outbox = outbox;
+  }
+
+  get deferredCount(): number {
+    return this.#deferredCount;
+  }
+
+  /** False when so much waits that nothing more may be read over it. */
+  get hasRoom(): boolean {
+    return this.#deferredCount < limits.deferredMessages;
+  }
+
+  /** Sessions for which the next message of a key of theirs can be delivered. */
+  get reservedSessions(): Iterable<Session> {
+    return this.#reserved.keys();
+  }
+
+  /** What only this session may have. */
+  reservedFor(session: Session): RangeSet | undefined {
+    return this.#reserved.get(session);
+  }
+
+  /** Whether a message of this key that nobody had yet may go to the session. */
+  mayTake(key: number, session: Session): boolean {
+    const queue = this.#queues.get(key);
+    if (queue === undefined) return true;
+    return queue.deferred.length === 0 && (queue.holder === undefined || queue.holder === session);
+  }
+
+  /** A message that nobody had yet has to wait for its turn. */
+  defer(key: number, offset: number, nowMs: number): void {
+    const queue = this.#queueOf(key);
+    queue.deferred.push(offset);
+    this.#deferredCount += 1;
+    if (queue.deferred.length === 1) this.#open(queue, nowMs);
+  }
+
+  /** The session has got a message: one that nobody had yet, or the first deferred one. */
+  take(key: number, offset: number, session: Session, nowMs: number): void {
+    const queue = this.#queueOf(key);
+    const isDeferred = queue.deferred[0] === offset;
+    if (isDeferred) {
+      this.#close(queue);
+      queue.deferred.shift();
+      this.#deferredCount -= 1;
+    }
+    queue.holder = session;
+    queue.heldCount += 1;
+    if (isDeferred) this.#open(queue, nowMs);
+  }
+
+  /** A message is not out any more. With the last one the key is anybody's. */
+  end(key: number): void {
+    const queue = this.#queues.get(key);
+    if (queue === undefined) return;
+    queue.heldCount -= 1;
+    if (queue.heldCount > 0) return;
+    const isOpen = queue.openIn !== undefined;
+    if (isOpen) this.#close(queue);
+    queue.holder = undefined;
+    if (isOpen || queue.deferred.length === 0) this.#open(queue, Number.POSITIVE_INFINITY);
+  }
+
+  /** Messages that are not out any more come again, in order with what waits. */
+  putBack(key: number, offsets: readonly number[], nowMs: number): void {
+    const queue = this.#queueOf(key);
+    this.#close(queue);
+    queue.deferred = [...offsets, ...queue.deferred].sort((a, b) => a - b);
+    this.#deferredCount += offsets.length;
+    this.#open(queue, nowMs);
+  }
+
+  /** The backoff of its first message is over. */
+  retry(queue: KeyQueue, nowMs: number): void {
+    this.#open(queue, nowMs);
+  }
+
+  /** What is below has been settled. */
+  dropBelow(offset: number): void {
+    for (const queue of this.#queues.values()) {
+      if ((queue.deferred[0] ?? offset) >= offset) continue;
+      this.#close(queue);
+      const kept = queue.deferred.filter((deferred) => deferred >= offset);
+      this.#deferredCount -= queue.deferred.length - kept.length;
+      queue.deferred = kept;
+      // A backoff that is not over when it should be costs a little time, and happens to dropped messages' heirs.
+      this.#open(queue, Number.NEGATIVE_INFINITY);
+    }
+  }
+
+  /** Nothing is out, and nothing waits. */
+  clear(): void {
+    for (const queue of this.#queues.values()) this.#close(queue);
+    this.#queues.clear();
+    this.#deferredCount = 0;
+  }
+
+  #queueOf(key: number): KeyQueue {
+    let queue = this.#queues.get(key);
+    if (queue === undefined) {
+      queue = new KeyQueue(key);
+      this.#queues.set(key, queue);
+    }
+    return queue;
+  }
+
+  /** Makes the first deferred message available, or forgets a key that is not in use. */
+  #open(queue: KeyQueue, nowMs: number): void {
+    const [head] = queue.deferred;
+    if (head === undefined) {
+      if (queue.heldCount === 0) this.#queues.delete(queue.key);
+      return;
+    }
+    const retryAtMs = this.#ledger.retryAtMs(head);
+    if (retryAtMs > nowMs) {
+      this.#waiting.set(queue, retryAtMs);
+      return;
+    }
+    queue.openIn = queue.holder === undefined ? this.#free : this.#reserve(queue.holder);
+    queue.openIn.add(head, head);
+  }
+
+  #reserve(session: Session): RangeSet {
+    this.#outbox.ready(session);
+    let reserved = this.#reserved.get(session);
+    if (reserved === undefined) {
+      reserved = new RangeSet();
+      this.#reserved.set(session, reserved);
+    }
+    return reserved;
+  }
+
+  #close(queue: KeyQueue): void {
+    this.#waiting.delete(queue);
+    const [head] = queue.deferred;
+    if (queue.openIn === undefined || head === undefined) return;
+    queue.openIn.remove(head, head);
+    queue.openIn = undefined;
+    const { holder } = queue;
+    if (holder !== undefined && this.#reserved.get(holder)?.offsetCount === 0) this.#reserved.delete(holder);
+  }
+}

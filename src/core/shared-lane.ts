@@ -1,0 +1,233 @@
+import { DeadlineHeap } from '../base/deadline-heap.js';
+import type { CursorState, Interval } from '../base/positions.js';
+import type { Crowd } from './crowd.js';
+import { KeyQueue, KeyQueues } from './key-queues.js';
+import { type Claim, Lane, type LaneContext, type LaneWait } from './lane.js';
+import { orderingKeyAt, type Piece, type RunIndex } from './leases.js';
+import { RangeSet } from './range-set.js';
+import type { Session } from './session.js';
+
+/**
+ * A partition that all sessions share. The frontier moves forward only: what was read below it is out, or came
+ * back, or waits for its key. Ordering NONE is ordering KEY where no message has a key.
+ */
+export class SharedLane extends Lane {
+  readonly owner = undefined;
+  readonly #crowd: Crowd;
+  /** Pending messages below the frontier that any session may have. */
+  readonly #free = new RangeSet();
+  /** What is in its backoff: messages without a key, and keys whose first message is. */
+  readonly #waiting = new DeadlineHeap<KeyQueue | Interval>();
+  readonly #keys: KeyQueues;
+  #frontier = this.ledger.acknowledgedOffset;
+
+  constructor(context: LaneContext, partition: number, cursor: CursorState, endOffset: number, crowd: Crowd) {
+    super(context, partition, cursor, endOffset);
+    this.#crowd = crowd;
+    this.#keys = new KeyQueues(this.#free, this.#waiting, this.ledger, context.outbox);
+  }
+
+  offer(session: Session): number | LaneWait {
+    const open = this.#openFrom(session, 0);
+    if (open !== Number.POSITIVE_INFINITY) return open;
+    const next = this.#nextNew;
+    if (next !== undefined) return next;
+    if (this.#waiting.size > 0) return 'backoff';
+    return this.#keys.deferredCount > 0 ? 'notAssigned' : 'caughtUp';
+  }
+
+  announce(): void {
+    for (const session of this.#keys.reservedSessions) this.context.outbox.ready(session);
+    // While it is read, nobody else can: the end of the read announces what is left.
+    if (this.isReading) return;
+    if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#crowd.wakeOne();
+  }
+
+  override retry(nowMs: number): void {
+    for (let due = this.#waiting.popDue(nowMs); due !== undefined; due = this.#waiting.popDue(nowMs)) {
+      if (due instanceof KeyQueue) this.#keys.retry(due, nowMs);
+      else this.#setFree(due.first, due.last);
+    }
+    this.#awaitRetry();
+    this.announce();
+  }
+
+  protected claim(
+    session: Session,
+    from: number,
+    end: number,
+    run: RunIndex,
+    nowMs: number,
+  ): Claim | undefined {
+    const open = this.#openFrom(session, from);
+    if (open >= end) return this.#claimNew(session, end, run, nowMs);
+    const openEnd = Math.max(
+      this.#free.nextAbsent(open),
+      this.#keys.reservedFor(session)?.nextAbsent(open) ?? open,
+    );
+    return { first: open, end: Math.min(openEnd, this.ledger.alikeEnd(open, end)) };
+  }
+
+  protected taken(session: Session, first: number, last: number, run: RunIndex, nowMs: number): void {
+    const isNew = first >= this.#frontier;
+    if (isNew) this.#frontier = last + 1;
+    if (run.orderingKeys === undefined) {
+      if (!isNew) this.#free.remove(first, last);
+      return;
+    }
+    for (let offset = first; offset <= last; offset += 1) {
+      const key = orderingKeyAt(run, offset);
+      if (key !== 0) this.#keys.take(key, offset, session, nowMs);
+      else if (!isNew) this.#free.remove(offset, offset);
+    }
+    this.#awaitRetry();
+  }
+
+  protected ended(messages: readonly Piece[]): void {
+    for (const { first, last, index } of messages) {
+      if (index.orderingKeys === undefined) continue;
+      for (let offset = first; offset <= last; offset += 1) {
+        const key = orderingKeyAt(index, offset);
+        if (key !== 0) this.#keys.end(key);
+      }
+    }
+    this.announce();
+  }
+
+  protected returned(messages: readonly Piece[], nowMs: number): void {
+    const byKey = new Map<number, number[]>();
+    for (const { first, last, index } of messages) {
+      if (index.orderingKeys === undefined) {
+        this.#comeBack(first, last, nowMs);
+        continue;
+      }
+      for (let offset = first; offset <= last; offset += 1) {
+        const key = orderingKeyAt(index, offset);
+        if (key === 0) this.#comeBack(offset, offset, nowMs);
+        else push(byKey, key, offset);
+      }
+    }
+    this.#comeBackInOrder(byKey, nowMs);
+  }
+
+  protected revived(offset: number, orderingKey: number, nowMs: number): void {
+    if (offset >= this.#frontier) {
+      this.announce();
+      return;
+    }
+    // Without a key, or its key is not known: what has one was passed by others already, and may come as it can.
+    if (orderingKey === 0) this.#comeBack(offset, offset, nowMs);
+    this.#comeBackInOrder(new Map(orderingKey === 0 ? [] : [[orderingKey, [offset]]]), nowMs);
+  }
+
+  protected restart(): void {
+    this.#keys.clear();
+    this.#free.clear();
+    this.#waiting.clear();
+    this.#frontier = this.ledger.acknowledgedOffset;
+    this.#awaitRetry();
+  }
+
+  protected skipped(): void {
+    this.#keys.dropBelow(this.ledger.acknowledgedOffset);
+    this.#free.remove(0, this.ledger.acknowledgedOffset - 1);
+    this.#awaitRetry();
+    this.announce();
+  }
+
+  /** The first message at the frontier; undefined when there is none, or too much waits before it. */
+  get #nextNew(): number | undefined {
+    const next = this.ledger.nextPending(this.#frontier);
+    return next < this.endOffset && this.#keys.hasRoom ? next : undefined;
+  }
+
+  /** The first message below the frontier, from an offset on, that the session may have. */
+  #openFrom(session: Session, offset: number): number {
+    const reserved = this.#keys.reservedFor(session)?.nextFrom(offset) ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#free.nextFrom(offset), reserved);
+  }
+
+  /** Moves the frontier over what has to wait, up to what the session may have. */
+  #claimNew(session: Session, end: number, run: RunIndex, nowMs: number): Claim | undefined {
+    for (let next = this.#nextNew; next !== undefined && next < end; next = this.#nextNew) {
+      // Not over a hole between the frontier and what was read.
+      if (next < run.firstOffset) return undefined;
+      const key = orderingKeyAt(run, next);
+      const isWaiting = this.ledger.retryAtMs(next) > nowMs;
+      if (!isWaiting && (key === 0 || this.#keys.mayTake(key, session))) {
+        return { first: next, end: this.#newEnd(session, next, end, run) };
+      }
+      this.#frontier = next + 1;
+      if (key !== 0) this.#keys.defer(key, next, nowMs);
+      else this.#waiting.set({ first: next, last: next }, this.ledger.retryAtMs(next));
+      this.#awaitRetry();
+    }
+    return undefined;
+  }
+
+  /** One past the last of the messages from `first` on that the session may have together with it. */
+  #newEnd(session: Session, first: number, end: number, run: RunIndex): number {
+    const alikeEnd = this.ledger.alikeEnd(first, end);
+    if (run.orderingKeys === undefined) return alikeEnd;
+    let next = first + 1;
+    for (; next < alikeEnd; next += 1) {
+      const key = orderingKeyAt(run, next);
+      if (key !== 0 && !this.#keys.mayTake(key, session)) break;
+    }
+    return next;
+  }
+
+  /** Messages without a key come again, each by itself. */
+  #comeBack(first: number, last: number, nowMs: number): void {
+    for (let next = first; next <= last; ) {
+      const end = this.ledger.alikeEnd(next, last + 1);
+      const retryAtMs = this.ledger.retryAtMs(next);
+      if (retryAtMs > nowMs) this.#waiting.set({ first: next, last: end - 1 }, retryAtMs);
+      else this.#free.add(next, end - 1);
+      next = end;
+    }
+  }
+
+  /** Messages of these keys come again, and so does what is out of the same key behind the first of them. */
+  #comeBackInOrder(byKey: ReadonlyMap<number, number[]>, nowMs: number): void {
+    for (const offset of this.#heldBehind(byKey)) {
+      const [piece] = this.leases.end(offset, offset);
+      const key = orderingKeyAt(piece!.index, offset);
+      this.#keys.end(key);
+      byKey.get(key)!.push(offset);
+    }
+    for (const [key, offsets] of byKey) this.#keys.putBack(key, offsets, nowMs);
+    this.#awaitRetry();
+    this.announce();
+  }
+
+  #heldBehind(byKey: ReadonlyMap<number, number[]>): number[] {
+    const held: number[] = [];
+    if (byKey.size === 0) return held;
+    const firsts = Array.from(byKey.values(), (offsets) => offsets[0]!);
+    const start = firsts.reduce((lowest, offset) => Math.min(lowest, offset));
+    for (const { first, last, index } of this.leases.heldFrom(start)) {
+      for (let offset = first; offset <= last; offset += 1) {
+        const behind = byKey.get(orderingKeyAt(index, offset))?.[0];
+        if (behind !== undefined && offset > behind) held.push(offset);
+      }
+    }
+    return held;
+  }
+
+  /** What of these messages retention has not dropped while they waited. */
+  #setFree(first: number, last: number): void {
+    const kept = Math.max(first, this.ledger.acknowledgedOffset);
+    if (kept <= last) this.#free.add(kept, last);
+  }
+
+  #awaitRetry(): void {
+    this.context.retries.set(this, this.#waiting.nextAtMs);
+  }
+}
+
+function push(lists: Map<number, number[]>, key: number, offset: number): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [offset]);
+  else list.push(offset);
+}
