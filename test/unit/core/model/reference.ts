@@ -34,6 +34,7 @@ export class Reference {
   burials: Burial[] = [];
   readonly #rules: SubscriptionRules;
   readonly #chance: number;
+  readonly #all: ReferenceMessage[] = [];
 
   constructor(rules: SubscriptionRules, chance: number) {
     this.#rules = rules;
@@ -42,7 +43,7 @@ export class Reference {
 
   append(partition: number, bytes: number, key: number): void {
     const messages = this.partitions[partition]!;
-    messages.push({
+    const message: ReferenceMessage = {
       partition,
       offset: messages.length,
       bytes,
@@ -55,11 +56,13 @@ export class Reference {
       deliveryId: 0,
       deadlineMs: Number.POSITIVE_INFINITY,
       isSent: false,
-    });
+    };
+    messages.push(message);
+    this.#all.push(message);
   }
 
-  all(): ReferenceMessage[] {
-    return this.partitions.flat();
+  all(): readonly ReferenceMessage[] {
+    return this.#all;
   }
 
   heldBy(sessionId: string): ReferenceMessage[] {

@@ -83,12 +83,13 @@ export class ModelRun {
     if (this.#subject.sessionIds.length === 0) this.#openSession({ messages: 3, bytes: 1_000 });
     this.#check();
     for (let round = 0; this.#isUnsettled(); round += 1) {
-      assert.ok(round < maxDrainRounds, `not settled after ${round} rounds: ${this.#describe()}`);
+      if (round === maxDrainRounds) assert.fail(`not settled after ${round} rounds: ${this.#describe()}`);
       const isMoving = this.#drainRound();
       this.#check();
       if (isMoving) continue;
-      assert.ok(Number.isFinite(this.#subject.wakeAtMs), `nothing moves any more: ${this.#describe()}`);
-      this.#advance(Math.max(0, this.#subject.wakeAtMs - this.#nowMs));
+      const { wakeAtMs } = this.#subject;
+      if (!Number.isFinite(wakeAtMs)) assert.fail(`nothing moves any more: ${this.#describe()}`);
+      this.#advance(Math.max(0, wakeAtMs - this.#nowMs));
       this.#check();
     }
   }
@@ -176,8 +177,9 @@ export class ModelRun {
       assert.ok(!this.#hasCredit(sessionId), `${sessionId} has credit but waits for it`);
     }
     if (answer.reason === 'reading') assert.ok(this.#reads.length > 0, 'waits for a read that nobody makes');
-    const free = this.#reference.all().filter((m) => this.#isFree(m, sessionId));
-    if (answer.reason === 'caughtUp') assert.deepEqual(free, [], `${sessionId} is not caught up`);
+    if (answer.reason !== 'caughtUp') return;
+    const missed = this.#reference.all().find((message) => this.#isFree(message, sessionId));
+    assert.equal(missed, undefined, `${sessionId} is not caught up`);
   }
 
   #answerRead(): void {
@@ -304,7 +306,8 @@ export class ModelRun {
     this.#reads = [];
     this.#unsent = [];
     this.#burials = [];
-    for (const { partition, offset } of this.#reference.burials) this.#recovered.add(`${partition}/${offset}`);
+    for (const { partition, offset } of this.#reference.burials)
+      this.#recovered.add(`${partition}/${offset}`);
     for (const [partition, json] of this.#committed.entries()) {
       this.#subject.addPartition(partition, JSON.parse(json), this.#reference.partitions[partition]!.length);
     }
