@@ -1,5 +1,5 @@
 import type { DeliveredRun } from '../broker/types.js';
-import { numberFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
+import { numberFieldBytes, textFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
 
 /** The tag of `runs` in each response that carries them. */
 export const runsTag = { SubscribeResponse: 0x12, ConsumeResponse: 0x12, ReadResponse: 0x0a } as const;
@@ -42,7 +42,7 @@ function runBytes(delivered: DeliveredRun): number {
     numberFieldBytes(run.partition) +
     numberFieldBytes(run.firstOffset + from) +
     (1 + varintBytes(timeLength) + timeLength) +
-    (producerIdLength === 0 ? 0 : 1 + varintBytes(producerIdLength) + producerIdLength) +
+    textFieldBytes(producerIdLength) +
     numberFieldBytes(delivered.attempt) +
     (messagesEnd(delivered) - messagesStart(delivered))
   );

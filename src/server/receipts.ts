@@ -7,7 +7,7 @@ import { PublishResponseSchema } from '../gen/sluice/v1/broker_pb.js';
 import { Durability as ApiDurability } from '../gen/sluice/v1/message_pb.js';
 import type { Uint64 } from './publish-scan.js';
 import { errorText } from './status.js';
-import { numberFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
+import { numberFieldBytes, textFieldBytes, WireWriter } from './wire-writer.js';
 
 /** Tags of PublishStreamResponse, OffsetRange and PublishError. */
 const batchIdTag = 0x08;
@@ -60,9 +60,7 @@ export function encodeRefusal(batchId: Uint64, error: SluiceError): Buffer {
   const messageLength = Buffer.byteLength(message);
   const reasonLength = Buffer.byteLength(error.reason);
   const errorLength =
-    numberFieldBytes(error.code) +
-    (1 + varintBytes(messageLength) + messageLength) +
-    (1 + varintBytes(reasonLength) + reasonLength);
+    numberFieldBytes(error.code) + textFieldBytes(messageLength) + textFieldBytes(reasonLength);
   writer.begin(numbersBytes + errorLength);
   writeBatchId(batchId);
   writer.byte(errorTag);

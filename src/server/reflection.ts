@@ -2,6 +2,7 @@ import { type DescFile, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
+import { service as healthService } from 'grpc-health-check';
 import { file_google_rpc_error_details } from '../gen/google/rpc/error_details_pb.js';
 import { file_google_rpc_status } from '../gen/google/rpc/status_pb.js';
 import { file_sluice_v1_admin } from '../gen/sluice/v1/admin_pb.js';
@@ -19,9 +20,11 @@ const roots = [
 
 /** The standard reflection services, v1 and v1alpha, for grpcurl, `buf curl` and other tools. */
 export function addReflection(server: Server): void {
-  const fileDescriptorProtos = [...withImports(roots)].map((file) =>
+  const ours = [...withImports(roots)].map((file) =>
     Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
   );
+  const healths = Object.values(healthService).flatMap((method) => method.requestType.fileDescriptorProtos);
+  const fileDescriptorProtos = [...ours, ...healths];
   // It is made for what proto-loader loads, and reads nothing of that but the descriptors.
   const loaded = { files: { fileDescriptorProtos } } as unknown as PackageDefinition;
   new ReflectionService(loaded).addToServer(server);

@@ -121,7 +121,7 @@ function createRoutes<S extends DescService>(
 ): (readonly [string, Route])[] {
   return service.methods.map((method) => {
     const open = handlers[method.localName as keyof S['method']];
-    return [methodPath(service, method), { open, isStream: method.methodKind !== 'unary' }];
+    return [methodPath(method), { open, isStream: method.methodKind !== 'unary' }];
   });
 }
 

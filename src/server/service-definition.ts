@@ -8,10 +8,9 @@ import {
 } from '@bufbuild/protobuf';
 import type { MethodDefinition } from '@grpc/grpc-js';
 
-export type MethodPath = string;
-
-export function methodPath(service: DescService, method: DescMethod): MethodPath {
-  return `/${service.typeName}/${method.name}`;
+/** As it stands in the `:path` of a call. */
+export function methodPath({ name, parent }: Pick<DescMethod, 'name' | 'parent'>): string {
+  return `/${parent.typeName}/${name}`;
 }
 
 /**
@@ -25,7 +24,7 @@ export function createServiceDefinition(
   for (const method of service.methods) {
     const { methodKind, input, output } = method;
     definition[method.localName] = {
-      path: methodPath(service, method),
+      path: methodPath(method),
       requestStream: methodKind === 'client_streaming' || methodKind === 'bidi_streaming',
       responseStream: methodKind === 'server_streaming' || methodKind === 'bidi_streaming',
       requestSerialize: (message) =>

@@ -84,3 +84,8 @@ export class WireWriter {
 export function numberFieldBytes(value: number): number {
   return value === 0 ? 0 : 1 + varintBytes(value);
 }
+
+/** Bytes of a text field with a tag of one byte. */
+export function textFieldBytes(byteLength: number): number {
+  return byteLength === 0 ? 0 : 1 + varintBytes(byteLength) + byteLength;
+}

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import fc from 'fast-check';
+import type { DeliveredRun } from '../../../src/broker/types.js';
+import {
+  ConsumeResponseSchema,
+  PublishRequestSchema,
+  ReadResponseSchema,
+  SubscribeResponseSchema,
+} from '../../../src/gen/sluice/v1/broker_pb.js';
+import { encodeRuns, runsTag } from '../../../src/server/frames.js';
+import type { StoredRun } from '../../../src/storage/types.js';
+
+/** A run as the store keeps it: the `messages` fields of a request, one behind the other. */
+function storedRun(
+  fields: Omit<StoredRun, 'messages' | 'ends' | 'count'>,
+  payloads: Uint8Array[],
+): StoredRun {
+  const encoded = payloads.map((payload) =>
+    toBinary(PublishRequestSchema, create(PublishRequestSchema, { messages: [{ payload }] })),
+  );
+  let end = 0;
+  const ends = Uint32Array.from(encoded, (bytes) => {
+    end += bytes.length;
+    return end;
+  });
+  return { ...fields, count: payloads.length, messages: Buffer.concat(encoded), ends };
+}
+
+const arbitraryDelivery: fc.Arbitrary<DeliveredRun> = fc
+  .record({
+    partition: fc.nat(15),
+    firstOffset: fc.oneof(
+      fc.nat(300),
+      fc.nat(2 ** 31),
+      fc.maxSafeNat().map((n) => Math.floor(n / 2)),
+    ),
+    publishTimeMs: fc.oneof(fc.constantFrom(0, 999, 1000), fc.integer({ min: 1, max: 4_102_444_800_000 })),
+    producerId: fc.oneof(fc.constant(''), fc.stringMatching(/^[a-z]{1,200}$/)),
+    attempt: fc.nat(300),
+    payloads: fc.array(fc.uint8Array({ maxLength: 200 }), { minLength: 1, maxLength: 10 }),
+    cut: fc.tuple(fc.nat(), fc.nat()),
+  })
+  .map(({ attempt, payloads, cut, ...fields }) => {
+    const from = cut[0] % payloads.length;
+    const to = from + 1 + (cut[1] % (payloads.length - from));
+    return { run: storedRun(fields, payloads), from, to, attempt };
+  });
+
+function expected({ run, from, to, attempt }: DeliveredRun) {
+  return {
+    partition: run.partition,
+    firstOffset: BigInt(run.firstOffset + from),
+    publishTime: timestampFromMs(run.publishTimeMs),
+    producerId: run.producerId,
+    attempt,
+    messages: fromBinary(PublishRequestSchema, run.messages).messages.slice(from, to),
+  };
+}
+
+describe('encodeRuns', () => {
+  it('writes what a decoder of each response reads', () => {
+    fc.assert(
+      fc.property(fc.array(arbitraryDelivery, { maxLength: 5 }), (runs) => {
+        for (const schema of [SubscribeResponseSchema, ConsumeResponseSchema, ReadResponseSchema]) {
+          const bytes = encodeRuns(runsTag[schema.typeName.slice(10) as keyof typeof runsTag], runs);
+          assert.deepEqual(fromBinary(schema, bytes), create(schema, { runs: runs.map(expected) }));
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('writes nothing that a canonical encoder would not write', () => {
+    const run = storedRun({ partition: 0, firstOffset: 0, publishTimeMs: 5000, producerId: '' }, [
+      Uint8Array.of(1),
+    ]);
+    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 1, attempt: 0 }]);
+    const canonical = toBinary(ReadResponseSchema, fromBinary(ReadResponseSchema, bytes));
+    assert.deepEqual([...bytes], [...canonical]);
+  });
+
+  it('leaves a run of any size whole', () => {
+    const payload = new Uint8Array(900_000).fill(3);
+    const run = storedRun({ partition: 1, firstOffset: 9, publishTimeMs: 1, producerId: 'p' }, [
+      payload,
+      payload,
+    ]);
+    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 2, attempt: 1 }]);
+    const [decoded] = fromBinary(ReadResponseSchema, bytes).runs;
+    assert.deepEqual(
+      decoded?.messages.map((message) => message.payload.length),
+      [900_000, 900_000],
+    );
+  });
+});
