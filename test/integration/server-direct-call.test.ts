@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { SluiceError } from '../../src/base/errors.js';
+import { silentLogger } from '../../src/base/logger.js';
+import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
+import { OpenCalls } from '../../src/server/call-table.js';
+import {
+  type CallReceiver,
+  createDirectCallInterceptor,
+  type DirectCall,
+} from '../../src/server/direct-call.js';
+import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
+import { Inbox } from '../support/inbox.js';
+import { grpcFrame, RawConnection } from '../support/raw-http2.js';
+
+const path = methodPath(Broker.method.publishStream);
+
+/** A call in the hands of the test: it reads when the test says so. */
+class ManualCall implements CallReceiver {
+  readonly events = new Inbox<Buffer | SluiceError | 'halfClose' | 'over'>();
+  readonly call: DirectCall;
+  /** Called for every request, before it is noted. */
+  onRequest: () => void = () => {};
+  requestCount = 0;
+
+  constructor(call: DirectCall) {
+    this.call = call;
+  }
+
+  begin(): void {}
+  request(bytes: Buffer): void {
+    this.requestCount++;
+    this.onRequest();
+    this.events.push(bytes);
+  }
+  halfClose(): void {
+    this.events.push('halfClose');
+  }
+  stop(error: SluiceError): void {
+    this.events.push(error);
+  }
+  over(): void {
+    this.events.push('over');
+  }
+}
+
+/**
+ * What direct-call.ts relies on in grpc-js beyond its documented interface. Where an update of grpc-js changes it,
+ * this is to fail, and not a broker in production.
+ */
+describe('direct calls', () => {
+  const opened = new Inbox<ManualCall>();
+  let server: Server;
+  let connection: RawConnection;
+
+  beforeEach(async () => {
+    const open = (call: DirectCall) => {
+      const manual = new ManualCall(call);
+      opened.push(manual);
+      return manual;
+    };
+    const table = new OpenCalls(new Map([[path, { open, isStream: true }]]), 10);
+    server = new Server({
+      'grpc.max_receive_message_length': 1_000_000,
+      interceptors: [createDirectCallInterceptor(table, silentLogger)],
+    });
+    server.addService(createServiceDefinition(Broker), {});
+    const port = await new Promise<number>((resolve, reject) => {
+      server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+        error === null ? resolve(bound) : reject(error),
+      );
+    });
+    connection = await RawConnection.open(`127.0.0.1:${port}`);
+  });
+
+  afterEach(() => {
+    connection.close();
+    server.forceShutdown();
+  });
+
+  it('receive nothing that they did not ask for', async () => {
+    const stream = connection.call(path);
+    stream.write(Buffer.concat([1, 2, 3].map((i) => grpcFrame(Uint8Array.of(i)))));
+    stream.end();
+    const manual = await opened.next();
+    for (const expected of [1, 2, 3]) {
+      await connection.barrier();
+      assert.equal(manual.events.size, 0);
+      manual.call.read();
+      assert.deepEqual(await manual.events.next(), Buffer.of(expected));
+    }
+    await connection.barrier();
+    assert.equal(manual.events.size, 0);
+    manual.call.read();
+    assert.equal(await manual.events.next(), 'halfClose');
+  });
+
+  it('turn a loop, and no deeper stack, for requests that are there already', async () => {
+    const stream = connection.call(path);
+    const requestCount = 3_000;
+    stream.write(Buffer.concat(Array.from({ length: requestCount }, () => grpcFrame(new Uint8Array(0)))));
+    const manual = await opened.next();
+    manual.call.read();
+    await manual.events.next();
+    await connection.barrier();
+    let deepest = 0;
+    let depth = 0;
+    manual.onRequest = () => {
+      depth++;
+      deepest = Math.max(deepest, depth);
+      manual.call.read();
+      depth--;
+    };
+    manual.call.read();
+    assert(manual.requestCount > 1_000, `only ${manual.requestCount} requests were there at once`);
+    assert.equal(deepest, 1);
+    await manual.events.take(requestCount - 1);
+  });
+
+  it('have copied a response when send returns', async () => {
+    const stream = connection.call(path);
+    const manual = await opened.next();
+    const buffer = Buffer.from('first');
+    const written = new Promise<void>((resolve) => {
+      manual.call.send(buffer);
+      buffer.write('again');
+      manual.call.send(buffer, resolve);
+      buffer.fill(0);
+    });
+    manual.call.finish();
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk as Buffer);
+    assert.deepEqual(
+      Buffer.concat(chunks),
+      Buffer.concat([grpcFrame(Buffer.from('first')), grpcFrame(Buffer.from('again'))]),
+    );
+    await written;
+  });
+
+  it('are over once, when they have ended and when the client has gone', async () => {
+    const finished = connection.call(path);
+    finished.resume();
+    const first = await opened.next();
+    assert.equal(first.call.isOver, false);
+    first.call.finish();
+    assert.equal(await first.events.next(), 'over');
+    connection.call(path).close(8);
+    const second = await opened.next();
+    assert.equal(await second.events.next(), 'over');
+    assert.equal(second.call.isOver, true);
+    second.call.send(Buffer.from('to nobody'));
+    second.call.fail(new Error('to nobody'));
+    await connection.barrier();
+    assert.equal(first.events.size + second.events.size, 0);
+  });
+
+  it('hear of a request that grpc-js refuses, once, and have the last word', async () => {
+    const stream = connection.call(path);
+    const trailers = new Promise<Record<string, unknown>>((resolve) =>
+      stream.once('headers', resolve).once('response', resolve),
+    );
+    const tooLarge = Buffer.alloc(5);
+    tooLarge.writeUInt32BE(1_000_001, 1);
+    stream.write(tooLarge);
+    const manual = await opened.next();
+    manual.call.read();
+    const error = await manual.events.next();
+    assert(error instanceof SluiceError);
+    assert.equal(error.reason, 'REQUEST_TOO_LARGE');
+    for (let i = 0; i < 3; i++) {
+      stream.write(Buffer.alloc(1000));
+      await connection.barrier();
+    }
+    assert.equal(manual.events.size, 0);
+    manual.call.fail(error);
+    assert.equal((await trailers)['grpc-status'], '3');
+    assert.equal(await manual.events.next(), 'over');
+  });
+
+  it('hear of a request that does not decompress', async () => {
+    const stream = connection.session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      'grpc-encoding': 'gzip',
+    });
+    const frame = grpcFrame(Buffer.from('no gzip'));
+    frame[0] = 1;
+    stream.write(frame);
+    const manual = await opened.next();
+    manual.call.read();
+    const error = await manual.events.next();
+    assert(error instanceof SluiceError);
+    assert.equal(error.reason, 'MALFORMED_REQUEST');
+    stream.close();
+  });
+
+  it('end at their deadline by themselves', async () => {
+    const stream = connection.session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      'grpc-timeout': '1m',
+    });
+    const status = new Promise<Record<string, unknown>>((resolve) => stream.once('response', resolve));
+    const manual = await opened.next();
+    assert.equal((await status)['grpc-status'], '4');
+    assert.equal(await manual.events.next(), 'over');
+  });
+
+  it('fail when their receiver throws, and stay the only ones to', async () => {
+    const stream = connection.call(path);
+    const status = new Promise<Record<string, unknown>>((resolve) => stream.once('response', resolve));
+    stream.write(grpcFrame(new Uint8Array(0)));
+    const manual = await opened.next();
+    manual.onRequest = () => {
+      throw new SluiceError('UNKNOWN_PARTITION', 'no such partition');
+    };
+    manual.call.read();
+    assert.equal((await status)['grpc-status'], '3');
+    connection.call(path);
+    await opened.next();
+  });
+});
