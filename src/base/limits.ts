@@ -103,6 +103,11 @@ export const limits = {
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
 
+  /** Log lines that wait for whoever reads them; more are dropped. */
+  logQueueBytes: 4 * MiB,
+  /** After a failed write: time for the refusals to leave before the process ends. */
+  failureGraceMs: 250,
+
   // --- How far settings may go ----------------------------------------------------------------------------
   /** Every partition is a column family with its own memtables. */
   largestMaxPartitionCount: 256,
@@ -118,8 +123,6 @@ export const limits = {
   cliBatchesInFlight: 64,
   cliBatchMessages: 1_000,
   cliBatchBytes: 256 * KiB,
-  /** Text that waits for stdout. */
-  cliOutputBytes: 1 * MiB,
   /** What one read of a file or of stdin brings. */
   cliInputChunkBytes: 1 * MiB,
   cliCallTimeoutMs: 30 * secondMs,

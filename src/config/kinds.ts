@@ -119,13 +119,14 @@ export function text(placeholder: string): Kind<string> {
   };
 }
 
-/** Where to listen or connect: `127.0.0.1:7070`, `[::1]:7070`, `broker.internal:7070`. */
+/** Where to listen or connect: `127.0.0.1:7070`, `[::1]:7070`, `broker.internal:7070`, `unix:/run/sluice.sock`. */
 export const address: Kind<string> = {
   placeholder: '<host:port>',
   parse(value) {
+    if (/^unix:.+$/.test(value)) return value;
     const match = /^(\[[0-9a-f:.]+\]|[^\s:/[\]]+):(\d{1,5})$/i.exec(value);
     if (match === null || Number(match[2]) > 65_535) {
-      throw new ValueFault('host:port, such as 127.0.0.1:7070 or [::1]:7070');
+      throw new ValueFault('host:port, such as 127.0.0.1:7070 or [::1]:7070, or unix:<path>');
     }
     return value;
   },

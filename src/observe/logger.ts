@@ -9,7 +9,7 @@ export interface LoggerOptions {
   /** With colours, where the format is pretty. */
   readonly hasColors: boolean;
   readonly clock: Clock;
-  /** Takes whole lines, at once: what was logged before an exit has been written. */
+  /** Takes whole lines. */
   readonly destination: DestinationStream;
 }
 

@@ -1,0 +1,150 @@
+import { createReadStream } from 'node:fs';
+import { type SluiceClient, SluiceError } from '@sluice/client';
+import { limits } from '../../base/limits.js';
+import { bytes, count, text } from '../../config/kinds.js';
+import { type Context, defineCommand } from '../command.js';
+import { connectionParameters, pair, promptCall, withClient } from '../connection.js';
+import { ExitCode, Reported, UsageError } from '../exit.js';
+import { list, operand, toggle, type ValuesOf, value, valueOr } from '../parameters.js';
+import { BatchSender } from '../publish/batch-sender.js';
+import { keyOfLine } from '../publish/line-to-message.js';
+import { Progress } from '../publish/progress.js';
+import { Publication } from '../publish/publication.js';
+import { reportReceipt, reportUnstored } from '../publish/report.js';
+import { grouped } from '../table.js';
+
+const parameters = {
+  topic: operand(text('<topic>'), 'Topic to publish to'),
+  file: value(text('<path>'), 'Read lines from this file instead of stdin'),
+  key: value(text('<text>'), 'The key of every line'),
+  keySeparator: value(text('<text>'), 'The key stands before the first of these, the payload behind it'),
+  keyField: value(count({ min: 1 }), 'The key is this field, from 1; the payload is the whole line'),
+  fieldSeparator: valueOr(
+    { ...text('<text>'), format: JSON.stringify },
+    '\t',
+    'What separates fields for --key-field',
+  ),
+  keyPrefixLength: value(
+    count({ min: 1 }),
+    'The key is the first n characters; the payload is the whole line',
+  ),
+  partition: value(count(), 'Publish to this partition instead of routing by key'),
+  header: list(pair, 'A header of every message'),
+  batchSize: valueOr(
+    count({ min: 1, max: limits.maxMessagesPerRequest }),
+    limits.cliBatchMessages,
+    'Lines of a batch',
+  ),
+  batchBytes: valueOr(bytes({ min: 1 }), limits.cliBatchBytes, 'Bytes of a batch'),
+  producerId: value(text('<id>'), 'Publish every line at most once: line n is message n of this producer'),
+  epoch: value(count(), 'Epoch of the producer; a higher one fences lower ones (default: as it is)'),
+  resume: toggle('With --producer-id: pass over the lines that the broker has already'),
+  progress: toggle('Say on stderr how far the work has come, also where that is no terminal'),
+  json: toggle('Print the receipt as JSON'),
+  ...connectionParameters,
+} as const;
+
+type Values = ValuesOf<typeof parameters>;
+
+export const publish = defineCommand({
+  path: 'publish',
+  summary: 'Publish each line of a file or of stdin as a message',
+  notes: [
+    'A line is everything up to a line feed, byte for byte: a carriage return before it belongs to the payload. ' +
+      'An empty line is an empty message.',
+    'With --producer-id, running the same input again stores nothing twice; with --resume it does not even ' +
+      'send what is stored. Use one producer id for one input.',
+  ],
+  examples: [
+    'echo hello | sluice publish greetings',
+    'sluice publish words --file words.txt --key-prefix-length 1',
+    'sluice publish orders --file orders.tsv --key-field 2 --producer-id import-2026 --resume',
+  ],
+  parameters,
+  async run(values, context) {
+    if (values.resume && values.producerId === undefined)
+      throw new UsageError('--resume needs --producer-id');
+    if (values.epoch !== undefined && values.producerId === undefined) {
+      throw new UsageError('--epoch needs --producer-id');
+    }
+    await withClient(values, context, (client) => publishLines(values, context, client));
+  },
+});
+
+async function publishLines(values: Values, context: Context, client: SluiceClient): Promise<void> {
+  const toKeyed = keyOfLine(values);
+  const { maxMessageBytes, maxRequestBytes } = await client.admin.getServerInfo({}, promptCall(context));
+  const producer = await findProducer(values, context, client);
+  const startedAtMs = context.clock.monotonicMs();
+  const headers = Object.fromEntries(values.header);
+  const publication = new Publication({
+    keyOfLine: toKeyed,
+    headers,
+    batchMessages: values.batchSize,
+    // Room for the fields around the messages.
+    batchBytes: Math.min(values.batchBytes, Number(maxRequestBytes) - 4096),
+    maxLineBytes: Number(maxMessageBytes),
+    skipLines: values.resume ? Number(producer?.lastSequence ?? 0n) : 0,
+  });
+  const sender = new BatchSender(client.broker.publishStream(), {
+    topic: values.topic,
+    partition: values.partition,
+    producer,
+    maxInFlight: limits.cliBatchesInFlight,
+    onReceipt() {
+      if (sender.inFlightCount === 0) publication.flush().catch(() => {});
+    },
+  });
+  const describe = (elapsedMs: number) =>
+    `${grouped(sender.storedCount)} lines stored, ${perSecond(sender.storedCount, elapsedMs)}, ` +
+    `${sender.inFlightCount} batches under way`;
+  const progress =
+    values.progress || context.stderr.isTerminal
+      ? new Progress(context.clock, context.stderr, describe)
+      : undefined;
+
+  let inputFailure: unknown;
+  const input = values.file === undefined ? context.stdin : openFile(values.file);
+  await publication.run(input, sender, context.interrupted).catch((error: unknown) => {
+    inputFailure = error;
+  });
+  const result = await sender.finish();
+  await progress?.end();
+  const elapsedMs = context.clock.monotonicMs() - startedAtMs;
+  const { skippedCount } = publication;
+  await reportReceipt(values, context, { ...result, skippedCount, elapsedMs });
+  if (result.unstored.length > 0) {
+    throw new Reported(await reportUnstored(values, context, result));
+  }
+  if (inputFailure !== undefined) throw inputFailure;
+  if (context.interrupted.aborted) throw new Reported(ExitCode.interrupted);
+}
+
+/** Where the producer stands; undefined for an anonymous one. */
+async function findProducer(values: Values, context: Context, client: SluiceClient) {
+  const { topic, producerId } = values;
+  if (producerId === undefined) return undefined;
+  try {
+    const { epoch, lastSequence } = await client.broker.getProducer(
+      { topic, producerId },
+      promptCall(context),
+    );
+    return { producerId, epoch: values.epoch === undefined ? epoch : BigInt(values.epoch), lastSequence };
+  } catch (error) {
+    const { reason } = SluiceError.from(error);
+    if (reason !== 'PRODUCER_NOT_FOUND' && reason !== 'TOPIC_NOT_FOUND') throw error;
+    return { producerId, epoch: BigInt(values.epoch ?? 1), lastSequence: 0n };
+  }
+}
+
+async function* openFile(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path, { highWaterMark: limits.cliInputChunkBytes });
+  } catch (error) {
+    throw new Error(`${path} can't be read: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+function perSecond(lines: number, elapsedMs: number): string {
+  return `${grouped(Math.round((lines * 1000) / Math.max(1, elapsedMs)))}/s`;
+}

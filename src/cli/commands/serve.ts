@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { Logger } from '../../base/logger.js';
+import { describeSettings } from '../../config/help.js';
+import { truth } from '../../config/kinds.js';
+import { loadSettings } from '../../config/load.js';
+import type { Settings } from '../../config/schema.js';
+import { stdoutDestination } from '../../observe/destination.js';
+import { createLogger } from '../../observe/logger.js';
+import type { Command, Context } from '../command.js';
+import { ExitCode, Reported, UsageError } from '../exit.js';
+import { columns } from '../help.js';
+import { openBroker } from '../serve/open-broker.js';
+import { welcome } from '../serve/welcome.js';
+
+export const serve: Command = {
+  path: 'serve',
+  summary: 'Run a broker',
+  notes: [
+    'Every setting is a flag, a variable of the environment, or a key (the name of the flag) of a JSON file that ' +
+      '--config or SLUICE_CONFIG names; the flag goes before the variable, the variable before the file.',
+    'SIGTERM or SIGINT drains: what was begun is answered, then the broker ends with 0. A second one does not wait. ' +
+      'It ends with 1 when the store fails, so that a supervisor starts it again from what is on disk.',
+  ],
+  examples: [
+    'sluice serve',
+    'sluice serve --listen 0.0.0.0:7070 --data-dir /var/lib/sluice',
+    'SLUICE_LOG_LEVEL=debug sluice serve --config sluice.json --max-message-bytes 4MiB',
+  ],
+  parameters: {},
+  extraHelp: () => {
+    const rows = describeSettings().map(({ flag, placeholder, doc, variable, fallbackText }) => [
+      `  --${flag} ${placeholder}`,
+      `${doc} (default ${fallbackText}; ${variable})`,
+    ]);
+    return `settings:\n${columns([...rows, ['  --config <path>', 'JSON file of settings (SLUICE_CONFIG)']])}\n`;
+  },
+  async run(argv, context) {
+    const settings = loadSettings({
+      flags: parseFlags(argv),
+      env: context.env,
+      readFile: (path) => readFileSync(path, 'utf8'),
+    });
+    const isPretty =
+      settings.logFormat === 'pretty' || (settings.logFormat === 'auto' && context.stdout.isTerminal);
+    const logger = createLogger({
+      level: settings.logLevel,
+      format: isPretty ? 'pretty' : 'json',
+      hasColors: context.stdout.isTerminal && context.env.NO_COLOR === undefined,
+      clock: context.clock,
+      destination: stdoutDestination(),
+    });
+    await serveUntilTold(settings, context, logger);
+  },
+};
+
+/** Serves until the process is asked to end, or the store has failed. */
+async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {
+  const { clock, version, interrupted, stdout } = context;
+  const broker = await openBroker(settings, { version, clock, logger });
+  logger.info(
+    { address: broker.address, version, dataDirectory: settings.dataDirectory, pid: process.pid },
+    'serving',
+  );
+  if (stdout.isTerminal) await stdout.write(welcome(broker.address, settings.dataDirectory, version));
+
+  const told = new Promise<'told'>((resolve) => {
+    if (interrupted.aborted) resolve('told');
+    interrupted.addEventListener('abort', () => resolve('told'), { once: true });
+  });
+  const closed = told.then(async () => {
+    logger.info({}, 'draining');
+    await broker.close();
+    return 'closed' as const;
+  });
+  const end = await Promise.race([closed, broker.failed]);
+  if (end === 'closed') {
+    logger.info({}, 'ended');
+    return;
+  }
+  logger.error({ error: end }, 'the store has failed: ending, so that a restart begins from what is on disk');
+  await broker.abandon();
+  throw new Reported(ExitCode.failed);
+}
+
+/** The flags as they were given; the settings know which exist. */
+function parseFlags(argv: readonly string[]): Record<string, string> {
+  const known = describeSettings();
+  const isSwitch = (flag: string) =>
+    known.some((setting) => setting.flag === flag && setting.placeholder === truth.placeholder);
+  const { tokens } = parseArgs({
+    args: [...argv],
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries(
+      [...known.map(({ flag }) => flag), 'config'].map((flag) => [
+        flag,
+        { type: isSwitch(flag) ? ('boolean' as const) : ('string' as const) },
+      ]),
+    ),
+  });
+  const flags: Record<string, string> = {};
+  for (const token of tokens) {
+    if (token.kind === 'positional') {
+      throw new UsageError(
+        `unexpected argument ${JSON.stringify(token.value)}: a setting is written --name=value`,
+      );
+    }
+    if (token.kind !== 'option') continue;
+    const { name, rawName, value, inlineValue } = token;
+    if (!isSwitch(name) && known.some(({ flag }) => flag === name)) {
+      if (value === undefined || (!inlineValue && value.startsWith('--'))) {
+        throw new UsageError(`${rawName} needs a value`);
+      }
+    }
+    flags[name] = value ?? 'true';
+  }
+  return flags;
+}

@@ -1,0 +1,119 @@
+import { isUtf8 } from 'node:buffer';
+import { timestampDate } from '@bufbuild/protobuf/wkt';
+import type { Message, MessageRun } from '@sluice/client/api';
+import { type Kind, ValueFault } from '../../config/kinds.js';
+
+/** What is known of a message: the message, and the run that it came in. */
+export interface Received {
+  readonly topic: string;
+  readonly run: MessageRun;
+  readonly message: Message;
+  readonly offset: bigint;
+}
+
+/** The bytes that are printed for a message, in parts, with the newline at the end. */
+export type MessageFormat = (received: Received) => readonly (string | Uint8Array)[];
+
+const fields: Readonly<Record<string, (received: Received) => string | Uint8Array>> = {
+  topic: ({ topic }) => topic,
+  partition: ({ run }) => String(run.partition),
+  offset: ({ offset }) => String(offset),
+  attempt: ({ run }) => String(run.attempt),
+  time: ({ run }) => publishTime(run),
+  producer: ({ run }) => run.producerId,
+  key: ({ message }) => message.key,
+  payload: ({ message }) => message.payload,
+  headers: ({ message }) => JSON.stringify(message.headers),
+};
+
+export const formatHelp =
+  'A format is payload, json, or a text with {topic}, {partition}, {offset}, {key}, {payload}, {attempt}, {time}, ' +
+  '{producer}, {headers} or {header:NAME} in it; \\t, \\n and \\\\ are what they are elsewhere. Keys and payloads ' +
+  'are printed byte for byte. In json, one object a line, a key or payload that is not valid UTF-8 is given ' +
+  'in base64 as keyBase64 or payloadBase64 instead of key or payload.';
+
+/** `payload`, `json`, or a text with fields in braces. */
+export const messageFormat: Kind<MessageFormat> = {
+  placeholder: '<format>',
+  parse(text) {
+    if (text === 'payload') return ({ message }) => [message.payload, '\n'];
+    if (text === 'json') return (received) => [`${JSON.stringify(toJsonObject(received))}\n`];
+    if (!text.includes('{')) {
+      throw new ValueFault("payload, json, or a text with fields such as '{partition}:{offset} {payload}'");
+    }
+    return compileTemplate(text);
+  },
+  format: () => 'payload',
+};
+
+function compileTemplate(template: string): MessageFormat {
+  const parts: (string | ((received: Received) => string | Uint8Array))[] = [];
+  // A field, an escape, or whatever is neither.
+  for (const [token, field] of template.matchAll(/\{([^{}]*)\}|\\.|[^{\\]+|./gs)) {
+    if (field === undefined) parts.push(escapes[token] ?? token);
+    else if (field.startsWith('header:')) {
+      const name = field.slice('header:'.length);
+      parts.push(({ message }) => message.headers[name] ?? '');
+    } else {
+      const read = fields[field];
+      if (read === undefined) throw new ValueFault(`made of fields that exist: {${field}} does not`);
+      parts.push(read);
+    }
+  }
+  return (received) => [...parts.map((part) => (typeof part === 'string' ? part : part(received))), '\n'];
+}
+
+const escapes: Readonly<Record<string, string>> = { '\\t': '\t', '\\n': '\n', '\\\\': '\\' };
+
+function toJsonObject({ topic, run, message, offset }: Received): object {
+  const { headers, eventTime } = message;
+  return {
+    topic,
+    partition: run.partition,
+    // Exact: the broker keeps offsets below 2^53.
+    offset: Number(offset),
+    publishTime: publishTime(run),
+    ...(run.attempt > 0 && { attempt: run.attempt }),
+    ...(run.producerId !== '' && { producerId: run.producerId }),
+    ...(eventTime !== undefined && { eventTime: timestampDate(eventTime).toISOString() }),
+    ...(message.key.length > 0 && textOrBase64('key', message.key)),
+    ...textOrBase64('payload', message.payload),
+    ...(Object.keys(headers).length > 0 && { headers }),
+  };
+}
+
+function textOrBase64(name: string, bytes: Uint8Array): Record<string, string> {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return isUtf8(buffer)
+    ? { [name]: buffer.toString('utf8') }
+    : { [`${name}Base64`]: buffer.toString('base64') };
+}
+
+function publishTime(run: MessageRun): string {
+  return run.publishTime === undefined ? '' : timestampDate(run.publishTime).toISOString();
+}
+
+/** Formats up to `limit` messages of a run. Returns how many there were, and their text. */
+export function formatRun(
+  format: MessageFormat,
+  topic: string,
+  run: MessageRun,
+  limit: number,
+): { readonly count: number; readonly text: Buffer } {
+  const count = Math.min(limit, run.messages.length);
+  const chunks: Uint8Array[] = [];
+  let pending = '';
+  for (let i = 0; i < count; i++) {
+    const received = { topic, run, message: run.messages[i]!, offset: run.firstOffset + BigInt(i) };
+    for (const part of format(received)) {
+      if (typeof part === 'string') pending += part;
+      else {
+        if (pending !== '') chunks.push(Buffer.from(pending));
+        pending = '';
+        chunks.push(part);
+      }
+    }
+  }
+  if (pending !== '') chunks.push(Buffer.from(pending));
+  return { count, text: Buffer.concat(chunks) };
+}

@@ -1,0 +1,50 @@
+import {
+  BacklogLimit_WhenFull,
+  Consumer_WaitReason,
+  Durability,
+  MessageStatus_State,
+  Ordering,
+} from '@sluice/client/api';
+import { type Kind, ValueFault } from '../config/kinds.js';
+
+/** The values of an enum of the API as people write them. */
+function named<T extends number>(values: Readonly<Record<string, T>>): Kind<T> {
+  const names = Object.keys(values);
+  return {
+    placeholder: `<${names.join('|')}>`,
+    parse(text) {
+      const value = values[text];
+      if (value === undefined) throw new ValueFault(`one of ${names.join(', ')}`);
+      return value;
+    },
+    // A broker that is newer than this program may say more than is known here.
+    format: (value) => names.find((name) => values[name] === value) ?? '-',
+  };
+}
+
+export const durability = named<Durability>({ synced: Durability.SYNCED, written: Durability.WRITTEN });
+export const ordering = named<Ordering>({
+  partition: Ordering.PARTITION,
+  key: Ordering.KEY,
+  none: Ordering.NONE,
+});
+export const whenFull = named<BacklogLimit_WhenFull>({
+  block: BacklogLimit_WhenFull.BLOCK,
+  reject: BacklogLimit_WhenFull.REJECT,
+});
+
+export const waitReason = named<Consumer_WaitReason>({
+  'caught up': Consumer_WaitReason.CAUGHT_UP,
+  'message credit': Consumer_WaitReason.MESSAGE_CREDIT,
+  'byte credit': Consumer_WaitReason.BYTE_CREDIT,
+  transport: Consumer_WaitReason.TRANSPORT,
+  backoff: Consumer_WaitReason.BACKOFF,
+  'not assigned': Consumer_WaitReason.NOT_ASSIGNED,
+});
+
+export const messageState = named<MessageStatus_State>({
+  pending: MessageStatus_State.PENDING,
+  processing: MessageStatus_State.PROCESSING,
+  done: MessageStatus_State.DONE,
+  failed: MessageStatus_State.FAILED,
+});

@@ -1,0 +1,93 @@
+import { SluiceError as CallError, StatusCode } from '@sluice/client';
+import { SluiceError as BrokerError } from '../base/errors.js';
+import { OutputClosed } from './output.js';
+
+/** What the process says to the shell. Documented in `sluice --help`. */
+export const ExitCode = {
+  ok: 0,
+  /** The broker refused, or a file could not be read. */
+  failed: 1,
+  /** The command line is wrong: nothing was done. */
+  usage: 2,
+  /** The broker could not be reached, or is not ready. */
+  unavailable: 3,
+  interrupted: 130,
+} as const;
+
+export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
+
+/** The command line is wrong. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** A command did part of its work and has already said what: only the exit code is left. */
+export class Reported extends Error {
+  override readonly name = 'Reported';
+  readonly exitCode: ExitCode;
+
+  constructor(exitCode: ExitCode) {
+    super('reported');
+    this.exitCode = exitCode;
+  }
+}
+
+export interface Failure {
+  readonly exitCode: ExitCode;
+  /** Lines for stderr, the first with `sluice:` before it. */
+  readonly lines: readonly string[];
+}
+
+/** What is said of anything that a command threw: what was wrong, its reason, and what to do. */
+export function describeFailure(thrown: unknown, commandPath: string): Failure {
+  if (thrown instanceof OutputClosed) return { exitCode: ExitCode.ok, lines: [] };
+  if (thrown instanceof Reported) return { exitCode: thrown.exitCode, lines: [] };
+  if (thrown instanceof UsageError) {
+    const help = commandPath === '' ? 'sluice --help' : `sluice ${commandPath} --help`;
+    return { exitCode: ExitCode.usage, lines: [thrown.message, `see: ${help}`] };
+  }
+  if (thrown instanceof CallError) return describeCallError(thrown);
+  if (thrown instanceof BrokerError) return describeBrokerError(thrown);
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return { exitCode: ExitCode.failed, lines: [message] };
+}
+
+function describeCallError(error: CallError): Failure {
+  const isUnavailable = error.code === StatusCode.UNAVAILABLE || error.code === StatusCode.DEADLINE_EXCEEDED;
+  const lines = [`${error.message} (${error.reason})`];
+  for (const { field, description } of error.fieldViolations) {
+    if (!error.message.includes(field)) lines.push(`${field}: ${description}`);
+  }
+  const hint = hints[error.reason];
+  if (hint !== undefined) lines.push(hint);
+  if (error.retryAfterMs !== undefined) lines.push(`the broker asks to wait ${error.retryAfterMs} ms before`);
+  return { exitCode: isUnavailable ? ExitCode.unavailable : ExitCode.failed, lines };
+}
+
+function describeBrokerError(error: BrokerError): Failure {
+  // A port in use is found only by trying: the setting is well formed.
+  const isUsage = error.reason === 'INVALID_SETTING' && error.details.cause === undefined;
+  const [first, ...rest] = error.message.split('\n');
+  const lines = [`${first} (${error.reason})`, ...rest];
+  const hint = /EADDRINUSE/.test(error.message) ? portInUse : hints[error.reason];
+  if (hint !== undefined) lines.push(hint);
+  return { exitCode: isUsage ? ExitCode.usage : ExitCode.failed, lines };
+}
+
+const portInUse =
+  'something listens there already; choose another with --listen, or --listen 127.0.0.1:0 for a free one';
+
+const hints: Readonly<Record<string, string>> = {
+  UNAVAILABLE: 'is the broker running there? start one with `sluice serve`, or name another with --server',
+  DEADLINE_EXCEEDED:
+    'the broker did not answer in time: is it overloaded, or is something else listening there?',
+  TOPIC_NOT_FOUND: 'see what exists with `sluice topic list`, or make it with `sluice topic create <topic>`',
+  AUTO_CREATE_DISABLED: 'make the topic first: `sluice topic create <topic>`',
+  SUBSCRIPTION_NOT_FOUND: 'see what exists with `sluice subscription list`',
+  SEQUENCE_GAP: 'go on from where the producer stands with --resume',
+  PRODUCER_FENCED: 'another producer has taken over; to take it back, give a higher --epoch',
+  BACKLOG_FULL: 'a subscription has fallen behind: see which with `sluice subscription list <topic>`',
+  INVALID_SETTING: 'every setting: `sluice serve --help`',
+  DATA_DIRECTORY_IN_USE: 'another broker works on it; give this one its own with --data-dir',
+  SYNCED_DATA_MISSING: 'restore the directory from a copy, or start without what is lost: --accept-data-loss',
+};

@@ -1,0 +1,29 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { systemClock } from '../base/clock.js';
+import { commands } from './commands.js';
+import { ExitCode } from './exit.js';
+import { Output } from './output.js';
+import { run } from './run.js';
+
+const interrupt = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // The first one lets the command finish what it has begun; the second does not wait.
+    if (interrupt.signal.aborted) process.exit(ExitCode.interrupted);
+    interrupt.abort();
+  });
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
+const exitCode = await run(commands, process.argv.slice(2), {
+  version,
+  stdin: process.stdin,
+  stdout: new Output(process.stdout),
+  stderr: new Output(process.stderr),
+  env: process.env,
+  clock: systemClock,
+  interrupted: interrupt.signal,
+});
+// Everything has been written by now; an open stdin must not keep the process.
+process.exit(exitCode);

@@ -1,0 +1,42 @@
+import type { Writable } from 'node:stream';
+
+/** Nobody reads any more (`| head`): what is left to print is not wanted. */
+export class OutputClosed extends Error {
+  override readonly name = 'OutputClosed';
+}
+
+/** Stdout or stderr. A write resolves when the bytes have been taken, so a slow reader slows whoever prints. */
+export class Output {
+  readonly #stream: Writable;
+  readonly isTerminal: boolean;
+  #isClosed = false;
+
+  constructor(stream: Writable & { readonly isTTY?: boolean }) {
+    this.#stream = stream;
+    this.isTerminal = stream.isTTY === true;
+    // Every failed write is told to its writer; without a listener the process would end here.
+    stream.on('error', () => {
+      this.#isClosed = true;
+    });
+  }
+
+  /** Throws OutputClosed when nobody reads any more. */
+  async write(data: string | Uint8Array): Promise<void> {
+    if (data.length === 0) return;
+    if (this.#isClosed) throw new OutputClosed();
+    await new Promise<void>((resolve, reject) => {
+      this.#stream.write(data, (error) => {
+        if (error === null || error === undefined) resolve();
+        else reject(isClosedPipe(error) ? new OutputClosed() : error);
+      });
+    });
+  }
+
+  async line(text: string): Promise<void> {
+    await this.write(`${text}\n`);
+  }
+}
+
+function isClosedPipe(error: Error): boolean {
+  return 'code' in error && (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED');
+}

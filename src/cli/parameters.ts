@@ -1,0 +1,159 @@
+import { parseArgs } from 'node:util';
+import { type Kind, ValueFault } from '../config/kinds.js';
+import { suggest } from '../config/suggest.js';
+import { UsageError } from './exit.js';
+
+/** One thing that a command takes: a flag, or an operand (which may be given as a flag of its name too). */
+export interface Parameter<T> {
+  readonly form: 'switch' | 'value' | 'list' | 'operand';
+  readonly placeholder: string;
+  readonly doc: string;
+  readonly isRequired: boolean;
+  /** `values` as they were given, in order; empty when they were not. */
+  read(values: readonly string[]): T;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table of parameters has one of every type
+export type Parameters = Readonly<Record<string, Parameter<any>>>;
+
+export type ValuesOf<P extends Parameters> = {
+  readonly [K in keyof P]: P[K] extends Parameter<infer T> ? T : never;
+};
+
+const readLast = <T>(kind: Kind<T>, values: readonly string[]): T | undefined => {
+  const last = values.at(-1);
+  return last === undefined ? undefined : kind.parse(last);
+};
+
+/** `--json` */
+export function toggle(doc: string): Parameter<boolean> {
+  return {
+    form: 'switch',
+    placeholder: '',
+    doc,
+    isRequired: false,
+    read: (values) => values.length > 0,
+  };
+}
+
+/** `--limit <n>`, which may be left out. */
+export function value<T>(kind: Kind<T>, doc: string): Parameter<T | undefined> {
+  return {
+    form: 'value',
+    placeholder: kind.placeholder,
+    doc,
+    isRequired: false,
+    read: (values) => readLast(kind, values),
+  };
+}
+
+/** `--batch-size <n>`, with what it is when left out. */
+export function valueOr<T>(kind: Kind<T>, fallback: NoInfer<T>, doc: string): Parameter<T> {
+  return {
+    form: 'value',
+    placeholder: kind.placeholder,
+    doc: `${doc} (default ${kind.format(fallback)})`,
+    isRequired: false,
+    read: (values) => readLast(kind, values) ?? fallback,
+  };
+}
+
+/** `--header <name=value>`, as often as wanted. */
+export function list<T>(kind: Kind<T>, doc: string): Parameter<readonly T[]> {
+  return {
+    form: 'list',
+    placeholder: kind.placeholder,
+    doc: `${doc}; may be repeated`,
+    isRequired: false,
+    read: (values) => values.map((given) => kind.parse(given)),
+  };
+}
+
+/** `<topic>` */
+export function operand<T>(kind: Kind<T>, doc: string): Parameter<T> {
+  return {
+    form: 'operand',
+    placeholder: kind.placeholder,
+    doc,
+    isRequired: true,
+    // Whoever parses has refused a missing one.
+    read: (values) => readLast(kind, values) as T,
+  };
+}
+
+/** `[topic]` */
+export function optionalOperand<T>(kind: Kind<T>, doc: string): Parameter<T | undefined> {
+  return { ...operand<T | undefined>(kind as Kind<T | undefined>, doc), isRequired: false };
+}
+
+/** `batchBytes` is `--batch-bytes`. */
+export function toFlag(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** Reads a command line against its table. Throws a UsageError that names what is wrong. */
+export function parseParameters<P extends Parameters>(parameters: P, argv: readonly string[]): ValuesOf<P> {
+  const given = collect(parameters, argv);
+  const values: Record<string, unknown> = {};
+  for (const [name, parameter] of Object.entries(parameters)) {
+    const texts = given.get(name) ?? [];
+    if (parameter.isRequired && texts.length === 0) {
+      throw new UsageError(`${parameter.placeholder} is missing: ${lowerFirst(parameter.doc)}`);
+    }
+    try {
+      values[name] = parameter.read(texts);
+    } catch (error) {
+      if (!(error instanceof ValueFault)) throw error;
+      const shown = parameter.form === 'operand' ? parameter.placeholder : `--${toFlag(name)}`;
+      throw new UsageError(`${shown} must be ${error.message}; it is ${JSON.stringify(texts.at(-1))}`);
+    }
+  }
+  return values as ValuesOf<P>;
+}
+
+/** The texts that were given for every parameter. */
+function collect(parameters: Parameters, argv: readonly string[]): Map<string, string[]> {
+  const byFlag = new Map(Object.keys(parameters).map((name) => [toFlag(name), name]));
+  const { tokens } = parseArgs({
+    args: [...argv],
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries(
+      [...byFlag].map(([flag, name]) => [
+        flag,
+        { type: parameters[name]!.form === 'switch' ? ('boolean' as const) : ('string' as const) },
+      ]),
+    ),
+  });
+  const given = new Map<string, string[]>();
+  const add = (name: string, text: string) => given.set(name, [...(given.get(name) ?? []), text]);
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === 'positional') positionals.push(token.value);
+    if (token.kind !== 'option') continue;
+    const name = byFlag.get(token.name);
+    if (name === undefined) {
+      throw new UsageError(`unknown flag ${token.rawName}${suggest(token.name, [...byFlag.keys()], '--')}`);
+    }
+    const isSwitch = parameters[name]!.form === 'switch';
+    if (isSwitch && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
+    // `--topic --json`: the value was forgotten. A value that does begin with dashes is written `--topic=--json`.
+    if (!isSwitch && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))) {
+      throw new UsageError(`${token.rawName} needs a value: ${parameters[name]!.placeholder}`);
+    }
+    add(name, token.value ?? '');
+  }
+  const free = Object.keys(parameters).filter(
+    (name) => parameters[name]!.form === 'operand' && !given.has(name),
+  );
+  for (const text of positionals) {
+    const name = free.shift();
+    if (name === undefined) throw new UsageError(`unexpected argument ${JSON.stringify(text)}`);
+    add(name, text);
+  }
+  return given;
+}
+
+function lowerFirst(text: string): string {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}

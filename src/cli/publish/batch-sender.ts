@@ -1,0 +1,163 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type BidiStream, SluiceError, StatusCode } from '@sluice/client';
+import type {
+  Durability,
+  Message,
+  PublishStreamRequestSchema,
+  PublishStreamResponse,
+} from '@sluice/client/api';
+import { type Range, RangeSet } from '../positions.js';
+
+export interface Batch {
+  /** Number of its first line, from 1. */
+  readonly firstLine: number;
+  readonly messages: Message[];
+}
+
+export interface SenderOptions {
+  readonly topic: string;
+  readonly partition: number | undefined;
+  /** Lines are numbered as its messages are. */
+  readonly producer: { readonly producerId: string; readonly epoch: bigint } | undefined;
+  readonly maxInFlight: number;
+  /** Called for every receipt. */
+  readonly onReceipt: () => void;
+}
+
+/** Lines that the broker refused, or that it did not answer for. */
+export interface UnstoredLines {
+  readonly first: number;
+  readonly last: number;
+  readonly error: SluiceError;
+  /** The broker refused them: they left no trace. Otherwise nobody knows. */
+  readonly isRefused: boolean;
+}
+
+export interface SendResult {
+  /** Lines that are durable, duplicates among them. */
+  readonly storedCount: number;
+  readonly duplicateCount: number;
+  readonly ranges: readonly Range[];
+  readonly durability: Durability | undefined;
+  /** Lines behind it were not sent. */
+  readonly lastSentLine: number;
+  /** In order of lines; empty when everything is durable. */
+  readonly unstored: readonly UnstoredLines[];
+}
+
+type Call = BidiStream<MessageInitShape<typeof PublishStreamRequestSchema>, PublishStreamResponse>;
+
+/** Sends batches over one PublishStream, many at once, and keeps count of what is durable. */
+export class BatchSender {
+  readonly #call: Call;
+  readonly #options: SenderOptions;
+  readonly #inFlight = new Map<bigint, { first: number; last: number }>();
+  readonly #ranges = new RangeSet();
+  readonly #unstored: UnstoredLines[] = [];
+  readonly #finished: Promise<void>;
+  #lastBatchId = 0n;
+  #nextLine = 1;
+  #isEnded = false;
+  #storedCount = 0;
+  #duplicateCount = 0;
+  #durability: Durability | undefined;
+  #wakeSender: (() => void) | undefined;
+
+  constructor(call: Call, options: SenderOptions) {
+    this.#call = call;
+    this.#options = options;
+    this.#finished = this.#receive();
+  }
+
+  get inFlightCount(): number {
+    return this.#inFlight.size;
+  }
+
+  get storedCount(): number {
+    return this.#storedCount;
+  }
+
+  /** A batch was refused or the call is over: sending more would only leave a larger gap. */
+  get hasFailed(): boolean {
+    return this.#unstored.length > 0;
+  }
+
+  /** Hands a batch over, in the order of the calls. Resolves when there is room for another. */
+  async send({ firstLine, messages }: Batch): Promise<void> {
+    const { topic, partition, producer } = this.#options;
+    const batchId = ++this.#lastBatchId;
+    this.#nextLine = firstLine + messages.length;
+    this.#inFlight.set(batchId, { first: firstLine, last: this.#nextLine - 1 });
+    try {
+      await this.#call.write({
+        batchId,
+        topic,
+        messages,
+        ...(partition !== undefined && { partition }),
+        ...(producer !== undefined && { producer: { ...producer, firstSequence: BigInt(firstLine) } }),
+      });
+    } catch {
+      // The call is over: `#receive` hears why, and what becomes of the batches that are under way.
+      await this.#finished;
+    }
+    while (this.#inFlight.size >= this.#options.maxInFlight && !this.hasFailed) {
+      await new Promise<void>((resolve) => {
+        this.#wakeSender = resolve;
+      });
+    }
+  }
+
+  /** No more batches. Resolves when all are answered, or the call is over. */
+  async finish(): Promise<SendResult> {
+    this.#isEnded = true;
+    this.#call.end();
+    await this.#finished;
+    return {
+      storedCount: this.#storedCount,
+      duplicateCount: this.#duplicateCount,
+      ranges: this.#ranges.toArray(),
+      durability: this.#durability,
+      lastSentLine: this.#nextLine - 1,
+      unstored: this.#unstored.toSorted((a, b) => a.first - b.first),
+    };
+  }
+
+  async #receive(): Promise<void> {
+    let failure = new SluiceError('the broker ended the stream before its last receipt', {
+      code: StatusCode.UNKNOWN,
+      reason: 'UNKNOWN',
+    });
+    try {
+      for await (const response of this.#call) this.#account(response);
+    } catch (error) {
+      failure = SluiceError.from(error);
+    }
+    for (const lines of this.#inFlight.values()) {
+      this.#unstored.push({ ...lines, error: failure, isRefused: false });
+    }
+    // Nothing was under way, but there is more to send: its first line is the first that is missing.
+    if (this.#inFlight.size === 0 && !this.#isEnded) {
+      this.#unstored.push({ first: this.#nextLine, last: this.#nextLine, error: failure, isRefused: true });
+    }
+    this.#inFlight.clear();
+    this.#wakeSender?.();
+  }
+
+  #account(response: PublishStreamResponse): void {
+    const lines = this.#inFlight.get(response.batchId);
+    if (lines === undefined) return;
+    this.#inFlight.delete(response.batchId);
+    if (response.error !== undefined) {
+      this.#unstored.push({ ...lines, error: SluiceError.fromPublishError(response.error), isRefused: true });
+    } else {
+      this.#storedCount += lines.last - lines.first + 1;
+      this.#duplicateCount += Number(response.duplicateCount);
+      this.#durability = response.durability;
+      for (const range of response.ranges) {
+        this.#ranges.add(range.partition, range.firstOffset, range.lastOffset);
+      }
+    }
+    this.#wakeSender?.();
+    this.#options.onReceipt();
+  }
+}

@@ -1,0 +1,37 @@
+import type { Clock, Timer } from '../../base/clock.js';
+import { limits } from '../../base/limits.js';
+import type { Output } from '../output.js';
+
+/** A line on stderr that says how far the work has come, now and then. On a terminal it overwrites itself. */
+export class Progress {
+  readonly #clock: Clock;
+  readonly #stderr: Output;
+  readonly #describe: (elapsedMs: number) => string;
+  readonly #startedAtMs: number;
+  #timer: Timer | undefined;
+  #hasWritten = false;
+
+  constructor(clock: Clock, stderr: Output, describe: (elapsedMs: number) => string) {
+    this.#clock = clock;
+    this.#stderr = stderr;
+    this.#describe = describe;
+    this.#startedAtMs = clock.monotonicMs();
+    this.#schedule();
+  }
+
+  /** Stops, and leaves the terminal's line empty. */
+  async end(): Promise<void> {
+    this.#timer?.cancel();
+    if (this.#hasWritten && this.#stderr.isTerminal) await this.#stderr.write('\r\u001b[K');
+  }
+
+  #schedule(): void {
+    this.#timer = this.#clock.after(limits.cliProgressEveryMs, () => {
+      const text = this.#describe(this.#clock.monotonicMs() - this.#startedAtMs);
+      this.#hasWritten = true;
+      // Progress that nobody can see is no reason to stop working.
+      this.#stderr.write(this.#stderr.isTerminal ? `\r\u001b[K${text}` : `${text}\n`).catch(() => {});
+      this.#schedule();
+    });
+  }
+}

@@ -1,0 +1,33 @@
+/** A column: its head, and on which side it is aligned. */
+export type Column = string | { readonly head: string; readonly align: 'right' };
+
+/** Columns for people, two spaces apart, ended by a newline. */
+export function formatTable(
+  columns: readonly Column[],
+  rows: readonly (readonly (string | number | bigint)[])[],
+): string {
+  const heads = columns.map((column) => (typeof column === 'string' ? column : column.head));
+  const texts = [heads, ...rows.map((row) => row.map(String))];
+  const widths = heads.map((_, i) => Math.max(...texts.map((row) => row[i]?.length ?? 0)));
+  return texts
+    .map((row) =>
+      row
+        .map((cell, i) =>
+          typeof columns[i] === 'string' ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!),
+        )
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}
+
+/** A column of numbers. */
+export function numeric(head: string): Column {
+  return { head, align: 'right' };
+}
+
+/** `1234567` as `1,234,567`. */
+export function grouped(value: number | bigint): string {
+  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
+}
