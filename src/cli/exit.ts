@@ -54,7 +54,7 @@ export function describeFailure(thrown: unknown, commandPath: string): Failure {
 
 function describeCallError(error: CallError): Failure {
   const isUnavailable = error.code === StatusCode.UNAVAILABLE || error.code === StatusCode.DEADLINE_EXCEEDED;
-  const lines = [`${error.message} (${error.reason})`];
+  const lines = [`${describeMessage(error)} (${error.reason})`];
   for (const { field, description } of error.fieldViolations) {
     if (!error.message.includes(field)) lines.push(`${field}: ${description}`);
   }
@@ -62,6 +62,14 @@ function describeCallError(error: CallError): Failure {
   if (hint !== undefined) lines.push(hint);
   if (error.retryAfterMs !== undefined) lines.push(`the broker asks to wait ${error.retryAfterMs} ms before`);
   return { exitCode: isUnavailable ? ExitCode.unavailable : ExitCode.failed, lines };
+}
+
+/** The gRPC library wraps the one thing worth knowing, why a connection failed, into a paragraph. */
+function describeMessage({ reason, message }: CallError): string {
+  const [cause] =
+    /connect E[A-Z]+ \S+|getaddrinfo \S+ \S+|Name resolution failed for target \S+/.exec(message) ?? [];
+  if (reason !== 'UNAVAILABLE' || cause === undefined) return message;
+  return `can't reach the broker: ${cause.replace(/\.$/, '')}`;
 }
 
 function describeBrokerError(error: BrokerError): Failure {

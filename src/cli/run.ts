@@ -71,7 +71,7 @@ async function runWithoutCommand(
     await context.stdout.write(overview(group, context.version));
     return;
   }
-  const known = commands.map(({ path }) => path);
+  const known = commands.flatMap(({ path }) => [path, path.split(' ')[0]!]);
   const typed = group.length > 0 ? words.slice(0, 2).join(' ') : (words[0] ?? argv[0] ?? '');
   throw new UsageError(`unknown command ${JSON.stringify(typed)}${suggest(typed, known, 'sluice ')}`);
 }

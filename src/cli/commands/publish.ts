@@ -81,8 +81,7 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
     keyOfLine: toKeyed,
     headers,
     batchMessages: values.batchSize,
-    // Room for the fields around the messages.
-    batchBytes: Math.min(values.batchBytes, Number(maxRequestBytes) - 4096),
+    batchBytes: Math.min(values.batchBytes, Number(maxRequestBytes - maxMessageBytes)),
     maxLineBytes: Number(maxMessageBytes),
     skipLines: values.resume ? Number(producer?.lastSequence ?? 0n) : 0,
   });

@@ -10,7 +10,6 @@ import { createLogger } from '../../observe/logger.js';
 import type { Command, Context } from '../command.js';
 import { ExitCode, Reported, UsageError } from '../exit.js';
 import { columns } from '../help.js';
-import { openBroker } from '../serve/open-broker.js';
 import { welcome } from '../serve/welcome.js';
 
 export const serve: Command = {
@@ -57,6 +56,8 @@ export const serve: Command = {
 /** Serves until the process is asked to end, or the store has failed. */
 async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {
   const { clock, version, interrupted, stdout } = context;
+  // The broker's own code is loaded only where there is to be one: every other command starts faster.
+  const { openBroker } = await import('../serve/open-broker.js');
   const broker = await openBroker(settings, { version, clock, logger });
   logger.info(
     { address: broker.address, version, dataDirectory: settings.dataDirectory, pid: process.pid },
@@ -100,18 +101,21 @@ function parseFlags(argv: readonly string[]): Record<string, string> {
     ),
   });
   const flags: Record<string, string> = {};
+  let unknown: string | undefined;
   for (const token of tokens) {
     if (token.kind === 'positional') {
-      throw new UsageError(
-        `unexpected argument ${JSON.stringify(token.value)}: a setting is written --name=value`,
-      );
+      // `--colour red`: what is wrong is the flag, and the settings will say so.
+      if (unknown === undefined) {
+        throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}: write --name=value`);
+      }
+      unknown = undefined;
     }
     if (token.kind !== 'option') continue;
     const { name, rawName, value, inlineValue } = token;
-    if (!isSwitch(name) && known.some(({ flag }) => flag === name)) {
-      if (value === undefined || (!inlineValue && value.startsWith('--'))) {
-        throw new UsageError(`${rawName} needs a value`);
-      }
+    unknown = name === 'config' || known.some(({ flag }) => flag === name) ? undefined : name;
+    const needsValue = unknown === undefined && !isSwitch(name);
+    if (needsValue && (value === undefined || (!inlineValue && value.startsWith('--')))) {
+      throw new UsageError(`${rawName} needs a value`);
     }
     flags[name] = value ?? 'true';
   }

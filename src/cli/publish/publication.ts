@@ -7,6 +7,7 @@ export interface PublicationOptions {
   readonly keyOfLine: KeyOfLine;
   readonly headers: Record<string, string>;
   readonly batchMessages: number;
+  /** A batch goes out once it is at least this large: its last line may carry it past that. */
   readonly batchBytes: number;
   readonly maxLineBytes: number;
   /** Lines that the broker has already: they are counted and passed over. */
@@ -50,7 +51,10 @@ export class Publication {
     try {
       for await (const chunk of untilAborted(input, stop)) {
         for (const line of this.#splitter.push(chunk)) {
-          await this.#add(line);
+          const sent = this.#add(line);
+          // Nearly every line only joins a batch: waiting a turn for each would cost more than the work.
+          if (sent === undefined) continue;
+          await sent;
           if (sender.hasFailed || stop.aborted) return;
         }
         if (sender.inFlightCount === 0) await this.flush();
@@ -76,19 +80,16 @@ export class Publication {
     await this.#sender.send({ firstLine: this.#lineCount - messages.length + 1, messages });
   }
 
-  async #add(line: Uint8Array): Promise<void> {
+  /** Undefined unless the line has filled a batch, which is then on its way. */
+  #add(line: Uint8Array): Promise<void> | undefined {
     const { skipLines, keyOfLine, headers, batchMessages, batchBytes } = this.#options;
-    if (this.#lineCount < skipLines) {
-      this.#lineCount++;
-      return;
-    }
-    const keyed = keyOfLine(line);
-    const bytes = keyed.key.length + keyed.payload.length + this.#headerBytes + messageOverheadBytes;
-    if (this.#bytes + bytes > batchBytes) await this.flush();
-    this.#messages.push(toMessage(keyed, headers));
     this.#lineCount++;
-    this.#bytes += bytes;
-    if (this.#messages.length >= batchMessages) await this.flush();
+    if (this.#lineCount <= skipLines) return undefined;
+    const keyed = keyOfLine(line);
+    this.#messages.push(toMessage(keyed, headers));
+    this.#bytes += keyed.key.length + keyed.payload.length + this.#headerBytes + messageOverheadBytes;
+    if (this.#messages.length < batchMessages && this.#bytes < batchBytes) return undefined;
+    return this.flush();
   }
 }
 

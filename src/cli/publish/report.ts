@@ -15,7 +15,7 @@ interface PublishReceipt extends SendResult {
   readonly elapsedMs: number;
 }
 
-/** What is stored: a sentence on stderr, or the receipt as JSON on stdout. */
+/** What is stored: a sentence on stderr (none, where nothing was), or the receipt as JSON on stdout. */
 export async function reportReceipt(
   { topic, json }: PublishValues,
   context: Context,
@@ -42,6 +42,7 @@ export async function reportReceipt(
     );
     return;
   }
+  if (storedCount === 0 && receipt.unstored.length > 0) return;
   const partitionCount = new Set(ranges.map(({ partition }) => partition)).size;
   const rate = Math.round((storedCount * 1000) / Math.max(1, elapsedMs));
   const facts = [
@@ -59,31 +60,28 @@ export async function reportReceipt(
 export async function reportUnstored(
   { producerId }: PublishValues,
   context: Context,
-  { unstored, lastSentLine }: SendResult,
+  { storedCount, unstored, lastSentLine }: SendResult,
 ): Promise<ExitCode> {
-  const cause = unstored[0]!.error;
-  const { lines, exitCode } = describeFailure(cause, 'publish');
+  const { lines, exitCode } = describeFailure(unstored[0]!.error, 'publish');
   const refused = joinRanges(unstored.filter(({ isRefused }) => isRefused));
   const unknown = joinRanges(unstored.filter(({ isRefused }) => !isRefused));
-  const advice =
-    producerId === undefined
-      ? 'with --producer-id, a second run would store nothing twice'
-      : 'run the same command with --resume to go on';
-  await context.stderr.write(
-    [
-      `sluice: ${lines[0]}`,
-      ...lines.slice(1).map((line) => `  ${line}`),
-      ...(refused === '' ? [] : [`  refused, not stored: lines ${refused}`]),
-      ...(unknown === '' ? [] : [`  not known to be stored: lines ${unknown}`]),
-      `  nothing was sent after line ${lastSentLine}`,
-      `  ${advice}`,
-      '',
-    ].join('\n'),
-  );
+  const [first, ...details] = lines;
+  if (refused !== '') details.push(`refused, and not stored: ${refused}`);
+  if (unknown !== '') details.push(`not known to be stored: ${unknown}`);
+  // Where nothing has been stored, running the command again is all there is to it.
+  if (storedCount > 0 || unknown !== '') {
+    details.push(`nothing was sent after line ${lastSentLine}`);
+    details.push(
+      producerId === undefined
+        ? 'a second run stores lines twice; with --producer-id it would not'
+        : 'run the same command with --resume to go on',
+    );
+  }
+  await context.stderr.write([`sluice: ${first}\n`, ...details.map((line) => `  ${line}\n`)].join(''));
   return context.interrupted.aborted ? ExitCode.interrupted : exitCode;
 }
 
-/** `1001-3000, 5001-6000` */
+/** `lines 1001-3000, 5001-6000`; empty for none. */
 function joinRanges(lines: readonly { readonly first: number; readonly last: number }[]): string {
   const joined: { first: number; last: number }[] = [];
   for (const { first, last } of lines) {
@@ -91,7 +89,11 @@ function joinRanges(lines: readonly { readonly first: number; readonly last: num
     if (newest !== undefined && newest.last + 1 === first) newest.last = last;
     else joined.push({ first, last });
   }
-  return joined.map(({ first, last }) => `${first}-${last}`).join(', ');
+  const isOne = joined.length === 1 && joined[0]!.first === joined[0]!.last;
+  const shown = joined
+    .map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`))
+    .join(', ');
+  return shown === '' ? '' : `${isOne ? 'line' : 'lines'} ${shown}`;
 }
 
 export function durabilityName(durability: Durability | undefined): 'synced' | 'written' | undefined {
