@@ -25,6 +25,11 @@ export interface Exit {
 const startLimitMs = 120_000;
 const keptLogLines = 2_000;
 
+/** The environment without settings of the broker: a test says itself what it wants, and unknown ones are refused. */
+export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('SLUICE_')));
+}
+
 /** Ends every broker with the process that started it, whatever ends that. */
 const running = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -99,7 +104,7 @@ export class BrokerProcess {
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
     const child = spawn(process.execPath, [join(dist, cliPath), ...serve, '--log-format', 'json', ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...env },
+      env: { ...withoutSettings(process.env), ...env },
     });
     this.#child = child;
     running.add(child);
