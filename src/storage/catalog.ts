@@ -2,7 +2,7 @@ import { invariant } from '../base/invariant.js';
 import { bookKey, bookKind } from './keys.js';
 import { LogTable, type PartitionLog } from './partition-log.js';
 import type { Recovered } from './recovery.js';
-import { type Submission, submissionByteLength } from './submission.js';
+import { createSubmission, type Submission } from './submission.js';
 import type { SyncedOffset } from './synced-offsets.js';
 import type { Append, CatalogTopic, Transaction } from './types.js';
 
@@ -77,18 +77,14 @@ export class Catalog {
       return log.nextOffset - count;
     });
     for (const id of deleteSubscriptions) this.#subscriptionIds.delete(id);
-    const submission: Submission = {
-      transaction,
+    const submission = createSubmission(transaction, {
       appendLogs,
       deletedLogs: deleteTopics.flatMap((topicId) => this.#logs.delete(topicId)),
-      raisedLogs: [],
       deletions: [
         ...deleteTopics.map((id) => bookKey(bookKind.deletedTopic, id)),
         ...deleteSubscriptions.map((id) => bookKey(bookKind.deletedSubscription, id)),
       ],
-      retiredDeletions: [],
-      byteLength: submissionByteLength(transaction),
-    };
+    });
     return { submission, firstOffsets };
   }
 
@@ -116,20 +112,6 @@ export class Catalog {
     const retired = this.#retiring;
     this.#retiring = [];
     return retired;
-  }
-
-  /** Removes notes of deletions. */
-  retire(retiredDeletions: readonly Buffer[]): Submission {
-    const transaction: Transaction = { durability: 'written' };
-    return {
-      transaction,
-      appendLogs: [],
-      deletedLogs: [],
-      raisedLogs: [],
-      deletions: [],
-      retiredDeletions,
-      byteLength: submissionByteLength(transaction),
-    };
   }
 
   #checkTopic({ topicId, config }: CatalogTopic): void {

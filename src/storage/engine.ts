@@ -25,7 +25,7 @@ import { columnNames } from './columns.js';
  */
 const partitionOptions: ColumnOptions = {
   compaction: 'level',
-  memtableMemoryBudget: 32 * MiB,
+  memtableMemoryBudget: 16 * MiB,
   // Only takes away the training of dictionaries: level compaction compresses from its third level on regardless.
   compression: false,
   // Readers go forwards once; what is worth keeping is in the tail, and the rest in the page cache.
@@ -36,7 +36,7 @@ const partitionOptions: ColumnOptions = {
 
 const smallColumnOptions: ColumnOptions = {
   compaction: 'level',
-  memtableMemoryBudget: 16 * MiB,
+  memtableMemoryBudget: 1 * MiB,
   compression: false,
   cacheSize: 4 * MiB,
 };

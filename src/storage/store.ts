@@ -8,9 +8,10 @@ import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
 import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
+import type { LogRecord } from './record.js';
 import type { Recovered } from './recovery.js';
 import { planRound, runsOfRound } from './round-planner.js';
-import type { Submission } from './submission.js';
+import { createSubmission, type Submission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
 import { Tail } from './tail.js';
 import type {
@@ -126,8 +127,7 @@ export class Store implements Storage {
   }
 
   submit(transaction: Transaction): readonly number[] {
-    if (this.#state.kind === 'failed') throw this.#state.error;
-    if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
+    this.#checkOpen();
     const { submission, firstOffsets } = this.#catalog.accept(transaction);
     this.#writer.enqueue(submission);
     return firstOffsets;
@@ -157,10 +157,30 @@ export class Store implements Storage {
   async offsetAt(topicId: number, partition: number, timeMs: number): Promise<number> {
     const log = this.#catalog.log(topicId, partition);
     const { endOffset } = log;
-    const record = await this.#slots.run(() =>
-      findRecord(this.#engine, log, ({ publishTimeMs }) => publishTimeMs >= timeMs),
-    );
+    const record = await this.#findRecord(log, ({ publishTimeMs }) => publishTimeMs >= timeMs);
     return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  }
+
+  async offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number> {
+    const log = this.#catalog.log(topicId, partition);
+    const { endOffset, endPosition } = log;
+    const record = await this.#findRecord(log, ({ position }) => endPosition - position <= bytes);
+    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  }
+
+  async removeBelow(topicId: number, partition: number, offset: number): Promise<void> {
+    const log = this.#catalog.log(topicId, partition);
+    const { endOffset, endPosition } = log;
+    const firstOffset = Math.min(offset, endOffset);
+    const record = await this.#findRecord(log, ({ lastOffset }) => lastOffset >= firstOffset);
+    if (log.isDeleted || firstOffset <= log.firstOffset) return;
+    this.#checkOpen();
+    log.firstOffset = firstOffset;
+    log.firstPosition = record?.position ?? endPosition;
+    await new Promise<void>((onCommitted, onFailed) => {
+      const transaction: Transaction = { durability: 'written', onCommitted, onFailed };
+      this.#writer.enqueue(createSubmission(transaction, { raisedLogs: [log] }));
+    });
   }
 
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined> {
@@ -195,6 +215,15 @@ export class Store implements Storage {
     await this.#syncedOffsets.close();
     await this.#channel?.end();
     await this.#engine.close();
+  }
+
+  #checkOpen(): void {
+    if (this.#state.kind === 'failed') throw this.#state.error;
+    if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
+  }
+
+  #findRecord(log: PartitionLog, isFound: (record: LogRecord) => boolean): Promise<LogRecord | undefined> {
+    return this.#slots.run(() => findRecord(this.#engine, log, isFound));
   }
 
   /** A round is on disk: readers see it, then those who wait for it hear of it. */
@@ -242,7 +271,7 @@ export class Store implements Storage {
   #retireDeletions(): void {
     const retired = this.#catalog.takeRetiredDeletions();
     if (retired.length === 0 || this.#state.kind !== 'open') return;
-    this.#writer.enqueue(this.#catalog.retire(retired));
+    this.#writer.enqueue(createSubmission({ durability: 'written' }, { retiredDeletions: retired }));
   }
 
   /** Poisoned: everything in flight is refused, and nothing is tried again. */

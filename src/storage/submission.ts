@@ -22,9 +22,17 @@ export interface Submission {
 const overheadBytes = 256;
 const updateBytes = 128;
 
-export function submissionByteLength(transaction: Transaction): number {
+const nothing: Omit<Submission, 'transaction' | 'byteLength'> = {
+  appendLogs: [],
+  deletedLogs: [],
+  raisedLogs: [],
+  deletions: [],
+  retiredDeletions: [],
+};
+
+export function createSubmission(transaction: Transaction, changes: Partial<typeof nothing>): Submission {
   const updateCount = (transaction.producers?.length ?? 0) + (transaction.cursors?.length ?? 0);
   let byteLength = overheadBytes + updateCount * updateBytes;
   for (const append of transaction.appends ?? []) byteLength += append.byteLength;
-  return byteLength;
+  return { ...nothing, ...changes, transaction, byteLength };
 }

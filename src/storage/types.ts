@@ -168,6 +168,16 @@ export interface Storage {
   /** The first message accepted at or after this time; the end offset when there is none. */
   offsetAt(topicId: number, partition: number, timeMs: number): Promise<number>;
 
+  /** The lowest offset from which on no more than this many bytes of messages are kept, by whole records. */
+  offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number>;
+  /**
+   * Retention: moves the first offset of a partition up to `offset`, at once for readers, and removes what is
+   * below. Resolves when that is committed. Never moves it down; offsets are never given again, however much is
+   * removed.
+   */
+  removeBelow(topicId: number, partition: number, offset: number): Promise<void>;
+
+  /** What is committed, like the two below: the state of a transaction that still waits is not seen. */
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined>;
   /** By partition; a partition that was never written is absent. */
   readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>>;

@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { limits } from '../../../src/base/limits.js';
+import { logKey } from '../../../src/storage/keys.js';
+import {
+  DamagedRecord,
+  type RecordDraft,
+  readRecord,
+  recordByteLength,
+  sealRecord,
+  writeRecord,
+} from '../../../src/storage/record.js';
+import { RecordPlanner } from '../../../src/storage/record-planner.js';
+import type { Append } from '../../../src/storage/types.js';
+import { entry } from '../../integration/storage/harness.js';
+
+const topicId = 7;
+
+function encode(draft: RecordDraft): { key: Buffer; value: Buffer } {
+  const key = logKey(topicId, draft.firstOffset + draft.count - 1);
+  const value = Buffer.alloc(recordByteLength(draft));
+  writeRecord(draft, value, 0);
+  sealRecord(key, value);
+  return { key, value };
+}
+
+const messages = fc.array(fc.uint8Array({ maxLength: 300 }), { minLength: 1, maxLength: 20 });
+
+/** Appends whose messages are spread over chunks in any way. */
+const appends: fc.Arbitrary<Append[]> = fc.array(
+  fc
+    .record({
+      messages,
+      producerId: fc.constantFrom('', '', 'p', 'Größe'),
+      perChunk: fc.integer({ min: 1, max: 9 }),
+    })
+    .map(({ messages, producerId, perChunk }) => {
+      const entries = messages.map(entry);
+      const chunks: Buffer[] = [];
+      for (let at = 0; at < entries.length; at += perChunk) {
+        chunks.push(Buffer.concat(entries.slice(at, at + perChunk)));
+      }
+      const byteLength = entries.reduce((bytes, { length }) => bytes + length, 0);
+      return { topicId, partition: 3, producerId, chunks, count: entries.length, byteLength };
+    }),
+  { minLength: 1, maxLength: 10 },
+);
+
+function plan(planned: readonly Append[], firstOffset = 1_000, position = 5_000): readonly RecordDraft[] {
+  const planner = new RecordPlanner(3, 1_700_000_000_000, firstOffset, position);
+  for (const append of planned) planner.add(append);
+  return planner.finish();
+}
+
+describe('record', () => {
+  it('reads back what was written, byte for byte', () => {
+    fc.assert(
+      fc.property(appends, fc.integer({ min: 0, max: 2 ** 52 }), (planned, firstOffset) => {
+        let offset = firstOffset;
+        let position = 77;
+        const read = plan(planned, firstOffset, position).flatMap((draft) => {
+          const { key, value } = encode(draft);
+          const record = readRecord(key, value, 3);
+          assert.equal(record.firstOffset, offset);
+          assert.equal(record.position, position);
+          assert.equal(record.publishTimeMs, 1_700_000_000_000);
+          offset = record.lastOffset + 1;
+          position += record.runs.reduce((bytes, run) => bytes + run.messages.length, 0);
+          return record.runs;
+        });
+        const sent = planned.map((append) => ({
+          id: append.producerId,
+          bytes: Buffer.concat(append.chunks),
+        }));
+        assert.deepEqual(
+          Buffer.concat(read.map((run) => run.messages)),
+          Buffer.concat(sent.map(({ bytes }) => bytes)),
+        );
+        const counts = new Map<string, number>();
+        for (const append of planned) {
+          counts.set(append.producerId, (counts.get(append.producerId) ?? 0) + append.count);
+        }
+        for (const run of read) counts.set(run.producerId, (counts.get(run.producerId) ?? 0) - run.count);
+        assert([...counts.values()].every((count) => count === 0));
+        assert.equal(offset, firstOffset + planned.reduce((count, append) => count + append.count, 0));
+      }),
+    );
+  });
+
+  it('finds every altered byte of value and key', () => {
+    const { key, value } = encode(plan([{ ...single('payload'), producerId: 'producer' }])[0]!);
+    for (const bytes of [key, value]) {
+      for (let at = 0; at < bytes.length; at++) {
+        for (const bit of [0x01, 0x80]) {
+          bytes[at]! ^= bit;
+          assert.throws(() => readRecord(key, value, 3), DamagedRecord, `byte ${at}`);
+          bytes[at]! ^= bit;
+        }
+      }
+    }
+    assert.throws(() => readRecord(key, value, 4), DamagedRecord, 'in another partition');
+    assert.throws(() => readRecord(key, value.subarray(0, -1), 3), DamagedRecord, 'cut off');
+    assert.throws(() => readRecord(key, value.subarray(0, 5), 3), DamagedRecord, 'cut off in the header');
+    assert.equal(readRecord(key, value, 3).count, 1);
+  });
+});
+
+function single(payload: string | Uint8Array): Append {
+  const chunk = entry(payload);
+  return { topicId, partition: 3, producerId: '', chunks: [chunk], count: 1, byteLength: chunk.length };
+}
+
+describe('record planner', () => {
+  it('merges neighbours of one producer into a run', () => {
+    const [record, ...rest] = plan([
+      single('a'),
+      single('b'),
+      { ...single('c'), producerId: 'p' },
+      single('d'),
+    ]);
+    assert.deepEqual(rest, []);
+    assert.deepEqual(
+      record!.runs.map(({ producerId, count }) => [producerId, count]),
+      [
+        ['', 2],
+        ['p', 1],
+        ['', 1],
+      ],
+    );
+  });
+
+  it('splits at message boundaries near the limit, and leaves a larger message whole', () => {
+    const sizes = [10, 100_000, 100_000, 100_000, limits.recordBytes + 5, 20, 30];
+    const chunk = Buffer.concat(sizes.map((size) => entry(Buffer.alloc(size))));
+    const append = { ...single(''), chunks: [chunk], count: sizes.length, byteLength: chunk.length };
+    const records = plan([append, single('after')]);
+    assert.deepEqual(
+      records.map(({ firstOffset, count }) => [firstOffset, count]),
+      [
+        [1_000, 3],
+        [1_003, 1],
+        [1_004, 1],
+        [1_005, 3],
+      ],
+    );
+    const bytes = records.flatMap(({ runs }) => runs.flatMap(({ chunks }) => chunks));
+    assert.deepEqual(Buffer.concat(bytes), Buffer.concat([chunk, entry('after')]));
+  });
+
+  it('does not tear an append apart that fits into a record of its own', () => {
+    const half = Buffer.alloc(limits.recordBytes * 0.6);
+    assert.deepEqual(
+      plan([single(half), single(half), single('x')]).map(({ count }) => count),
+      [1, 2],
+    );
+  });
+});
