@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Clock, systemClock } from '../../../src/base/clock.js';
+import { type Clock, systemClock, type Timer } from '../../../src/base/clock.js';
 import { silentLogger } from '../../../src/base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
 import { MiB } from '../../../src/base/units.js';
@@ -25,6 +25,38 @@ export interface Harness {
   open(options?: Partial<StorageOptions>): Promise<Storage>;
   reopen(options?: Partial<StorageOptions>): Promise<Storage>;
   close(): Promise<void>;
+}
+
+/** Time that stands still. */
+export class VirtualWall implements Clock {
+  nowMs: number;
+  #timers: (() => void)[] = [];
+
+  constructor(nowMs: number) {
+    this.nowMs = nowMs;
+  }
+
+  wallMs(): number {
+    return this.nowMs;
+  }
+
+  monotonicMs(): number {
+    return this.nowMs;
+  }
+
+  after(_delayMs: number, wake: () => void): Timer {
+    this.#timers.push(wake);
+    return {
+      cancel: () => {
+        this.#timers = this.#timers.filter((timer) => timer !== wake);
+      },
+    };
+  }
+
+  /** Every timer that is set now. */
+  fire(): void {
+    for (const wake of this.#timers.splice(0)) wake();
+  }
 }
 
 const opened: Harness[] = [];

@@ -1,5 +1,26 @@
 import assert from 'node:assert/strict';
-import { append, closeAll, commit, createHarness, createTopic, payloads, readAll } from './harness.js';
+import { SluiceError } from '../../../src/base/errors.js';
+import { createRandom } from '../../../src/base/random.js';
+import type { Append } from '../../../src/storage/types.js';
+import {
+  append,
+  closeAll,
+  commit,
+  createHarness,
+  createTopic,
+  payloads,
+  readAll,
+  VirtualWall,
+} from './harness.js';
+
+function withReason(reason: SluiceError['reason'], text = /./) {
+  return (error: unknown) => {
+    assert(error instanceof SluiceError, String(error));
+    assert.equal(error.reason, reason);
+    assert.match(error.message, text);
+    return true;
+  };
+}
 
 describe('storage: the log', () => {
   afterEach(closeAll);
@@ -33,18 +54,260 @@ describe('storage: the log', () => {
     assert.deepEqual(payloads(await readAll(storage.openReader(topicId, 1), 0)), ['c', '', big]);
   });
 
-  it('reads the same from the disk, after a restart too', async () => {
-    const harness = await createHarness({ tailBytes: 0 });
-    const topicId = await createTopic(harness.storage, 'orders');
-    const sent = Array.from({ length: 5_000 }, (_, index) => `message ${index} ${'y'.repeat(index % 500)}`);
-    for (let at = 0; at < sent.length; at += 100) {
-      await commit(harness.storage, { appends: [append(topicId, 0, sent.slice(at, at + 100))] });
+  it('calls back in the order of submission, then tells which partitions have grown, once each', async () => {
+    const { storage, events } = await createHarness();
+    const topicId = await createTopic(storage, 'orders', 2);
+    const done = new Promise<void>((resolve) => {
+      for (let index = 0; index < 5; index++) {
+        storage.submit({
+          durability: index % 2 === 0 ? 'synced' : 'written',
+          appends: [append(topicId, index % 2, ['m'])],
+          onCommitted: () => events.push(`committed ${index}`),
+        });
+        assert.equal(events.length, 0, 'never from within submit');
+      }
+      storage.submit({ durability: 'written', onCommitted: resolve });
+    });
+    await done;
+    await commit(storage, {});
+    assert.deepEqual(events, [
+      ...[0, 1, 2, 3, 4].map((index) => `committed ${index}`),
+      `${topicId}/0:3`,
+      `${topicId}/1:2`,
+    ]);
+  });
+
+  it('reads the same from tail and disk, from any offset, in pieces of any size, after a restart too', async () => {
+    const random = createRandom(42);
+    const pick = (count: number): number => Math.floor(random.next() * count);
+    const harness = await createHarness();
+    const topicId = await createTopic(harness.storage, 'orders', 2);
+    const sent: string[][] = [[], []];
+    const commits: Promise<unknown>[] = [];
+    for (let round = 0; round < 300; round++) {
+      const appends: Append[] = Array.from({ length: 1 + pick(3) }, () => {
+        const partition = pick(2);
+        const messages = Array.from({ length: 1 + pick(20) }, () =>
+          `${sent[partition]!.length} `.padEnd(pick(9_000)),
+        );
+        sent[partition]!.push(...messages);
+        return append(topicId, partition, messages, ['', 'p', 'q'][pick(3)]);
+      });
+      commits.push(commit(harness.storage, { appends }));
+      if (pick(3) === 0) await commits.at(-1);
     }
-    assert.deepEqual(payloads(await readAll(harness.storage.openReader(topicId, 0), 0)), sent);
-    const before = harness.storage.extent(topicId, 0);
-    const storage = await harness.reopen();
-    assert.deepEqual(storage.extent(topicId, 0), before);
-    assert.deepEqual(payloads(await readAll(storage.openReader(topicId, 0), 0)), sent);
-    assert.deepEqual(await commit(storage, { appends: [append(topicId, 0, ['more'])] }), [5_000]);
+    await Promise.all(commits);
+
+    const check = async (): Promise<void> => {
+      const { storage } = harness;
+      for (const partition of [0, 1]) {
+        const all = sent[partition]!;
+        assert.equal(storage.extent(topicId, partition).endOffset, all.length);
+        const reader = storage.openReader(topicId, partition);
+        assert.deepEqual(payloads(await readAll(reader, 0, 1 + pick(100_000))), all);
+        for (let time = 0; time < 20; time++) {
+          const offset = pick(all.length);
+          const runs = await reader.read(offset, 1 + pick(300_000));
+          const { firstOffset, count } = runs[0]!;
+          assert(firstOffset <= offset && offset < firstOffset + count);
+          const found = payloads(runs);
+          assert.deepEqual(found, all.slice(firstOffset, firstOffset + found.length));
+        }
+        assert.deepEqual(await reader.read(all.length, 1_000), []);
+        reader.close();
+        reader.close();
+      }
+    };
+    await check();
+    await harness.reopen();
+    await check();
+    // A tail that is much shorter than the log: readers cross from the disk into it.
+    await harness.reopen({ tailBytes: 100_000 });
+    for (const partition of [0, 1]) {
+      for (let time = 0; time < 30; time++) {
+        sent[partition]!.push(`late ${time}`.padEnd(5_000));
+        await commit(harness.storage, { appends: [append(topicId, partition, sent[partition]!.slice(-1))] });
+      }
+    }
+    await check();
+  });
+
+  it('serves many readers at once, with few reads under way', async () => {
+    const { storage } = await createHarness({ tailBytes: 0, concurrentReads: 2 });
+    const topicId = await createTopic(storage, 'orders', 4);
+    const sent = Array.from({ length: 400 }, (_, index) => `${index}`.padEnd(5_000));
+    for (let at = 0; at < sent.length; at += 20) {
+      const messages = sent.slice(at, at + 20);
+      await commit(storage, {
+        appends: [0, 1, 2, 3].map((partition) => append(topicId, partition, messages)),
+      });
+    }
+    const reads = Array.from({ length: 40 }, async (_, index) => {
+      const runs = await readAll(storage.openReader(topicId, index % 4), index * 5, 20_000);
+      return payloads(runs).slice(-(sent.length - index * 5));
+    });
+    (await Promise.all(reads)).forEach((found, index) => {
+      assert.deepEqual(found, sent.slice(index * 5));
+    });
+  });
+
+  it('follows a log that grows, from behind the tail up to its end', async () => {
+    const { storage } = await createHarness({ tailBytes: 50_000 });
+    const topicId = await createTopic(storage, 'orders');
+    const reader = storage.openReader(topicId, 0);
+    const sent: string[] = [];
+    const found: string[] = [];
+    for (let round = 0; round < 50; round++) {
+      for (let index = 0; index < 10; index++) {
+        sent.push(`${sent.length}`.padEnd(2_000));
+        await commit(storage, { appends: [append(topicId, 0, sent.slice(-1))] });
+      }
+      // Half as fast as it grows, then all the rest.
+      const goal = round < 49 ? found.length + 5 : sent.length;
+      while (found.length < goal) {
+        const runs = await reader.read(found.length, 4_000);
+        found.push(...payloads(runs).slice(found.length - runs[0]!.firstOffset));
+      }
+    }
+    assert.deepEqual(found, sent);
+    reader.close();
+  });
+
+  it('answers a read that is under way with nothing when its reader is closed, and reads again afterwards', async () => {
+    const { storage } = await createHarness({ tailBytes: 0 });
+    const topicId = await createTopic(storage, 'orders');
+    await commit(storage, { appends: [append(topicId, 0, ['a', 'b'])] });
+    const reader = storage.openReader(topicId, 0);
+    const read = reader.read(0, 1_000);
+    assert(read instanceof Promise);
+    reader.close();
+    assert.deepEqual(await read, []);
+    assert.deepEqual(payloads(await reader.read(0, 1_000)), ['a', 'b']);
+  });
+
+  it('lets go of what an idle reader holds', async () => {
+    const clock = new VirtualWall(1_000);
+    const { storage } = await createHarness({ tailBytes: 0 }, clock);
+    const topicId = await createTopic(storage, 'orders');
+    await commit(storage, { appends: [append(topicId, 0, ['a', 'b'])] });
+    const reader = storage.openReader(topicId, 0);
+    const [run] = await reader.read(0, 1_000);
+    const again = reader.read(0, 1_000);
+    assert(Array.isArray(again) && again[0] === run, 'what was read last is still there');
+    clock.fire();
+    assert(Array.isArray(reader.read(0, 1_000)), 'it was in use');
+    clock.fire();
+    clock.fire();
+    assert(reader.read(0, 1_000) instanceof Promise, 'it was idle: it reads again');
+  });
+
+  it('finds the first message of a time, and never lets time go back', async () => {
+    const clock = new VirtualWall(1_000);
+    const harness = await createHarness({ tailBytes: 0 }, clock);
+    const topicId = await createTopic(harness.storage, 'orders');
+    const at = async (timeMs: number): Promise<void> => {
+      clock.nowMs = timeMs;
+      await commit(harness.storage, { appends: [append(topicId, 0, ['x', 'y'])] });
+    };
+    assert.equal(await harness.storage.offsetAt(topicId, 0, 0), 0);
+    for (const timeMs of [2_000, 3_000, 3_000, 2_500, 4_000]) await at(timeMs);
+    const expected = [
+      [0, 0],
+      [2_000, 0],
+      [2_001, 2],
+      [3_000, 2],
+      [3_001, 8],
+      [4_000, 8],
+      [4_001, 10],
+    ] as const;
+    for (const [timeMs, offset] of expected) {
+      assert.equal(await harness.storage.offsetAt(topicId, 0, timeMs), offset, `at ${timeMs}`);
+    }
+    await harness.reopen();
+    await at(1_000);
+    const times = (await readAll(harness.storage.openReader(topicId, 0), 0)).map((run) => run.publishTimeMs);
+    assert.deepEqual(times, [2_000, 3_000, 3_000, 3_000, 4_000, 4_000]);
+  });
+
+  it('removes what is below a floor, and gives no offset twice when all is removed', async () => {
+    const harness = await createHarness({ tailBytes: 0 });
+    let { storage } = harness;
+    const topicId = await createTopic(storage, 'orders', 2);
+    for (let index = 0; index < 10; index++) {
+      await commit(storage, {
+        appends: [append(topicId, 0, [`${index}a`, `${index}b`]), append(topicId, 1, ['-'])],
+      });
+    }
+    const { bytes } = storage.extent(topicId, 0);
+    assert.equal(bytes, 10 * 2 * 4);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, bytes), 0);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, bytes - 1), 2);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, 0), 20);
+
+    await storage.removeBelow(topicId, 0, 7);
+    assert.deepEqual(storage.extent(topicId, 0), { firstOffset: 7, endOffset: 20, bytes: 7 * 2 * 4 });
+    await storage.removeBelow(topicId, 0, 3);
+    assert.equal(storage.extent(topicId, 0).firstOffset, 7, 'never down');
+    assert.throws(() => storage.openReader(topicId, 0).read(6, 1), withReason('OFFSET_OUT_OF_RANGE', /7/));
+    const [first] = await storage.openReader(topicId, 0).read(7, 1);
+    assert.equal(first!.firstOffset, 6);
+    assert.equal(storage.extent(topicId, 1).firstOffset, 0);
+
+    storage = await harness.reopen();
+    assert.deepEqual(storage.extent(topicId, 0), { firstOffset: 7, endOffset: 20, bytes: 7 * 2 * 4 });
+    await storage.removeBelow(topicId, 0, 1_000);
+    assert.deepEqual(storage.extent(topicId, 0), { firstOffset: 20, endOffset: 20, bytes: 0 });
+    storage = await harness.reopen();
+    assert.deepEqual(await commit(storage, { appends: [append(topicId, 0, ['next'])] }), [20]);
+    assert.deepEqual(payloads(await readAll(storage.openReader(topicId, 0), 20)), ['next']);
+    assert.equal((await readAll(storage.openReader(topicId, 1), 0)).length, 10);
+  });
+
+  it('says when it has no room, and when there is room again', async () => {
+    const { storage, events } = await createHarness({ writerQueueBytes: 10_000 });
+    const topicId = await createTopic(storage, 'orders');
+    const committed = commit(storage, { appends: [append(topicId, 0, ['x'.repeat(20_000)])] });
+    assert.equal(storage.hasRoom, false);
+    assert(storage.queuedBytes > 20_000);
+    await committed;
+    await commit(storage, {});
+    assert.deepEqual(events, [`${topicId}/0:1`, 'room']);
+    assert.equal(storage.hasRoom, true);
+    assert.equal(storage.queuedBytes, 0);
+  });
+
+  it('refuses what does not exist, and changes nothing then', async () => {
+    const { storage } = await createHarness();
+    const topicId = await createTopic(storage, 'orders');
+    const good = append(topicId, 0, ['m']);
+    assert.throws(
+      () => storage.submit({ durability: 'synced', appends: [good, { ...good, topicId: 99 }] }),
+      withReason('TOPIC_NOT_FOUND'),
+    );
+    assert.throws(
+      () => storage.submit({ durability: 'synced', appends: [good, { ...good, partition: 1 }] }),
+      withReason('UNKNOWN_PARTITION'),
+    );
+    assert.throws(() =>
+      storage.submit({ durability: 'synced', appends: [good, { ...good, byteLength: 1 }] }),
+    );
+    assert.throws(() => storage.extent(topicId, 1), withReason('UNKNOWN_PARTITION'));
+    assert.throws(() => storage.openReader(99, 0), withReason('TOPIC_NOT_FOUND'));
+    assert.deepEqual(await commit(storage, { appends: [good] }), [0]);
+  });
+
+  it('waits at closing for what was submitted, and takes nothing afterwards', async () => {
+    const harness = await createHarness();
+    const topicId = await createTopic(harness.storage, 'orders');
+    const committed = commit(harness.storage, {
+      durability: 'written',
+      appends: [append(topicId, 0, ['last'])],
+    });
+    const closing = harness.storage.close();
+    assert.throws(() => harness.storage.submit({ durability: 'synced' }), withReason('STORAGE_FAILED'));
+    assert.deepEqual(await committed, [0]);
+    await closing;
+    const storage = await harness.open();
+    assert.deepEqual(payloads(await readAll(storage.openReader(topicId, 0), 0)), ['last']);
   });
 });
