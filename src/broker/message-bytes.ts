@@ -1,24 +1,50 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import { orderingKey } from '../core/routing.js';
+import type { StoredRun } from '../storage/types.js';
 
 /** The number of `sluice.v1.Message.key`. */
 const keyField = 1;
 
-/** Where the key of an encoded `messages` field stands; empty where the message has none. */
-export function messageKeyRange(entry: Uint8Array): { from: number; to: number } {
-  const reader = new BinaryReader(entry);
-  reader.tag();
-  const messageEnd = reader.uint32() + reader.pos;
-  let range = { from: 0, to: 0 };
-  while (reader.pos < messageEnd) {
-    const [field, wireType] = reader.tag();
-    if (field === keyField && wireType === WireType.LengthDelimited) {
-      const length = reader.uint32();
-      // Of a field that stands twice, the last one counts.
-      range = { from: reader.pos, to: reader.pos + length };
-      reader.pos += length;
-    } else {
-      reader.skip(wireType);
-    }
+/** Where something stands in encoded bytes: empty where both are equal. */
+export interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Where the key of an encoded `messages` field stands. */
+export function messageKeyRange(entry: Uint8Array): ByteRange {
+  return readKeyRange(new BinaryReader(entry));
+}
+
+/** What ordering by key goes by, for each message of a run. */
+export function orderingKeysOf(run: StoredRun): Uint32Array {
+  const keys = new Uint32Array(run.count);
+  const reader = new BinaryReader(run.messages);
+  for (let i = 0; i < run.count; i++) {
+    const { from, to } = readKeyRange(reader);
+    keys[i] = orderingKey(run.messages, from, to);
   }
-  return range;
+  return keys;
+}
+
+/** Reads over one `messages` field. Of a key that stands twice, the last one counts. */
+function readKeyRange(reader: BinaryReader): ByteRange {
+  reader.tag();
+  const end = reader.uint32() + reader.pos;
+  let from = 0;
+  let to = 0;
+  while (reader.pos < end) {
+    const [field, wireType] = reader.tag();
+    if (wireType !== WireType.LengthDelimited) {
+      reader.skip(wireType);
+      continue;
+    }
+    const length = reader.uint32();
+    if (field === keyField) {
+      from = reader.pos;
+      to = from + length;
+    }
+    reader.pos += length;
+  }
+  return { from, to };
 }

@@ -11,6 +11,7 @@ import type {
   Credit,
   Fetch,
   MessageState,
+  ReadRun,
   Settlement,
   SettleResult,
   Subscription,
@@ -22,6 +23,7 @@ import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import type { DeadLetters } from './dead-letters.js';
 import { LaneReaders } from './lane-readers.js';
+import { orderingKeysOf } from './message-bytes.js';
 import type { BrokerSettings } from './settings.js';
 import type { Topic } from './topic.js';
 import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from './types.js';
@@ -49,6 +51,8 @@ export class SubscriptionRunner implements Sleeper {
   readonly #rules: Subscription;
   readonly #readers: LaneReaders;
   readonly #links = new Map<string, ConsumerLink>();
+  /** Runs of the tail are read by many sessions, a part each: their keys are looked up once. */
+  readonly #orderingKeys = new WeakMap<StoredRun, Uint32Array>();
   #config: SubscriptionConfig;
   #hasEnded = false;
 
@@ -303,7 +307,7 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   #deliver(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[]): void {
-    const delivery = this.#rules.lease(link.sessionId, fetch, runs, this.#nowMs());
+    const delivery = this.#rules.lease(link.sessionId, fetch, this.#indexed(runs), this.#nowMs());
     if (delivery === undefined) return;
     link.framesUnderWay++;
     link.sink.deliver(
@@ -316,6 +320,20 @@ export class SubscriptionRunner implements Sleeper {
         this.#pump(link);
       },
     );
+  }
+
+  /** The runs as the rules want to see them: in ordering by key, with the keys. */
+  #indexed(runs: readonly StoredRun[]): readonly ReadRun[] {
+    if (this.#config.ordering !== 'key') return runs;
+    return runs.map((run) => {
+      const { firstOffset, count, ends } = run;
+      let orderingKeys = this.#orderingKeys.get(run);
+      if (orderingKeys === undefined) {
+        orderingKeys = orderingKeysOf(run);
+        this.#orderingKeys.set(run, orderingKeys);
+      }
+      return { firstOffset, count, ends, orderingKeys };
+    });
   }
 
   /** A damaged or missing record: the consumer is told, and nothing is skipped. */
