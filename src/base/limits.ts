@@ -102,6 +102,12 @@ export const limits = {
   /** Free space on the data disk below which publishing is refused. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
+  /** Pause between two sweeps of retention: how long a message may stay after it may go. */
+  retentionEveryMs: 1 * secondMs,
+  /** How soon a used-up backlog is measured again after something was settled. */
+  backlogMeasureDelayMs: 2,
+  /** When to try again after BACKLOG_FULL. */
+  backlogRetryAfterMs: 1 * secondMs,
 
   /** Log lines that wait for whoever reads them; more are dropped. */
   logQueueBytes: 4 * MiB,

@@ -19,6 +19,7 @@ import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
 import { createPublisher } from './publisher.js';
 import { readMessage } from './read-message.js';
+import { Retention } from './retention.js';
 import type { BrokerSettings } from './settings.js';
 import { startOffsets } from './start-offsets.js';
 import { freshCursor, SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
@@ -78,6 +79,7 @@ class StoredBroker implements Broker {
   readonly #alarm: Alarm;
   readonly #disk: FreeDiskWatch;
   readonly #deadLetters: DeadLetters;
+  readonly #retention: Retention;
   readonly #sessions = new Map<string, SubscriptionRunner>();
   readonly #heartbeat = { wake: (nowMs: number) => this.#beat(nowMs) };
   readonly #startTimeMs: number;
@@ -95,11 +97,20 @@ class StoredBroker implements Broker {
     const minFreeBytes = settings.minFreeDiskBytes;
     this.#disk = new FreeDiskWatch({ clock, logger, minFreeBytes, probe: services.freeDiskBytes });
     this.#deadLetters = new DeadLetters({ storage, clock, topicFor: (name) => this.#catalog.topicOf(name) });
+    const topics = () => this.#catalog.topics.values();
+    this.#retention = new Retention({ storage, clock, logger, alarm: this.#alarm, topics });
     this.#catalog = new Catalog({
       storage,
       settings,
       clock,
-      createSpreader: () => new Spreader(),
+      createTopicServices: () => ({
+        storage,
+        logger,
+        alarm: this.#alarm,
+        nowMs: () => clock.monotonicMs(),
+        spreader: new Spreader(),
+        defaultDurability: settings.defaultDurability,
+      }),
       createRunner: (topic, subscriptionId, config, cursors) =>
         new SubscriptionRunner(this.#runnerServices(), topic, subscriptionId, config, cursors),
     });
@@ -109,6 +120,7 @@ class StoredBroker implements Broker {
     await this.#catalog.recover();
     await this.#disk.start();
     this.#heartbeat.wake(this.#services.clock.monotonicMs());
+    this.#retention.wake();
   }
 
   grown(topicId: number, partition: number, endOffset: number): void {
@@ -315,6 +327,7 @@ class StoredBroker implements Broker {
     this.#isDraining = true;
     this.#alarm.stop();
     this.#disk.stop();
+    this.#retention.stop();
     for (const runner of this.#catalog.subscriptions.values()) runner.endSessions(draining());
     for (const topic of this.#catalog.topics.values()) {
       for (const follower of [...topic.followers]) follower.topicDeleted(draining());

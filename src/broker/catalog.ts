@@ -4,20 +4,19 @@ import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
-import type { Spreader } from '../core/routing.js';
 import type { CatalogTopic, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
 import { PagedMap } from './paging.js';
 import type { BrokerSettings } from './settings.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
-import { Topic, topicNotFound } from './topic.js';
+import { Topic, type TopicServices, topicNotFound } from './topic.js';
 import type { SubscriptionChange, TopicChange } from './types.js';
 
 export interface CatalogServices {
   readonly storage: Storage;
   readonly settings: BrokerSettings;
   readonly clock: Clock;
-  readonly createSpreader: () => Spreader;
+  readonly createTopicServices: () => TopicServices;
   /** Makes the live side of a subscription whose cursors are these. */
   readonly createRunner: (
     topic: Topic,
@@ -107,6 +106,7 @@ export class Catalog {
     const durable = this.#putTopic(topic.topicId, config);
     const added = config.partitionCount - topic.config.partitionCount;
     topic.config = config;
+    topic.backlog.limitChanged();
     for (let i = added; i > 0; i--) {
       for (const subscription of topic.subscriptions.values()) {
         subscription.addPartition(config.partitionCount - i);
@@ -189,6 +189,7 @@ export class Catalog {
       deleteSubscriptions: [runner.subscriptionId],
     });
     runner.topic.subscriptions.delete(name);
+    runner.topic.backlog.settled();
     this.subscriptions.delete(subscriptionKey(runner.config));
     runner.end(
       new SluiceError(
@@ -205,17 +206,6 @@ export class Catalog {
       throw new SluiceError('INVALID_FIELD', `partition_count must be from 1 to ${maxPartitionCount}`, {
         field: 'topic.partition_count',
         metadata: { maxPartitionCount: String(maxPartitionCount) },
-      });
-    }
-    const plain = defaultTopic(config.name);
-    if (!isDeepStrictEqual(config.retention, plain.retention)) {
-      throw new SluiceError('UNIMPLEMENTED', 'retention is not implemented: messages are kept for ever', {
-        field: 'topic.retention',
-      });
-    }
-    if (config.backlogLimit.maxBytes > 0 || config.backlogLimit.maxMessages > 0) {
-      throw new SluiceError('UNIMPLEMENTED', 'backlog limits are not implemented', {
-        field: 'topic.backlog_limit',
       });
     }
   }
@@ -239,8 +229,7 @@ export class Catalog {
   }
 
   #addTopic(topicId: number, config: TopicConfig): Topic {
-    const { settings, createSpreader } = this.#services;
-    const topic = new Topic(topicId, config, settings.defaultDurability, createSpreader());
+    const topic = new Topic(topicId, config, this.#services.createTopicServices());
     this.topics.set(config.name, topic);
     this.#topicsById.set(topicId, topic);
     return topic;
@@ -255,6 +244,7 @@ export class Catalog {
     const runner = this.#services.createRunner(topic, subscriptionId, config, cursors);
     topic.subscriptions.set(config.name, runner);
     this.subscriptions.set(subscriptionKey(config), runner);
+    topic.backlog.limitChanged();
     return runner;
   }
 }

@@ -26,8 +26,8 @@ export function createPublisher(services: PublisherServices): Publisher {
 class StreamPublisher implements Publisher {
   readonly #services: PublisherServices;
   #topic: Topic | undefined;
-  /** A producer's state is on its way from the disk: the next batch waits, so that the order stays. */
-  #isLoading = false;
+  /** A batch is held, or waits for its producer's state: the next one must not overtake it. */
+  #isBusy = false;
   #isClosed = false;
   #ready: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
@@ -38,7 +38,7 @@ class StreamPublisher implements Publisher {
 
   whenReady(ready: () => void): void {
     if (this.#isClosed) return;
-    if (this.#isLoading) {
+    if (this.#isBusy) {
       this.#ready = ready;
       return;
     }
@@ -49,6 +49,11 @@ class StreamPublisher implements Publisher {
     try {
       this.#services.checkAccepting();
       const topic = this.#resolveTopic(batch.topic);
+      if (topic.backlog.isFull) {
+        if (topic.config.backlogLimit.whenFull === 'reject') throw topic.backlog.fullError();
+        this.#hold(topic, batch, done);
+        return;
+      }
       if (batch.producer === undefined) {
         this.#store(topic, batch, undefined, done);
         return;
@@ -67,10 +72,20 @@ class StreamPublisher implements Publisher {
     this.#stopWaiting?.();
   }
 
+  /** The topic's slowest subscription is too far behind: this batch waits, and the stream is not read. */
+  #hold(topic: Topic, batch: PublishBatch, done: PublishDone): void {
+    this.#isBusy = true;
+    this.#stopWaiting = topic.backlog.wait(() => {
+      this.#isBusy = false;
+      this.publish(batch, done);
+      this.#readOn();
+    });
+  }
+
   async #loadAndStore(topic: Topic, batch: PublishBatch, done: PublishDone): Promise<void> {
     const { producers } = this.#services;
     const { producerId } = batch.producer!;
-    this.#isLoading = true;
+    this.#isBusy = true;
     try {
       await producers.load(topic.topicId, producerId);
       // It may have been forgotten again between the load and now.
@@ -84,10 +99,16 @@ class StreamPublisher implements Publisher {
     } catch (error) {
       done(SluiceError.from(error), undefined);
     }
-    this.#isLoading = false;
+    this.#isBusy = false;
+    this.#readOn();
+  }
+
+  /** Whoever asked to be called when there is room is served now, unless the batch is still held. */
+  #readOn(): void {
     const ready = this.#ready;
+    if (ready === undefined || this.#isBusy) return;
     this.#ready = undefined;
-    if (ready !== undefined) this.whenReady(ready);
+    this.whenReady(ready);
   }
 
   #resolveTopic(name: string | undefined): Topic {
@@ -122,11 +143,15 @@ class StreamPublisher implements Publisher {
     const producerId = producer?.producerId ?? '';
     const appends = routeBatch(topic, batch, skip, producerId);
     const { durability } = topic;
+    const storedCount = count - skip;
+    let storedBytes = 0;
+    for (const append of appends) storedBytes += append.byteLength;
     const firstOffsets = this.#services.storage.submit({
       durability,
       appends,
       ...(producers !== undefined && { producers }),
       onCommitted: () => {
+        topic.backlog.committed(storedCount, storedBytes);
         if (entry !== undefined) entry.pendingCount--;
         const receipt: Receipt = {
           messageCount: count,
@@ -142,6 +167,7 @@ class StreamPublisher implements Publisher {
       },
       onFailed: (error) => done(storageFailed(error), undefined),
     });
+    topic.backlog.submitted(storedCount, storedBytes);
     // Only now, when nothing can refuse the batch any more, do the books move.
     if (entry !== undefined) {
       entry.pendingCount++;

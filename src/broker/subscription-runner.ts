@@ -11,6 +11,7 @@ import type {
   Credit,
   Fetch,
   MessageState,
+  PartitionStatus,
   ReadRun,
   Settlement,
   SettleResult,
@@ -103,6 +104,12 @@ export class SubscriptionRunner implements Sleeper {
     if (this.#links.size > 0) this.#apply();
   }
 
+  /** Retention removed everything below: it counts as settled. */
+  removedBelow(partition: number, firstOffset: number): void {
+    this.#rules.setFirst(partition, firstOffset);
+    this.#apply();
+  }
+
   wake(nowMs: number): void {
     this.#rules.wake(nowMs);
     this.#apply();
@@ -178,8 +185,13 @@ export class SubscriptionRunner implements Sleeper {
     return this.#rules.status(partition, offset);
   }
 
-  cursor(partition: number): CursorState {
-    return this.#rules.cursor(partition);
+  partitionStatus(partition: number): PartitionStatus {
+    return this.#rules.partitionStatus(partition);
+  }
+
+  /** Everything below is settled, and the commit that says so has been submitted. */
+  acknowledgedOffset(partition: number): number {
+    return this.#rules.partitionStatus(partition).acknowledgedOffset;
   }
 
   get backlogMessageCount(): number {
@@ -234,6 +246,7 @@ export class SubscriptionRunner implements Sleeper {
       // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
       const { durability } = this.topic;
       pending.push(commit(storage, { durability, cursors: this.#cursorUpdates(effects.dirtyPartitions) }));
+      this.topic.backlog.settled();
     }
     for (const burial of effects.burials) pending.push(this.#bury(burial));
     for (const { sessionId, partitions } of effects.assignments) {
@@ -340,6 +353,12 @@ export class SubscriptionRunner implements Sleeper {
   #readFailed(link: ConsumerLink, fetch: Fetch, thrown: unknown): void {
     if (this.#hasEnded) return;
     const error = SluiceError.from(thrown);
+    if (error.reason === 'OFFSET_OUT_OF_RANGE') {
+      // Retention was quicker than the read, and moved the cursor: there is a new place to read.
+      this.#rules.abandon(link.sessionId, fetch);
+      this.#pump(link);
+      return;
+    }
     this.#services.logger.error(
       { error, topic: this.topic.name, subscription: this.#config.name, partition: fetch.partition },
       'reading for a subscription failed',

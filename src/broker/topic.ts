@@ -1,6 +1,7 @@
 import { SluiceError } from '../base/errors.js';
 import type { Durability, TopicConfig } from '../base/model.js';
 import type { Spreader } from '../core/routing.js';
+import { Backlog, type BacklogServices } from './backlog.js';
 import { PagedMap } from './paging.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
 
@@ -11,6 +12,11 @@ export interface TopicFollower {
   topicDeleted(error: SluiceError): void;
 }
 
+export interface TopicServices extends BacklogServices {
+  readonly spreader: Spreader;
+  readonly defaultDurability: Durability;
+}
+
 /** A topic that exists, with everything that hangs on it. */
 export class Topic {
   readonly topicId: number;
@@ -18,14 +24,16 @@ export class Topic {
   readonly followers = new Set<TopicFollower>();
   readonly spreader: Spreader;
   readonly #defaultDurability: Durability;
+  readonly backlog: Backlog;
   config: TopicConfig;
   #isDeleted = false;
 
-  constructor(topicId: number, config: TopicConfig, defaultDurability: Durability, spreader: Spreader) {
+  constructor(topicId: number, config: TopicConfig, services: TopicServices) {
     this.topicId = topicId;
     this.config = config;
-    this.spreader = spreader;
-    this.#defaultDurability = defaultDurability;
+    this.spreader = services.spreader;
+    this.#defaultDurability = services.defaultDurability;
+    this.backlog = new Backlog(this, services);
   }
 
   get name(): string {
@@ -49,6 +57,7 @@ export class Topic {
   delete(): void {
     this.#isDeleted = true;
     const error = topicDeleted(this.name);
+    this.backlog.release();
     for (const subscription of this.subscriptions.values()) subscription.end(error);
     for (const follower of [...this.followers]) follower.topicDeleted(error);
     this.followers.clear();

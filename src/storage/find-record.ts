@@ -37,6 +37,16 @@ export async function findRecord(
   return found;
 }
 
+/** The committed record that holds an offset between the first and the end. Rejects as `findRecord` does. */
+export async function recordAt(engine: Engine, log: PartitionLog, offset: number): Promise<LogRecord> {
+  const scan = engine.scan(partitionColumn(log.partition), logRange(log.topicId, offset), { batchBytes: 1 });
+  try {
+    return await readAt(log, offset, () => scan.next(1));
+  } finally {
+    await scan.close();
+  }
+}
+
 async function readAt(
   log: PartitionLog,
   offset: number,

@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { Catalog } from './catalog.js';
 import type { Engine } from './engine.js';
-import { findRecord } from './find-record.js';
+import { findRecord, recordAt } from './find-record.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
 import { ReadSlots } from './read-slots.js';
@@ -166,6 +166,14 @@ export class Store implements Storage {
     const { endOffset, endPosition } = log;
     const record = await this.#findRecord(log, ({ position }) => endPosition - position <= bytes);
     return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  }
+
+  async bytesFrom(topicId: number, partition: number, offset: number): Promise<number> {
+    const log = this.#catalog.log(topicId, partition);
+    if (offset >= log.endOffset) return 0;
+    if (offset <= log.firstOffset) return log.endPosition - log.firstPosition;
+    const record = await this.#slots.run(() => recordAt(this.#engine, log, offset));
+    return log.endPosition - Math.max(record.position, log.firstPosition);
   }
 
   async removeBelow(topicId: number, partition: number, offset: number): Promise<void> {

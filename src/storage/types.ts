@@ -168,6 +168,8 @@ export interface Storage {
   /** The first message accepted at or after this time; the end offset when there is none. */
   offsetAt(topicId: number, partition: number, timeMs: number): Promise<number>;
 
+  /** Bytes of the messages that are kept from this offset on, by whole records: never too few. */
+  bytesFrom(topicId: number, partition: number, offset: number): Promise<number>;
   /** The lowest offset from which on no more than this many bytes of messages are kept, by whole records. */
   offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number>;
   /**
