@@ -1,0 +1,184 @@
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { Storage } from '../storage/types.js';
+import type { Alarm, Sleeper } from './alarm.js';
+import type { Topic } from './topic.js';
+
+export interface BacklogServices {
+  readonly storage: Storage;
+  readonly alarm: Alarm;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+}
+
+/** What may still be stored before somebody has to settle something. */
+interface Room {
+  messages: number;
+  bytes: number;
+}
+
+type Measuring =
+  | { readonly kind: 'idle' }
+  | { readonly kind: 'soon' }
+  /** `taken`: submitted since it began. `isStale`: something was settled meanwhile, which it may have missed. */
+  | { readonly kind: 'underWay'; readonly taken: Room; isStale: boolean };
+
+const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+
+/**
+ * How far the slowest subscription of a topic may fall behind before its producers feel it. The room is measured
+ * now and then, and what is published since is taken off; settling can only make more of it, so what is left is
+ * never less than it says. Only when it is used up is it measured again.
+ */
+export class Backlog implements Sleeper {
+  readonly #topic: Topic;
+  readonly #services: BacklogServices;
+  #room: Room = { ...endlessRoom };
+  /** Submitted and not committed: not in the log yet, but on its way. */
+  readonly #uncommitted: Room = { messages: 0, bytes: 0 };
+  readonly #waiting = new Set<() => void>();
+  #measuring: Measuring = { kind: 'idle' };
+
+  constructor(topic: Topic, services: BacklogServices) {
+    this.#topic = topic;
+    this.#services = services;
+    this.limitChanged();
+  }
+
+  /** True while producers have to be held, or refused. */
+  get isFull(): boolean {
+    return this.#room.messages <= 0 || this.#room.bytes <= 0;
+  }
+
+  /** Streams that are held. */
+  get waitingCount(): number {
+    return this.#waiting.size;
+  }
+
+  /** Calls `enter` once, when there is room again. Returns how to give up waiting. */
+  wait(enter: () => void): () => void {
+    this.#waiting.add(enter);
+    return () => this.#waiting.delete(enter);
+  }
+
+  submitted(messages: number, bytes: number): void {
+    this.#uncommitted.messages += messages;
+    this.#uncommitted.bytes += bytes;
+    this.#room.messages -= messages;
+    this.#room.bytes -= bytes;
+    if (this.#measuring.kind === 'underWay') {
+      this.#measuring.taken.messages += messages;
+      this.#measuring.taken.bytes += bytes;
+    }
+    if (this.isFull) this.#measureSoon();
+  }
+
+  committed(messages: number, bytes: number): void {
+    this.#uncommitted.messages -= messages;
+    this.#uncommitted.bytes -= bytes;
+    if (this.isFull) this.#measureSoon();
+  }
+
+  /** A subscription has settled something, or is gone: there may be room. */
+  settled(): void {
+    if (this.isFull) this.#measureSoon();
+  }
+
+  /** The topic has another limit, or another subscription that may be far behind. */
+  limitChanged(): void {
+    const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
+    if (maxBytes === 0 && maxMessages === 0) this.#setRoom({ ...endlessRoom });
+    else this.#measureSoon();
+  }
+
+  /** The topic is gone: whoever waits finds that out. */
+  release(): void {
+    this.#setRoom({ ...endlessRoom });
+  }
+
+  wake(): void {
+    void this.#measure();
+  }
+
+  fullError(): SluiceError {
+    const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
+    return new SluiceError(
+      'BACKLOG_FULL',
+      `the slowest subscription of topic "${this.#topic.name}" is too far behind: its backlog limit is reached`,
+      {
+        retryAfterMs: limits.backlogRetryAfterMs,
+        metadata: { topic: this.#topic.name, maxBytes: String(maxBytes), maxMessages: String(maxMessages) },
+      },
+    );
+  }
+
+  /** Not at each settlement, but soon: many settlements are one measurement. */
+  #measureSoon(): void {
+    if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
+    if (this.#measuring.kind !== 'idle') return;
+    this.#measuring = { kind: 'soon' };
+    const { alarm, nowMs } = this.#services;
+    alarm.set(this, nowMs() + limits.backlogMeasureDelayMs);
+  }
+
+  async #measure(): Promise<void> {
+    const topic = this.#topic;
+    const measuring: Measuring & { kind: 'underWay' } = {
+      kind: 'underWay',
+      taken: { messages: 0, bytes: 0 },
+      isStale: false,
+    };
+    this.#measuring = measuring;
+    const uncommitted = { ...this.#uncommitted };
+    let room = { ...endlessRoom };
+    try {
+      room = await this.#measureRoom();
+    } catch (error) {
+      // The topic may be gone, or damaged below the cursor: producers are not held for that.
+      this.#services.logger.error({ error, topic: topic.name }, 'the backlog could not be measured');
+    }
+    // What was committed meanwhile may be taken off twice; its commit has it measured again.
+    room.messages -= uncommitted.messages + measuring.taken.messages;
+    room.bytes -= uncommitted.bytes + measuring.taken.bytes;
+    this.#measuring = { kind: 'idle' };
+    this.#setRoom(topic.isDeleted ? { ...endlessRoom } : room);
+    if (measuring.isStale && this.isFull) this.#measureSoon();
+  }
+
+  async #measureRoom(): Promise<Room> {
+    const topic = this.#topic;
+    const { maxBytes, maxMessages } = topic.config.backlogLimit;
+    const room = { ...endlessRoom };
+    for (let partition = 0; partition < topic.config.partitionCount; partition++) {
+      for (const subscription of topic.subscriptions.values()) {
+        if (topic.isDeleted) return room;
+        if (maxMessages > 0) {
+          const { backlogMessageCount } = subscription.partitionStatus(partition);
+          room.messages = Math.min(room.messages, maxMessages - backlogMessageCount);
+        }
+        if (maxBytes > 0) {
+          const behind = await this.#bytesBehind(partition, subscription.acknowledgedOffset(partition));
+          room.bytes = Math.min(room.bytes, maxBytes - behind);
+        }
+      }
+    }
+    return room;
+  }
+
+  async #bytesBehind(partition: number, offset: number): Promise<number> {
+    const { storage } = this.#services;
+    const { topicId } = this.#topic;
+    const { endOffset } = storage.extent(topicId, partition);
+    return offset >= endOffset ? 0 : storage.bytesFrom(topicId, partition, offset);
+  }
+
+  #setRoom(room: Room): void {
+    this.#room = room;
+    for (const enter of this.#waiting) {
+      if (this.isFull) return;
+      this.#waiting.delete(enter);
+      enter();
+    }
+  }
+}

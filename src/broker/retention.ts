@@ -1,0 +1,97 @@
+import type { Clock } from '../base/clock.js';
+import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
+import type { RetentionPolicy } from '../base/model.js';
+import type { Storage } from '../storage/types.js';
+import type { Alarm, Sleeper } from './alarm.js';
+import type { Topic } from './topic.js';
+
+export interface RetentionServices {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly alarm: Alarm;
+  readonly logger: Logger;
+  readonly topics: () => Iterable<Topic>;
+}
+
+/**
+ * Removes what may go, in the background: one sweep over the topics that have a policy, then a pause. A message
+ * goes when it is past a limit and every subscription has settled it.
+ */
+export class Retention implements Sleeper {
+  readonly #services: RetentionServices;
+  #isStopped = false;
+
+  constructor(services: RetentionServices) {
+    this.#services = services;
+  }
+
+  wake(): void {
+    void this.#sweep();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  async #sweep(): Promise<void> {
+    const { topics, alarm, clock } = this.#services;
+    for (const topic of [...topics()]) {
+      if (!hasLimit(topic.config.retention)) continue;
+      for (let partition = 0; partition < topic.config.partitionCount; partition++) {
+        if (this.#isStopped) return;
+        await this.#trim(topic, partition);
+      }
+    }
+    if (!this.#isStopped) alarm.set(this, clock.monotonicMs() + limits.retentionEveryMs);
+  }
+
+  async #trim(topic: Topic, partition: number): Promise<void> {
+    const { storage, logger } = this.#services;
+    try {
+      // A topic may be deleted at any await; then there is nothing left to do here.
+      if (topic.isDeleted) return;
+      const floor = Math.min(await this.#limitOffset(topic, partition), settledFloor(topic, partition));
+      if (topic.isDeleted || floor <= storage.extent(topic.topicId, partition).firstOffset) return;
+      // The cursors first: nobody begins a read that the removal would overtake.
+      for (const subscription of topic.subscriptions.values()) subscription.removedBelow(partition, floor);
+      await storage.removeBelow(topic.topicId, partition, floor);
+    } catch (error) {
+      if (topic.isDeleted || this.#isStopped) return;
+      // The messages stay, and the next sweep tries again.
+      logger.error({ error, topic: topic.name, partition }, 'retention could not remove messages');
+    }
+  }
+
+  /** Everything below is past a limit. */
+  async #limitOffset(topic: Topic, partition: number): Promise<number> {
+    const { storage, clock } = this.#services;
+    const { topicId } = topic;
+    const { maxAgeMs, maxBytes, untilAcknowledged } = topic.config.retention;
+    const { firstOffset, endOffset, bytes } = storage.extent(topicId, partition);
+    let offset = firstOffset;
+    if (firstOffset === endOffset) return offset;
+    if (untilAcknowledged && topic.subscriptions.size > 0) offset = endOffset;
+    if (maxAgeMs > 0) {
+      offset = Math.max(offset, await storage.offsetAt(topicId, partition, clock.wallMs() - maxAgeMs));
+    }
+    if (maxBytes > 0 && bytes > maxBytes && !topic.isDeleted) {
+      offset = Math.max(offset, await storage.offsetOfNewest(topicId, partition, maxBytes));
+    }
+    return offset;
+  }
+}
+
+export function hasLimit(retention: RetentionPolicy): boolean {
+  return retention.maxAgeMs > 0 || retention.maxBytes > 0 || retention.untilAcknowledged;
+}
+
+/** Everything below is settled by every subscription; Infinity where nobody is waited for. */
+function settledFloor(topic: Topic, partition: number): number {
+  let floor = Number.POSITIVE_INFINITY;
+  if (topic.config.retention.dropUnacknowledged) return floor;
+  for (const subscription of topic.subscriptions.values()) {
+    floor = Math.min(floor, subscription.acknowledgedOffset(partition));
+  }
+  return floor;
+}

@@ -1,0 +1,184 @@
+import assert from 'node:assert/strict';
+import { connect, type SluiceClient } from '@sluice/client';
+import { MessageStatus_State as State } from '@sluice/client/api';
+import { useBroker } from '../../support/broker-process.js';
+import { ack, deadLetter, extend, nack, TestConsumer, toDuration } from '../../support/consumer.js';
+import { publish, texts } from '../../support/producer.js';
+
+describe('failure', () => {
+  const broker = useBroker();
+  let client: SluiceClient;
+  before(() => {
+    client = connect(broker.address);
+  });
+  after(() => client.close());
+
+  /** A topic with one subscription `s`; times in milliseconds. */
+  async function createSubscription(
+    topic: string,
+    options: { ackDeadlineMs?: number; backoffMs?: number; maxAttempts?: number; isDisabled?: boolean } = {},
+  ): Promise<void> {
+    const { ackDeadlineMs = 30_000, backoffMs = 1, maxAttempts = 0, isDisabled = false } = options;
+    await client.admin.createSubscription({
+      subscription: {
+        topic,
+        name: 's',
+        ackDeadline: toDuration(ackDeadlineMs),
+        retry: { minBackoff: toDuration(backoffMs), maxBackoff: toDuration(backoffMs) },
+        deadLetter: { maxAttempts, disabled: isDisabled },
+      },
+    });
+  }
+
+  async function stateOf(topic: string, offset: bigint) {
+    const { statuses } = await client.admin.getMessage({ topic, partition: 0, offset });
+    return statuses.find(({ subscription }) => subscription === 's');
+  }
+
+  it('delivers again when a lease ends, and charges only the first message', async () => {
+    await createSubscription('expiring', { ackDeadlineMs: 150 });
+    await publish(client, 'expiring', texts('m', 3));
+    const consumer = await TestConsumer.open(client, { topic: 'expiring', subscription: 's' });
+    const first = await consumer.take(3);
+    const again = await consumer.take(3);
+    assert.deepEqual(
+      again.map(({ text, attempt }) => [text, attempt]),
+      [
+        ['m-0', 2],
+        ['m-1', 1],
+        ['m-2', 1],
+      ],
+    );
+    assert.deepEqual(
+      first.map(({ offset }) => offset),
+      again.map(({ offset }) => offset),
+    );
+    consumer.close();
+  });
+
+  it('lets a consumer extend a lease, and says so in the status', async () => {
+    await createSubscription('extended', { ackDeadlineMs: 300 });
+    await publish(client, 'extended', ['long', 'work']);
+    const consumer = await TestConsumer.open(client, {
+      topic: 'extended',
+      subscription: 's',
+      maxMessages: 1,
+    });
+    const [long] = await consumer.take(1);
+    await consumer.settle([long!], extend(60_000));
+    // The lease of a second consumer's message in another topic ends meanwhile: more than the deadline has passed.
+    await createSubscription('meanwhile', { ackDeadlineMs: 300 });
+    await publish(client, 'meanwhile', ['m']);
+    const other = await TestConsumer.open(client, { topic: 'meanwhile', subscription: 's' });
+    await other.take(2);
+    assert.equal((await stateOf('extended', 0n))?.state, State.PROCESSING);
+    const { settledCount } = await consumer.settle([long!], ack);
+    assert.equal(settledCount, 1n);
+    assert.equal((await stateOf('extended', 0n))?.state, State.DONE);
+    consumer.close();
+    other.close();
+  });
+
+  it('delivers a message that failed again and again, each time with one attempt more', async () => {
+    await createSubscription('attempts');
+    await publish(client, 'attempts', ['m']);
+    const consumer = await TestConsumer.open(client, { topic: 'attempts', subscription: 's' });
+    for (let attempt = 1; attempt <= 5; attempt++) {
+      const [message] = await consumer.take(1);
+      assert.equal(message?.attempt, attempt);
+      await consumer.settle([message!], nack());
+    }
+    const status = await stateOf('attempts', 0n);
+    assert.equal(status?.failedAttempts, 5);
+    consumer.close();
+  });
+
+  it('keeps attempts over a kill of the broker', async () => {
+    await createSubscription('durable', { backoffMs: 60_000 });
+    await publish(client, 'durable', ['m']);
+    const before = await TestConsumer.open(client, { topic: 'durable', subscription: 's' });
+    const [message] = await before.take(1);
+    await before.settle([message!], nack());
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const after = await TestConsumer.open(client, { topic: 'durable', subscription: 's' });
+    const [again] = await after.take(1);
+    assert.equal(again?.attempt, 2);
+    after.close();
+  });
+
+  it('moves a message to the dead-letter topic after so many attempts, with what happened to it', async () => {
+    await createSubscription('poisoned', { maxAttempts: 2 });
+    await publish(client, 'poisoned', [{ text: 'bad', key: 'k', headers: { own: 'yes' } }, 'good']);
+    const consumer = await TestConsumer.open(client, { topic: 'poisoned', subscription: 's' });
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      const [bad] = await consumer.take(1);
+      assert.equal(bad?.text, 'bad');
+      await consumer.settle([bad!], nack(0));
+      consumer.inbox.length = 0;
+    }
+    const [good] = await consumer.take(1);
+    assert.deepEqual([good?.text, good?.attempt], ['good', 1]);
+    const dead = await TestConsumer.open(client, { topic: 'poisoned.s.dead-letter', subscription: 'look' });
+    const [letter] = await dead.take(1);
+    assert.equal(letter?.text, 'bad');
+    assert.equal(letter.key, 'k');
+    const {
+      'sluice-dead-letter-time': time,
+      'sluice-dead-letter-reason': reason,
+      ...headers
+    } = letter.headers;
+    assert.deepEqual(headers, {
+      own: 'yes',
+      'sluice-dead-letter-topic': 'poisoned',
+      'sluice-dead-letter-partition': '0',
+      'sluice-dead-letter-offset': '0',
+      'sluice-dead-letter-subscription': 's',
+      'sluice-dead-letter-attempts': '2',
+    });
+    assert.ok(!Number.isNaN(Date.parse(time!)));
+    assert.ok(reason!.length > 0);
+    assert.equal((await stateOf('poisoned', 0n))?.state, State.FAILED);
+    const { subscription } = await client.admin.getSubscription({ topic: 'poisoned', name: 's' });
+    assert.equal(subscription?.partitions[0]?.deadLetterCount, 1n);
+    consumer.close();
+    dead.close();
+  });
+
+  it('dead-letters at the consumer’s word, with its reason, and answers when that is durable', async () => {
+    await createSubscription('hopeless');
+    await publish(client, 'hopeless', texts('m', 3));
+    const consumer = await TestConsumer.open(client, { topic: 'hopeless', subscription: 's' });
+    const messages = await consumer.take(3);
+    const { settledCount } = await consumer.settle([messages[1]!], deadLetter('no such order'));
+    assert.equal(settledCount, 1n);
+    const { topic } = await client.admin.getTopic({ name: 'hopeless.s.dead-letter' });
+    assert.equal(topic?.partitions[0]?.nextOffset, 1n);
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const after = await TestConsumer.open(client, { topic: 'hopeless', subscription: 's' });
+    assert.deepEqual(await after.takeTexts(2), ['m-0', 'm-2']);
+    const dead = await TestConsumer.open(client, { topic: 'hopeless.s.dead-letter', subscription: 'look' });
+    const [letter] = await dead.take(1);
+    assert.equal(letter?.headers['sluice-dead-letter-reason'], 'no such order');
+    assert.equal((await stateOf('hopeless', 1n))?.state, State.FAILED);
+    after.close();
+    dead.close();
+  });
+
+  it('retries for ever where dead letters are disabled', async () => {
+    await createSubscription('stubborn', { maxAttempts: 2, isDisabled: true });
+    await publish(client, 'stubborn', ['m']);
+    const consumer = await TestConsumer.open(client, { topic: 'stubborn', subscription: 's' });
+    for (let attempt = 1; attempt <= 6; attempt++) {
+      const [message] = await consumer.take(1);
+      assert.equal(message?.attempt, attempt);
+      await consumer.settle([message!], nack(0));
+    }
+    consumer.close();
+  });
+});
