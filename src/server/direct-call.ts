@@ -267,11 +267,25 @@ function unreadable(status: PartialStatusObject): SluiceError | undefined {
 
 /** A call of another service on this server (health, reflection): left alone, but ended when the server drains. */
 function createForeignCall(base: ServerInterceptingCallInterface, table: CallTable): ServerInterceptingCall {
-  const opened: OpenedCall = { kind: 'foreign', stop: (error) => base.sendStatus(toStatus(error)) };
+  let isStopped = false;
+  const opened: OpenedCall = {
+    kind: 'foreign',
+    stop(error) {
+      isStopped = true;
+      base.sendStatus(toStatus(error));
+    },
+  };
   return new ServerInterceptingCall(base, {
     start(next) {
       table.opened(opened);
       next({ onCancel: () => table.closed(opened) });
+    },
+    // What its handler still says after the status would break the stream, and the client would wait for ever.
+    sendMessage(message, next) {
+      if (!isStopped) next(message);
+    },
+    sendStatus(status, next) {
+      if (!isStopped) next(status);
     },
   });
 }

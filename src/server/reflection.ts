@@ -1,4 +1,4 @@
-import { type DescFile, toBinary } from '@bufbuild/protobuf';
+import { type DescFile, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
@@ -23,7 +23,9 @@ export function addReflection(server: Server): void {
   const ours = [...withImports(roots)].map((file) =>
     Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
   );
-  const healths = Object.values(healthService).flatMap((method) => method.requestType.fileDescriptorProtos);
+  const healths = Object.values(healthService)
+    .flatMap((method) => method.requestType.fileDescriptorProtos)
+    .map(nameMapEntries);
   const fileDescriptorProtos = [...ours, ...healths];
   // It is made for what proto-loader loads, and reads nothing of that but the descriptors.
   const loaded = { files: { fileDescriptorProtos } } as unknown as PackageDefinition;
@@ -37,4 +39,21 @@ function withImports(files: Iterable<DescFile>, found = new Set<DescFile>()): Se
     withImports(file.dependencies, found);
   }
   return found;
+}
+
+/**
+ * proto-loader calls the entries of a map after its field, and descriptors have to call them `…Entry`: without that
+ * no tool takes the file.
+ */
+function nameMapEntries(encoded: Uint8Array): Buffer {
+  const file = fromBinary(FileDescriptorProtoSchema, encoded);
+  for (const message of file.messageType) {
+    for (const entry of message.nestedType) {
+      if (entry.options?.mapEntry !== true || entry.name.endsWith('Entry')) continue;
+      const name = `${entry.name}Entry`;
+      for (const field of message.field) if (field.typeName === entry.name) field.typeName = name;
+      entry.name = name;
+    }
+  }
+  return Buffer.from(toBinary(FileDescriptorProtoSchema, file));
 }

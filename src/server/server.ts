@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.js';
@@ -14,7 +15,7 @@ import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor, type Route } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { addHealth } from './health.js';
-import { setConnectionWindow, setStreamWindow } from './receive-windows.js';
+import { destroyConnections, setConnectionWindow, setStreamWindow } from './http2-sessions.js';
 import { addReflection } from './reflection.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
 
@@ -107,7 +108,11 @@ export async function startServer(
     close() {
       closed ??= (async () => {
         health.setServing(false);
-        await shutDown(server, calls, options.drainGraceMs, clock);
+        // Those who watch health are told before their calls end.
+        await setImmediate();
+        const timer = clock.after(options.drainGraceMs, () => destroyConnections(server));
+        await shutDown(server, calls);
+        timer.cancel();
         logger.info({ address }, 'stopped listening');
       })();
       return closed;
@@ -136,13 +141,10 @@ function bind(server: Server, listen: string): Promise<number> {
   });
 }
 
-function shutDown(server: Server, calls: OpenCalls, graceMs: number, clock: Clock): Promise<void> {
+/** Resolves when the last connection has closed. */
+function shutDown(server: Server, calls: OpenCalls): Promise<void> {
   return new Promise((resolve) => {
-    const timer = clock.after(graceMs, () => server.forceShutdown());
-    server.tryShutdown(() => {
-      timer.cancel();
-      resolve();
-    });
+    server.tryShutdown(() => resolve());
     const text = 'the broker is shutting down: try again, it may be back or another may answer';
     calls.drain(new SluiceError('DRAINING', text, { retryAfterMs: secondMs }));
   });

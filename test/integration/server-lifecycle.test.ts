@@ -7,6 +7,7 @@ import { service as healthService } from 'grpc-health-check';
 import { systemClock } from '../../src/base/clock.js';
 import { silentLogger } from '../../src/base/logger.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
+import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { defaultServerOptions, startServer } from '../../src/server/server.js';
 import { FakeBroker } from '../support/fake-broker.js';
 import { callUnary, startHarness } from '../support/grpc-harness.js';
@@ -55,10 +56,15 @@ describe('the server', () => {
 
   it('cuts off what does not end within the grace', async () => {
     let forceNow: () => void = () => {};
+    let begin: () => void = () => {};
+    const graceBegan = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
     const clock = {
       ...systemClock,
       after: (_delayMs: number, wake: () => void) => {
         forceNow = wake;
+        begin();
         return { cancel: () => {} };
       },
     };
@@ -66,15 +72,13 @@ describe('the server', () => {
     const options = { ...defaultServerOptions, listen: '127.0.0.1:0' };
     const server = await startServer(broker, options, { clock, logger: silentLogger });
     const client = new Client(server.address, credentials.createInsecure());
-    const settling = callUnary(client, { ...Admin.method.getServerInfo }, {});
-    await settling;
-    const { acknowledge } = (await import('../../src/gen/sluice/v1/broker_pb.js')).Broker.method;
-    const stuck = callUnary(client, acknowledge, {}).then(
+    const stuck = callUnary(client, Broker.method.acknowledge, {}).then(
       () => assert.fail('it was answered'),
       () => 'cut off',
     );
     await broker.settles.next();
     const closed = server.close();
+    await graceBegan;
     forceNow();
     await closed;
     assert.equal(await stuck, 'cut off');
