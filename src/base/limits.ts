@@ -84,9 +84,11 @@ export const limits = {
   settlementRequestsPerStream: 100,
   /** Ranges of one PublishResponse; a stream that fell into more pieces is answered without them. */
   maxRangesPerResponse: 10_000,
+  /** The same for a PublishFailure, which travels in a header. */
+  maxRangesPerFailure: 100,
   maxPageTokenLength: 1_000,
-  /** Text of an error: gRPC carries it in a header, and clients bound those to 8 KiB. */
-  maxErrorTextLength: 1_000,
+  /** Text of an error, in characters: it travels in headers, and clients bound those to 8 KiB. */
+  maxErrorTextLength: 500,
   /** An idle connection is asked for a sign of life this often, and given up when none comes in time. */
   keepaliveEveryMs: 30 * secondMs,
   keepaliveTimeoutMs: 10 * secondMs,

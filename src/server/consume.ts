@@ -23,6 +23,7 @@ export class ConsumeCall implements CallReceiver {
   readonly #stream: ConsumerStream;
   #hasSubscribed = false;
   #isLeaving = false;
+  /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
 
   constructor(call: DirectCall, edge: Edge) {
@@ -66,13 +67,7 @@ export class ConsumeCall implements CallReceiver {
     }
     this.#hasSubscribed = true;
     const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
-    this.#stream.open(options, (session) => {
-      try {
-        this.#update(session, request);
-      } catch (thrown) {
-        this.#call.fail(thrown);
-      }
-    });
+    this.#stream.open(options, (session) => this.#update(session, request));
   }
 
   #update(session: ConsumerSession, request: ConsumeRequest): void {
@@ -85,17 +80,22 @@ export class ConsumeCall implements CallReceiver {
 
   #settle(session: ConsumerSession, request: ConsumeRequest): void {
     this.#unansweredCount++;
-    this.#edge.broker.settle(session.sessionId, toSettlements(request.settlements)).then(
-      (result) => {
-        const wasFull = this.#unansweredCount-- === limits.settlementRequestsPerStream;
-        const { settlementId } = request;
-        this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } });
-        if (wasFull) this.#readMore();
-        this.#leaveWhenAnswered();
-      },
-      (thrown) => this.#call.fail(thrown),
-    );
+    const { settlementId } = request;
+    this.#edge.broker
+      .settle(session.sessionId, toSettlements(request.settlements))
+      .then((result) => {
+        this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
+      })
+      .catch((thrown) => this.#call.fail(thrown));
   }
+
+  /** An answer has left: one that the client does not read still counts. */
+  readonly #answered = (): void => {
+    const wasFull = this.#unansweredCount === limits.settlementRequestsPerStream;
+    this.#unansweredCount--;
+    if (wasFull) this.#call.read();
+    this.#leaveWhenAnswered();
+  };
 
   #readMore(): void {
     if (this.#unansweredCount < limits.settlementRequestsPerStream) this.#call.read();

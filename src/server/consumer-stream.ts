@@ -25,6 +25,7 @@ export class ConsumerStream implements ConsumerSink {
   readonly #response: DescMessage;
   readonly #runsTag: number;
   #state: State = { kind: 'idle' };
+  #isHeartbeatUnderWay = false;
 
   constructor(call: DirectCall, edge: Edge, response: DescMessage, runsTag: number) {
     this.#call = call;
@@ -41,8 +42,9 @@ export class ConsumerStream implements ConsumerSink {
   /** Opens the session and announces it; `opened` is called once deliveries may begin. */
   open(options: ConsumeOptions, opened: (session: ConsumerSession) => void): void {
     this.#state = { kind: 'opening' };
-    this.#edge.broker.subscribe(options, this).then(
-      (session) => {
+    this.#edge.broker
+      .subscribe(options, this)
+      .then((session) => {
         if (this.#state.kind !== 'opening') {
           // The client left, or the server drains: what it would have held is free at once.
           session.close();
@@ -52,9 +54,8 @@ export class ConsumerStream implements ConsumerSink {
         this.send({ opened: fromSession(session) });
         session.start();
         opened(session);
-      },
-      (thrown) => this.#call.fail(thrown),
-    );
+      })
+      .catch((thrown) => this.#call.fail(thrown));
   }
 
   /** Frees what the session holds. Harmless twice. */
@@ -64,9 +65,10 @@ export class ConsumerStream implements ConsumerSink {
     session?.close();
   }
 
-  send(response: Response): void {
+  /** `written` as in `DirectCall.send`. */
+  send(response: Response, written?: () => void): void {
     const message = create(this.#response, response as MessageInitShape<DescMessage>);
-    this.#call.send(Buffer.from(toBinary(this.#response, message)));
+    this.#call.send(Buffer.from(toBinary(this.#response, message)), written);
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
@@ -77,8 +79,13 @@ export class ConsumerStream implements ConsumerSink {
     this.send({ assignment: { partitions: [...partitions] } });
   }
 
+  /** To a consumer that does not read, one is enough: they must not pile up. */
   heartbeat(timeMs: number, backlogMessageCount: number): void {
-    this.send({ heartbeat: fromHeartbeat(timeMs, backlogMessageCount) });
+    if (this.#isHeartbeatUnderWay) return;
+    this.#isHeartbeatUnderWay = true;
+    this.send({ heartbeat: fromHeartbeat(timeMs, backlogMessageCount) }, () => {
+      this.#isHeartbeatUnderWay = false;
+    });
   }
 
   ended(error: SluiceError): void {

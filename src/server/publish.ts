@@ -98,6 +98,7 @@ export class PublishCall implements CallReceiver {
       this.#call.finish();
       return;
     }
+    if (durable.ranges.length > limits.maxRangesPerFailure) durable.ranges = [];
     const message = create(PublishFailureSchema, {
       durableRequestCount: BigInt(this.#durableRequestCount),
       durable: create(PublishResponseSchema, durable),

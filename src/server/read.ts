@@ -21,14 +21,14 @@ export class ReadCall extends SingleRequestCall implements ReadSink {
 
   protected override run(bytes: Buffer): void {
     const options = toReadOptions(decode(ReadRequestSchema, bytes));
-    this.#edge.broker.read(options, this).then(
-      (session) => {
+    this.#edge.broker
+      .read(options, this)
+      .then((session) => {
         this.#session = session;
         if (this.#isClosed) session.close();
         else this.call.sendHeaders();
-      },
-      (thrown) => this.call.fail(thrown),
-    );
+      })
+      .catch((thrown) => this.call.fail(thrown));
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {

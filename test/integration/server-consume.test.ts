@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials } from '@grpc/grpc-js';
 import { SluiceError } from '../../src/base/errors.js';
+import { limits } from '../../src/base/limits.js';
 import type { DeliveredRun } from '../../src/broker/types.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, PublishRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
@@ -98,6 +99,25 @@ describe('consumer streams', () => {
       await all;
       stream.cancel();
       await session.closed;
+    });
+
+    it('lets heartbeats wait rather than pile up for a consumer that does not read', async () => {
+      const stream = new TestStream(harness.client, subscribe);
+      stream.send(names);
+      stream.halfClose();
+      const session = await broker.sessions.next();
+      await stream.responses.next();
+      stream.pause();
+      for (let i = 0; i < 100; i++) session.sink.deliver([delivery(i, 1, 256 * 1024)], () => {});
+      for (let i = 0; i < 50; i++) session.sink.heartbeat(1000, i);
+      stream.resume();
+      const responses = await stream.responses.take(101);
+      assert.equal(responses[100]?.heartbeat?.backlogMessageCount, 0n);
+      await settleDown(harness.client);
+      assert.equal(stream.responses.size, 0);
+      session.sink.heartbeat(1000, 77);
+      assert.equal((await stream.responses.next()).heartbeat?.backlogMessageCount, 77n);
+      stream.cancel();
     });
 
     it('ends as the broker ends it', async () => {
@@ -222,6 +242,20 @@ describe('consumer streams', () => {
         assert.equal(receivedError(await stream.status).error.details.field, field);
         await session.closed;
       }
+    });
+
+    it('reads no more than so many settlements ahead of their answers', async () => {
+      const stream = new TestStream(harness.client, consume);
+      stream.send({ subscribe: names });
+      for (let i = 0; i < limits.settlementRequestsPerStream + 3; i++) stream.send({ settlements: [ack] });
+      const session = await broker.sessions.next();
+      const settles = await broker.settles.take(limits.settlementRequestsPerStream);
+      await settleDown(harness.client);
+      assert.equal(broker.settles.size, 0);
+      for (const { resolve } of settles) resolve({ settledCount: 1, stale: [] });
+      await broker.settles.take(3);
+      stream.cancel();
+      await session.closed;
     });
 
     it('begins with a subscription', async () => {

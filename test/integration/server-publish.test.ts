@@ -84,6 +84,23 @@ describe('Publish', () => {
     assert.equal(publisher.batches.size, 0, 'read on after a refusal');
   });
 
+  it('keeps what it says of a failure small enough for the headers of any client', async () => {
+    let first = 0;
+    broker.answer = (batch) => {
+      first += 2;
+      return receiptOf(batch, first);
+    };
+    const stream = new TestStream(harness.client, publish);
+    const requestCount = limits.maxRangesPerFailure + 1;
+    for (let i = 0; i < requestCount; i++) stream.send(one);
+    stream.send({ topic: 'ü'.repeat(200) });
+    const status = await stream.status;
+    const { durableRequestCount, durable } = failed(status, 'INVALID_NAME');
+    assert.deepEqual([durableRequestCount, durable?.ranges], [BigInt(requestCount), []]);
+    const headers = status.metadata.toHttp2Headers()['grpc-status-details-bin'];
+    assert(String(headers).length + encodeURI(status.details).length < 8192);
+  });
+
   it('refuses garbage, and says what was durable before', async () => {
     broker.answer = (batch) => receiptOf(batch, 0);
     const stream = new TestStream(harness.client, publish);
