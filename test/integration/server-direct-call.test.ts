@@ -10,8 +10,9 @@ import {
   type DirectCall,
 } from '../../src/server/direct-call.js';
 import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
+import { frame } from '../support/grpc-framing.js';
+import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
-import { grpcFrame, RawConnection } from '../support/raw-http2.js';
 
 const path = methodPath(Broker.method.publishStream);
 
@@ -51,7 +52,7 @@ class ManualCall implements CallReceiver {
 describe('direct calls', () => {
   const opened = new Inbox<ManualCall>();
   let server: Server;
-  let connection: RawConnection;
+  let connection: Http2Connection;
 
   beforeEach(async () => {
     const open = (call: DirectCall) => {
@@ -70,7 +71,7 @@ describe('direct calls', () => {
         error === null ? resolve(bound) : reject(error),
       );
     });
-    connection = await RawConnection.open(`127.0.0.1:${port}`);
+    connection = await Http2Connection.open(`127.0.0.1:${port}`);
   });
 
   afterEach(() => {
@@ -80,7 +81,7 @@ describe('direct calls', () => {
 
   it('receive nothing that they did not ask for', async () => {
     const stream = connection.call(path);
-    stream.write(Buffer.concat([1, 2, 3].map((i) => grpcFrame(Uint8Array.of(i)))));
+    stream.write(Buffer.concat([1, 2, 3].map((i) => frame(Uint8Array.of(i)))));
     stream.end();
     const manual = await opened.next();
     for (const expected of [1, 2, 3]) {
@@ -98,7 +99,7 @@ describe('direct calls', () => {
   it('turn a loop, and no deeper stack, for requests that are there already', async () => {
     const stream = connection.call(path);
     const requestCount = 3_000;
-    stream.write(Buffer.concat(Array.from({ length: requestCount }, () => grpcFrame(new Uint8Array(0)))));
+    stream.write(Buffer.concat(Array.from({ length: requestCount }, () => frame(new Uint8Array(0)))));
     const manual = await opened.next();
     manual.call.read();
     await manual.events.next();
@@ -132,7 +133,7 @@ describe('direct calls', () => {
     for await (const chunk of stream) chunks.push(chunk as Buffer);
     assert.deepEqual(
       Buffer.concat(chunks),
-      Buffer.concat([grpcFrame(Buffer.from('first')), grpcFrame(Buffer.from('again'))]),
+      Buffer.concat([frame(Buffer.from('first')), frame(Buffer.from('again'))]),
     );
     await written;
   });
@@ -184,9 +185,9 @@ describe('direct calls', () => {
       'content-type': 'application/grpc',
       'grpc-encoding': 'gzip',
     });
-    const frame = grpcFrame(Buffer.from('no gzip'));
-    frame[0] = 1;
-    stream.write(frame);
+    const compressed = frame(Buffer.from('no gzip'));
+    compressed[0] = 1;
+    stream.write(compressed);
     const manual = await opened.next();
     manual.call.read();
     const error = await manual.events.next();
@@ -211,7 +212,7 @@ describe('direct calls', () => {
   it('fail when their receiver throws, and stay the only ones to', async () => {
     const stream = connection.call(path);
     const status = new Promise<Record<string, unknown>>((resolve) => stream.once('response', resolve));
-    stream.write(grpcFrame(new Uint8Array(0)));
+    stream.write(frame(new Uint8Array(0)));
     const manual = await opened.next();
     manual.onRequest = () => {
       throw new SluiceError('UNKNOWN_PARTITION', 'no such partition');

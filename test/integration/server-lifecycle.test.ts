@@ -11,8 +11,8 @@ import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { defaultServerOptions, startServer } from '../../src/server/server.js';
 import { FakeBroker } from '../support/fake-broker.js';
 import { callUnary, startHarness } from '../support/grpc-harness.js';
+import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
-import { RawConnection } from '../support/raw-http2.js';
 
 interface HealthStatus {
   readonly status: string;
@@ -119,7 +119,7 @@ describe('the server', () => {
       streamWindowBytes,
       connectionWindowBytes,
     });
-    const connection = await RawConnection.open(server.address);
+    const connection = await Http2Connection.open(server.address);
     await connection.barrier();
     assert.equal(connection.session.remoteSettings.initialWindowSize, streamWindowBytes);
     assert.equal(connection.session.state.remoteWindowSize, connectionWindowBytes);

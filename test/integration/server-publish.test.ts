@@ -9,8 +9,9 @@ import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, type PublishFailure, PublishFailureSchema } from '../../src/gen/sluice/v1/broker_pb.js';
 import { Durability } from '../../src/gen/sluice/v1/message_pb.js';
 import { FakeBroker, receiptOf } from '../support/fake-broker.js';
+import { frame } from '../support/grpc-framing.js';
 import { callUnary, type Harness, receivedError, startHarness, TestStream } from '../support/grpc-harness.js';
-import { grpcFrame, RawConnection } from '../support/raw-http2.js';
+import { Http2Connection } from '../support/http2-connection.js';
 
 const { publish } = Broker.method;
 const one = { topic: 't', messages: [{ payload: Buffer.from('x') }] };
@@ -125,9 +126,9 @@ describe('Publish', () => {
     const narrow = await startHarness(broker, { streamWindowBytes: windowBytes });
     broker.hasRoom = false;
     broker.answer = (batch) => receiptOf(batch, 0);
-    const connection = await RawConnection.open(narrow.server.address);
+    const connection = await Http2Connection.open(narrow.server.address);
     const call = connection.call('/sluice.v1.Broker/Publish');
-    const request = grpcFrame(
+    const request = frame(
       toBinary(
         publish.input,
         create(publish.input, { topic: 't', messages: [{ payload: new Uint8Array(16_000) }] }),

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { FakeBroker, receiptOf } from '../support/fake-broker.js';
 import { type Harness, startHarness } from '../support/grpc-harness.js';
-import { findGrpcurl, runTool } from '../support/tools.js';
+import { grpcurlDirectory } from '../support/grpcurl.js';
+import { runTool } from '../support/run-tool.js';
 
 /** The tools that people look inside with: none of them shares a line with this server. */
 describe('other tools', () => {
@@ -21,14 +23,8 @@ describe('other tools', () => {
   describe('grpcurl', () => {
     let path: string;
 
-    before(function () {
-      this.timeout(300_000);
-      const found = findGrpcurl();
-      if (found.path === undefined) {
-        console.log(`      skipped: ${found.whyNot}`);
-        this.skip();
-      }
-      path = found.path;
+    before(async function () {
+      path = join(await grpcurlDirectory(this), 'grpcurl');
     });
 
     const grpcurl = (...args: string[]) => runTool(path, ['-plaintext', ...args]);

@@ -1,26 +1,18 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2';
 
-/** A gRPC message on the wire: not compressed, its length, its bytes. */
-export function grpcFrame(message: Uint8Array): Buffer {
-  const frame = Buffer.alloc(5 + message.length);
-  frame.writeUInt32BE(message.length, 1);
-  frame.set(message, 5);
-  return frame;
-}
-
-/** HTTP/2 without a gRPC library in between: for what such a library would hide. */
-export class RawConnection {
+/** HTTP/2 itself, frame by frame as it were: for tests of windows, resets and what is no gRPC at all. */
+export class Http2Connection {
   readonly session: ClientHttp2Session;
 
   private constructor(session: ClientHttp2Session) {
     this.session = session;
   }
 
-  static async open(address: string): Promise<RawConnection> {
+  static async open(address: string): Promise<Http2Connection> {
     const session = connect(`http://${address}`);
     await once(session, 'remoteSettings');
-    return new RawConnection(session);
+    return new Http2Connection(session);
   }
 
   call(path: string): ClientHttp2Stream {
