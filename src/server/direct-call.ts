@@ -25,14 +25,17 @@ export class DirectCall {
   readonly #call: ServerInterceptingCallInterface;
   readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
   readonly #logger: Logger;
+  readonly #ended: () => void;
   #isReadWanted = false;
   #isReading = false;
   #isOver = false;
 
-  constructor(call: ServerInterceptingCallInterface, logger: Logger) {
+  /** `ended` is called once, when there is a status or the client has gone. */
+  constructor(call: ServerInterceptingCallInterface, logger: Logger, ended: () => void) {
     this.#call = call;
     this.#sendStatus = call.sendStatus.bind(call);
     this.#logger = logger;
+    this.#ended = ended;
   }
 
   /** The call has a status, or the client is gone: what is sent from now on goes nowhere. */
@@ -92,19 +95,21 @@ export class DirectCall {
 
   /** Only for the listener below: the client has gone. */
   markOver(): void {
+    if (this.#isOver) return;
     this.#isOver = true;
+    this.#ended();
   }
 
   /** Only for the listener below: a status of grpc-js itself. */
   endAsGrpcDid(status: PartialStatusObject): void {
-    this.#isOver = true;
     this.#sendStatus(status);
+    this.markOver();
   }
 
   #end(status: PartialStatusObject): void {
     if (this.#isOver) return;
-    this.#isOver = true;
     this.#sendStatus(status);
+    this.markOver();
   }
 }
 
@@ -123,7 +128,10 @@ export interface CallReceiver {
   halfClose(): void;
   /** The call has to end with this error, once what is under way is answered: no more is read. */
   stop(error: SluiceError): void;
-  /** The call is over, by whichever side. Last call, and always made. */
+  /**
+   * The call is over, by whichever side: what it held is to be let go. Last call, always made, and never from within
+   * another. What was sent may still be on its way to a client that is slow to read.
+   */
   over(): void;
 }
 
@@ -167,7 +175,7 @@ class RoutedCall extends ServerInterceptingCall {
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     super(base);
     this.#base = base;
-    this.#listener = new DirectListener(new DirectCall(base, logger), route, table);
+    this.#listener = new DirectListener(base, route, table, logger);
     base.sendStatus = (status) => this.#listener.onGrpcStatus(status);
   }
 
@@ -186,9 +194,9 @@ class DirectListener implements Listener, OpenedCall {
   #receiver: CallReceiver | undefined;
   #isStopping = false;
 
-  constructor(call: DirectCall, route: Route, table: CallTable) {
+  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     this.kind = route.isStream ? 'stream' : 'unary';
-    this.#call = call;
+    this.#call = new DirectCall(base, logger, () => queueMicrotask(() => this.#over()));
     this.#route = route;
     this.#table = table;
   }
@@ -224,7 +232,15 @@ class DirectListener implements Listener, OpenedCall {
   onCancel(): void {
     this.#call.markOver();
     this.#table.closed(this);
-    this.#receiver?.over();
+  }
+
+  #over(): void {
+    try {
+      this.#receiver?.over();
+    } catch (thrown) {
+      // There is nobody left to tell; a fault of ours is logged.
+      this.#call.clientError(thrown);
+    }
   }
 
   stop(error: SluiceError): void {

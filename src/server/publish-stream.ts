@@ -54,7 +54,7 @@ export class PublishStreamCall implements CallReceiver {
     const pending = this.#addPending(batch.batchId);
     this.#publisher.publish(batch, (error, receipt) => {
       pending.answer = error === undefined ? receipt : this.#call.clientError(error);
-      if (pending === this.#first) this.#sendAnswers();
+      this.#sendAnswers();
     });
     this.#readWhenReady();
   }
@@ -83,7 +83,7 @@ export class PublishStreamCall implements CallReceiver {
     }
     const pending = this.#addPending(batchId);
     pending.answer = error;
-    if (pending === this.#first) this.#sendAnswers();
+    this.#sendAnswers();
     this.#readWhenReady();
   }
 

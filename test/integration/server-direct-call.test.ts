@@ -155,6 +155,21 @@ describe('direct calls', () => {
     assert.equal(first.events.size + second.events.size, 0);
   });
 
+  it('let go of what they hold although the client does not read', async () => {
+    const stream = connection.call(path);
+    const manual = await opened.next();
+    let writtenCount = 0;
+    for (let i = 0; i < 10; i++) manual.call.send(Buffer.alloc(100_000), () => writtenCount++);
+    manual.call.fail(new SluiceError('DRAINING', 'bye'));
+    assert.equal(manual.events.size, 0, 'told from within');
+    assert.equal(await manual.events.next(), 'over');
+    await connection.barrier();
+    assert(writtenCount < 10);
+    const status = new Promise<Record<string, unknown>>((resolve) => stream.once('trailers', resolve));
+    stream.resume();
+    assert.equal((await status)['grpc-status'], '14');
+  });
+
   it('hear of a request that grpc-js refuses, once, and have the last word', async () => {
     const stream = connection.call(path);
     const trailers = new Promise<Record<string, unknown>>((resolve) =>
