@@ -14,6 +14,8 @@ const secondsTag = 0x08;
 const nanosTag = 0x10;
 
 const writer = new WireWriter();
+/** Of the runs of the frame that is being written. */
+const runLengths: number[] = [];
 
 /**
  * A response with these runs and nothing else, encoded. The messages are copied as they are, never parsed. Valid
@@ -21,15 +23,16 @@ const writer = new WireWriter();
  */
 export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
   let byteLength = 0;
-  for (const delivered of runs) {
-    const runLength = runBytes(delivered);
+  for (let i = 0; i < runs.length; i++) {
+    const runLength = runBytes(runs[i]!);
+    runLengths[i] = runLength;
     byteLength += 1 + varintBytes(runLength) + runLength;
   }
   writer.begin(byteLength);
-  for (const delivered of runs) {
+  for (let i = 0; i < runs.length; i++) {
     writer.byte(tag);
-    writer.varint(runBytes(delivered));
-    writeRun(delivered);
+    writer.varint(runLengths[i]!);
+    writeRun(runs[i]!);
   }
   return writer.finish();
 }
@@ -37,12 +40,11 @@ export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
 function runBytes(delivered: DeliveredRun): number {
   const { run, from } = delivered;
   const timeLength = timeBytes(run.publishTimeMs);
-  const producerIdLength = run.producerId === '' ? 0 : Buffer.byteLength(run.producerId);
   return (
     numberFieldBytes(run.partition) +
     numberFieldBytes(run.firstOffset + from) +
     (1 + varintBytes(timeLength) + timeLength) +
-    textFieldBytes(producerIdLength) +
+    textFieldBytes(encodedProducerId(run.producerId).length) +
     numberFieldBytes(delivered.attempt) +
     (messagesEnd(delivered) - messagesStart(delivered))
   );
@@ -56,13 +58,21 @@ function writeRun(delivered: DeliveredRun): void {
   writer.varint(timeBytes(run.publishTimeMs));
   writer.numberField(secondsTag, Math.floor(run.publishTimeMs / 1000));
   writer.numberField(nanosTag, (run.publishTimeMs % 1000) * 1_000_000);
-  writer.textField(
-    producerIdTag,
-    run.producerId,
-    run.producerId === '' ? 0 : Buffer.byteLength(run.producerId),
-  );
+  writer.bytesField(producerIdTag, encodedProducerId(run.producerId));
   writer.numberField(attemptTag, delivered.attempt);
   writer.copy(run.messages, messagesStart(delivered), messagesEnd(delivered));
+}
+
+let lastProducerId = '';
+let lastEncoded: Uint8Array = new Uint8Array(0);
+
+/** Runs that follow each other mostly come from the same producer. */
+function encodedProducerId(producerId: string): Uint8Array {
+  if (producerId !== lastProducerId) {
+    lastEncoded = Buffer.from(producerId);
+    lastProducerId = producerId;
+  }
+  return lastEncoded;
 }
 
 /** Times of the broker lie after 1970: never negative. */
