@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import type { DescService } from '@bufbuild/protobuf';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server, ServerCredentials, setLogger } from '@grpc/grpc-js';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
@@ -70,6 +70,7 @@ export async function startServer(
   services: ServerServices,
 ): Promise<RunningServer> {
   const { clock, logger } = services;
+  logGrpc(logger);
   const { maxMessageBytes, maxRequestBytes } = options;
   const edge: Edge = { broker, clock, logger, scanLimits: { maxMessageBytes, maxRequestBytes } };
   const calls = new OpenCalls(
@@ -118,6 +119,15 @@ export async function startServer(
       return closed;
     },
   };
+}
+
+/**
+ * grpc-js has one log for the process, and writes it past everybody to stderr. What matters of it is thrown or
+ * answered as well; its traces (GRPC_TRACE, GRPC_VERBOSITY) show at level debug.
+ */
+function logGrpc(logger: Logger): void {
+  const log = (text: unknown) => logger.debug({ text }, 'grpc-js says');
+  setLogger({ error: log, info: log, debug: log });
 }
 
 function createRoutes<S extends DescService>(
