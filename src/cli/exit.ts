@@ -68,8 +68,11 @@ function describeCallError(error: CallError): Failure {
 function describeMessage({ reason, message }: CallError): string {
   const [cause] =
     /connect E[A-Z]+ \S+|getaddrinfo \S+ \S+|Name resolution failed for target \S+/.exec(message) ?? [];
-  if (reason !== 'UNAVAILABLE' || cause === undefined) return message;
-  return `can't reach the broker: ${cause.replace(/\.$/, '')}`;
+  if (reason !== 'UNAVAILABLE') return message;
+  if (cause !== undefined) return `can't reach the broker: ${cause.replace(/\.$/, '')}`;
+  return /Connection dropped|ECONNRESET|EPIPE/.test(message)
+    ? 'the connection to the broker was lost'
+    : message;
 }
 
 function describeBrokerError(error: BrokerError): Failure {
