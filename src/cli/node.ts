@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
-import { systemClock } from '../base/clock.js';
+import type { Clock } from '../base/clock.js';
+import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { createRandom } from '../base/random.js';
 import { createBroker } from '../broker/broker.js';
@@ -7,25 +8,31 @@ import type { Settings } from '../config/schema.js';
 import { defaultServerOptions, startServer } from '../server/server.js';
 import { freeDiskBytes, openStorage } from '../storage/storage.js';
 
+export interface NodeServices {
+  readonly version: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
 /** A broker that serves. */
 export interface RunningNode {
   /** Where it listens, as clients dial it. */
   readonly address: string;
+  /** Resolves when the store has failed: nothing can be kept any more, and the process has to end. */
+  readonly failed: Promise<Error>;
   /** Drains: ends streams, answers what is under way, closes the store. */
   close(): Promise<void>;
+  /** After a failure: lets the refusals leave, and no more. What is on disk is for the next start. */
+  abandon(): Promise<void>;
 }
 
-export interface NodeServices {
-  readonly version: string;
-  readonly logger: Logger;
-  /** The store failed: nothing can be kept any more, and the process has to end. */
-  readonly onFailed: (error: Error) => void;
-}
-
-/** The one place where everything is put together. */
+/** The one place where everything is put together: the store, the broker over it, the server over that. */
 export async function startNode(settings: Settings, services: NodeServices): Promise<RunningNode> {
-  const { logger, version } = services;
-  const clock = systemClock;
+  const { clock, logger, version } = services;
+  let fail: (error: Error) => void = () => {};
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve;
+  });
   const broker = await createBroker(
     {
       version,
@@ -44,7 +51,7 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
       clock,
       random: createRandom(randomInt(2 ** 32)),
       logger,
-      onFailed: services.onFailed,
+      onFailed: (error) => fail(error),
     },
   );
   try {
@@ -52,9 +59,14 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     server.setServing(true);
     return {
       address: server.address,
+      failed,
       async close() {
         await server.close();
         await broker.close();
+      },
+      async abandon() {
+        server.setServing(false);
+        await new Promise<void>((resolve) => clock.after(limits.failureGraceMs, resolve));
       },
     };
   } catch (error) {

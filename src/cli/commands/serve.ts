@@ -57,13 +57,13 @@ export const serve: Command = {
 async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {
   const { clock, version, interrupted, stdout } = context;
   // The broker's own code is loaded only where there is to be one: every other command starts faster.
-  const { openBroker } = await import('../serve/open-broker.js');
-  const broker = await openBroker(settings, { version, clock, logger });
+  const { startNode } = await import('../node.js');
+  const node = await startNode(settings, { version, clock, logger });
   logger.info(
-    { address: broker.address, version, dataDirectory: settings.dataDirectory, pid: process.pid },
+    { address: node.address, version, dataDirectory: settings.dataDirectory, pid: process.pid },
     'serving',
   );
-  if (stdout.isTerminal) await stdout.write(welcome(broker.address, settings.dataDirectory, version));
+  if (stdout.isTerminal) await stdout.write(welcome(node.address, settings.dataDirectory, version));
 
   const told = new Promise<'told'>((resolve) => {
     if (interrupted.aborted) resolve('told');
@@ -71,16 +71,16 @@ async function serveUntilTold(settings: Settings, context: Context, logger: Logg
   });
   const closed = told.then(async () => {
     logger.info({}, 'draining');
-    await broker.close();
+    await node.close();
     return 'closed' as const;
   });
-  const end = await Promise.race([closed, broker.failed]);
+  const end = await Promise.race([closed, node.failed]);
   if (end === 'closed') {
     logger.info({}, 'ended');
     return;
   }
-  logger.error({ error: end }, 'the store has failed: ending, so that a restart begins from what is on disk');
-  await broker.abandon();
+  logger.error({ cause: end.message }, 'ending, so that the next start begins from what is on disk');
+  await node.abandon();
   throw new Reported(ExitCode.failed);
 }
 

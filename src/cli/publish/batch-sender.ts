@@ -148,7 +148,9 @@ export class BatchSender {
     if (lines === undefined) return;
     this.#inFlight.delete(response.batchId);
     if (response.error !== undefined) {
-      this.#unstored.push({ ...lines, error: SluiceError.fromPublishError(response.error), isRefused: true });
+      const error = SluiceError.fromPublishError(response.error);
+      // Where a write failed, nobody can say how much of it reached the disk.
+      this.#unstored.push({ ...lines, error, isRefused: error.reason !== 'STORAGE_FAILED' });
     } else {
       this.#storedCount += lines.last - lines.first + 1;
       this.#duplicateCount += Number(response.duplicateCount);

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createRandom } from '../../src/base/random.js';
+import { minuteMs, secondMs } from '../../src/base/units.js';
+import { useBroker } from '../support/broker-process.js';
+import { execCli, spawnCli } from '../support/cli-process.js';
+
+/** Lines of any text, some empty, some ending in a carriage return, some that are no UTF-8; the last not ended. */
+function makeCorpus(lineCount: number): Buffer {
+  const random = createRandom(7);
+  const letters = [...'abcdefghijklmnopqrstuvwxyzäöüßéñ漢字🙂'].map((letter) => Buffer.from(letter));
+  const pick = (count: number) => Math.floor(random.next() * count);
+  const parts: Uint8Array[] = [];
+  for (let line = 1; line <= lineCount; line++) {
+    for (let left = pick(15); left > 0; left--) parts.push(letters[pick(letters.length)]!);
+    if (line % 11 === 0) parts.push(Uint8Array.of(0xff, 0x00, 0xc3));
+    if (line % 7 === 0) parts.push(Buffer.from('\r'));
+    if (line < lineCount) parts.push(Buffer.from('\n'));
+  }
+  parts.push(Buffer.from('the last line'));
+  return Buffer.concat(parts);
+}
+
+interface Printed {
+  readonly partition: number;
+  readonly offset: number;
+  readonly key?: string;
+  readonly payload?: string;
+  readonly payloadBase64?: string;
+}
+
+function parseMessages(stdout: Buffer): Printed[] {
+  return stdout
+    .toString()
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as Printed);
+}
+
+/** Every byte as one character, so that any bytes can be compared and sorted as text. */
+function payloadOf({ payload, payloadBase64 }: Printed): string {
+  const bytes = payload === undefined ? Buffer.from(payloadBase64 ?? '', 'base64') : Buffer.from(payload);
+  return bytes.toString('latin1');
+}
+
+describe('the command line and a broker', function () {
+  this.timeout(2 * minuteMs);
+  this.slow(30 * secondMs);
+  const broker = useBroker();
+  const cli = (argv: readonly string[], stdin?: string) => execCli(broker.address, argv, stdin);
+  let directory: string;
+
+  before(() => {
+    directory = mkdtempSync(join(tmpdir(), 'sluice-cli-'));
+  });
+  after(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('brings every line of a corpus to three consumers, exactly once and in order of its key', async () => {
+    const lineCount = 100_000;
+    const corpus = makeCorpus(lineCount);
+    const file = join(directory, 'corpus');
+    writeFileSync(file, corpus);
+    const created = await cli(['topic', 'create', 'corpus', '--partitions', '8']);
+    assert.equal(created.exitCode, 0, created.stderr);
+
+    const consuming = ['subscribe', 'corpus', 'count', '--json'];
+    const consumers = [1, 2, 3].map(() => spawnCli(broker.address, consuming));
+    const publishing = ['publish', 'corpus', '--file', file, '--key-prefix-length', '1', '--json'];
+    const published = await cli(publishing);
+    assert.equal(published.exitCode, 0, published.stderr);
+    assert.equal(JSON.parse(published.stdout.toString()).messageCount, lineCount);
+
+    // It joins them, and ends once all that they have is settled.
+    const last = await cli([...consuming, '--until-caught-up']);
+    assert.equal(last.exitCode, 0, last.stderr);
+    for (const { child } of consumers) child.kill('SIGINT');
+    const exits = await Promise.all(consumers.map(({ exited }) => exited));
+    for (const { exitCode, stderr } of exits) assert.equal(exitCode, 130, stderr);
+
+    const received: Printed[] = [];
+    for (const { stdout } of [last, ...exits]) {
+      const messages = parseMessages(stdout);
+      const lastOffsets = new Map<number, number>();
+      for (const { partition, offset } of messages) {
+        assert(offset > (lastOffsets.get(partition) ?? -1), `partition ${partition} goes back at ${offset}`);
+        lastOffsets.set(partition, offset);
+      }
+      received.push(...messages);
+    }
+    const lines = corpus.toString('latin1').split('\n');
+    assert.equal(lines.length, lineCount);
+    assert.deepEqual(received.map(payloadOf).toSorted(), lines.toSorted());
+
+    // One key, one partition; and within a partition the lines stand in the order of the file.
+    const partitions = new Map<string, number>();
+    for (const { key, partition } of received) {
+      if (key === undefined) continue;
+      assert.equal(partitions.get(key) ?? partition, partition, `key ${key} is in two partitions`);
+      partitions.set(key, partition);
+    }
+    assert(new Set(partitions.values()).size > 1);
+    const afterwards = await cli(['subscribe', 'corpus', 'count', '--until-caught-up']);
+    assert.equal(afterwards.stdout.length, 0, 'something was delivered twice');
+  });
+
+  it('gives back a file byte for byte', async () => {
+    const corpus = makeCorpus(5_000);
+    const file = join(directory, 'small');
+    writeFileSync(file, corpus);
+    await cli(['publish', 'copy', '--file', file]);
+    const { exitCode, stdout } = await cli(['read', 'copy']);
+    assert.equal(exitCode, 0);
+    assert(stdout.equals(Buffer.concat([corpus, Buffer.from('\n')])));
+  });
+
+  it('goes on where a producer stopped, and stores nothing twice', async () => {
+    await cli(['publish', 'resumed', '--producer-id', 'p'], '1\n2\n3\n');
+    const again = await cli(['publish', 'resumed', '--producer-id', 'p', '--json'], '1\n2\n3\n4\n');
+    assert.equal(JSON.parse(again.stdout.toString()).duplicateCount, 3);
+    const resumed = await cli(
+      ['publish', 'resumed', '--producer-id', 'p', '--resume', '--json'],
+      '1\n2\n3\n4\n5\n',
+    );
+    assert.equal(JSON.parse(resumed.stdout.toString()).skippedCount, 4);
+    assert.equal((await cli(['read', 'resumed'])).stdout.toString(), '1\n2\n3\n4\n5\n');
+  });
+
+  it('ends quietly when nobody reads its output', async () => {
+    const lines = Array.from({ length: 50_000 }, (_, i) => `a line of some length with the number ${i}\n`);
+    await cli(['publish', 'piped'], lines.join(''));
+    const { child, exited } = spawnCli(broker.address, ['subscribe', 'piped', 'head']);
+    await once(child.stdout!, 'data');
+    child.stdout!.destroy();
+    const { exitCode, stderr } = await exited;
+    assert.equal(stderr, '');
+    assert.equal(exitCode, 0);
+    const rest = await cli(['subscribe', 'piped', 'head', '--until-caught-up']);
+    assert(rest.stdout.toString().endsWith(lines.at(-1)!), 'what was not printed is lost');
+  });
+
+  it('ends with 130 when it is interrupted, with everything printed acknowledged', async () => {
+    await cli(['publish', 'endless'], 'a\nb\nc\n');
+    const { child, exited } = spawnCli(broker.address, ['subscribe', 'endless', 'watch']);
+    await once(child.stdout!, 'data');
+    child.kill('SIGINT');
+    const { exitCode, stdout } = await exited;
+    assert.equal(exitCode, 130);
+    assert.equal(stdout.toString(), 'a\nb\nc\n');
+    const rest = await cli(['subscribe', 'endless', 'watch', '--until-caught-up']);
+    assert.equal(rest.stdout.length, 0);
+  });
+
+  it('creates, changes, shows and deletes topics and subscriptions', async () => {
+    const json = async (line: string) => {
+      const { exitCode, stdout, stderr } = await cli([...line.split(' '), '--json']);
+      assert.equal(exitCode, 0, stderr);
+      return JSON.parse(stdout.toString());
+    };
+    await json('topic create jobs --partitions 2 --durability written');
+    const topic = await json('topic update jobs --partitions 4');
+    assert.equal(topic.partitionCount, 4);
+    assert.equal(topic.durability, 'DURABILITY_WRITTEN');
+
+    await json('subscription create jobs work --ordering partition --start latest');
+    const changed = await json('subscription update jobs work --ack-deadline 2m --max-attempts 3');
+    assert.equal(changed.ackDeadline, '120s');
+    assert.equal(changed.deadLetter.maxAttempts, 3);
+    await cli(['publish', 'jobs', '--partition', '1'], 'one\ntwo\n');
+    const sought = await json('subscription seek jobs work offset:1 --partition 1');
+    assert.equal(sought.partitions[1].acknowledgedOffset, '1');
+    assert.match((await cli(['topic', 'list'])).stdout.toString(), /^jobs +4 +2 /m);
+    assert.match(
+      (await cli(['subscription', 'list', 'jobs'])).stdout.toString(),
+      /^jobs +work +partition +1 /m,
+    );
+    assert.match(
+      (await cli(['message', 'get', 'jobs', '1', '1'])).stdout.toString(),
+      /"payload":"two".*\n+.*\nwork +pending/,
+    );
+
+    await cli(['subscription', 'delete', 'jobs', 'work']);
+    await cli(['topic', 'delete', 'jobs']);
+    const gone = await cli(['topic', 'get', 'jobs']);
+    assert.equal(gone.exitCode, 1);
+    assert.match(gone.stderr, /^sluice: .*"jobs".* \(TOPIC_NOT_FOUND\)\n {2}see what exists/);
+  });
+});
