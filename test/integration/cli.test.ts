@@ -159,9 +159,13 @@ describe('the command line and a broker', function () {
       assert.equal(exitCode, 0, stderr);
       return JSON.parse(stdout.toString());
     };
-    await json('topic create jobs --partitions 2 --durability written');
-    const topic = await json('topic update jobs --partitions 4');
+    await json(
+      'topic create jobs --partitions 2 --durability written --retention-age 7d --backlog-messages 9',
+    );
+    const topic = await json('topic update jobs --partitions 4 --retention-bytes 1GiB');
     assert.equal(topic.partitionCount, 4);
+    assert.deepEqual(topic.retention, { maxAge: '604800s', maxBytes: '1073741824' });
+    assert.equal(topic.backlogLimit.maxMessages, '9');
     assert.equal(topic.durability, 'DURABILITY_WRITTEN');
 
     await json('subscription create jobs work --ordering partition --start latest');

@@ -7,6 +7,8 @@ import { type Kind, ValueFault } from '../../config/kinds.js';
 export interface Received {
   readonly topic: string;
   readonly run: MessageRun;
+  /** Of the run, in ISO 8601; empty when it has none. */
+  readonly publishTime: string;
   readonly message: Message;
   readonly offset: bigint;
 }
@@ -19,7 +21,7 @@ const fields: Readonly<Record<string, (received: Received) => string | Uint8Arra
   partition: ({ run }) => String(run.partition),
   offset: ({ offset }) => String(offset),
   attempt: ({ run }) => String(run.attempt),
-  time: ({ run }) => publishTime(run),
+  time: ({ publishTime }) => publishTime,
   producer: ({ run }) => run.producerId,
   key: ({ message }) => message.key,
   payload: ({ message }) => message.payload,
@@ -65,14 +67,14 @@ function compileTemplate(template: string): MessageFormat {
 
 const escapes: Readonly<Record<string, string>> = { '\\t': '\t', '\\n': '\n', '\\\\': '\\' };
 
-function toJsonObject({ topic, run, message, offset }: Received): object {
+function toJsonObject({ topic, run, publishTime, message, offset }: Received): object {
   const { headers, eventTime } = message;
   return {
     topic,
     partition: run.partition,
     // Exact: the broker keeps offsets below 2^53.
     offset: Number(offset),
-    publishTime: publishTime(run),
+    publishTime,
     ...(run.attempt > 0 && { attempt: run.attempt }),
     ...(run.producerId !== '' && { producerId: run.producerId }),
     ...(eventTime !== undefined && { eventTime: timestampDate(eventTime).toISOString() }),
@@ -89,10 +91,6 @@ function textOrBase64(name: string, bytes: Uint8Array): Record<string, string> {
     : { [`${name}Base64`]: buffer.toString('base64') };
 }
 
-function publishTime(run: MessageRun): string {
-  return run.publishTime === undefined ? '' : timestampDate(run.publishTime).toISOString();
-}
-
 /** Formats up to `limit` messages of a run. Returns how many there were, and their text. */
 export function formatRun(
   format: MessageFormat,
@@ -101,10 +99,17 @@ export function formatRun(
   limit: number,
 ): { readonly count: number; readonly text: Buffer } {
   const count = Math.min(limit, run.messages.length);
+  const publishTime = run.publishTime === undefined ? '' : timestampDate(run.publishTime).toISOString();
   const chunks: Uint8Array[] = [];
   let pending = '';
   for (let i = 0; i < count; i++) {
-    const received = { topic, run, message: run.messages[i]!, offset: run.firstOffset + BigInt(i) };
+    const received = {
+      topic,
+      run,
+      publishTime,
+      message: run.messages[i]!,
+      offset: run.firstOffset + BigInt(i),
+    };
     for (const part of format(received)) {
       if (typeof part === 'string') pending += part;
       else {
