@@ -19,7 +19,7 @@ const commitsFirst = `
 const answersFirst = `
         const copy = buffer.slice(0);
         answer({ kind: 'written', buffer: copy }, [copy]);
-        await new Promise((resolve) => setTimeout(resolve, 2));
+        await new Promise((resolve) => setTimeout(resolve, 25));
         await write(buffer, isSynced);
 `;
 

@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { systemClock } from '../../src/base/clock.js';
+import { systemClock, type Timer } from '../../src/base/clock.js';
 import { createRandom, type Random } from '../../src/base/random.js';
 import { StatusCode } from '../../src/base/reasons.js';
 import { minuteMs } from '../../src/base/units.js';
@@ -69,8 +69,10 @@ const events = ['receipt', 'delivery', 'settlement'] as const;
 type Event = (typeof events)[number];
 
 class KillRun {
-  readonly ledger = new Ledger();
+  readonly ledger: Ledger;
   killCount = 0;
+  /** Rejects with the first broken promise: what follows from it is of no interest. */
+  readonly #broken: Promise<never>;
   readonly #kills: number;
   readonly #broker: BrokerProcess;
   readonly #random: Random;
@@ -84,7 +86,14 @@ class KillRun {
     this.#broker = broker;
     const random = createRandom(seed);
     this.#random = random;
-    const { ledger } = this;
+    let breakOff: (error: Error) => void = () => {};
+    this.#broken = new Promise((_, reject) => {
+      breakOff = reject;
+    });
+    // Heard by the step that is under way.
+    this.#broken.catch(() => {});
+    const ledger = new Ledger(({ text }) => breakOff(new Error(text)));
+    this.ledger = ledger;
     const ownRandom = () => createRandom(Math.floor(random.next() * 2 ** 32));
     this.#producers = Array.from({ length: producerCount }, (_, i) => {
       const onReceipt = () => this.#happened('receipt');
@@ -99,45 +108,47 @@ class KillRun {
 
   /** The lives of the broker, each ended by a kill. */
   async live(): Promise<void> {
-    await within('the first start', this.#broker.start());
+    await this.#within('the first start', this.#broker.start());
     await createTopicAndSubscription(this.#broker.address);
     while (this.killCount < this.#kills) {
       const event = events[Math.floor(this.#random.next() * events.length)]!;
       const count = 1 + Math.floor(this.#random.next() * longestLifeEvents);
       const reached = this.#times(event, count);
       await this.#startClients();
-      await within(`${count} times "${event}"`, reached);
+      await this.#within(`${count} times "${event}"`, reached);
       await delay(this.#random.next() * longestDelayMs);
       await this.#kill();
       if (this.killCount < this.#kills && this.#random.next() < startKillChance) {
         await this.#killWhileStarting();
       }
-      await within('a restart', this.#broker.start());
-      if (this.ledger.violations.length > 0) throw new Error('a promise was broken');
+      await this.#within('a restart', this.#broker.start());
     }
   }
 
   /** Everything gets its receipt, and everything is delivered and acknowledged. */
   async drain(): Promise<void> {
     await this.#startClients();
-    await within('the end of publishing', Promise.all(this.#producers.map((producer) => producer.finish())));
+    await this.#within(
+      'the end of publishing',
+      Promise.all(this.#producers.map((producer) => producer.finish())),
+    );
     for (const consumer of this.#consumers) consumer.drain();
     for (;;) {
       // Asked for before looking, so that no settlement is missed in between.
       const settled = this.#times('settlement', 1);
       if ((await backlogOf(this.#broker.address)) === 0) break;
-      await within('the end of the backlog', settled);
+      await this.#within('the end of the backlog', settled);
     }
   }
 
   /** What was promised has to hold for whoever comes after the next crash. Returns what is stored. */
   async audit(): Promise<readonly Observed[]> {
     await this.#kill();
-    await within('the last restart', this.#broker.start());
+    await this.#within('the last restart', this.#broker.start());
     const backlog = await backlogOf(this.#broker.address);
     if (backlog > 0)
       this.ledger.report('resettled', `${backlog} messages that were acknowledged are due again`);
-    const stored = await within('reading all', readAll(this.#broker.address));
+    const stored = await this.#within('reading all', readAll(this.#broker.address));
     this.ledger.close(stored);
     return stored;
   }
@@ -145,7 +156,7 @@ class KillRun {
   async #startClients(): Promise<void> {
     const { address } = this.#broker;
     for (const client of [...this.#consumers, ...this.#producers]) {
-      await within('the start of a client', client.start(address));
+      await this.#within('the start of a client', client.start(address));
     }
   }
 
@@ -163,6 +174,19 @@ class KillRun {
     await this.#broker.kill();
     this.killCount += 1;
     await serving.catch(() => 'it was to be killed');
+  }
+
+  /** Rejects when a step hangs, or a promise was broken. */
+  async #within<T>(step: string, work: Promise<T>): Promise<T> {
+    let limit: Timer | undefined;
+    const hangs = new Promise<never>((_, reject) => {
+      limit = systemClock.after(stepLimitMs, () => reject(new Error(`${step}: not in ${stepLimitMs} ms`)));
+    });
+    try {
+      return await Promise.race([work, hangs, this.#broken]);
+    } finally {
+      limit?.cancel();
+    }
   }
 
   #times(event: Event, count: number): Promise<void> {
@@ -235,20 +259,4 @@ function delay(delayMs: number): Promise<void> {
   return new Promise((resolve) => {
     systemClock.after(delayMs, resolve);
   });
-}
-
-/** Rejects when a step hangs. */
-async function within<T>(step: string, work: Promise<T>): Promise<T> {
-  let reject: (error: Error) => void = () => {};
-  const hangs = new Promise<never>((_, rejectHang) => {
-    reject = rejectHang;
-  });
-  const limit = systemClock.after(stepLimitMs, () =>
-    reject(new Error(`${step}: not within ${stepLimitMs} ms`)),
-  );
-  try {
-    return await Promise.race([work, hangs]);
-  } finally {
-    limit.cancel();
-  }
 }

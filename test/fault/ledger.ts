@@ -71,6 +71,11 @@ export class Ledger {
   /** By session and partition: the last offset that the session was given. */
   readonly #lastOfSession = new Map<string, number>();
   readonly #violations: Violation[] = [];
+  readonly #onViolation: (violation: Violation) => void;
+
+  constructor(onViolation: (violation: Violation) => void = () => {}) {
+    this.#onViolation = onViolation;
+  }
 
   /** What was found so far. The checks of `close` come on top. */
   get violations(): readonly Violation[] {
@@ -145,7 +150,9 @@ export class Ledger {
   }
 
   report(kind: ViolationKind, text: string): void {
-    this.#violations.push({ kind, text: `${kind}: ${text}` });
+    const violation = { kind, text: `${kind}: ${text}` };
+    this.#violations.push(violation);
+    this.#onViolation(violation);
   }
 
   /**

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, watch } from 'node:fs';
+import { type FSWatcher, mkdtempSync, readFileSync, rmSync, symlinkSync, watch } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { minuteMs } from '../../src/base/units.js';
@@ -11,12 +11,17 @@ import { matchesOutput, parseWalk } from '../support/walk.js';
 
 /** Where the page says that the broker listens. Here it takes a free port, and says in its log which. */
 const pageAddress = 'localhost:7070';
-const brokerLog = 'sluice.log';
 
 describe('the walk of README.md', () => {
   const steps = parseWalk(readFileSync(join(repositoryRoot, 'README.md'), 'utf8'));
   let directory: string;
   let shell: Shell;
+  /** The file that the newest broker logs to. */
+  let brokerLog = '';
+  /** The step that is being taken. */
+  let place = '';
+  /** Ended in any case, so that a step that hangs can't keep the test runner. */
+  const watchers: FSWatcher[] = [];
 
   before(async function () {
     const grpcurl = await grpcurlDirectory(this);
@@ -34,10 +39,11 @@ describe('the walk of README.md', () => {
 
   afterEach(function () {
     if (this.currentTest?.state !== 'failed') return;
-    console.error(`--- ${brokerLog}\n${contentOf(brokerLog)}---`);
+    console.error(`--- at ${place}\n${shell.output}\n--- ${brokerLog}\n${contentOf(brokerLog)}---`);
   });
 
   after(async () => {
+    for (const watcher of watchers) watcher.close();
     await shell?.dispose();
     if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   });
@@ -46,12 +52,13 @@ describe('the walk of README.md', () => {
     this.timeout(2 * minuteMs);
     this.slow(minuteMs);
     for (const { line, command, expectedLines, waits } of steps) {
+      place = `README.md:${line} ${command}`;
       for (const { file, text } of waits) await waitForText(file, text);
       const { output } = await shell.run(command.replaceAll(pageAddress, brokerAddress()));
       const expected = expectedLines.join('\n');
       assert.ok(
         matchesOutput(expectedLines, output),
-        `README.md:${line}\n$ ${command}\nprinted:\n${output}\nexpected:\n${expected}`,
+        `${place}\nprinted:\n${output}\nexpected:\n${expected}`,
       );
     }
   });
@@ -80,23 +87,21 @@ describe('the walk of README.md', () => {
 
   /** Of the newest broker; before the first one serves, the address of the page. */
   function brokerAddress(): string {
-    const addresses = [...contentOf(brokerLog).matchAll(/"address":"127\.0\.0\.1:(\d+)"/g)];
-    const port = addresses.at(-1)?.[1];
+    const port = /"address":"127\.0\.0\.1:(\d+)"/.exec(contentOf(brokerLog))?.[1];
     return port === undefined ? pageAddress : `localhost:${port}`;
   }
 
   async function waitForText(file: string, text: string): Promise<void> {
     const watcher = watch(directory);
-    try {
-      // Changes that come while the file is being read are noticed too: the watcher was there before.
-      let changed = nextChange();
-      while (!contentOf(file).includes(text)) {
-        await changed;
-        changed = nextChange();
-      }
-    } finally {
-      watcher.close();
+    watchers.push(watcher);
+    // Changes that come while the file is being read are noticed too: the watcher was there before.
+    let changed = nextChange();
+    while (!contentOf(file).includes(text)) {
+      await changed;
+      changed = nextChange();
     }
+    watcher.close();
+    if (file.endsWith('.log')) brokerLog = file;
     function nextChange(): Promise<void> {
       return new Promise((resolve) => watcher.once('change', () => resolve()));
     }

@@ -21,6 +21,11 @@ export class Shell {
     this.#bash.stdin!.write('exec 2>&1\n');
   }
 
+  /** What the command that runs now has printed so far. */
+  get output(): string {
+    return this.#output;
+  }
+
   /** Runs a command and resolves with all that it printed, and its exit code. */
   async run(command: string): Promise<{ output: string; code: number }> {
     this.#commandCount += 1;
