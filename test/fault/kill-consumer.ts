@@ -36,9 +36,16 @@ export class KillConsumer {
   #session = '';
   #held: OffsetRange[] = [];
   #isDraining = false;
+  /** Acknowledgements without an answer. */
+  #underWay = 0;
 
   constructor(options: ConsumerOptions) {
     this.#options = options;
+  }
+
+  /** Every acknowledgement was answered: only then is it durable, although the broker counts it before. */
+  get hasAnswers(): boolean {
+    return this.#underWay === 0;
   }
 
   /** Resolves when the session is open. */
@@ -47,6 +54,7 @@ export class KillConsumer {
     const connection = await RawConnection.connect(address);
     this.#connection = connection;
     this.#held = [];
+    this.#underWay = 0;
     await new Promise<void>((resolve, reject) => {
       const stream = connection.open(Broker.method.subscribe, {
         onMessage: (message) => {
@@ -124,6 +132,7 @@ export class KillConsumer {
   async #acknowledge(connection: RawConnection, ranges: readonly OffsetRange[]): Promise<void> {
     const { ledger, onSettled } = this.#options;
     const session = this.#session;
+    this.#underWay += 1;
     const settlements = ranges.map((offsets) => ({
       offsets,
       outcome: { case: 'ack' as const, value: {} },
@@ -145,6 +154,7 @@ export class KillConsumer {
       return;
     }
     if (this.#connection !== connection) return;
+    this.#underWay -= 1;
     for (const { partition, firstOffset, lastOffset } of ranges) {
       ledger.settled(partition, Number(firstOffset), Number(lastOffset));
     }

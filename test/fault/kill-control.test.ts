@@ -25,7 +25,7 @@ const answersFirst = `
 
 /** The kill test of a broker that is known to be broken: if this finds nothing, that proves nothing. */
 describe('kill -9 under load, with a writer that answers before it commits', () => {
-  let directory: string;
+  let directory: string | undefined;
   let broker: BrokerProcess;
 
   before(() => {
@@ -44,7 +44,7 @@ describe('kill -9 under load, with a writer that answers before it commits', () 
   showLogOnFailure(() => broker);
   after(async () => {
     await broker?.dispose();
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   });
 
   it('is caught', async function () {

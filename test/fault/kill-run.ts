@@ -136,7 +136,8 @@ class KillRun {
     for (;;) {
       // Asked for before looking, so that no settlement is missed in between.
       const settled = this.#times('settlement', 1);
-      if ((await backlogOf(this.#broker.address)) === 0) break;
+      const backlog = await backlogOf(this.#broker.address);
+      if (backlog === 0 && this.#consumers.every((consumer) => consumer.hasAnswers)) break;
       await this.#within('the end of the backlog', settled);
     }
   }

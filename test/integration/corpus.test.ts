@@ -28,7 +28,7 @@ describe('a dictionary through the command line', () => {
   const broker = useBroker();
   const received: Received[] = [];
   const consumers: RunningCommand[] = [];
-  let directory: string;
+  let directory: string | undefined;
 
   before(async function () {
     this.timeout(2 * minuteMs);
@@ -61,7 +61,7 @@ describe('a dictionary through the command line', () => {
 
   after(() => {
     for (const { child } of consumers) child.kill('SIGKILL');
-    rmSync(directory, { recursive: true, force: true });
+    if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   });
 
   it('delivers every byte once', () => {

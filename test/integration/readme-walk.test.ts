@@ -49,8 +49,8 @@ describe('the walk of README.md', () => {
   });
 
   it('does and prints what the page says', async function () {
-    this.timeout(2 * minuteMs);
-    this.slow(minuteMs);
+    this.timeout(minuteMs);
+    this.slow(0.5 * minuteMs);
     for (const { line, command, expectedLines, waits } of steps) {
       place = `README.md:${line} ${command}`;
       for (const { file, text } of waits) await waitForText(file, text);
