@@ -161,11 +161,6 @@ export class BrokerProcess {
     return statusKiB(this.#child?.pid, 'VmRSS') * 1024;
   }
 
-  /** The most that the process has held since it started. */
-  peakRssBytes(): number {
-    return statusKiB(this.#child?.pid, 'VmHWM') * 1024;
-  }
-
   /** Processor time that the process has used, over all its threads; 0 when it is not running. */
   cpuSeconds(): number {
     const pid = this.#child?.pid;

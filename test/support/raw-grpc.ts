@@ -60,14 +60,11 @@ export function pathOf(method: DescMethod): string {
 
 export class RawConnection {
   readonly #session: http2.ClientHttp2Session;
-  #error: Error | undefined;
 
   private constructor(session: http2.ClientHttp2Session) {
     this.#session = session;
     // Streams report the end of their connection themselves; the event must have a listener all the same.
-    session.on('error', (error) => {
-      this.#error = error;
-    });
+    session.on('error', () => {});
   }
 
   /** Connects to `host:port`. Rejects when nobody listens there. */
@@ -88,11 +85,6 @@ export class RawConnection {
 
   get isClosed(): boolean {
     return this.#session.closed || this.#session.destroyed;
-  }
-
-  /** Why the connection broke, if it did. */
-  get error(): Error | undefined {
-    return this.#error;
   }
 
   /** Throws when the connection is gone; what breaks later is heard of by `onEnd`. */
