@@ -127,8 +127,8 @@ export class KeyQueues {
       const kept = queue.deferred.filter((deferred) => deferred >= offset);
       this.#deferredCount -= queue.deferred.length - kept.length;
       queue.deferred = kept;
-      // A backoff that is not over when it should be costs a little time, and happens to dropped messages' heirs.
-      this.#open(queue, Number.NEGATIVE_INFINITY);
+      // What time it is nobody said: a backoff that is over ends with the next wake, which is due at once.
+      this.#open(queue, 0);
     }
   }
 

@@ -217,7 +217,7 @@ export abstract class Lane {
         record.last = last;
         this.leases.add(new Lease(record, runIndex, claim.first, last, Number.POSITIVE_INFINITY));
         this.taken(session, claim.first, last, runIndex, nowMs);
-        leased.push({ run: index, from: at, to: at + count, attempt: this.ledger.attempts(claim.first) + 1 });
+        appendLeased(leased, index, at, at + count, this.ledger.attempts(claim.first) + 1);
         next = last + 1;
       }
     }
@@ -379,5 +379,15 @@ export abstract class Lane {
       attempts: this.ledger.attempts(offset),
       reason,
     });
+  }
+}
+
+/** Adds messages of a run behind the others, as one piece with the last where nothing is between them. */
+function appendLeased(leased: LeasedRun[], run: number, from: number, to: number, attempt: number): void {
+  const previous = leased.at(-1);
+  if (previous?.run === run && previous.to === from && previous.attempt === attempt) {
+    leased[leased.length - 1] = { ...previous, to };
+  } else {
+    leased.push({ run, from, to, attempt });
   }
 }

@@ -33,8 +33,7 @@ export function decideSequence(
   batch: SequencedBatch,
 ): SequenceDecision {
   const { epoch, firstSequence, count } = batch;
-  const lastSequence = firstSequence + count - 1;
-  if (firstSequence < 1 || lastSequence > limits.maxOffset) {
+  if (firstSequence < 1 || firstSequence > limits.maxOffset - count + 1) {
     throw new SluiceError(
       'INVALID_FIELD',
       `sequence ${firstSequence} with ${count} messages: sequences begin at 1 and end at ${limits.maxOffset}`,
@@ -45,6 +44,7 @@ export function decideSequence(
   if (epoch < known.epoch) return { kind: 'fenced', epoch: known.epoch };
   const expectedSequence = known.lastSequence + 1;
   if (firstSequence > expectedSequence) return { kind: 'gap', expectedSequence };
+  const lastSequence = firstSequence + count - 1;
   return {
     kind: 'accept',
     skip: Math.min(count, expectedSequence - firstSequence),

@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { SluiceError } from '../../../src/base/errors.js';
+import { limits } from '../../../src/base/limits.js';
+import { decideSequence, type ProducerPosition } from '../../../src/core/producer-sequence.js';
+
+const position: ProducerPosition = { epoch: 3, lastSequence: 10 };
+
+describe('decideSequence', () => {
+  it('starts a producer that was never seen at 1', () => {
+    assert.deepEqual(decideSequence(undefined, { epoch: 5, firstSequence: 1, count: 4 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { epoch: 5, lastSequence: 4 },
+    });
+    assert.deepEqual(decideSequence(undefined, { epoch: 5, firstSequence: 2, count: 4 }), {
+      kind: 'gap',
+      expectedSequence: 1,
+    });
+  });
+
+  it('goes on where the producer stands', () => {
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 11, count: 2 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { epoch: 3, lastSequence: 12 },
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 12, count: 2 }), {
+      kind: 'gap',
+      expectedSequence: 11,
+    });
+  });
+
+  it('skips what was stored before, in whole or in part', () => {
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 9, count: 2 }), {
+      kind: 'accept',
+      skip: 2,
+      next: position,
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 9, count: 5 }), {
+      kind: 'accept',
+      skip: 2,
+      next: { epoch: 3, lastSequence: 13 },
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 1, count: 3 }), {
+      kind: 'accept',
+      skip: 3,
+      next: position,
+    });
+  });
+
+  it('lets a higher epoch go on counting, and fences lower ones', () => {
+    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 11, count: 1 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { epoch: 4, lastSequence: 11 },
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 1, count: 1 }), {
+      kind: 'accept',
+      skip: 1,
+      next: { epoch: 4, lastSequence: 10 },
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 2, firstSequence: 11, count: 1 }), {
+      kind: 'fenced',
+      epoch: 3,
+    });
+  });
+
+  it('refuses numbers that are no sequence', () => {
+    const refused = [
+      { epoch: 3, firstSequence: 0, count: 1 },
+      { epoch: 3, firstSequence: limits.maxOffset, count: 2 },
+    ];
+    for (const batch of refused) {
+      assert.throws(
+        () => decideSequence(position, batch),
+        (error) => error instanceof SluiceError && error.reason === 'INVALID_FIELD',
+      );
+    }
+  });
+
+  it('stores every number once, whatever is sent again', () => {
+    const batch = fc.record({
+      firstSequence: fc.integer({ min: 1, max: 30 }),
+      count: fc.integer({ min: 1, max: 8 }),
+    });
+    fc.assert(
+      fc.property(fc.array(batch, { maxLength: 40 }), (batches) => {
+        const stored: number[] = [];
+        let at: ProducerPosition | undefined;
+        for (const { firstSequence, count } of batches) {
+          const decision = decideSequence(at, { epoch: 1, firstSequence, count });
+          if (decision.kind !== 'accept') {
+            assert.ok(firstSequence > stored.length + 1);
+            continue;
+          }
+          for (let i = decision.skip; i < count; i += 1) stored.push(firstSequence + i);
+          at = decision.next;
+        }
+        assert.deepEqual(
+          stored,
+          stored.map((_, i) => i + 1),
+        );
+      }),
+    );
+  });
+});

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { limits } from '../../../src/base/limits.js';
+import { freshCursor, Harness, plenty } from './harness.js';
+
+const two = { messages: 2, bytes: 1_000 };
+
+describe('a subscription without order', () => {
+  it('gives any message to any session with credit', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 5);
+    h.open('a', two);
+    h.open('b', two);
+    assert.deepEqual(h.deliver('a'), ['0:0-1']);
+    assert.deepEqual(h.deliver('b'), ['0:2-3']);
+    h.settle('b', 0, 2, 3);
+    assert.deepEqual(h.deliver('b'), ['0:4']);
+    assert.deepEqual(h.partitionsOf('a'), []);
+  });
+
+  it('delivers a failed message again by itself, to whoever comes', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 4);
+    h.open('a');
+    h.open('b');
+    h.deliver('a');
+    h.nack('a', 0, 1);
+    h.nack('a', 0, 2, 2, 0);
+    assert.equal(h.outstanding('a'), 2);
+    assert.deepEqual(h.deliver('b'), ['0:2#2']);
+    assert.equal(h.waitReason('b'), 'backoff');
+    h.advance(100);
+    assert.deepEqual(h.deliver('b'), ['0:1#2']);
+    assert.equal(h.waitReason('b'), 'caughtUp');
+  });
+
+  it('frees what a session held; only the message that it was at has failed', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 6);
+    h.open('a', two);
+    h.open('b', two);
+    h.deliver('a');
+    h.deliver('b');
+    h.close('a');
+    h.subscription.setCredit('b', plenty);
+    assert.deepEqual(h.deliverAll('b'), ['0:0#2', '0:1', '0:4-5']);
+  });
+
+  it('skips what was settled before a restart', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 6, { ...freshCursor, acknowledgedOffset: 1, settled: [{ first: 3, last: 4 }] });
+    h.open('a');
+    assert.deepEqual(h.deliver('a'), ['0:1-2', '0:5']);
+  });
+
+  it('wakes the idle session with the most credit left, and the next one for what that one leaves', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 0);
+    h.open('poor', { messages: 1, bytes: 1_000 });
+    h.open('rich', two);
+    h.open('broke', { messages: 0, bytes: 0 });
+    for (const sessionId of ['poor', 'rich', 'broke']) assert.equal(h.waitReason(sessionId), 'caughtUp');
+    h.effects();
+    h.append(0, [0, 0, 0, 0]);
+    assert.deepEqual(h.effects().ready, ['rich']);
+    h.deliver('rich');
+    assert.deepEqual(h.effects().ready, ['poor']);
+    h.deliver('poor');
+    assert.deepEqual(h.effects().ready, [], 'nobody else has credit');
+    h.settle('poor', 0, 2, 2);
+    assert.deepEqual(h.effects().ready, ['poor']);
+  });
+
+  it('wakes another one when the woken session ends instead', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 0);
+    h.open('a');
+    h.open('b', two);
+    for (const sessionId of ['a', 'b']) h.waitReason(sessionId);
+    h.effects();
+    h.append(0, [0]);
+    assert.deepEqual(h.effects().ready, ['a']);
+    h.close('a');
+    assert.deepEqual(h.effects().ready, ['b']);
+  });
+
+  it('reads a partition for one session at a time', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 4);
+    h.open('a', two);
+    h.open('b', two);
+    const fetch = h.fetch('a');
+    assert.equal(h.waitReason('b'), 'reading');
+    h.effects();
+    h.lease('a', fetch);
+    assert.deepEqual(h.effects().ready, ['b']);
+  });
+});
+
+describe('a subscription in order of keys', () => {
+  it('keeps a key with the session that has its messages, and lets other keys pass', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1, 2, 1, 3, 0, 1]);
+    h.open('a', two);
+    h.open('b', plenty);
+    assert.deepEqual(h.deliver('a'), ['0:0-1']);
+    assert.deepEqual(h.deliver('b'), ['0:3-4']);
+    assert.equal(h.waitReason('b'), 'notAssigned');
+    h.settle('a', 0, 1, 1);
+    assert.deepEqual(h.deliver('a'), ['0:2'], 'the next of its key');
+    h.effects();
+    h.settle('a', 0, 0, 2);
+    assert.ok(h.effects().ready.includes('b'), 'the key is free');
+    assert.deepEqual(h.deliver('b'), ['0:5']);
+  });
+
+  it('takes back what is behind a failed message of the same key, and nothing else', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1, 2, 1, 0, 1, 2]);
+    h.open('a');
+    h.deliver('a');
+    h.nack('a', 0, 0);
+    assert.equal(h.outstanding('a'), 3);
+    h.append(0, [1, 2]);
+    assert.deepEqual(h.deliverAll('a'), ['0:7'], 'the other key goes on, to its holder');
+    h.advance(100);
+    assert.deepEqual(h.deliverAll('a'), ['0:0#2', '0:2', '0:4', '0:6']);
+  });
+
+  it('gives a freed key to anybody, in order', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1, 1, 1]);
+    h.open('a');
+    h.open('b');
+    h.deliver('a');
+    h.close('a');
+    assert.deepEqual(h.deliverAll('b'), ['0:0#2', '0:1-2']);
+  });
+
+  it('reads only so far ahead, and goes on when there is room', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1]);
+    h.append(0, new Array<number>(limits.deferredMessages).fill(1));
+    h.append(0, [2]);
+    h.open('a', { messages: 1, bytes: 1_000 });
+    h.open('b');
+    h.deliver('a');
+    assert.deepEqual(h.deliverAll('b'), []);
+    assert.equal(h.waitReason('b'), 'notAssigned', 'the message of key 2 is too far ahead');
+    h.effects();
+    h.settle('a', 0, 0, 0);
+    assert.ok(h.effects().ready.includes('b'));
+    h.deliver('a');
+    assert.deepEqual(h.deliverAll('b'), ['0:10001']);
+  });
+
+  it('drops what waits for its key when retention does', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1, 1, 1, 1]);
+    h.open('a', { messages: 1, bytes: 1_000 });
+    h.open('b');
+    h.deliver('a');
+    assert.deepEqual(h.deliverAll('b'), []);
+    h.subscription.setFirst(0, 2);
+    assert.deepEqual(h.deliverAll('b'), ['0:2-3']);
+  });
+});
