@@ -65,7 +65,7 @@ export class Assignment implements Sharing {
 
   #balance(): void {
     const sessionCount = this.#lanesOf.size;
-    if (sessionCount === 0) return;
+    if (sessionCount === 0 || this.#isSpreadThin()) return;
     const share = Math.floor(this.#lanes.length / sessionCount);
     let largerShares = this.#lanes.length % sessionCount;
     const free = this.#lanes.filter((lane) => lane.owner === undefined);
@@ -81,6 +81,12 @@ export class Assignment implements Sharing {
     free.sort((a, b) => a.partition - b.partition);
     for (const { session, laneCount } of needy) this.#give(free.splice(0, share - laneCount), session);
     for (const { session } of needy.slice(0, largerShares)) this.#give(free.splice(0, 1), session);
+  }
+
+  /** More sessions than partitions, and one for each: who comes or goes without one changes nothing. */
+  #isSpreadThin(): boolean {
+    if (this.#lanesOf.size < this.#lanes.length || this.#moving.size > 0) return false;
+    return this.#lanes.every(({ owner }) => owner !== undefined && this.lanesOf(owner).length === 1);
   }
 
   /** Keeps at most so many of a session's lanes, and says which ones it has to give up. */

@@ -59,21 +59,24 @@ export class Lease {
   }
 }
 
-/** Dropped slots at the front are kept until there are this many, and as many as leases. */
+/** Ended leases are kept in the array until there are this many of them, and as many as others. */
 const compactAt = 64;
 
 /**
  * What is outstanding in one partition: leases in order of offset, never overlapping. Whatever enters takes
  * credit from its session, whatever leaves gives it back and makes the session ready for more.
  *
- * Leasing and settling in order touch the ends of one array: settled leases at the front are passed over and
- * swept out together, so that a hundred thousand of them are as cheap as a few.
+ * A lease that has ended stays where it was, empty, until many are swept out together: so settling any of a
+ * hundred thousand is as cheap as settling one of a few. An empty lease keeps its `last`, which lies in no other
+ * lease: all of them are in order of `last`.
  */
 export class LeaseTable {
   readonly #deadlines: DeadlineHeap<Lease>;
   readonly #outbox: Outbox;
   readonly #leases: Lease[] = [];
+  /** Where the first lease that is not empty may be. */
   #head = 0;
+  #emptyCount = 0;
   #messageCount = 0;
 
   constructor(deadlines: DeadlineHeap<Lease>, outbox: Outbox) {
@@ -101,7 +104,8 @@ export class LeaseTable {
   /** The first lease of this session. */
   firstOf(session: Session): Lease | undefined {
     for (let i = this.#head; i < this.#leases.length; i += 1) {
-      if (this.#leases[i]!.delivery.session === session) return this.#leases[i];
+      const lease = this.#leases[i]!;
+      if (lease.delivery.session === session && !lease.isEmpty) return lease;
     }
     return undefined;
   }
@@ -123,8 +127,8 @@ export class LeaseTable {
   /** What is held at and behind `offset`: ascending. */
   *heldFrom(offset: number): Iterable<Piece> {
     for (let i = this.#indexAt(offset); i < this.#leases.length; i += 1) {
-      const { first, last, index } = this.#leases[i]!;
-      yield { first: Math.max(first, offset), last, index };
+      const { first, last, index, isEmpty } = this.#leases[i]!;
+      if (!isEmpty) yield { first: Math.max(first, offset), last, index };
     }
   }
 
@@ -136,7 +140,7 @@ export class LeaseTable {
     for (let i = this.#indexAt(first); i < this.#leases.length; i += 1) {
       const lease = this.#leases[i]!;
       if (lease.first > last) break;
-      if (lease.delivery.session !== session) continue;
+      if (lease.isEmpty || lease.delivery.session !== session) continue;
       appendInterval(held, lease.first, lease.last);
       this.#setDeadline(lease, deadlineMs);
     }
@@ -148,27 +152,26 @@ export class LeaseTable {
     for (let i = this.#indexAt(delivery.first); i < this.#leases.length; i += 1) {
       const lease = this.#leases[i]!;
       if (lease.first > delivery.last) break;
-      if (lease.delivery !== delivery || lease.deadlineMs !== Number.POSITIVE_INFINITY) continue;
+      const isToStart = lease.delivery === delivery && lease.deadlineMs === Number.POSITIVE_INFINITY;
+      if (lease.isEmpty || !isToStart) continue;
       this.#setDeadline(lease, deadlineMs);
     }
   }
 
   #cut(first: number, last: number, isWanted: (lease: Lease) => boolean): Piece[] {
     const held: Piece[] = [];
-    const start = this.#indexAt(first);
-    let stop = start;
     let rest: Lease | undefined;
-    for (; stop < this.#leases.length; stop += 1) {
-      const lease = this.#leases[stop]!;
+    for (let i = this.#indexAt(first); i < this.#leases.length; i += 1) {
+      const lease = this.#leases[i]!;
       if (lease.first > last) break;
-      if (!isWanted(lease)) continue;
+      if (lease.isEmpty || !isWanted(lease)) continue;
       const from = Math.max(first, lease.first);
       const to = Math.min(last, lease.last);
       held.push({ first: from, last: to, index: lease.index });
       this.#giveBack(lease, from, to);
       rest = this.#withoutPart(lease, from, to);
     }
-    this.#sweep(start, stop);
+    if (this.#emptyCount > 0) this.#sweep();
     if (rest !== undefined) this.#insert(rest);
     return held;
   }
@@ -185,7 +188,10 @@ export class LeaseTable {
   #withoutPart(lease: Lease, first: number, last: number): Lease | undefined {
     if (lease.first === first) {
       lease.first = last + 1;
-      if (lease.isEmpty) this.#deadlines.delete(lease);
+      if (lease.isEmpty) {
+        this.#deadlines.delete(lease);
+        this.#emptyCount += 1;
+      }
       return undefined;
     }
     const behind = lease.last;
@@ -209,18 +215,18 @@ export class LeaseTable {
 
   /** Puts a lease into its place, and its deadline into the heap. Its credit has been taken, or is taken next. */
   #insert(lease: Lease): void {
-    const last = this.#leases.at(-1);
-    if (last === undefined || this.#head === this.#leases.length || last.last < lease.first) {
-      this.#leases.push(lease);
-    } else {
-      const index = this.#indexAt(lease.first);
-      invariant(this.#leases[index]!.first > lease.last, `offset ${lease.first} would be leased twice`);
-      this.#leases.splice(index, 0, lease);
-    }
+    const index = this.#indexAt(lease.first);
+    let next = index;
+    while (this.#leases[next]?.isEmpty && this.#leases[next]!.last <= lease.last) next += 1;
+    const isFree = next === this.#leases.length || this.#leases[next]!.first > lease.last;
+    invariant(isFree, `offset ${lease.first} would be leased twice`);
+    if (next === this.#leases.length && next === index) this.#leases.push(lease);
+    else this.#leases.splice(index, next - index, lease);
+    this.#emptyCount -= next - index;
     this.#deadlines.set(lease, lease.deadlineMs);
   }
 
-  /** The index of the first lease that ends at or after `offset`. */
+  /** The index of the first lease, empty or not, that ends at or after `offset`. */
   #indexAt(offset: number): number {
     let low = this.#head;
     let high = this.#leases.length;
@@ -232,21 +238,15 @@ export class LeaseTable {
     return low;
   }
 
-  /** Drops the empty leases from `start` up to `stop`. */
-  #sweep(start: number, stop: number): void {
-    let from = start;
-    if (from === this.#head) {
-      while (from < stop && this.#leases[from]!.isEmpty) from += 1;
-      this.#head = from;
-    }
-    let kept = from;
-    for (let i = from; i < stop; i += 1) {
-      if (!this.#leases[i]!.isEmpty) this.#leases[kept++] = this.#leases[i]!;
-    }
-    if (kept < stop) this.#leases.splice(kept, stop - kept);
-    if (this.#head === this.#leases.length) this.#leases.length = 0;
-    else if (this.#head < compactAt || this.#head * 2 < this.#leases.length) return;
-    else this.#leases.splice(0, this.#head);
+  /** Passes over the empty leases at the front, and drops all of them when they are many. */
+  #sweep(): void {
+    while (this.#leases[this.#head]?.isEmpty) this.#head += 1;
+    const isManyEmpty = this.#emptyCount >= compactAt && this.#emptyCount * 2 >= this.#leases.length;
+    if (this.#emptyCount < this.#leases.length && !isManyEmpty) return;
+    let kept = 0;
+    for (const lease of this.#leases) if (!lease.isEmpty) this.#leases[kept++] = lease;
+    this.#leases.length = kept;
     this.#head = 0;
+    this.#emptyCount = 0;
   }
 }
