@@ -63,35 +63,39 @@ export class Assignment implements Sharing {
     for (const lane of this.#moving) if (lane.isIdle) this.#move(lane);
   }
 
+  /** Touches only sessions that have something to give or to get: thousands may stand by. */
   #balance(): void {
     const sessionCount = this.#lanesOf.size;
-    if (sessionCount === 0 || this.#isSpreadThin()) return;
+    if (sessionCount === 0) return;
     const share = Math.floor(this.#lanes.length / sessionCount);
-    let largerShares = this.#lanes.length % sessionCount;
+    const largerShareCount = this.#lanes.length % sessionCount;
+    const larger = new Set<Session>();
     const free = this.#lanes.filter((lane) => lane.owner === undefined);
-    const needy: { readonly session: Session; readonly laneCount: number }[] = [];
 
-    for (const [session, lanes] of this.#lanesOf) {
-      const isLarger = lanes.length > share && largerShares > 0;
-      if (isLarger) largerShares -= 1;
-      else needy.push({ session, laneCount: Math.min(share, lanes.length) });
+    for (const session of new Set(this.#lanes.map((lane) => lane.owner))) {
+      if (session === undefined) continue;
+      const lanes = this.lanesOf(session);
+      const isLarger = lanes.length > share && larger.size < largerShareCount;
+      if (isLarger) larger.add(session);
       free.push(...this.#giveUp(lanes, isLarger ? share + 1 : share));
     }
 
     free.sort((a, b) => a.partition - b.partition);
-    for (const { session, laneCount } of needy) this.#give(free.splice(0, share - laneCount), session);
-    for (const { session } of needy.slice(0, largerShares)) this.#give(free.splice(0, 1), session);
-  }
-
-  /** More sessions than partitions, and one for each: who comes or goes without one changes nothing. */
-  #isSpreadThin(): boolean {
-    if (this.#lanesOf.size < this.#lanes.length || this.#moving.size > 0) return false;
-    return this.#lanes.every(({ owner }) => owner !== undefined && this.lanesOf(owner).length === 1);
+    if (share > 0) {
+      for (const [session, lanes] of this.#lanesOf) {
+        this.#give(free.splice(0, Math.max(0, share - lanes.length)), session);
+      }
+    }
+    for (const session of this.#lanesOf.keys()) {
+      if (larger.size === largerShareCount) return;
+      if (larger.has(session)) continue;
+      larger.add(session);
+      this.#give(free.splice(0, 1), session);
+    }
   }
 
   /** Keeps at most so many of a session's lanes, and says which ones it has to give up. */
   #giveUp(lanes: readonly PartitionLane[], quota: number): readonly PartitionLane[] {
-    if (lanes.length === 0) return lanes;
     const inOrderOfStaying = lanes.toSorted((a, b) => reluctance(b) - reluctance(a));
     for (const lane of inOrderOfStaying.slice(0, quota)) this.#stay(lane);
     return inOrderOfStaying.slice(quota);

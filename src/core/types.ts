@@ -56,7 +56,11 @@ export interface Effects {
   readonly burials: readonly Burial[];
   /** Sessions whose set of partitions changed, with all that they have now. */
   readonly assignments: readonly { readonly sessionId: string; readonly partitions: readonly number[] }[];
-  /** Sessions that may now be able to receive. */
+  /**
+   * Sessions that may now be able to receive: each is to call `nextFetch` as soon as its transport has room. Where
+   * sessions share partitions, no more of them are named than there is work for, and one that waited is not named
+   * again before it has asked.
+   */
   readonly ready: readonly string[];
 }
 
@@ -152,10 +156,10 @@ export interface Subscription {
   nextFetch(sessionId: string, nowMs: number): Fetch | Wait;
   /**
    * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
-   * the fetch was overtaken. A lease has no deadline until `sent`.
+   * the fetch was overtaken. A lease has no deadline until `sent`. Afterwards the session asks `nextFetch` again.
    */
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined;
-  /** The read for `fetch` came to nothing. */
+  /** The read for `fetch` came to nothing. The session asks again when it sees fit: it is not called ready. */
   abandon(sessionId: string, fetch: Fetch): void;
   /** The bytes of a delivery have left for the transport: its deadlines start now. */
   sent(deliveryId: number, nowMs: number): void;
@@ -169,7 +173,7 @@ export interface Subscription {
   /** Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. */
   seek(partition: number, offset: number, nowMs: number): void;
 
-  /** When `wake` wants to be called; Infinity: not at all. */
+  /** When `wake` wants to be called; Infinity: not at all. Any command may change it. */
   readonly wakeAtMs: number;
   /** Ends leases and backoffs that are due. */
   wake(nowMs: number): void;
