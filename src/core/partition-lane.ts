@@ -27,7 +27,6 @@ export class PartitionLane extends Lane {
     if (heir === this.#heir) return;
     this.#heir = heir;
     if (heir === this.#owner) this.announce();
-    else this.overtakeRead();
   }
 
   /** The heir becomes the owner. */

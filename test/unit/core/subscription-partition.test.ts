@@ -123,6 +123,31 @@ describe('a subscription in order of partition', () => {
       assert.deepEqual(h.deliver('a'), ['0:0#4', '0:1']);
     });
 
+    it('wakes for the next message in its backoff once the one before it is out', () => {
+      const h = new Harness();
+      h.partition(0, 6);
+      h.open('a');
+      h.deliver('a');
+      h.nack('a', 0, 5, 5, 900);
+      h.nack('a', 0, 3, 3, 0);
+      assert.deepEqual(h.deliverAll('a'), ['0:3#2', '0:4']);
+      assert.equal(h.subscription.wakeAtMs, h.nowMs + 900);
+      h.advance(900);
+      assert.deepEqual(h.deliverAll('a'), ['0:5#2']);
+    });
+
+    it('overtakes the read that is under way', () => {
+      const h = new Harness();
+      h.partition(0, 6);
+      h.open('a', { messages: 2, bytes: 1_000 });
+      h.deliver('a');
+      h.settle('a', 0, 0, 0);
+      const fetch = h.fetch('a');
+      h.nack('a', 0, 1, 1, 0);
+      assert.equal(h.lease('a', fetch), undefined);
+      assert.deepEqual(h.deliver('a'), ['0:1#2', '0:2']);
+    });
+
     it('waits as long as the nack says', () => {
       const h = new Harness();
       h.partition(0, 1);
@@ -283,6 +308,17 @@ describe('a subscription in order of partition', () => {
       h.subscription.setFirst(0, 8);
       assert.deepEqual(h.deliver('a'), ['0:8-9']);
     });
+  });
+
+  it('waits for the backoff of the message that retention leaves first', () => {
+    const h = new Harness();
+    h.partition(0, 6);
+    h.open('a');
+    h.deliver('a');
+    h.nack('a', 0, 5, 5, 500);
+    h.nack('a', 0, 3, 3, 900);
+    h.subscription.setFirst(0, 5);
+    assert.equal(h.subscription.wakeAtMs, h.nowMs + 500);
   });
 
   it('keeps to new rules from when they are set', () => {

@@ -83,6 +83,32 @@ describe('a subscription without order', () => {
     assert.deepEqual(h.effects().ready, ['b']);
   });
 
+  it('wakes another one when the woken session has no credit any more', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 0);
+    h.open('a');
+    h.open('b', two);
+    for (const sessionId of ['a', 'b']) h.waitReason(sessionId);
+    h.effects();
+    h.append(0, [0]);
+    h.subscription.setCredit('a', { messages: 0, bytes: 0 });
+    assert.deepEqual(h.effects().ready, ['a']);
+    assert.equal(h.waitReason('a'), 'messageCredit');
+    assert.deepEqual(h.effects().ready, ['b']);
+  });
+
+  it('forgets backoffs when it is moved', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 3);
+    h.open('a');
+    h.deliver('a');
+    h.nack('a', 0, 1, 1, 900);
+    h.subscription.seek(0, 0, h.nowMs);
+    assert.deepEqual(h.deliverAll('a'), ['0:0-2']);
+    h.advance(900);
+    assert.equal(h.waitReason('a'), 'caughtUp');
+  });
+
   it('reads a partition for one session at a time', () => {
     const h = new Harness({ ordering: 'none' });
     h.partition(0, 4);
@@ -91,6 +117,8 @@ describe('a subscription without order', () => {
     const fetch = h.fetch('a');
     assert.equal(h.waitReason('b'), 'reading');
     h.effects();
+    h.append(0, [0]);
+    assert.deepEqual(h.effects().ready, [], 'nobody could read it yet');
     h.lease('a', fetch);
     assert.deepEqual(h.effects().ready, ['b']);
   });
@@ -126,6 +154,24 @@ describe('a subscription in order of keys', () => {
     assert.deepEqual(h.deliverAll('a'), ['0:7'], 'the other key goes on, to its holder');
     h.advance(100);
     assert.deepEqual(h.deliverAll('a'), ['0:0#2', '0:2', '0:4', '0:6']);
+  });
+
+  it('tells the holder of a key of its next message once the read of another session is over', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1]);
+    h.open('a');
+    h.open('b');
+    h.deliver('a');
+    h.append(0, [1, 2]);
+    assert.deepEqual(h.deliver('b'), ['0:2']);
+    h.append(0, [3]);
+    const fetch = h.fetch('b');
+    assert.equal(h.waitReason('a'), 'reading');
+    h.effects();
+    h.lease('b', fetch);
+    assert.deepEqual(h.effects().ready, ['a']);
+    assert.deepEqual(h.deliver('a'), ['0:1']);
   });
 
   it('gives a freed key to anybody, in order', () => {
@@ -167,5 +213,7 @@ describe('a subscription in order of keys', () => {
     assert.deepEqual(h.deliverAll('b'), []);
     h.subscription.setFirst(0, 2);
     assert.deepEqual(h.deliverAll('b'), ['0:2-3']);
+    h.settle('b', 0, 2, 3);
+    assert.equal(h.waitReason('b'), 'caughtUp');
   });
 });
