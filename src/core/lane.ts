@@ -268,14 +268,14 @@ export abstract class Lane {
     return held;
   }
 
-  /** Ends the leases of the session that are due. */
-  expire(session: Session, nowMs: number): void {
-    const first = this.leases.firstOf(session);
-    const headOffset = first?.first;
-    const due = this.leases.endDue(session, nowMs);
-    this.ended(due);
+  /** Ends leases of the session that are due. */
+  expire(session: Session, due: readonly Lease[], nowMs: number): void {
+    const headOffset = this.leases.firstOf(session)?.first;
+    const held = this.leases.endAll(due);
+    this.ended(held);
     // The session works in order: what it was at is the first that it held, the others only waited behind it.
-    this.#giveBack(due[0]?.first === headOffset ? this.#failHead(due, 'backoff', nowMs) : due, nowMs);
+    const wasAtWork = held[0]?.first === headOffset;
+    this.#giveBack(wasAtWork ? this.#failHead(held, 'backoff', nowMs) : held, nowMs);
   }
 
   /** Frees what the session held. The next one need not wait for what this one broke off. */

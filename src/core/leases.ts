@@ -115,13 +115,10 @@ export class LeaseTable {
     return this.#cut(first, last, (lease) => session === undefined || lease.delivery.session === session);
   }
 
-  /** Ends the leases of a session that are due. */
-  endDue(session: Session, nowMs: number): Piece[] {
-    return this.#cut(
-      0,
-      Number.POSITIVE_INFINITY,
-      (lease) => lease.delivery.session === session && lease.deadlineMs <= nowMs,
-    );
+  /** Ends these leases. */
+  endAll(leases: readonly Lease[]): Piece[] {
+    const inOrder = leases.toSorted((a, b) => a.first - b.first);
+    return inOrder.flatMap((ended) => this.#cut(ended.first, ended.last, (lease) => lease === ended));
   }
 
   /** What is held at and behind `offset`: ascending. */

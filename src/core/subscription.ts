@@ -203,9 +203,9 @@ class SubscriptionMachine implements Subscription {
   }
 
   wake(nowMs: number): void {
-    const { deadlines, retries } = this.#context;
-    for (let lease = deadlines.popDue(nowMs); lease !== undefined; lease = deadlines.popDue(nowMs)) {
-      this.#lane(lease.delivery.partition).expire(lease.delivery.session, nowMs);
+    const { retries } = this.#context;
+    for (const [partition, bySession] of this.#takeDue(nowMs)) {
+      for (const [session, leases] of bySession) this.#lane(partition).expire(session, leases, nowMs);
     }
     for (let lane = retries.popDue(nowMs); lane !== undefined; lane = retries.popDue(nowMs)) {
       lane.retry(nowMs);
@@ -240,6 +240,21 @@ class SubscriptionMachine implements Subscription {
 
   get sessionIds(): readonly string[] {
     return [...this.#sessions.keys()];
+  }
+
+  /** What a session loses of a partition at one time is one event: only its first message can have failed. */
+  #takeDue(nowMs: number): Map<number, Map<Session, Lease[]>> {
+    const { deadlines } = this.#context;
+    const due = new Map<number, Map<Session, Lease[]>>();
+    for (let lease = deadlines.popDue(nowMs); lease !== undefined; lease = deadlines.popDue(nowMs)) {
+      const { partition, session } = lease.delivery;
+      const bySession = due.get(partition) ?? new Map<Session, Lease[]>();
+      due.set(partition, bySession);
+      const leases = bySession.get(session);
+      if (leases === undefined) bySession.set(session, [lease]);
+      else leases.push(lease);
+    }
+    return due;
   }
 
   #nextFetch(session: Session, nowMs: number): Fetch | Wait {

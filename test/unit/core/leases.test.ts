@@ -53,11 +53,14 @@ describe('LeaseTable', () => {
                 held.deadlineMs = atMs;
             }
           } else if (kind === 'due') {
-            const due = [...holders]
-              .filter(([, held]) => held.session === session && held.deadlineMs <= atMs)
-              .map(([offset]) => offset)
-              .sort((a, b) => a - b);
-            assert.deepEqual(offsetsOf(table.endDue(session, atMs)), due);
+            const leases: Lease[] = [];
+            for (let lease = deadlines.popDue(atMs); lease; lease = deadlines.popDue(atMs))
+              leases.push(lease);
+            const due = [...holders.keys()].filter((offset) => holders.get(offset)!.deadlineMs <= atMs);
+            assert.deepEqual(
+              offsetsOf(table.endAll(leases)),
+              due.sort((a, b) => a - b),
+            );
             for (const offset of due) holders.delete(offset);
           }
 
