@@ -1,8 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
-import { readDirectoryIfAny, readFileIfAny, replaceFile } from './files.js';
+import { makeDirectory, readDirectoryIfAny, readFileIfAny, replaceFile } from './files.js';
 
 /**
  * The data directory:
@@ -53,7 +52,7 @@ export async function openDataDirectory(
 /** What the directory says of itself; undefined where a store may be made. */
 async function inspect(directory: string): Promise<Marker | undefined> {
   const names = await usable(directory, async () => {
-    await mkdir(directory, { recursive: true });
+    await makeDirectory(directory);
     return await readDirectoryIfAny(directory);
   });
   const bytes = await usable(directory, () => readFileIfAny(join(directory, markerName)));

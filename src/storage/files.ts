@@ -1,4 +1,4 @@
-import { open, readdir, readFile, rename, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The whole file, or nothing of it, also after a loss of power. */
@@ -23,6 +23,22 @@ async function syncing(
   }
 }
 
+/**
+ * Makes a directory and those above it. Node's own `recursive` never ends where making one inside an existing
+ * directory fails with ENOENT, as in /proc.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  const parent = dirname(path);
+  try {
+    await mkdir(path);
+  } catch (error) {
+    if (hasCode(error, 'EEXIST')) return;
+    if (!hasCode(error, 'ENOENT') || parent === path) throw error;
+    await makeDirectory(parent);
+    await mkdir(path);
+  }
+}
+
 /** Undefined when there is none. */
 export async function readFileIfAny(path: string): Promise<Buffer | undefined> {
   return await ifAny(readFile(path));
@@ -36,9 +52,13 @@ async function ifAny<T>(read: Promise<T>): Promise<T | undefined> {
   try {
     return await read;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 /** What an ordinary process may still write to the disk that holds this directory. */

@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { Catalog } from './catalog.js';
-import type { Engine } from './engine.js';
+import { type Engine, engineMessage } from './engine.js';
 import { findRecord, recordAt } from './find-record.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
@@ -222,7 +222,13 @@ export class Store implements Storage {
     this.#readers.close();
     await this.#syncedOffsets.close();
     await this.#channel?.end();
-    await this.#engine.close();
+    try {
+      await this.#engine.close();
+    } catch (error) {
+      // After a failed write the database may refuse to close as well: the process ends with what is on disk.
+      if (this.#state.kind !== 'failed') throw error;
+      this.#logger.warn({ error: engineMessage(error) }, 'the failed store could not be closed');
+    }
   }
 
   #checkOpen(): void {

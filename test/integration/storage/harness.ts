@@ -27,6 +27,14 @@ export interface Harness {
   close(): Promise<void>;
 }
 
+const defaultOptions = {
+  maxPartitionCount: 4,
+  acceptDataLoss: false,
+  tailBytes: 64 * MiB,
+  writerQueueBytes: 16 * MiB,
+  concurrentReads: 8,
+};
+
 /** Time that stands still. */
 export class VirtualWall implements Clock {
   nowMs: number;
@@ -82,12 +90,8 @@ export async function createHarness(
     };
     harness.storage = await openStorage(
       {
+        ...defaultOptions,
         directory,
-        maxPartitionCount: 4,
-        acceptDataLoss: false,
-        tailBytes: 64 * MiB,
-        writerQueueBytes: 16 * MiB,
-        concurrentReads: 8,
         ...options,
         ...changed,
       },
@@ -114,6 +118,19 @@ export async function createHarness(
   await open();
   opened.push(harness);
   return harness;
+}
+
+/** A store that nobody listens to. */
+export function openIn(
+  directory: string,
+  options: Partial<StorageOptions> = {},
+  failed: (error: Error) => void = () => {},
+): Promise<Storage> {
+  return openStorage(
+    { ...defaultOptions, directory, ...options },
+    { grown() {}, room() {}, failed },
+    { clock: systemClock, logger: silentLogger },
+  );
 }
 
 /** For `afterEach`. */
