@@ -100,8 +100,6 @@ export class Store implements Storage {
       collect: () => this.#catalog.syncedOffsets(),
       written: () => this.#retireDeletions(),
     });
-    // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
-    if (warnings.length > 0 || this.#catalog.hasDeletions) this.#syncedOffsets.changed();
   }
 
   static async start(
@@ -115,6 +113,8 @@ export class Store implements Storage {
       written: (memory) => store.#written(memory),
       failed: (error) => store.#failed(error),
     });
+    // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
+    if (opened.warnings.length > 0 || store.#catalog.hasDeletions) store.#syncedOffsets.changed();
     return store;
   }
 

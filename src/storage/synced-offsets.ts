@@ -109,19 +109,18 @@ export interface SyncedOffsetsServices {
 export class SyncedOffsetsFile {
   readonly #services: SyncedOffsetsServices;
   #timer: Timer | undefined;
-  #writing: Promise<void> | undefined;
+  /** The last write that was begun: one follows the other. */
+  #writing = Promise.resolve();
 
   constructor(services: SyncedOffsetsServices) {
     this.#services = services;
   }
 
-  /** Something was synced. */
+  /** Something was synced. What changes while a write is under way is noted by the next one. */
   changed(): void {
     this.#timer ??= this.#services.clock.after(limits.syncedOffsetsEveryMs, () => {
-      this.#writing = this.#write().finally(() => {
-        this.#timer = undefined;
-        this.#writing = undefined;
-      });
+      this.#timer = undefined;
+      this.#writing = this.#writing.then(() => this.#write());
     });
   }
 

@@ -35,11 +35,14 @@ export class WriterChannel {
     const workerData: WriterThreadData = { handle: engine.handle, columnNames: engine.columnNames };
     const worker = new Worker(new URL('./writer-thread.js', import.meta.url), { workerData });
     await new Promise<void>((resolve, reject) => {
+      const exited = (code: number): void => reject(new Error(`the writer thread ended with code ${code}`));
+      worker.once('error', reject);
+      worker.once('exit', exited);
       worker.once('message', () => {
         worker.off('error', reject);
+        worker.off('exit', exited);
         resolve();
       });
-      worker.once('error', reject);
     });
     return new WriterChannel(worker, listener);
   }
