@@ -12,6 +12,7 @@ import {
 import { readUint64, writeUint64 } from './bytes.js';
 import type { Extent } from './partition-log.js';
 import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from './types.js';
+import { varintFieldLength, writeVarintField } from './varint.js';
 
 /** The small records: between the types of the broker and the private protobuf messages. */
 
@@ -134,14 +135,10 @@ export function decodeCounters(bytes: Uint8Array): Counters {
   return { nextTopicId, nextSubscriptionId };
 }
 
-export function encodeProducer(state: ProducerState): Uint8Array {
-  return toBinary(
-    ProducerRecordSchema,
-    create(ProducerRecordSchema, {
-      epoch: BigInt(state.epoch),
-      lastSequence: BigInt(state.lastSequence),
-    }),
-  );
+export function encodeProducer({ epoch, lastSequence }: ProducerState): Buffer {
+  const bytes = Buffer.allocUnsafe(varintFieldLength(epoch) + varintFieldLength(lastSequence));
+  writeVarintField(bytes, 0x10, lastSequence, writeVarintField(bytes, 0x08, epoch, 0));
+  return bytes;
 }
 
 export function decodeProducer(bytes: Uint8Array): ProducerState {

@@ -1,24 +1,57 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { CursorState } from '../base/positions.js';
+import { fromBinary } from '@bufbuild/protobuf';
+import type { CursorState, FailedMessage } from '../base/positions.js';
 import { CursorRecordSchema } from '../gen/sluice/storage/v1/records_pb.js';
+import { varintFieldLength, varintLength, writeVarint, writeVarintField } from './varint.js';
+
+/** Number and wire type of the fields of CursorRecord and FailedMessageRecord. */
+const tags = {
+  acknowledgedOffset: 0x08,
+  settled: 0x12,
+  failed: 0x1a,
+  deadLetterCount: 0x20,
+  failedOffset: 0x08,
+  failedAttempts: 0x10,
+} as const;
 
 /** Settled intervals become pairs of gap and length, which are small numbers wherever a partition stands. */
-export function encodeCursor(state: CursorState): Uint8Array {
-  const settled: bigint[] = [];
+export function encodeCursor(state: CursorState): Buffer {
+  const settledLength = visitSettled(state, 0, (length, value) => length + varintLength(value));
+  let length = varintFieldLength(state.acknowledgedOffset) + varintFieldLength(state.deadLetterCount);
+  if (settledLength > 0) length += 1 + varintLength(settledLength) + settledLength;
+  for (const failed of state.failed) length += 2 + failedLength(failed);
+
+  const bytes = Buffer.allocUnsafe(length);
+  let at = writeVarintField(bytes, tags.acknowledgedOffset, state.acknowledgedOffset, 0);
+  at = writeVarintField(bytes, tags.settled, settledLength, at);
+  at = visitSettled(state, at, (next, value) => writeVarint(bytes, value, next));
+  for (const failed of state.failed) {
+    bytes[at++] = tags.failed;
+    bytes[at++] = failedLength(failed);
+    at = writeVarintField(bytes, tags.failedOffset, failed.offset, at);
+    at = writeVarintField(bytes, tags.failedAttempts, failed.attempts, at);
+  }
+  writeVarintField(bytes, tags.deadLetterCount, state.deadLetterCount, at);
+  return bytes;
+}
+
+/** Two numbers: always below 128 bytes, so that its own length takes one. */
+function failedLength({ offset, attempts }: FailedMessage): number {
+  return varintFieldLength(offset) + varintFieldLength(attempts);
+}
+
+function visitSettled(
+  state: CursorState,
+  start: number,
+  visit: (sum: number, value: number) => number,
+): number {
+  let sum = start;
   let end = state.acknowledgedOffset;
   for (const { first, last } of state.settled) {
-    settled.push(BigInt(first - end), BigInt(last - first + 1));
+    sum = visit(sum, first - end);
+    sum = visit(sum, last - first + 1);
     end = last + 1;
   }
-  return toBinary(
-    CursorRecordSchema,
-    create(CursorRecordSchema, {
-      acknowledgedOffset: BigInt(state.acknowledgedOffset),
-      settled,
-      failed: state.failed.map(({ offset, attempts }) => ({ offset: BigInt(offset), attempts })),
-      deadLetterCount: BigInt(state.deadLetterCount),
-    }),
-  );
+  return sum;
 }
 
 export function decodeCursor(bytes: Uint8Array): CursorState {
