@@ -12,16 +12,21 @@ import { columnNames } from './columns.js';
  * The key-value store below everything else, and the only file that knows RocksDB. The main thread opens it; the
  * writer thread attaches to the open database by its handle.
  *
- * How the options were chosen is told in ARCHITECTURE.md. The measures: 64 KiB values, one in each of 16
- * partitions a batch, each batch synced, 2 cores.
+ * The options were measured with 64 KiB values, one in each of 16 partitions a batch, every batch synced, 2 cores:
  *
- * | partitions' columns     | MB/s | memory   | log to replay | reopened after a kill |
- * | ----------------------- | ---- | -------- | ------------- | --------------------- |
- * | default                 |   91 | 1,660 MB | 2.0 GB        | 17 s                  |
- * | default, no compression |  262 | 1,060 MB | 1.0 GB        | 2.9 s                 |
- * | level, 64 MiB           |  385 |   610 MB | 0.5 GB        | 1.7 s                 |
- * | level, 32 MiB           |  333 |   360 MB | 0.3 GB        | 0.8 s                 |
- * | universal, 32 MiB       |  238 |   360 MB | 0.3 GB        | 0.7 s                 |
+ * | partitions' columns     | topics | MB/s | memory   | opened after a kill |
+ * | ----------------------- | ------ | ---- | -------- | ------------------- |
+ * | default                 | 1      |   91 | 1,660 MB | 17 s                |
+ * | default, no compression | 1      |  262 | 1,060 MB | 2.9 s               |
+ * | universal, 32 MiB       | 1      |  238 |   360 MB | 0.7 s               |
+ * | level, 64 MiB           | 1      |  385 |   610 MB | 1.7 s               |
+ * | level, 32 MiB           | 1      |  333 |   360 MB | 0.8 s               |
+ * | level, 32 MiB           | 100    |  194 |   370 MB | 0.6 s               |
+ * | level, 16 MiB           | 100    |  178 |   220 MB | 0.6 s               |
+ *
+ * Two bounds decide. A column may hold six memtables of a quarter of its budget when flushing lags behind: 384 MiB
+ * for all partitions at 16 MiB. And RocksDB keeps its log until the column with the oldest unflushed write is
+ * flushed, or the log exceeds four times that, 1.6 GB: so much is read at opening in the worst case.
  */
 const partitionOptions: ColumnOptions = {
   compaction: 'level',
@@ -36,7 +41,7 @@ const partitionOptions: ColumnOptions = {
 
 const smallColumnOptions: ColumnOptions = {
   compaction: 'level',
-  memtableMemoryBudget: 1 * MiB,
+  memtableMemoryBudget: 4 * MiB,
   compression: false,
   cacheSize: 4 * MiB,
 };
