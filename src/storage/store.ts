@@ -180,11 +180,16 @@ export class Store implements Storage {
     const log = this.#catalog.log(topicId, partition);
     const { endOffset, endPosition } = log;
     const firstOffset = Math.min(offset, endOffset);
-    const record = await this.#findRecord(log, ({ lastOffset }) => lastOffset >= firstOffset);
+    if (firstOffset <= log.firstOffset) return;
+    const firstPosition =
+      firstOffset === endOffset
+        ? endPosition
+        : (await this.#slots.run(() => recordAt(this.#engine, log, firstOffset))).position;
+    // Something may have been faster meanwhile.
     if (log.isDeleted || firstOffset <= log.firstOffset) return;
     this.#checkOpen();
     log.firstOffset = firstOffset;
-    log.firstPosition = record?.position ?? endPosition;
+    log.firstPosition = firstPosition;
     await new Promise<void>((onCommitted, onFailed) => {
       const transaction: Transaction = { durability: 'written', onCommitted, onFailed };
       this.#writer.enqueue(createSubmission(transaction, { raisedLogs: [log] }));

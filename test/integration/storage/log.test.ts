@@ -243,6 +243,15 @@ describe('storage: the log', () => {
     assert.equal(await storage.offsetOfNewest(topicId, 0, bytes), 0);
     assert.equal(await storage.offsetOfNewest(topicId, 0, bytes - 1), 2);
     assert.equal(await storage.offsetOfNewest(topicId, 0, 0), 20);
+    for (const [offset, rest] of [
+      [0, 80],
+      [1, 80],
+      [2, 72],
+      [19, 8],
+      [20, 0],
+    ] as const) {
+      assert.equal(await storage.bytesFrom(topicId, 0, offset), rest, `from ${offset}`);
+    }
 
     await storage.removeBelow(topicId, 0, 7);
     assert.deepEqual(storage.extent(topicId, 0), { firstOffset: 7, endOffset: 20, bytes: 7 * 2 * 4 });
