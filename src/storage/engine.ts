@@ -26,7 +26,9 @@ import { columnNames } from './columns.js';
  *
  * Two bounds decide. A column may hold six memtables of a quarter of its budget when flushing lags behind: 384 MiB
  * for all partitions at 16 MiB. And RocksDB keeps its log until the column with the oldest unflushed write is
- * flushed, or the log exceeds four times that, 1.6 GB: so much is read at opening in the worst case.
+ * flushed, or the log exceeds four times that, 1.6 GB: so much is read at opening in the worst case. The whole
+ * store with 16 MiB, 10 GB written to 16 partitions of one topic and then killed: 163 MB/s, 590 MB at the most,
+ * 1.4 GB of log, opened in 1.4 s; in 0.1 s after an orderly end.
  */
 const partitionOptions: ColumnOptions = {
   compaction: 'level',

@@ -1,3 +1,4 @@
+import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
 import { DiskSession } from './disk-session.js';
 import type { Engine } from './engine.js';
@@ -9,6 +10,7 @@ import type { LogReader, StoredRun } from './types.js';
 export interface ReaderServices {
   readonly engine: Engine;
   readonly slots: ReadSlots;
+  readonly isClosed: () => boolean;
   /** A reader has begun to hold something. */
   readonly holds: (reader: Reader) => void;
   readonly releases: (reader: Reader) => void;
@@ -57,6 +59,7 @@ export class Reader implements LogReader {
     this.#wasUsed = true;
     if (this.#session?.covers(offset) === true) return this.#session;
     this.close();
+    if (this.#services.isClosed()) throw new SluiceError('STORAGE_FAILED', 'the store is closed');
     this.#services.holds(this);
     const { engine, slots } = this.#services;
     this.#session = new DiskSession(engine, slots, this.#log, offset);

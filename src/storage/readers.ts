@@ -12,6 +12,7 @@ export class Readers {
   readonly #slots: ReadSlots;
   readonly #holding = new Set<Reader>();
   #sweep: Timer | undefined;
+  #isClosed = false;
 
   constructor(clock: Clock, engine: Engine, slots: ReadSlots) {
     this.#clock = clock;
@@ -24,6 +25,7 @@ export class Readers {
       {
         engine: this.#engine,
         slots: this.#slots,
+        isClosed: () => this.#isClosed,
         holds: (reader) => {
           this.#holding.add(reader);
           this.#sweepLater();
@@ -39,7 +41,9 @@ export class Readers {
     return this.#holding.size;
   }
 
+  /** The database is about to be closed: nothing reads it any more. */
   close(): void {
+    this.#isClosed = true;
     this.#sweep?.cancel();
     for (const reader of this.#holding) reader.close();
   }
