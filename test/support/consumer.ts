@@ -64,13 +64,14 @@ export class TestConsumer {
   readonly #stream: ConsumeCall;
   readonly #settled = new Map<bigint, NonNullable<ConsumeResponse['settled']>['result']>();
   readonly #waiters = new Set<Waiter>();
+  readonly #receiving: Promise<unknown>;
   #nextSettlementId = 1n;
   #ended: { readonly error: unknown } | undefined;
   sessionId = '';
 
   private constructor(stream: ConsumeCall) {
     this.#stream = stream;
-    void this.#receive();
+    this.#receiving = this.#receive();
   }
 
   /** Resolves when the session is open. */
@@ -140,10 +141,9 @@ export class TestConsumer {
     return new Promise((resolve, reject) => this.#waiters.add({ isDone, resolve, reject }));
   }
 
-  /** The error with which the broker ended the stream; undefined where it ended well. */
-  async ended(): Promise<unknown> {
-    while (this.#ended === undefined) await new Promise((resolve) => setImmediate(resolve));
-    return this.#ended.error;
+  /** The error with which the stream ended; undefined where it ended well. */
+  get ended(): Promise<unknown> {
+    return this.#receiving;
   }
 
   /** Leaves without settling: what is outstanding is free. */
@@ -151,7 +151,7 @@ export class TestConsumer {
     this.#stream.cancel();
   }
 
-  async #receive(): Promise<void> {
+  async #receive(): Promise<unknown> {
     let error: unknown;
     try {
       for await (const response of this.#stream) {
@@ -170,6 +170,7 @@ export class TestConsumer {
     this.#look();
     for (const waiter of this.#waiters) waiter.reject(error ?? new Error('the stream has ended'));
     this.#waiters.clear();
+    return error;
   }
 
   #look(): void {
