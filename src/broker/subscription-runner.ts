@@ -239,7 +239,7 @@ export class SubscriptionRunner implements Sleeper {
    * `isAwaited` nothing is committed where nothing changed.
    */
   #apply(isAwaited = false): Promise<unknown> | undefined {
-    const { storage, alarm, logger } = this.#services;
+    const { storage, logger } = this.#services;
     const effects = this.#rules.takeEffects();
     const pending: Promise<unknown>[] = [];
     if (isAwaited || effects.dirtyPartitions.length > 0) {
@@ -252,11 +252,7 @@ export class SubscriptionRunner implements Sleeper {
     for (const { sessionId, partitions } of effects.assignments) {
       this.#links.get(sessionId)?.sink.assigned(partitions);
     }
-    for (const sessionId of effects.ready) {
-      const link = this.#links.get(sessionId);
-      if (link !== undefined) this.#pump(link);
-    }
-    if (!this.#hasEnded) alarm.set(this, this.#rules.wakeAtMs);
+    this.#serve(effects.ready);
     if (isAwaited) return Promise.all(pending);
     for (const each of pending) {
       // The store itself tells everybody of its failure; a burial that failed has put its message back.
@@ -271,6 +267,18 @@ export class SubscriptionRunner implements Sleeper {
       partition,
       state: () => this.#rules.cursor(partition),
     }));
+  }
+
+  /** Lets sessions receive, then those that are called ready because of what these left, and sets the alarm. */
+  #serve(ready: readonly string[]): void {
+    // Serving has no other effects than that: no cursor changes, and nothing is buried.
+    for (let woken = ready; woken.length > 0; woken = this.#rules.takeEffects().ready) {
+      for (const sessionId of woken) {
+        const link = this.#links.get(sessionId);
+        if (link !== undefined) this.#pump(link);
+      }
+    }
+    if (!this.#hasEnded) this.#services.alarm.set(this, this.#rules.wakeAtMs);
   }
 
   /** Lets a session receive all that its credit and its transport allow. */
@@ -312,7 +320,7 @@ export class SubscriptionRunner implements Sleeper {
       link.readsUnderWay--;
       if (this.#hasEnded) return;
       this.#deliver(link, fetch, runs);
-      this.#pump(link);
+      this.#serve([link.sessionId]);
     } catch (error) {
       link.readsUnderWay--;
       this.#readFailed(link, fetch, error);
@@ -329,8 +337,7 @@ export class SubscriptionRunner implements Sleeper {
         link.framesUnderWay--;
         if (this.#hasEnded || this.#links.get(link.sessionId) !== link) return;
         this.#rules.sent(delivery.deliveryId, this.#nowMs());
-        this.#services.alarm.set(this, this.#rules.wakeAtMs);
-        this.#pump(link);
+        this.#serve([link.sessionId]);
       },
     );
   }
@@ -356,7 +363,7 @@ export class SubscriptionRunner implements Sleeper {
     if (error.reason === 'OFFSET_OUT_OF_RANGE') {
       // Retention was quicker than the read, and moved the cursor: there is a new place to read.
       this.#rules.abandon(link.sessionId, fetch);
-      this.#pump(link);
+      this.#serve([link.sessionId]);
       return;
     }
     this.#services.logger.error(

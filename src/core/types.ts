@@ -59,7 +59,8 @@ export interface Effects {
   /**
    * Sessions that may now be able to receive: each is to call `nextFetch` as soon as its transport has room. Where
    * sessions share partitions, no more of them are named than there is work for, and one that waited is not named
-   * again before it has asked.
+   * again before it has asked. What one leaves makes another ready: so `nextFetch`, `lease` and `abandon` have this
+   * effect too, and no other.
    */
   readonly ready: readonly string[];
 }
