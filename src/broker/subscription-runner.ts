@@ -9,22 +9,20 @@ import { createSubscription } from '../core/subscription.js';
 import type {
   Burial,
   Credit,
-  Fetch,
   MessageState,
   PartitionStatus,
-  ReadRun,
   Settlement,
   SettleResult,
   Subscription,
   SubscriptionRules,
 } from '../core/types.js';
-import type { Append, CursorUpdate, Storage, StoredRun } from '../storage/types.js';
+import type { Append, CursorUpdate, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import type { DeadLetters } from './dead-letters.js';
+import { DeliveryPump } from './delivery-pump.js';
 import { LaneReaders } from './lane-readers.js';
-import { orderingKeysOf } from './message-bytes.js';
 import type { BrokerSettings } from './settings.js';
 import type { Topic } from './topic.js';
 import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from './types.js';
@@ -52,10 +50,11 @@ export class SubscriptionRunner implements Sleeper {
   readonly #rules: Subscription;
   readonly #readers: LaneReaders;
   readonly #links = new Map<string, ConsumerLink>();
-  /** Runs of the tail are read by many sessions, a part each: their keys are looked up once. */
-  readonly #orderingKeys = new WeakMap<StoredRun, Uint32Array>();
+  readonly #pump: DeliveryPump;
   #config: SubscriptionConfig;
   #hasEnded = false;
+  /** The log has grown, and consumers are about to be served. */
+  #isGrowing = false;
 
   constructor(
     services: RunnerServices,
@@ -70,6 +69,15 @@ export class SubscriptionRunner implements Sleeper {
     this.#config = config;
     this.#readers = new LaneReaders(services.storage, topic.topicId);
     this.#rules = createSubscription(rulesOf(config, services.settings), services.random);
+    this.#pump = new DeliveryPump({
+      rules: this.#rules,
+      readers: this.#readers,
+      nowMs: () => this.#nowMs(),
+      isOrderedByKey: config.ordering === 'key',
+      isLive: (link) => this.#isLive(link),
+      ready: (link) => this.#serve([link.sessionId]),
+      readFailed: (link, partition, thrown) => this.#readFailed(link, partition, thrown),
+    });
     for (let partition = 0; partition < topic.config.partitionCount; partition++) {
       this.#addLane(partition, cursors.get(partition));
     }
@@ -101,7 +109,13 @@ export class SubscriptionRunner implements Sleeper {
 
   grown(partition: number, endOffset: number): void {
     this.#rules.setEnd(partition, endOffset);
-    if (this.#links.size > 0) this.#apply();
+    if (this.#links.size === 0 || this.#isGrowing) return;
+    // A commit lets several partitions grow, one call each: what they bring goes out together.
+    this.#isGrowing = true;
+    queueMicrotask(() => {
+      this.#isGrowing = false;
+      if (!this.#hasEnded) this.#apply();
+    });
   }
 
   /** Retention removed everything below: it counts as settled. */
@@ -221,6 +235,10 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- The machinery --------------------------------------------------------------------------------------
 
+  #isLive(link: ConsumerLink): boolean {
+    return !this.#hasEnded && this.#links.get(link.sessionId) === link;
+  }
+
   #nowMs(): number {
     return this.#services.clock.monotonicMs();
   }
@@ -275,103 +293,26 @@ export class SubscriptionRunner implements Sleeper {
     for (let woken = ready; woken.length > 0; woken = this.#rules.takeEffects().ready) {
       for (const sessionId of woken) {
         const link = this.#links.get(sessionId);
-        if (link !== undefined) this.#pump(link);
+        if (link !== undefined) this.#pump.run(link);
       }
     }
     if (!this.#hasEnded) this.#services.alarm.set(this, this.#rules.wakeAtMs);
   }
 
-  /** Lets a session receive all that its credit and its transport allow. */
-  #pump(link: ConsumerLink): void {
-    while (link.canSend && this.#links.get(link.sessionId) === link) {
-      const fetch = this.#rules.nextFetch(link.sessionId, this.#nowMs());
-      if (fetch.kind === 'wait') {
-        link.waitReason = fetch.reason;
-        return;
-      }
-      const runs = this.#read(link, fetch);
-      if (runs === undefined) return;
-      if (runs instanceof Promise) {
-        void this.#deliverLater(link, fetch, runs);
-        // The other partitions of the session go on meanwhile.
-        continue;
-      }
-      this.#deliver(link, fetch, runs);
-    }
-  }
-
-  #read(link: ConsumerLink, fetch: Fetch): readonly StoredRun[] | Promise<readonly StoredRun[]> | undefined {
-    try {
-      return this.#readers.read(fetch.partition, fetch.offset, limits.frameBytes);
-    } catch (error) {
-      this.#readFailed(link, fetch, error);
-      return undefined;
-    }
-  }
-
-  async #deliverLater(
-    link: ConsumerLink,
-    fetch: Fetch,
-    reading: Promise<readonly StoredRun[]>,
-  ): Promise<void> {
-    link.readsUnderWay++;
-    try {
-      const runs = await reading;
-      link.readsUnderWay--;
-      if (this.#hasEnded) return;
-      this.#deliver(link, fetch, runs);
-      this.#serve([link.sessionId]);
-    } catch (error) {
-      link.readsUnderWay--;
-      this.#readFailed(link, fetch, error);
-    }
-  }
-
-  #deliver(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[]): void {
-    const delivery = this.#rules.lease(link.sessionId, fetch, this.#indexed(runs), this.#nowMs());
-    if (delivery === undefined) return;
-    link.framesUnderWay++;
-    link.sink.deliver(
-      delivery.runs.map(({ run, from, to, attempt }) => ({ run: runs[run]!, from, to, attempt })),
-      () => {
-        link.framesUnderWay--;
-        if (this.#hasEnded || this.#links.get(link.sessionId) !== link) return;
-        this.#rules.sent(delivery.deliveryId, this.#nowMs());
-        this.#serve([link.sessionId]);
-      },
-    );
-  }
-
-  /** The runs as the rules want to see them: in ordering by key, with the keys. */
-  #indexed(runs: readonly StoredRun[]): readonly ReadRun[] {
-    if (this.#config.ordering !== 'key') return runs;
-    return runs.map((run) => {
-      const { firstOffset, count, ends } = run;
-      let orderingKeys = this.#orderingKeys.get(run);
-      if (orderingKeys === undefined) {
-        orderingKeys = orderingKeysOf(run);
-        this.#orderingKeys.set(run, orderingKeys);
-      }
-      return { firstOffset, count, ends, orderingKeys };
-    });
-  }
-
   /** A damaged or missing record: the consumer is told, and nothing is skipped. */
-  #readFailed(link: ConsumerLink, fetch: Fetch, thrown: unknown): void {
-    if (this.#hasEnded) return;
+  #readFailed(link: ConsumerLink, partition: number, thrown: unknown): void {
+    if (!this.#isLive(link)) return;
     const error = SluiceError.from(thrown);
     if (error.reason === 'OFFSET_OUT_OF_RANGE') {
       // Retention was quicker than the read, and moved the cursor: there is a new place to read.
-      this.#rules.abandon(link.sessionId, fetch);
       this.#serve([link.sessionId]);
       return;
     }
-    this.#services.logger.error(
-      { error, topic: this.topic.name, subscription: this.#config.name, partition: fetch.partition },
-      'reading for a subscription failed',
-    );
-    this.#rules.abandon(link.sessionId, fetch);
-    if (this.#links.get(link.sessionId) === link) this.#endSession(link, error);
+    const { logger } = this.#services;
+    const { name } = this.#config;
+    const context = { error, topic: this.topic.name, subscription: name, partition };
+    logger.error(context, 'reading for a subscription failed');
+    this.#endSession(link, error);
   }
 
   /** Moves a message to the dead-letter topic: its append and the cursor that gives it up are one commit. */

@@ -37,7 +37,10 @@ export class SharedLane extends Lane {
   }
 
   announce(): void {
-    for (const session of this.#keys.reservedSessions) this.context.outbox.ready(session);
+    // Whoever lacks credit is called when it has some: calling it now would only have it announce this again.
+    for (const session of this.#keys.reservedSessions) {
+      if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
+    }
     // While it is read, nobody else can: the end of the read announces what is left.
     if (this.isReading) return;
     if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#crowd.wakeOne();

@@ -1,0 +1,130 @@
+import { limits } from '../base/limits.js';
+import type { Fetch, ReadRun, Subscription } from '../core/types.js';
+import type { StoredRun } from '../storage/types.js';
+import type { ConsumerLink } from './consumer-link.js';
+import type { LaneReaders } from './lane-readers.js';
+import { orderingKeysOf } from './message-bytes.js';
+import type { DeliveredRun } from './types.js';
+
+export interface PumpServices {
+  readonly rules: Subscription;
+  readonly readers: LaneReaders;
+  readonly nowMs: () => number;
+  readonly isOrderedByKey: boolean;
+  /** The session is open, and so is the subscription. */
+  readonly isLive: (link: ConsumerLink) => boolean;
+  /** A session may be able to receive more. */
+  readonly ready: (link: ConsumerLink) => void;
+  /** A read came to nothing, and the rules have been told. */
+  readonly readFailed: (link: ConsumerLink, partition: number, thrown: unknown) => void;
+}
+
+/** What goes out together, while it is put together. */
+interface Frame {
+  readonly runs: DeliveredRun[];
+  readonly deliveryIds: number[];
+  byteLength: number;
+}
+
+/**
+ * The way of messages from the log to a consumer: asks the rules where to read, has what was read leased, and sends
+ * it. What memory has of all partitions of a session goes out as one frame, for a frame costs the same whether it
+ * holds one message or a thousand, and so does the settlement that answers it.
+ */
+export class DeliveryPump {
+  readonly #services: PumpServices;
+  /** Runs of the tail are read by many sessions, a part each: their keys are looked up once. */
+  readonly #orderingKeys = new WeakMap<StoredRun, Uint32Array>();
+
+  constructor(services: PumpServices) {
+    this.#services = services;
+  }
+
+  /** Lets a session receive all that its credit and its transport allow. */
+  run(link: ConsumerLink): void {
+    while (link.canSend && this.#services.isLive(link)) {
+      const frame = this.#collect(link);
+      if (frame.runs.length === 0) return;
+      this.#send(link, frame);
+    }
+  }
+
+  /** A frame of what can be had at once; reads of what can't are begun, and make frames of their own. */
+  #collect(link: ConsumerLink): Frame {
+    const { rules, readers, nowMs, isLive, readFailed } = this.#services;
+    const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
+    while (frame.byteLength < limits.frameBytes && link.canSend && isLive(link)) {
+      const fetch = rules.nextFetch(link.sessionId, nowMs());
+      if (fetch.kind === 'wait') {
+        link.waitReason = fetch.reason;
+        break;
+      }
+      try {
+        const runs = readers.read(fetch.partition, fetch.offset, limits.frameBytes - frame.byteLength);
+        if (runs instanceof Promise) void this.#awaitRead(link, fetch, runs);
+        else this.#lease(link, fetch, runs, frame);
+      } catch (thrown) {
+        rules.abandon(link.sessionId, fetch);
+        readFailed(link, fetch.partition, thrown);
+      }
+    }
+    return frame;
+  }
+
+  async #awaitRead(link: ConsumerLink, fetch: Fetch, reading: Promise<readonly StoredRun[]>): Promise<void> {
+    const { rules, isLive, ready, readFailed } = this.#services;
+    link.readsUnderWay++;
+    try {
+      const runs = await reading;
+      link.readsUnderWay--;
+      const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
+      // The rules hear of the end of the read even where the session is gone.
+      this.#lease(link, fetch, runs, frame);
+      if (!isLive(link)) return;
+      if (frame.runs.length > 0) this.#send(link, frame);
+      ready(link);
+    } catch (thrown) {
+      link.readsUnderWay--;
+      rules.abandon(link.sessionId, fetch);
+      readFailed(link, fetch.partition, thrown);
+    }
+  }
+
+  #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame): void {
+    const { rules, nowMs } = this.#services;
+    const delivery = rules.lease(link.sessionId, fetch, this.#indexed(runs), nowMs());
+    if (delivery === undefined) return;
+    frame.deliveryIds.push(delivery.deliveryId);
+    for (const { run: index, from, to, attempt } of delivery.runs) {
+      const run = runs[index]!;
+      frame.runs.push({ run, from, to, attempt });
+      frame.byteLength += run.ends[to - 1]! - (from === 0 ? 0 : run.ends[from - 1]!);
+    }
+  }
+
+  #send(link: ConsumerLink, { runs, deliveryIds }: Frame): void {
+    const { rules, nowMs, isLive, ready } = this.#services;
+    link.framesUnderWay++;
+    link.sink.deliver(runs, () => {
+      link.framesUnderWay--;
+      if (!isLive(link)) return;
+      // Only now the clock of the leases starts: what waits for the transport is nobody's delay.
+      for (const deliveryId of deliveryIds) rules.sent(deliveryId, nowMs());
+      ready(link);
+    });
+  }
+
+  /** The runs as the rules want to see them: in ordering by key, with the keys. */
+  #indexed(runs: readonly StoredRun[]): readonly ReadRun[] {
+    if (!this.#services.isOrderedByKey) return runs;
+    return runs.map((run) => {
+      const { firstOffset, count, ends } = run;
+      let orderingKeys = this.#orderingKeys.get(run);
+      if (orderingKeys === undefined) {
+        orderingKeys = orderingKeysOf(run);
+        this.#orderingKeys.set(run, orderingKeys);
+      }
+      return { firstOffset, count, ends, orderingKeys };
+    });
+  }
+}
