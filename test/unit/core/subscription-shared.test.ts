@@ -70,6 +70,28 @@ describe('a subscription without order', () => {
     assert.deepEqual(h.effects().ready, ['poor']);
   });
 
+  it('calls no session that lacks credit for a key that is its own: serving would never end', () => {
+    const h = new Harness({ ordering: 'key' });
+    const one = { messages: 1, bytes: 1_000 };
+    h.partition(0, 0);
+    h.open('a', one);
+    h.open('b', one);
+    h.append(0, [1, 2, 1, 2]);
+    assert.deepEqual(h.deliver('a'), ['0:0']);
+    assert.deepEqual(h.deliver('b'), ['0:1']);
+    h.subscription.setCredit('b', two);
+    h.deliverAll('b');
+    h.effects();
+    assert.equal(h.waitReason('a'), 'messageCredit');
+    assert.deepEqual(
+      h.effects().ready.filter((sessionId) => sessionId === 'a'),
+      [],
+    );
+    h.settle('a', 0, 0, 0);
+    assert.deepEqual(h.effects().ready, ['a']);
+    assert.deepEqual(h.deliver('a'), ['0:2']);
+  });
+
   it('wakes another one when the woken session ends instead', () => {
     const h = new Harness({ ordering: 'none' });
     h.partition(0, 0);
