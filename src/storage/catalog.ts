@@ -9,6 +9,8 @@ import type { Append, CatalogTopic, Transaction } from './types.js';
 /** Ids stay below the largest, so that every range of keys has an end. */
 const maxId = 2 ** 32 - 2;
 
+const none: readonly never[] = [];
+
 /**
  * Which topics, partitions and subscriptions there are, as of the last submission. It gives out ids and offsets:
  * at once, in the order of submission, which is the order of the commits.
@@ -63,8 +65,7 @@ export class Catalog {
 
   /** Gives the appends their offsets. Throws before it changes anything. */
   accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
-    const { appends = [], putTopics = [], putSubscriptions = [] } = transaction;
-    const { deleteTopics = [], deleteSubscriptions = [] } = transaction;
+    const { appends = none, putTopics = none, putSubscriptions = none } = transaction;
     for (const topic of putTopics) this.#checkTopic(topic);
     for (const append of appends) this.#checkAppend(append, putTopics);
 
@@ -76,16 +77,23 @@ export class Catalog {
       log.nextOffset += count;
       return log.nextOffset - count;
     });
+    return {
+      submission: createSubmission(transaction, { appendLogs, ...this.#delete(transaction) }),
+      firstOffsets,
+    };
+  }
+
+  /** Undefined for a transaction that deletes nothing, as nearly all do. */
+  #delete({ deleteTopics = none, deleteSubscriptions = none }: Transaction) {
+    if (deleteTopics.length + deleteSubscriptions.length === 0) return undefined;
     for (const id of deleteSubscriptions) this.#subscriptionIds.delete(id);
-    const submission = createSubmission(transaction, {
-      appendLogs,
+    return {
       deletedLogs: deleteTopics.flatMap((topicId) => this.#logs.delete(topicId)),
       deletions: [
         ...deleteTopics.map((id) => bookKey(bookKind.deletedTopic, id)),
         ...deleteSubscriptions.map((id) => bookKey(bookKind.deletedSubscription, id)),
       ],
-    });
-    return { submission, firstOffsets };
+    };
   }
 
   get hasDeletions(): boolean {
@@ -130,7 +138,8 @@ export class Catalog {
   ): void {
     const put = putTopics.find((topic) => topic.topicId === topicId);
     if (put === undefined || partition >= put.config.partitionCount) this.#logs.get(topicId, partition);
-    const chunkBytes = chunks.reduce((bytes, chunk) => bytes + chunk.length, 0);
+    let chunkBytes = 0;
+    for (const chunk of chunks) chunkBytes += chunk.length;
     invariant(count >= 1 && chunkBytes === byteLength, 'an append is not what it says');
   }
 }

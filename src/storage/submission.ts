@@ -22,17 +22,23 @@ export interface Submission {
 const overheadBytes = 256;
 const updateBytes = 128;
 
-const nothing: Omit<Submission, 'transaction' | 'byteLength'> = {
-  appendLogs: [],
-  deletedLogs: [],
-  raisedLogs: [],
-  deletions: [],
-  retiredDeletions: [],
-};
+const none: readonly never[] = [];
 
-export function createSubmission(transaction: Transaction, changes: Partial<typeof nothing>): Submission {
+export function createSubmission(
+  transaction: Transaction,
+  changes: Partial<Omit<Submission, 'transaction' | 'byteLength'>>,
+): Submission {
   const updateCount = (transaction.producers?.length ?? 0) + (transaction.cursors?.length ?? 0);
   let byteLength = overheadBytes + updateCount * updateBytes;
-  for (const append of transaction.appends ?? []) byteLength += append.byteLength;
-  return { ...nothing, ...changes, transaction, byteLength };
+  for (const append of transaction.appends ?? none) byteLength += append.byteLength;
+  // One for every request: written out, for spreading objects costs more than all the rest of it.
+  return {
+    transaction,
+    appendLogs: changes.appendLogs ?? none,
+    deletedLogs: changes.deletedLogs ?? none,
+    raisedLogs: changes.raisedLogs ?? none,
+    deletions: changes.deletions ?? none,
+    retiredDeletions: changes.retiredDeletions ?? none,
+    byteLength,
+  };
 }
