@@ -10,6 +10,7 @@ export interface PumpServices {
   readonly rules: Subscription;
   readonly readers: LaneReaders;
   readonly nowMs: () => number;
+  readonly subscriptionId: number;
   readonly isOrderedByKey: boolean;
   /** The session is open, and so is the subscription. */
   readonly isLive: (link: ConsumerLink) => boolean;
@@ -25,6 +26,8 @@ interface Frame {
   readonly deliveryIds: number[];
   byteLength: number;
 }
+
+const noEnds = new Uint32Array(0);
 
 /**
  * The way of messages from the log to a consumer: asks the rules where to read, has what was read leased, and sends
@@ -92,7 +95,7 @@ export class DeliveryPump {
 
   #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame): void {
     const { rules, nowMs } = this.#services;
-    const delivery = rules.lease(link.sessionId, fetch, this.#indexed(runs), nowMs());
+    const delivery = rules.lease(link.sessionId, fetch, this.#readRuns(runs), nowMs());
     if (delivery === undefined) return;
     frame.deliveryIds.push(delivery.deliveryId);
     for (const { run: index, from, to, attempt } of delivery.runs) {
@@ -114,17 +117,29 @@ export class DeliveryPump {
     });
   }
 
-  /** The runs as the rules want to see them: in ordering by key, with the keys. */
-  #indexed(runs: readonly StoredRun[]): readonly ReadRun[] {
-    if (!this.#services.isOrderedByKey) return runs;
+  /** The runs as the rules want to see them: foreign ones marked, the others in ordering by key with the keys. */
+  #readRuns(runs: readonly StoredRun[]): readonly ReadRun[] {
+    const { isOrderedByKey } = this.#services;
+    if (!isOrderedByKey && !runs.some((run) => this.#isForeign(run))) return runs;
     return runs.map((run) => {
-      const { firstOffset, count, ends } = run;
-      let orderingKeys = this.#orderingKeys.get(run);
-      if (orderingKeys === undefined) {
-        orderingKeys = orderingKeysOf(run);
-        this.#orderingKeys.set(run, orderingKeys);
-      }
-      return { firstOffset, count, ends, orderingKeys };
+      const { firstOffset, count } = run;
+      if (this.#isForeign(run)) return { firstOffset, count, ends: noEnds, isForeign: true };
+      return isOrderedByKey ? this.#indexed(run) : run;
     });
+  }
+
+  /** Redriven to another subscription. */
+  #isForeign({ targetSubscriptionId }: StoredRun): boolean {
+    return targetSubscriptionId !== 0 && targetSubscriptionId !== this.#services.subscriptionId;
+  }
+
+  #indexed(run: StoredRun): ReadRun {
+    const { firstOffset, count, ends } = run;
+    let orderingKeys = this.#orderingKeys.get(run);
+    if (orderingKeys === undefined) {
+      orderingKeys = orderingKeysOf(run);
+      this.#orderingKeys.set(run, orderingKeys);
+    }
+    return { firstOffset, count, ends, orderingKeys };
   }
 }

@@ -22,7 +22,10 @@ export interface LogStreamOptions {
   readonly isFollowing: boolean;
 }
 
-/** A `Read` under way: the partitions take turns, and no more than two frames wait for the transport. */
+/**
+ * A `Read` under way: the partitions take turns, and no more than two frames wait for the transport. What was
+ * redriven to one subscription is no news to a reader: it is passed over.
+ */
 export class LogStream implements ReadSession, TopicFollower {
   readonly #topic: Topic;
   readonly #sink: ReadSink;
@@ -122,16 +125,23 @@ export class LogStream implements ReadSession, TopicFollower {
   }
 
   #deliver(lane: Lane, runs: readonly StoredRun[]): void {
+    // Another partition may have used up the limit while this one was read.
+    if (this.#leftCount === 0) return;
+    const start = lane.next;
     const delivered: DeliveredRun[] = [];
     for (const run of runs) {
       const from = Math.max(0, lane.next - run.firstOffset);
-      const to = Math.min(run.count, lane.end - run.firstOffset, from + this.#leftCount);
+      const isForAll = run.targetSubscriptionId === 0;
+      const most = isForAll ? this.#leftCount : Number.POSITIVE_INFINITY;
+      const to = Math.min(run.count, lane.end - run.firstOffset, from + most);
       if (from >= to) continue;
-      delivered.push({ run, from, to, attempt: 0 });
       lane.next = run.firstOffset + to;
+      if (!isForAll) continue;
+      delivered.push({ run, from, to, attempt: 0 });
       this.#leftCount -= to - from;
     }
-    invariant(delivered.length > 0, 'a read below the end of the log came back empty');
+    invariant(lane.next > start, 'a read below the end of the log came back empty');
+    if (delivered.length === 0) return;
     this.#framesUnderWay++;
     this.#sink.deliver(delivered, () => {
       this.#framesUnderWay--;

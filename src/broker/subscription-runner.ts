@@ -73,6 +73,7 @@ export class SubscriptionRunner implements Sleeper {
       rules: this.#rules,
       readers: this.#readers,
       nowMs: () => this.#nowMs(),
+      subscriptionId,
       isOrderedByKey: config.ordering === 'key',
       isLive: (link) => this.#isLive(link),
       ready: (link) => this.#serve([link.sessionId]),
@@ -257,14 +258,11 @@ export class SubscriptionRunner implements Sleeper {
    * `isAwaited` nothing is committed where nothing changed.
    */
   #apply(isAwaited = false): Promise<unknown> | undefined {
-    const { storage, logger } = this.#services;
     const effects = this.#rules.takeEffects();
     const pending: Promise<unknown>[] = [];
     if (isAwaited || effects.dirtyPartitions.length > 0) {
       // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
-      const { durability } = this.topic;
-      pending.push(commit(storage, { durability, cursors: this.#cursorUpdates(effects.dirtyPartitions) }));
-      this.topic.backlog.settled();
+      pending.push(this.#commitCursors(effects.dirtyPartitions));
     }
     for (const burial of effects.burials) pending.push(this.#bury(burial));
     for (const { sessionId, partitions } of effects.assignments) {
@@ -272,11 +270,21 @@ export class SubscriptionRunner implements Sleeper {
     }
     this.#serve(effects.ready);
     if (isAwaited) return Promise.all(pending);
-    for (const each of pending) {
-      // The store itself tells everybody of its failure; a burial that failed has put its message back.
-      each.catch((error: unknown) => logger.debug({ error }, 'a commit nobody waited for failed'));
-    }
+    for (const each of pending) this.#unawaited(each);
     return undefined;
+  }
+
+  /** The store itself tells everybody of its failure; a burial that failed has put its message back. */
+  #unawaited(commit: Promise<unknown>): void {
+    const { logger } = this.#services;
+    commit.catch((error: unknown) => logger.debug({ error }, 'a commit nobody waited for failed'));
+  }
+
+  #commitCursors(partitions: readonly number[]): Promise<void> {
+    const { durability, backlog } = this.topic;
+    const durable = commit(this.#services.storage, { durability, cursors: this.#cursorUpdates(partitions) });
+    backlog.settled();
+    return durable;
   }
 
   #cursorUpdates(partitions: readonly number[]): CursorUpdate[] {
@@ -289,12 +297,15 @@ export class SubscriptionRunner implements Sleeper {
 
   /** Lets sessions receive, then those that are called ready because of what these left, and sets the alarm. */
   #serve(ready: readonly string[]): void {
-    // Serving has no other effects than that: no cursor changes, and nothing is buried.
-    for (let woken = ready; woken.length > 0; woken = this.#rules.takeEffects().ready) {
+    for (let woken = ready; woken.length > 0; ) {
       for (const sessionId of woken) {
         const link = this.#links.get(sessionId);
         if (link !== undefined) this.#pump.run(link);
       }
+      // Serving makes others ready and passes over what is not for this subscription; it has no other effects.
+      const effects = this.#rules.takeEffects();
+      if (effects.dirtyPartitions.length > 0) this.#unawaited(this.#commitCursors(effects.dirtyPartitions));
+      woken = effects.ready;
     }
     if (!this.#hasEnded) this.#services.alarm.set(this, this.#rules.wakeAtMs);
   }

@@ -197,6 +197,10 @@ export abstract class Lane {
       // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.
       const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
       invariant(isGapless, 'a read begins behind the offset that was asked for');
+      if (run.isForeign === true) {
+        this.#passOver(run.firstOffset, end - 1);
+        continue;
+      }
       const runIndex = this.#indexOf(run);
       let next = Math.max(from, run.firstOffset);
       while (next < end) {
@@ -222,6 +226,13 @@ export abstract class Lane {
       }
     }
     return record === undefined ? undefined : { runs: leased, record };
+  }
+
+  /** What only another subscription is to have: nobody here ever had it, so there is nothing else to end. */
+  #passOver(first: number, last: number): void {
+    if (this.ledger.nextUnsettled(first) > last) return;
+    this.ledger.settle(first, last);
+    this.context.outbox.dirty(this.partition);
   }
 
   /** Not the run itself: its messages must not stay in memory for as long as one of them is out. */

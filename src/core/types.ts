@@ -60,7 +60,7 @@ export interface Effects {
    * Sessions that may now be able to receive: each is to call `nextFetch` as soon as its transport has room. Where
    * sessions share partitions, no more of them are named than there is work for, and one that waited is not named
    * again before it has asked. What one leaves makes another ready: so `nextFetch`, `lease` and `abandon` have this
-   * effect too, and no other.
+   * effect too, and no other, except that `lease` may leave a partition dirty.
    */
   readonly ready: readonly string[];
 }
@@ -87,6 +87,11 @@ export interface ReadRun {
   readonly ends: Uint32Array;
   /** Of each message, as `orderingKey` in routing.ts makes it: 0 for none. Read in ordering 'key' only. */
   readonly orderingKeys?: Uint32Array;
+  /**
+   * Another subscription alone is to have these messages: they are settled without being delivered. Nothing but
+   * their offsets is looked at.
+   */
+  readonly isForeign?: boolean;
 }
 
 /** Messages of one read run that are now leased, and go out together. */
@@ -158,6 +163,7 @@ export interface Subscription {
   /**
    * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
    * the fetch was overtaken. A lease has no deadline until `sent`. Afterwards the session asks `nextFetch` again.
+   * Foreign runs move the cursor: its partition becomes dirty.
    */
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined;
   /** The read for `fetch` came to nothing. The session asks again when it sees fit: it is not called ready. */

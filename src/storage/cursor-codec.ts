@@ -34,6 +34,15 @@ export function encodeCursor(state: CursorState): Buffer {
   return bytes;
 }
 
+/** How far a redrive has come is the cursor of somebody who takes everything in order. */
+export function encodeRedrive(offset: number): Buffer {
+  return encodeCursor({ acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 });
+}
+
+export function decodeRedrive(bytes: Uint8Array): number {
+  return decodeCursor(bytes).acknowledgedOffset;
+}
+
 /** Two numbers: always below 128 bytes, so that its own length takes one. */
 function failedLength({ offset, attempts }: FailedMessage): number {
   return varintFieldLength(offset) + varintFieldLength(attempts);

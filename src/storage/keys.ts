@@ -29,10 +29,14 @@ export function logRangeBelow(topicId: number, offset: number): KeyRange {
   return { gte: logKey(topicId, 0), lt: logKey(topicId, offset) };
 }
 
-// --- Column `cursors`: subscription id u32 · kind u8 · partition u16 [· offset u64] ---------------------------
+// --- Column `cursors`: subscription id u32 · kind u8 · rest by kind -------------------------------------------
+//     cursor: partition u16
+//     dead letter: partition u16 · offset u64
+//     redrive: id of the dead-letter topic u32 · its partition u16
 
 const cursorKind = 1;
 const deadLetterKind = 2;
+const redriveKind = 3;
 
 export function cursorKey(subscriptionId: number, partition: number): Buffer {
   const key = Buffer.allocUnsafe(7);
@@ -56,6 +60,24 @@ export function deadLetterKey(subscriptionId: number, partition: number, offset:
   );
   writeUint64(key, offset, at);
   return key;
+}
+
+export function redriveKey(subscriptionId: number, deadLetterTopicId: number, partition: number): Buffer {
+  const key = Buffer.allocUnsafe(11);
+  const at = key.writeUInt8(redriveKind, key.writeUInt32BE(subscriptionId, 0));
+  key.writeUInt16BE(partition, key.writeUInt32BE(deadLetterTopicId, at));
+  return key;
+}
+
+export function partitionOfRedriveKey(key: Buffer): number {
+  return key.readUInt16BE(9);
+}
+
+export function redriveRange(subscriptionId: number, deadLetterTopicId: number): KeyRange {
+  return {
+    gte: redriveKey(subscriptionId, deadLetterTopicId, 0),
+    lt: redriveKey(subscriptionId, deadLetterTopicId + 1, 0),
+  };
 }
 
 /** Everything of one subscription. */

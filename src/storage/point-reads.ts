@@ -2,9 +2,9 @@ import { SluiceError } from '../base/errors.js';
 import type { CursorState } from '../base/positions.js';
 import { decodeDeadLetter, decodeProducer } from './books-codec.js';
 import { cursorsColumn, producersColumn } from './columns.js';
-import { decodeCursor } from './cursor-codec.js';
-import { type Engine, engineFault, engineMessage } from './engine.js';
-import { cursorRange, deadLetterKey, partitionOfCursorKey, producerKey } from './keys.js';
+import { decodeCursor, decodeRedrive } from './cursor-codec.js';
+import { type Engine, engineFault, engineMessage, type KeyRange } from './engine.js';
+import * as keys from './keys.js';
 import type { DeadLetterNote, ProducerState } from './types.js';
 
 /** Small reads of what is committed. They reject with DATA_LOSS where the database is damaged. */
@@ -16,7 +16,7 @@ export class PointReads {
   }
 
   async producer(topicId: number, producerId: string): Promise<ProducerState | undefined> {
-    const key = producerKey(topicId, producerId);
+    const key = keys.producerKey(topicId, producerId);
     const value = await undamaged('producers', () => this.#engine.get(producersColumn, key));
     return value === undefined ? undefined : decodeProducer(value);
   }
@@ -24,17 +24,21 @@ export class PointReads {
   /** By partition. */
   async cursors(subscriptionId: number): Promise<Map<number, CursorState>> {
     const cursors = new Map<number, CursorState>();
-    const scan = this.#engine.scan(cursorsColumn, cursorRange(subscriptionId));
-    try {
-      for (;;) {
-        // A subscription has few cursors: one for each partition of its topic.
-        const entries = await undamaged('cursors', () => scan.next(1_000));
-        if (entries.length === 0) return cursors;
-        for (const [key, value] of entries) cursors.set(partitionOfCursorKey(key), decodeCursor(value));
-      }
-    } finally {
-      await scan.close();
+    for (const [key, value] of await this.#cursorEntries(keys.cursorRange(subscriptionId))) {
+      cursors.set(keys.partitionOfCursorKey(key), decodeCursor(value));
     }
+    return cursors;
+  }
+
+  /** By partition of the dead-letter topic. */
+  async redrives(subscriptionId: number, deadLetterTopicId: number): Promise<Map<number, number>> {
+    const offsets = new Map<number, number>();
+    for (const [key, value] of await this.#cursorEntries(
+      keys.redriveRange(subscriptionId, deadLetterTopicId),
+    )) {
+      offsets.set(keys.partitionOfRedriveKey(key), decodeRedrive(value));
+    }
+    return offsets;
   }
 
   async deadLetter(
@@ -42,10 +46,25 @@ export class PointReads {
     partition: number,
     offset: number,
   ): Promise<DeadLetterNote | undefined> {
-    const key = deadLetterKey(subscriptionId, partition, offset);
+    const key = keys.deadLetterKey(subscriptionId, partition, offset);
     const value = await undamaged('cursors', () => this.#engine.get(cursorsColumn, key));
     if (value === undefined) return undefined;
     return { subscriptionId, partition, offset, ...decodeDeadLetter(value) };
+  }
+
+  /** One entry for each partition of a topic: never many. */
+  async #cursorEntries(range: KeyRange): Promise<[Buffer, Buffer][]> {
+    const all: [Buffer, Buffer][] = [];
+    const scan = this.#engine.scan(cursorsColumn, range);
+    try {
+      for (;;) {
+        const entries = await undamaged('cursors', () => scan.next(1_000));
+        if (entries.length === 0) return all;
+        all.push(...entries);
+      }
+    } finally {
+      await scan.close();
+    }
   }
 }
 

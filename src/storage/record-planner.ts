@@ -5,6 +5,7 @@ import type { Append } from './types.js';
 
 interface OpenRun {
   readonly producerId: string;
+  readonly targetSubscriptionId: number;
   count: number;
   byteLength: number;
   readonly chunks: Uint8Array[];
@@ -35,7 +36,7 @@ export class RecordPlanner {
       return;
     }
     this.#makeRoom(append.byteLength);
-    const run = this.#run(append.producerId);
+    const run = this.#run(append);
     for (const chunk of append.chunks) run.chunks.push(chunk);
     this.#grow(run, append.count, append.byteLength);
   }
@@ -58,7 +59,7 @@ export class RecordPlanner {
       let count = 0;
       const flush = (to: number): void => {
         if (count === 0) return;
-        const run = this.#run(append.producerId);
+        const run = this.#run(append);
         run.chunks.push(chunk.subarray(from, to));
         this.#grow(run, count, to - from);
         from = to;
@@ -81,10 +82,11 @@ export class RecordPlanner {
     if (this.#byteLength + byteLength > limits.recordBytes) this.#close();
   }
 
-  #run(producerId: string): OpenRun {
+  /** The run that the append goes on with: messages of one run differ in nothing that the header says. */
+  #run({ producerId, targetSubscriptionId = 0 }: Append): OpenRun {
     const last = this.#runs.at(-1);
-    if (last?.producerId === producerId) return last;
-    const run = { producerId, count: 0, byteLength: 0, chunks: [] };
+    if (last?.producerId === producerId && last.targetSubscriptionId === targetSubscriptionId) return last;
+    const run = { producerId, targetSubscriptionId, count: 0, byteLength: 0, chunks: [] };
     this.#runs.push(run);
     return run;
   }

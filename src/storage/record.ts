@@ -16,13 +16,14 @@ import { Run, type RunHeader } from './run.js';
  *     first offset u64
  *     publish time u64   of all its messages
  *     position u64       bytes of messages that the partition got before this record
- *     for each run:      count u32 · byte length u32 · length of producer id u16 · producer id
+ *     for each run:      count u32 · byte length u32 · target subscription id u32, 0 for everybody ·
+ *                        length of producer id u16 · producer id
  *     for each run:      its messages, byte for byte as they were published
  */
 const recordVersion = 1;
 const checksumBytes = 4;
 const headerBytes = 40;
-const runHeaderBytes = 10;
+const runHeaderBytes = 14;
 
 export interface RecordHeader {
   readonly partition: number;
@@ -75,6 +76,7 @@ export function writeRecord(draft: RecordDraft, target: Buffer, at: number): num
     const idLength = target.write(run.producerId, at + runHeaderBytes);
     at = target.writeUInt32BE(run.count, at);
     at = target.writeUInt32BE(run.byteLength, at);
+    at = target.writeUInt32BE(run.targetSubscriptionId, at);
     at = target.writeUInt16BE(idLength, at) + idLength;
   }
   const messagesAt = at;
@@ -122,10 +124,11 @@ export function readRecord(keyBytes: Uint8Array, bytes: Uint8Array, partition: n
   const headers: RunHeader[] = [];
   for (let index = 0; index < runCount; index++) {
     const idAt = at + runHeaderBytes;
-    const idEnd = idAt + value.readUInt16BE(at + 8);
+    const idEnd = idAt + value.readUInt16BE(at + 12);
     headers.push({
       count: value.readUInt32BE(at),
       byteLength: value.readUInt32BE(at + 4),
+      targetSubscriptionId: value.readUInt32BE(at + 8),
       producerId: idEnd === idAt ? '' : value.toString('utf8', idAt, idEnd),
     });
     at = idEnd;

@@ -7,7 +7,7 @@ import {
   encodeTopic,
 } from './books-codec.js';
 import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './columns.js';
-import { encodeCursor } from './cursor-codec.js';
+import { encodeCursor, encodeRedrive } from './cursor-codec.js';
 import * as keys from './keys.js';
 import type { PartitionLog } from './partition-log.js';
 import type { RecordDraft } from './record.js';
@@ -85,6 +85,11 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
     for (const note of transaction.deadLetters ?? []) {
       const key = keys.deadLetterKey(note.subscriptionId, note.partition, note.offset);
       round.put(cursorsColumn, key, encodeDeadLetter(note));
+    }
+    for (const { subscriptionId, deadLetterTopicId, partition, offset } of transaction.redrives ?? []) {
+      if (!context.hasSubscription(subscriptionId)) continue;
+      const key = keys.redriveKey(subscriptionId, deadLetterTopicId, partition);
+      round.put(cursorsColumn, key, encodeRedrive(offset));
     }
     for (const log of submission.raisedLogs) {
       plannerOf(log);

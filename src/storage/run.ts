@@ -4,6 +4,8 @@ import type { StoredRun } from './types.js';
 /** What a log record knows of one of its runs, apart from the messages. */
 export interface RunHeader {
   readonly producerId: string;
+  /** 0: everybody. */
+  readonly targetSubscriptionId: number;
   readonly count: number;
   readonly byteLength: number;
 }
@@ -14,6 +16,7 @@ export class Run implements StoredRun {
   readonly count: number;
   readonly publishTimeMs: number;
   readonly producerId: string;
+  readonly targetSubscriptionId: number;
   readonly messages: Uint8Array;
   #ends: Uint32Array | undefined;
 
@@ -29,6 +32,7 @@ export class Run implements StoredRun {
     this.count = header.count;
     this.publishTimeMs = publishTimeMs;
     this.producerId = header.producerId;
+    this.targetSubscriptionId = header.targetSubscriptionId;
     this.messages = messages;
   }
 

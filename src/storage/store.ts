@@ -213,6 +213,10 @@ export class Store implements Storage {
     return this.#reads.deadLetter(subscriptionId, partition, offset);
   }
 
+  readRedrives(subscriptionId: number, deadLetterTopicId: number): Promise<ReadonlyMap<number, number>> {
+    return this.#reads.redrives(subscriptionId, deadLetterTopicId);
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;

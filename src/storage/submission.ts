@@ -28,7 +28,8 @@ export function createSubmission(
   transaction: Transaction,
   changes: Partial<Omit<Submission, 'transaction' | 'byteLength'>>,
 ): Submission {
-  const updateCount = (transaction.producers?.length ?? 0) + (transaction.cursors?.length ?? 0);
+  const { producers = none, cursors = none, redrives = none } = transaction;
+  const updateCount = producers.length + cursors.length + redrives.length;
   let byteLength = overheadBytes + updateCount * updateBytes;
   for (const append of transaction.appends ?? none) byteLength += append.byteLength;
   // One for every request: written out, for spreading objects costs more than all the rest of it.

@@ -21,6 +21,8 @@ export interface Append {
   readonly partition: number;
   /** Empty for an anonymous producer. */
   readonly producerId: string;
+  /** The only subscription that the messages are for; absent or 0: everybody's. */
+  readonly targetSubscriptionId?: number;
   /** Encoded `messages` fields (number 15, with tag and length): each chunk holds one or more whole ones. */
   readonly chunks: readonly Uint8Array[];
   /** Messages in all chunks together, at least 1. */
@@ -59,6 +61,16 @@ export interface DeadLetterNote {
   readonly attempts: number;
 }
 
+/** How far a subscription's dead letters have been sent back to it. Kept as long as the subscription. */
+export interface RedriveUpdate {
+  readonly subscriptionId: number;
+  readonly deadLetterTopicId: number;
+  /** Of the dead-letter topic. */
+  readonly partition: number;
+  /** Everything below that the subscription gave up has been sent back. */
+  readonly offset: number;
+}
+
 /** One atomic change. All of it is durable, or none of it happened. */
 export interface Transaction {
   readonly durability: Durability;
@@ -66,6 +78,7 @@ export interface Transaction {
   readonly producers?: readonly ProducerUpdate[];
   readonly cursors?: readonly CursorUpdate[];
   readonly deadLetters?: readonly DeadLetterNote[];
+  readonly redrives?: readonly RedriveUpdate[];
   /** Creates or replaces topics; a new partition count takes effect at once. */
   readonly putTopics?: readonly CatalogTopic[];
   /** Ids of topics to remove with their messages and producers. */
@@ -79,13 +92,15 @@ export interface Transaction {
   readonly onFailed?: (error: Error) => void;
 }
 
-/** Messages of one partition at consecutive offsets, by one producer, accepted at one time. */
+/** Messages of one partition at consecutive offsets, by one producer, for the same readers, accepted at one time. */
 export interface StoredRun {
   readonly partition: number;
   readonly firstOffset: number;
   readonly count: number;
   readonly publishTimeMs: number;
   readonly producerId: string;
+  /** The only subscription that the messages are for; 0: everybody's. */
+  readonly targetSubscriptionId: number;
   /** Encoded `messages` fields (number 15), byte for byte as they were published. */
   readonly messages: Uint8Array;
   /** `ends[i]` is where message i ends in `messages`. Computed when first asked for, then kept. */
@@ -179,7 +194,7 @@ export interface Storage {
    */
   removeBelow(topicId: number, partition: number, offset: number): Promise<void>;
 
-  /** What is committed, like the two below: the state of a transaction that still waits is not seen. */
+  /** What is committed, like the three below: the state of a transaction that still waits is not seen. */
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined>;
   /** By partition; a partition that was never written is absent. */
   readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>>;
@@ -189,6 +204,8 @@ export interface Storage {
     partition: number,
     offset: number,
   ): Promise<DeadLetterNote | undefined>;
+  /** By partition of the dead-letter topic: how far the subscription's dead letters have been sent back. */
+  readRedrives(subscriptionId: number, deadLetterTopicId: number): Promise<ReadonlyMap<number, number>>;
 
   /** Waits for what was submitted, notes the synced offsets, closes the database. */
   close(): Promise<void>;

@@ -24,7 +24,16 @@ function delivery(firstOffset: number, byte: number, byteLength = 3): DeliveredR
   const payload = new Uint8Array(byteLength).fill(byte);
   const messages = toBinary(PublishRequestSchema, create(PublishRequestSchema, { messages: [{ payload }] }));
   const ends = Uint32Array.of(messages.length);
-  const run = { partition: 0, firstOffset, count: 1, publishTimeMs: 1000, producerId: '', messages, ends };
+  const run = {
+    partition: 0,
+    firstOffset,
+    count: 1,
+    publishTimeMs: 1000,
+    producerId: '',
+    targetSubscriptionId: 0,
+    messages,
+    ends,
+  };
   return { run, from: 0, to: 1, attempt: 1 };
 }
 

@@ -71,7 +71,7 @@ describe('storage: the books', () => {
     assert.equal(storage.extent(topicId, 1).endOffset, 1);
   });
 
-  it('keeps cursors, dead letters and producers', async () => {
+  it('keeps cursors, dead letters, redrives and producers', async () => {
     const harness = await createHarness();
     const subscriptionId = harness.storage.nextSubscriptionId();
     const other = harness.storage.nextSubscriptionId();
@@ -91,6 +91,12 @@ describe('storage: the books', () => {
         { subscriptionId: other, partition: 0, state: () => cursor(9) },
       ],
       deadLetters: [note],
+      redrives: [
+        { subscriptionId, deadLetterTopicId: 8, partition: 0, offset: 2 },
+        { subscriptionId, deadLetterTopicId: 8, partition: 1, offset: 3 },
+        { subscriptionId, deadLetterTopicId: 8, partition: 1, offset: 4 },
+        { subscriptionId, deadLetterTopicId: 9, partition: 1, offset: 5 },
+      ],
       producers: [
         { topicId, producerId: 'p', epoch: 1, lastSequence: 3 },
         { topicId, producerId: 'p', epoch: 1, lastSequence: 4 },
@@ -108,6 +114,14 @@ describe('storage: the books', () => {
       assert.deepEqual(await storage.readCursors(other), new Map([[0, cursor(9)]]));
       assert.deepEqual(await storage.readDeadLetter(subscriptionId, 1, 6), note);
       assert.equal(await storage.readDeadLetter(subscriptionId, 1, 7), undefined);
+      assert.deepEqual(
+        await storage.readRedrives(subscriptionId, 8),
+        new Map([
+          [0, 2],
+          [1, 4],
+        ]),
+      );
+      assert.deepEqual(await storage.readRedrives(other, 8), new Map());
       assert.deepEqual(await storage.readProducer(topicId, 'p'), { epoch: 1, lastSequence: 4 });
       assert.equal(await storage.readProducer(topicId, 'nobody'), undefined);
     };
@@ -194,15 +208,25 @@ describe('storage: the books', () => {
     const [gone, kept] = ids as [number, number];
     const update = (subscriptionId: number) => ({ subscriptionId, partition: 0, state: () => cursor(1) });
     const note = { partition: 0, offset: 0, attempts: 1 };
+    const redriveOf = (subscriptionId: number) => ({
+      subscriptionId,
+      deadLetterTopicId: topicId,
+      partition: 0,
+      offset: 1,
+    });
     await commit(storage, {
       cursors: [update(gone), update(kept)],
       deadLetters: ids.map((subscriptionId) => ({ subscriptionId, ...note })),
+      redrives: ids.map(redriveOf),
     });
     const deleted = commit(storage, { deleteSubscriptions: [gone] });
-    await Promise.all([deleted, commit(storage, { cursors: [update(gone)] })]);
+    const late = commit(storage, { cursors: [update(gone)], redrives: [redriveOf(gone)] });
+    await Promise.all([deleted, late]);
     const check = async (reopened: Storage): Promise<void> => {
       assert.deepEqual(await reopened.readCursors(gone), new Map());
       assert.equal(await reopened.readDeadLetter(gone, 0, 0), undefined);
+      assert.deepEqual(await reopened.readRedrives(gone, topicId), new Map());
+      assert.deepEqual(await reopened.readRedrives(kept, topicId), new Map([[0, 1]]));
       assert.deepEqual(await reopened.readCursors(kept), new Map([[0, cursor(1)]]));
       assert.deepEqual(await reopened.readDeadLetter(kept, 0, 0), { subscriptionId: kept, ...note });
     };

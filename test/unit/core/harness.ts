@@ -64,6 +64,16 @@ export class Harness {
     this.subscription.setEnd(partition, firstOffset + keys.length);
   }
 
+  /** Messages for another subscription. */
+  appendForeign(partition: number, count: number): void {
+    const runs = this.#runs.get(partition) ?? [];
+    const last = runs.at(-1);
+    const firstOffset = last === undefined ? 0 : last.firstOffset + last.count;
+    const run = { firstOffset, count, ends: new Uint32Array(0), isForeign: true };
+    this.#runs.set(partition, [...runs, run]);
+    this.subscription.setEnd(partition, firstOffset + count);
+  }
+
   open(sessionId: string, credit: Credit = plenty): void {
     this.subscription.openSession(sessionId, credit, this.nowMs);
   }

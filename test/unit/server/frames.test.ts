@@ -38,6 +38,7 @@ const arbitraryDelivery: fc.Arbitrary<DeliveredRun> = fc
     ),
     publishTimeMs: fc.oneof(fc.constantFrom(0, 999, 1000), fc.integer({ min: 1, max: 4_102_444_800_000 })),
     producerId: fc.oneof(fc.constant(''), fc.stringMatching(/^[a-z]{1,200}$/)),
+    targetSubscriptionId: fc.constant(0),
     attempt: fc.nat(300),
     payloads: fc.array(fc.uint8Array({ maxLength: 200 }), { minLength: 1, maxLength: 10 }),
     cut: fc.tuple(fc.nat(), fc.nat()),
@@ -73,9 +74,10 @@ describe('encodeRuns', () => {
   });
 
   it('writes nothing that a canonical encoder would not write', () => {
-    const run = storedRun({ partition: 0, firstOffset: 0, publishTimeMs: 5000, producerId: '' }, [
-      Uint8Array.of(1),
-    ]);
+    const run = storedRun(
+      { partition: 0, firstOffset: 0, publishTimeMs: 5000, producerId: '', targetSubscriptionId: 0 },
+      [Uint8Array.of(1)],
+    );
     const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 1, attempt: 0 }]);
     const canonical = toBinary(ReadResponseSchema, fromBinary(ReadResponseSchema, bytes));
     assert.deepEqual([...bytes], [...canonical]);
@@ -83,10 +85,10 @@ describe('encodeRuns', () => {
 
   it('leaves a run of any size whole', () => {
     const payload = new Uint8Array(900_000).fill(3);
-    const run = storedRun({ partition: 1, firstOffset: 9, publishTimeMs: 1, producerId: 'p' }, [
-      payload,
-      payload,
-    ]);
+    const run = storedRun(
+      { partition: 1, firstOffset: 9, publishTimeMs: 1, producerId: 'p', targetSubscriptionId: 0 },
+      [payload, payload],
+    );
     const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 2, attempt: 1 }]);
     const [decoded] = fromBinary(ReadResponseSchema, bytes).runs;
     assert.deepEqual(

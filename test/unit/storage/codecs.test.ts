@@ -16,7 +16,12 @@ import {
   encodeSubscription,
   encodeTopic,
 } from '../../../src/storage/books-codec.js';
-import { decodeCursor, encodeCursor } from '../../../src/storage/cursor-codec.js';
+import {
+  decodeCursor,
+  decodeRedrive,
+  encodeCursor,
+  encodeRedrive,
+} from '../../../src/storage/cursor-codec.js';
 import { entryEnds } from '../../../src/storage/entries.js';
 import * as keys from '../../../src/storage/keys.js';
 import { RoundBuilder, visitRound } from '../../../src/storage/round.js';
@@ -51,6 +56,10 @@ const cursor: fc.Arbitrary<CursorState> = plain({
 describe('cursor codec', () => {
   it('reads back any cursor', () => {
     fc.assert(fc.property(cursor, (state) => assert.deepEqual(decodeCursor(encodeCursor(state)), state)));
+  });
+
+  it('reads back how far a redrive has come', () => {
+    fc.assert(fc.property(offset, (come) => assert.equal(decodeRedrive(encodeRedrive(come)), come)));
   });
 
   it('stays small where a partition has come far', () => {
@@ -153,6 +162,7 @@ describe('keys', () => {
           [keys.producerKey(owner, name), 'producers'],
           [keys.cursorKey(owner, part), 'subscription'],
           [keys.deadLetterKey(owner, part, at), 'subscription'],
+          [keys.redriveKey(owner, other, part), 'subscription'],
           [keys.cursorKey(owner, part), 'cursors'],
         ];
         for (const [key, range] of ranges) {
@@ -160,6 +170,12 @@ describe('keys', () => {
           assert(isIn(key, byRange[range](owner)));
         }
         assert(!isIn(keys.deadLetterKey(owner, part, at), keys.cursorRange(owner)));
+        const redriveKey = keys.redriveKey(owner, other, part);
+        assert(!isIn(redriveKey, keys.cursorRange(owner)));
+        assert(isIn(redriveKey, keys.redriveRange(owner, other)));
+        assert.equal(isIn(redriveKey, keys.redriveRange(owner, owner)), owner === other);
+        assert(!isIn(keys.deadLetterKey(owner, part, at), keys.redriveRange(owner, other)));
+        assert.equal(keys.partitionOfRedriveKey(redriveKey), part);
         assert.equal(keys.partitionOfCursorKey(keys.cursorKey(owner, part)), part);
         assert.equal(keys.partitionOfExtentKey(keys.extentKey(owner, part)), part);
         assert.equal(keys.idOfBookKey(keys.extentKey(owner, part)), owner);

@@ -27,7 +27,13 @@ describe('fifo', () => {
 
 describe('tail', () => {
   const run = (firstOffset: number, count: number): Run =>
-    new Run(0, firstOffset, 0, { producerId: '', count, byteLength: 10 }, new Uint8Array(10));
+    new Run(
+      0,
+      firstOffset,
+      0,
+      { producerId: '', targetSubscriptionId: 0, count, byteLength: 10 },
+      new Uint8Array(10),
+    );
 
   it('holds the newest rounds of all partitions, within its bytes', () => {
     const steps = fc.array(

@@ -32,16 +32,25 @@ const appends: fc.Arbitrary<Append[]> = fc.array(
     .record({
       messages,
       producerId: fc.constantFrom('', '', 'p', 'Größe'),
+      targetSubscriptionId: fc.constantFrom(0, 0, 1, 2 ** 32 - 2),
       perChunk: fc.integer({ min: 1, max: 9 }),
     })
-    .map(({ messages, producerId, perChunk }) => {
+    .map(({ messages, producerId, targetSubscriptionId, perChunk }) => {
       const entries = messages.map(entry);
       const chunks: Buffer[] = [];
       for (let at = 0; at < entries.length; at += perChunk) {
         chunks.push(Buffer.concat(entries.slice(at, at + perChunk)));
       }
       const byteLength = entries.reduce((bytes, { length }) => bytes + length, 0);
-      return { topicId, partition: 3, producerId, chunks, count: entries.length, byteLength };
+      return {
+        topicId,
+        partition: 3,
+        producerId,
+        targetSubscriptionId,
+        chunks,
+        count: entries.length,
+        byteLength,
+      };
     }),
   { minLength: 1, maxLength: 10 },
 );
@@ -76,19 +85,19 @@ describe('record', () => {
           Buffer.concat(read.map((run) => run.messages)),
           Buffer.concat(sent.map(({ bytes }) => bytes)),
         );
-        const counts = new Map<string, number>();
-        for (const append of planned) {
-          counts.set(append.producerId, (counts.get(append.producerId) ?? 0) + append.count);
-        }
-        for (const run of read) counts.set(run.producerId, (counts.get(run.producerId) ?? 0) - run.count);
-        assert([...counts.values()].every((count) => count === 0));
+        // Message by message: whose each is, and for whom.
+        const headers = (each: { producerId: string; targetSubscriptionId?: number; count: number }) =>
+          Array.from({ length: each.count }, () => [each.producerId, each.targetSubscriptionId]);
+        assert.deepEqual(read.flatMap(headers), planned.flatMap(headers));
         assert.equal(offset, firstOffset + planned.reduce((count, append) => count + append.count, 0));
       }),
     );
   });
 
   it('finds every altered byte of value and key', () => {
-    const { key, value } = encode(plan([{ ...single('payload'), producerId: 'producer' }])[0]!);
+    const { key, value } = encode(
+      plan([{ ...single('payload'), producerId: 'producer', targetSubscriptionId: 9 }])[0]!,
+    );
     for (const bytes of [key, value]) {
       for (let at = 0; at < bytes.length; at++) {
         for (const bit of [0x01, 0x80]) {
@@ -125,6 +134,25 @@ describe('record planner', () => {
         ['', 2],
         ['p', 1],
         ['', 1],
+      ],
+    );
+  });
+
+  it('keeps messages for one subscription apart from those for others', () => {
+    const [record, ...rest] = plan([
+      single('a'),
+      { ...single('b'), targetSubscriptionId: 0 },
+      { ...single('c'), targetSubscriptionId: 7 },
+      { ...single('d'), targetSubscriptionId: 7 },
+      { ...single('e'), targetSubscriptionId: 8 },
+    ]);
+    assert.deepEqual(rest, []);
+    assert.deepEqual(
+      record!.runs.map(({ targetSubscriptionId, count }) => [targetSubscriptionId, count]),
+      [
+        [0, 2],
+        [7, 2],
+        [8, 1],
       ],
     );
   });

@@ -16,6 +16,8 @@ export interface ReferenceMessage {
   readonly bytes: number;
   /** 0: no key. */
   readonly key: number;
+  /** For another subscription only. */
+  readonly isForeign: boolean;
   state: 'pending' | 'held' | 'burying' | 'settled';
   attempts: number;
   retryAtMs: number;
@@ -41,13 +43,14 @@ export class Reference {
     this.#chance = chance;
   }
 
-  append(partition: number, bytes: number, key: number): void {
+  append(partition: number, bytes: number, key: number, isForeign = false): void {
     const messages = this.partitions[partition]!;
     const message: ReferenceMessage = {
       partition,
       offset: messages.length,
       bytes,
       key,
+      isForeign,
       state: 'pending',
       attempts: 0,
       retryAtMs: 0,
@@ -71,10 +74,11 @@ export class Reference {
 
   /** Why this message must not go to this session now; undefined when it may. */
   objection(message: ReferenceMessage, sessionId: string, nowMs: number): string | undefined {
+    if (message.isForeign) return 'it is for another subscription';
     if (message.state !== 'pending') return `it is ${message.state}`;
     if (message.retryAtMs > nowMs) return `it waits until ${message.retryAtMs}`;
     for (const other of this.partitions[message.partition]!) {
-      if (!this.#isOrdered(message, other)) continue;
+      if (other.isForeign || !this.#isOrdered(message, other)) continue;
       if (other.state === 'held' && other.holder !== sessionId)
         return `${other.holder} is at ${other.offset}`;
       if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;
@@ -147,6 +151,11 @@ export class Reference {
     if (message.state !== 'burying') return;
     if (message.attempts > 0) message.retryAtMs = nowMs + this.#backoffMs(message.attempts);
     this.#returned([message]);
+  }
+
+  /** The subscription has seen that this is not for it. */
+  passOver(message: ReferenceMessage): void {
+    this.#settleOne(message);
   }
 
   dropBelow(partition: number, first: number): void {

@@ -128,13 +128,15 @@ export class ModelRun {
     const firstOffset = messages.length;
     const ends = new Uint32Array(count);
     const orderingKeys = new Uint32Array(count);
+    const isForeign = this.#below(6) === 0;
     for (let i = 0; i < count; i += 1) {
       const bytes = 1 + this.#below(60);
       ends[i] = (ends[i - 1] ?? 0) + bytes;
       orderingKeys[i] = this.#below(5);
-      this.#reference.append(partition, bytes, orderingKeys[i]!);
+      this.#reference.append(partition, bytes, orderingKeys[i]!, isForeign);
     }
-    this.#runs[partition]!.push({ firstOffset, count, ends, orderingKeys });
+    const run = { firstOffset, count, ends, orderingKeys };
+    this.#runs[partition]!.push(isForeign ? { ...run, ends: new Uint32Array(0), isForeign } : run);
     this.#subject.setEnd(partition, messages.length);
   }
 
@@ -205,6 +207,7 @@ export class ModelRun {
     const runs = stored.slice(start, start + 1 + this.#below(3));
     const delivery = this.#subject.lease(sessionId, fetch, runs, this.#nowMs);
     this.#wakeUp(sessionId);
+    this.#passOver(fetch.partition, runs);
     if (delivery === undefined) return;
     this.#unsent.push(delivery.deliveryId);
     for (const { run, from, to, attempt } of delivery.runs) {
@@ -217,6 +220,17 @@ export class ModelRun {
         assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
         assert.ok(this.#hasCredit(sessionId), `${name} was leased without credit`);
         this.#reference.lease(message, sessionId, delivery.deliveryId);
+      }
+    }
+  }
+
+  /** What is for another subscription may be settled whenever it is read. That it is in the end, `drain` finds. */
+  #passOver(partition: number, runs: readonly ReadRun[]): void {
+    for (const { firstOffset, count, isForeign } of runs) {
+      if (isForeign !== true) continue;
+      for (const message of this.#reference.partitions[partition]!.slice(firstOffset, firstOffset + count)) {
+        const { kind } = this.#subject.status(partition, message.offset);
+        if (kind === 'done' && message.state !== 'settled') this.#reference.passOver(message);
       }
     }
   }
