@@ -77,6 +77,14 @@ export const limits = {
   /** Streams open at once, over all connections. Setting. */
   maxStreams: 20_000,
 
+  // --- From the dead letters back to their subscription -----------------------------------------------------
+  /** Messages of one commit of a redrive. */
+  redriveBatchMessages: 1_000,
+  /** What a redrive with a rate may send at once: as much as the rate brings in this time. */
+  redriveBurstMs: 100,
+  /** How often a redrive says how far it is: twice as often as it promises. */
+  redriveProgressEveryMs: 500,
+
   // --- At the network's edge --------------------------------------------------------------------------------
   /**
    * How far above `maxRequestBytes` a request is still read, so that its refusal can name the batch. Anything

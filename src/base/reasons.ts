@@ -78,6 +78,8 @@ export const reasons = {
   SEQUENCE_GAP: c.ABORTED,
   /** The consumer was replaced or the server ends its stream on purpose. */
   SESSION_CLOSED: c.ABORTED,
+  /** Another call redrives the dead letters of the subscription: it goes on where this one was. */
+  REDRIVE_REPLACED: c.ABORTED,
 
   OFFSET_OUT_OF_RANGE: c.OUT_OF_RANGE,
 

@@ -19,6 +19,7 @@ import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
 import { createPublisher } from './publisher.js';
 import { readMessage } from './read-message.js';
+import { Redrive } from './redrive.js';
 import { Retention } from './retention.js';
 import type { BrokerSettings } from './settings.js';
 import { startOffsets } from './start-offsets.js';
@@ -35,6 +36,9 @@ import type {
   ReadOptions,
   ReadSession,
   ReadSink,
+  RedriveOptions,
+  RedriveSession,
+  RedriveSink,
   ServerInfo,
   SubscriptionChange,
   SubscriptionInfo,
@@ -139,10 +143,7 @@ class StoredBroker implements Broker {
       catalog: this.#catalog,
       producers: this.#producers,
       gate: this.#gate,
-      checkAccepting: () => {
-        this.#checkServing();
-        if (this.#disk.isLow) throw diskNearlyFull(this.#settings.minFreeDiskBytes);
-      },
+      checkAccepting: () => this.#checkAccepting(),
     });
   }
 
@@ -205,6 +206,21 @@ class StoredBroker implements Broker {
     const stream = new LogStream(this.#storage, topic, sink, { ...options, starts });
     stream.start();
     return stream;
+  }
+
+  redrive(options: RedriveOptions, sink: RedriveSink): RedriveSession {
+    this.#checkServing();
+    const services = {
+      storage: this.#storage,
+      clock: this.#services.clock,
+      gate: this.#gate,
+      findTopic: (name: string) => this.#catalog.topics.get(name),
+      checkAccepting: () => this.#checkAccepting(),
+    };
+    const runner = this.#catalog.subscription(options.topic, options.subscription);
+    const redrive = new Redrive(services, runner, options, sink);
+    redrive.start();
+    return redrive;
   }
 
   // --- Topics ---------------------------------------------------------------------------------------------
@@ -310,7 +326,9 @@ class StoredBroker implements Broker {
     const topic = this.#catalog.topic(topicName);
     const message = await readMessage(this.#storage, topic, partition, offset);
     const statuses = [];
+    const { targetSubscriptionId } = message.run;
     for (const runner of topic.subscriptions.values()) {
+      if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
       statuses.push(await this.#messageStatus(runner, partition, offset));
     }
     return { message, statuses };
@@ -339,6 +357,11 @@ class StoredBroker implements Broker {
 
   #checkServing(): void {
     if (this.#isDraining) throw draining();
+  }
+
+  #checkAccepting(): void {
+    this.#checkServing();
+    if (this.#disk.isLow) throw diskNearlyFull(this.#settings.minFreeDiskBytes);
   }
 
   #runnerServices() {

@@ -6,6 +6,7 @@ import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { Burial } from '../core/types.js';
 import type { Append, Storage } from '../storage/types.js';
+import { letterHeaders } from './letter-origin.js';
 import { messageKeyRange } from './message-bytes.js';
 import { readMessage } from './read-message.js';
 import type { Topic } from './topic.js';
@@ -36,13 +37,13 @@ export class DeadLetters {
     const start = from === 0 ? 0 : run.ends[from - 1]!;
     const entry = run.messages.subarray(start, run.ends[from]);
     const chunk = withHeaders(entry, {
-      'sluice-dead-letter-topic': topic.name,
-      'sluice-dead-letter-partition': String(burial.partition),
-      'sluice-dead-letter-offset': String(burial.offset),
-      'sluice-dead-letter-subscription': config.name,
-      'sluice-dead-letter-attempts': String(burial.attempts),
-      'sluice-dead-letter-reason': burial.reason,
-      'sluice-dead-letter-time': new Date(clock.wallMs()).toISOString(),
+      [letterHeaders.topic]: topic.name,
+      [letterHeaders.partition]: String(burial.partition),
+      [letterHeaders.offset]: String(burial.offset),
+      [letterHeaders.subscription]: config.name,
+      [letterHeaders.attempts]: String(burial.attempts),
+      [letterHeaders.reason]: burial.reason,
+      [letterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
     const target = topicFor(deadLetterTopicName(config));
     if (target === topic) {

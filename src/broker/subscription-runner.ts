@@ -27,6 +27,12 @@ import type { BrokerSettings } from './settings.js';
 import type { Topic } from './topic.js';
 import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from './types.js';
 
+/** A redrive of this subscription's dead letters. */
+interface RedriveUnderWay {
+  /** Nothing more is sent back from now on. */
+  stop(error: SluiceError): void;
+}
+
 export interface RunnerServices {
   readonly storage: Storage;
   readonly settings: BrokerSettings;
@@ -52,6 +58,9 @@ export class SubscriptionRunner implements Sleeper {
   readonly #links = new Map<string, ConsumerLink>();
   readonly #pump: DeliveryPump;
   #config: SubscriptionConfig;
+  #redrive: RedriveUnderWay | undefined;
+  /** Settles when the last message to be given up has been submitted to the dead-letter topic. */
+  #lastBurial: Promise<unknown> = Promise.resolve();
   #hasEnded = false;
   /** The log has grown, and consumers are about to be served. */
   #isGrowing = false;
@@ -169,6 +178,7 @@ export class SubscriptionRunner implements Sleeper {
     this.#services.alarm.set(this, Number.POSITIVE_INFINITY);
     for (const link of [...this.#links.values()]) this.#endSession(link, error);
     this.#readers.closeAll();
+    this.#redrive?.stop(error);
   }
 
   /** Ends every session with this error; their messages are free, and other sessions may come. */
@@ -232,6 +242,28 @@ export class SubscriptionRunner implements Sleeper {
     const nowMs = this.#nowMs();
     for (const [partition, offset] of offsets) this.#rules.seek(partition, offset, nowMs);
     await this.#apply(true);
+  }
+
+  // --- Redriving ------------------------------------------------------------------------------------------
+
+  /**
+   * One at a time, so that no dead letter is sent back twice. The latest counts: the one before may be that of a
+   * client that is gone, and the broker would be the last to hear of it.
+   */
+  beginRedrive(redrive: RedriveUnderWay): void {
+    const { topic, name } = this.#config;
+    this.#redrive?.stop(
+      new SluiceError(
+        'REDRIVE_REPLACED',
+        `another call redrives the dead letters of subscription "${name}" of topic "${topic}", and goes on where this one was`,
+        { metadata: { topic, subscription: name } },
+      ),
+    );
+    this.#redrive = redrive;
+  }
+
+  endRedrive(redrive: RedriveUnderWay): void {
+    if (this.#redrive === redrive) this.#redrive = undefined;
   }
 
   // --- The machinery --------------------------------------------------------------------------------------
@@ -326,35 +358,47 @@ export class SubscriptionRunner implements Sleeper {
     this.#endSession(link, error);
   }
 
-  /** Moves a message to the dead-letter topic: its append and the cursor that gives it up are one commit. */
+  /**
+   * Moves a message to the dead-letter topic: its append and the cursor that gives it up are one commit. Messages are
+   * read side by side, but stand there in the order in which they were given up: so they come back when redriven.
+   */
   async #bury(burial: Burial): Promise<void> {
-    const { storage, deadLetters, logger } = this.#services;
+    const prepared = this.#services.deadLetters.prepare(this.topic, this.#config, burial);
+    const submitting = Promise.allSettled([prepared, this.#lastBurial]).then(([letter]) =>
+      this.#submitBurial(burial, letter),
+    );
+    this.#lastBurial = submitting;
+    await (await submitting).durable;
+  }
+
+  /** `durable` rejects when the message could not be read, or nothing was written. */
+  #submitBurial(
+    burial: Burial,
+    letter: PromiseSettledResult<Append>,
+  ): { readonly durable: Promise<void> | undefined } {
+    const { storage, logger } = this.#services;
+    const { subscriptionId } = this;
     const { partition, offset, attempts } = burial;
-    let append: Append;
-    try {
-      append = await deadLetters.prepare(this.topic, this.#config, burial);
-    } catch (error) {
-      if (this.#hasEnded) return;
-      const { name } = this.#config;
+    if (this.#hasEnded) return { durable: undefined };
+    if (letter.status === 'rejected') {
+      const error: unknown = letter.reason;
       logger.error(
-        { error, topic: this.topic.name, subscription: name, partition, offset },
+        { error, topic: this.topic.name, subscription: this.#config.name, partition, offset },
         'a message could not be dead-lettered: it is delivered again',
       );
       this.#rules.unburied(partition, offset, this.#nowMs());
       this.#apply();
-      throw error;
+      return { durable: Promise.reject(error) };
     }
-    if (this.#hasEnded) return;
     this.#rules.buried(partition, offset);
-    const { subscriptionId } = this;
     const durable = commit(storage, {
       durability: 'synced',
-      appends: [append],
+      appends: [letter.value],
       cursors: this.#cursorUpdates([partition]),
       deadLetters: [{ subscriptionId, partition, offset, attempts }],
     });
     this.#apply();
-    await durable;
+    return { durable };
   }
 }
 

@@ -117,6 +117,39 @@ export interface ReadSession {
   close(): void;
 }
 
+// --- Redriving --------------------------------------------------------------------------------------------
+
+export interface RedriveOptions {
+  readonly topic: string;
+  /** The subscription that gave the messages up. */
+  readonly subscription: string;
+  /** Counts only. */
+  readonly isDryRun: boolean;
+  /** 0: all that were there when it began. */
+  readonly limit: number;
+  /** Messages; 0: as fast as it goes. */
+  readonly ratePerSecond: number;
+}
+
+export interface RedriveProgress {
+  /** Sent back, and durable. In a dry run, at the end: what would be. */
+  readonly redrivenCount: number;
+  /** Left of those that were there when it began; while they are being counted, those that were found. */
+  readonly remainingCount: number;
+}
+
+export interface RedriveSink {
+  /** At least once a second, and before the end. */
+  progress(progress: RedriveProgress): void;
+  /** Last call. What was sent back before an error stays so: repeating goes on behind it. */
+  ended(error: SluiceError | undefined): void;
+}
+
+export interface RedriveSession {
+  /** Nothing more is sent back. Harmless twice. */
+  close(): void;
+}
+
 // --- Looking inside ---------------------------------------------------------------------------------------
 
 export interface TopicInfo {
@@ -141,6 +174,7 @@ export interface SubscriptionPartitionInfo {
   readonly acknowledgedOffset: number;
   readonly backlogMessageCount: number;
   readonly outstandingMessageCount: number;
+  /** Ever dead-lettered here, redriven ones included. */
   readonly deadLetterCount: number;
   readonly sessionId: string | undefined;
 }
@@ -205,6 +239,11 @@ export interface Broker {
   /** Changes what is given, answers what is then in force. */
   setCredit(sessionId: string, credit: Partial<Credit>): Credit;
   read(options: ReadOptions, sink: ReadSink): Promise<ReadSession>;
+  /**
+   * Sends a subscription's dead letters back to it, in place of another call that does so. Throws TOPIC_NOT_FOUND
+   * or SUBSCRIPTION_NOT_FOUND.
+   */
+  redrive(options: RedriveOptions, sink: RedriveSink): RedriveSession;
 
   createTopic(config: Omit<TopicConfig, 'createTimeMs'>): Promise<TopicInfo>;
   getTopic(name: string): TopicInfo;

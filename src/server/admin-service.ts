@@ -1,4 +1,3 @@
-import { SluiceError } from '../base/errors.js';
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
 import type { ServiceHandlers } from './broker-service.js';
 import { fromConsumer, fromMessageInfo, fromServerInfo } from './convert-inspection.js';
@@ -7,8 +6,10 @@ import { earliest, toStart } from './convert-start.js';
 import { fromSubscription, toSubscription, toSubscriptionChange } from './convert-subscription.js';
 import { fromTopic, toTopic, toTopicChange } from './convert-topic.js';
 import { checkName, invalidField, toNumber } from './convert-values.js';
+import type { DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
-import { SingleRequestCall, unary } from './single-request.js';
+import { RedriveCall } from './redrive.js';
+import { unary } from './single-request.js';
 
 /** The control plane. */
 export function createAdminHandlers(edge: Edge): ServiceHandlers<typeof AdminService> {
@@ -80,7 +81,8 @@ function subscriptionHandlers({ broker }: Edge) {
   };
 }
 
-function inspectionHandlers({ broker }: Edge) {
+function inspectionHandlers(edge: Edge) {
+  const { broker } = edge;
   return {
     listConsumers: unary(method.listConsumers, ({ topic, subscription }) => {
       if (topic !== '') checkName(topic, 'topic');
@@ -92,24 +94,11 @@ function inspectionHandlers({ broker }: Edge) {
         await broker.getMessage(checkName(topic, 'topic'), partition, toNumber(offset, 'offset')),
       ),
     ),
-    redriveDeadLetters: (call: ConstructorParameters<typeof RedriveCall>[0]) => new RedriveCall(call),
+    redriveDeadLetters: (call: DirectCall) => new RedriveCall(call, edge),
     getServerInfo: unary(method.getServerInfo, () => fromServerInfo(broker.serverInfo())),
   };
 }
 
 function checkedNames(request: { readonly topic: string; readonly name: string }) {
   return { topic: checkName(request.topic, 'topic'), name: checkName(request.name, 'name') };
-}
-
-/** The broker has no redrive: the call says so. */
-class RedriveCall extends SingleRequestCall {
-  protected override run(): void {
-    throw new SluiceError('UNIMPLEMENTED', 'this broker does not redrive dead letters');
-  }
-
-  override stop(error: SluiceError): void {
-    this.call.fail(error);
-  }
-
-  override over(): void {}
 }

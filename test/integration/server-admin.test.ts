@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type ServiceError, status } from '@grpc/grpc-js';
+import { SluiceError } from '../../src/base/errors.js';
 import {
   Admin,
   BacklogLimit_WhenFull,
@@ -114,11 +116,59 @@ describe('Admin', () => {
     assert(logged !== undefined && 'error' in logged.fields && logged.fields.error instanceof TypeError);
   });
 
-  it('says what it can not do', async () => {
+  const redrive = (request: MessageInitShape<typeof method.redriveDeadLetters.input>) => {
     const stream = new TestStream(harness.client, method.redriveDeadLetters);
-    stream.send({ topic: 't', subscription: 's' });
+    stream.send(request);
     stream.halfClose();
-    assert.equal(receivedError(await stream.status).error.reason, 'UNIMPLEMENTED');
+    return stream;
+  };
+
+  it('redrives, and says how far it is up to the end', async () => {
+    const stream = redrive({ topic: 't', subscription: 's', dryRun: true, limit: 2n ** 64n - 1n, rate: 0.5 });
+    const { options, sink } = await broker.redrives.next();
+    assert.deepEqual(options, {
+      topic: 't',
+      subscription: 's',
+      isDryRun: true,
+      limit: Number.MAX_SAFE_INTEGER,
+      ratePerSecond: 0.5,
+    });
+    sink.progress({ redrivenCount: 0, remainingCount: 5 });
+    // Before the first has left: only the latest is worth sending.
+    sink.progress({ redrivenCount: 1, remainingCount: 4 });
+    sink.progress({ redrivenCount: 5, remainingCount: 0 });
+    sink.ended(undefined);
+    assert.equal((await stream.status).code, status.OK);
+    const counts = (await stream.responses.take(2)).map((each) => [each.redrivenCount, each.remainingCount]);
+    assert.deepEqual(counts, [
+      [0n, 5n],
+      [5n, 0n],
+    ]);
+    assert.equal(stream.responses.size, 0);
+  });
+
+  it('stops a redrive that fails, or whose client leaves', async () => {
+    const failing = redrive({ topic: 't', subscription: 's' });
+    const failed = await broker.redrives.next();
+    failed.sink.ended(new SluiceError('TOPIC_DELETED', 'gone'));
+    assert.equal(receivedError(await failing.status).error.reason, 'TOPIC_DELETED');
+    await failed.closed;
+    const leaving = redrive({ topic: 't', subscription: 's' });
+    const left = await broker.redrives.next();
+    leaving.cancel();
+    await left.closed;
+  });
+
+  it('refuses a redrive of nothing or at no rate', async () => {
+    const missing = receivedError(await redrive({ topic: 't', subscription: 'missing' }).status);
+    assert.equal(missing.error.reason, 'SUBSCRIPTION_NOT_FOUND');
+    for (const rate of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const { error } = receivedError(await redrive({ topic: 't', subscription: 's', rate }).status);
+      assert.deepEqual([error.reason, error.details.field], ['INVALID_FIELD', 'rate']);
+    }
+  });
+
+  it('says what it can not do', async () => {
     const unknown = new Promise<ServiceError | null>((resolve) => {
       const bytes = (value: Buffer) => value;
       harness.client.makeUnaryRequest('/sluice.v1.Admin/Nothing', bytes, bytes, Buffer.alloc(0), resolve);

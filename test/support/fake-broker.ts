@@ -14,6 +14,9 @@ import type {
   ReadSession,
   ReadSink,
   Receipt,
+  RedriveOptions,
+  RedriveSession,
+  RedriveSink,
   ServerInfo,
   SubscriptionChange,
   SubscriptionInfo,
@@ -106,6 +109,12 @@ export interface FakeRead {
   readonly closed: Promise<void>;
 }
 
+export interface FakeRedrive {
+  readonly options: RedriveOptions;
+  readonly sink: RedriveSink;
+  readonly closed: Promise<void>;
+}
+
 export interface FakeSettle {
   readonly sessionId: string;
   readonly settlements: readonly Settlement[];
@@ -118,6 +127,7 @@ export class FakeBroker implements Broker {
   readonly publishers = new Inbox<FakePublisher>();
   readonly sessions = new Inbox<FakeSession>();
   readonly reads = new Inbox<FakeRead>();
+  readonly redrives = new Inbox<FakeRedrive>();
   readonly settles = new Inbox<FakeSettle>();
   readonly topics = new Map<string, TopicInfo>();
   readonly subscriptions = new Map<string, SubscriptionInfo>();
@@ -170,6 +180,18 @@ export class FakeBroker implements Broker {
       close = resolve;
     });
     this.reads.push({ options, sink, closed });
+    return { close };
+  }
+
+  redrive(options: RedriveOptions, sink: RedriveSink): RedriveSession {
+    if (options.subscription === 'missing') {
+      throw new SluiceError('SUBSCRIPTION_NOT_FOUND', 'no subscription "missing"');
+    }
+    let close: () => void = () => {};
+    const closed = new Promise<void>((resolve) => {
+      close = resolve;
+    });
+    this.redrives.push({ options, sink, closed });
     return { close };
   }
 

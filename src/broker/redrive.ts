@@ -1,0 +1,289 @@
+import type { Clock, Timer } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import { partitionOfKey } from '../core/routing.js';
+import type { Append, Storage } from '../storage/types.js';
+import { commit } from './committer.js';
+import { deadLetterTopicName } from './dead-letters.js';
+import { type Letter, type LetterRange, LetterScan } from './letter-scan.js';
+import { messageKeyRange } from './message-bytes.js';
+import { Pace } from './pace.js';
+import type { PublishGate } from './publish-gate.js';
+import type { SubscriptionRunner } from './subscription-runner.js';
+import type { Topic, TopicFollower } from './topic.js';
+import type { RedriveOptions, RedriveSession, RedriveSink } from './types.js';
+
+export interface RedriveServices {
+  readonly storage: Storage;
+  readonly clock: Clock;
+  readonly gate: PublishGate;
+  /** The topic of this name, if there is one. */
+  readonly findTopic: (name: string) => Topic | undefined;
+  /** Throws when nothing may be stored: draining, or the disk is nearly full. */
+  readonly checkAccepting: () => void;
+}
+
+/** What there is to send back: nothing where no dead-letter topic was ever needed. */
+type Source = { readonly topic: Topic; readonly ranges: readonly LetterRange[] } | undefined;
+
+/**
+ * A redrive under way: the dead letters that were there when it began go back to the subscription that gave them
+ * up, as messages of its topic that nobody else gets. Each batch is one commit with the note of how far it has
+ * come, so wherever this ends, the next one goes on there. What fails again meanwhile waits for the next one.
+ */
+export class Redrive implements RedriveSession, TopicFollower {
+  readonly #services: RedriveServices;
+  readonly #runner: SubscriptionRunner;
+  readonly #options: RedriveOptions;
+  readonly #sink: RedriveSink;
+  readonly #pace: Pace;
+  #letterTopic: Topic | undefined;
+  #ticker: Timer | undefined;
+  #stopWaiting: (() => void) | undefined;
+  #redrivenCount = 0;
+  #remainingCount = 0;
+  #hasEnded = false;
+
+  constructor(
+    services: RedriveServices,
+    runner: SubscriptionRunner,
+    options: RedriveOptions,
+    sink: RedriveSink,
+  ) {
+    this.#services = services;
+    this.#runner = runner;
+    this.#options = options;
+    this.#sink = sink;
+    this.#pace = new Pace(options.ratePerSecond);
+  }
+
+  /** Ends another redrive of the subscription, unless this is a dry run. */
+  start(): void {
+    if (!this.#options.isDryRun) this.#runner.beginRedrive(this);
+    this.#tick();
+    void this.#run();
+  }
+
+  close(): void {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    this.#ticker?.cancel();
+    this.#letterTopic?.followers.delete(this);
+    this.#runner.endRedrive(this);
+    this.#stopWaiting?.();
+  }
+
+  /** The subscription or its topic is gone, or another redrive has taken over. */
+  stop(error: SluiceError): void {
+    this.#end(error);
+  }
+
+  /** The dead-letter topic is gone, or the broker drains. */
+  topicDeleted(error: SluiceError): void {
+    this.#end(error);
+  }
+
+  /** What arrives in the dead-letter topic from now on is left for the next redrive. */
+  grown(): void {}
+
+  async #run(): Promise<void> {
+    try {
+      const source = await this.#find();
+      if (source !== undefined && !this.#hasEnded) await this.#count(source);
+      if (this.#hasEnded) return;
+      if (this.#options.isDryRun) this.#moved(Math.min(this.#remainingCount, this.#most));
+      else if (source !== undefined) await this.#redriveAll(source);
+      this.#end(undefined);
+    } catch (error) {
+      this.#end(SluiceError.from(error));
+    }
+  }
+
+  #end(error: SluiceError | undefined): void {
+    if (this.#hasEnded) return;
+    this.#report();
+    this.close();
+    this.#sink.ended(error);
+  }
+
+  // --- Telling how far it is ---------------------------------------------------------------------------------
+
+  #tick(): void {
+    const { clock } = this.#services;
+    this.#ticker = clock.after(limits.redriveProgressEveryMs, () => {
+      this.#report();
+      this.#tick();
+    });
+  }
+
+  #report(): void {
+    this.#sink.progress({ redrivenCount: this.#redrivenCount, remainingCount: this.#remainingCount });
+  }
+
+  #moved(count: number): void {
+    this.#redrivenCount += count;
+    this.#remainingCount -= count;
+  }
+
+  // --- What there is -----------------------------------------------------------------------------------------
+
+  async #find(): Promise<Source> {
+    const { storage, findTopic } = this.#services;
+    // What an interrupted redrive had submitted comes before this barrier: it is read below, or never happened.
+    await commit(storage, { durability: 'synced' });
+    const topic = findTopic(deadLetterTopicName(this.#runner.config));
+    if (topic === undefined || this.#hasEnded) return undefined;
+    this.#letterTopic = topic;
+    topic.followers.add(this);
+    const offsets = await storage.readRedrives(this.#runner.subscriptionId, topic.topicId);
+    if (this.#hasEnded) return undefined;
+    const ranges = Array.from({ length: topic.config.partitionCount }, (_, partition) => {
+      const { firstOffset, endOffset } = storage.extent(topic.topicId, partition);
+      return { partition, next: Math.max(offsets.get(partition) ?? 0, firstOffset), end: endOffset };
+    });
+    return { topic, ranges };
+  }
+
+  async #count({ topic, ranges }: NonNullable<Source>): Promise<void> {
+    for (const range of ranges) {
+      const scan = this.#open(topic, range);
+      try {
+        for (let piece = await scan.next(); piece !== undefined; piece = await scan.next()) {
+          this.#remainingCount += piece.letters.length;
+          if (this.#hasEnded) return;
+        }
+      } finally {
+        scan.close();
+      }
+    }
+    this.#report();
+  }
+
+  #open(topic: Topic, range: LetterRange): LetterScan {
+    const { topic: topicName, name } = this.#runner.config;
+    return new LetterScan(this.#services.storage, topic, range, { topic: topicName, subscription: name });
+  }
+
+  // --- Sending it back ---------------------------------------------------------------------------------------
+
+  /** What may still be sent back. */
+  get #most(): number {
+    const { limit } = this.#options;
+    return limit === 0 ? Number.POSITIVE_INFINITY : limit - this.#redrivenCount;
+  }
+
+  /** One partition after the other: equal keys share one, and stay in the order in which they were given up. */
+  async #redriveAll({ topic, ranges }: NonNullable<Source>): Promise<void> {
+    for (const range of ranges) {
+      const scan = this.#open(topic, range);
+      try {
+        for (let piece = await scan.next(); piece !== undefined; piece = await scan.next()) {
+          let from = 0;
+          while (from < piece.letters.length && this.#most > 0) {
+            await this.#whenReady();
+            if (this.#hasEnded) return;
+            const count = Math.min(this.#pace.burst, this.#most);
+            const letters = piece.letters.slice(from, from + count);
+            from += letters.length;
+            const isLast = from === piece.letters.length;
+            await this.#send(
+              range.partition,
+              letters,
+              isLast ? piece.nextOffset : letters.at(-1)!.offset + 1,
+            );
+          }
+          if (this.#hasEnded || this.#most === 0) return;
+        }
+      } finally {
+        scan.close();
+      }
+    }
+  }
+
+  async #send(partition: number, letters: readonly Letter[], nextOffset: number): Promise<void> {
+    const { storage, clock, checkAccepting } = this.#services;
+    const { backlog } = this.#runner.topic;
+    checkAccepting();
+    const appends = this.#appendsOf(letters);
+    const durable = commit(storage, {
+      durability: 'synced',
+      appends,
+      redrives: [
+        {
+          subscriptionId: this.#runner.subscriptionId,
+          deadLetterTopicId: this.#letterTopic!.topicId,
+          partition,
+          offset: nextOffset,
+        },
+      ],
+    });
+    let byteLength = 0;
+    for (const append of appends) byteLength += append.byteLength;
+    backlog.submitted(letters.length, byteLength);
+    this.#pace.taken(letters.length, clock.monotonicMs());
+    await durable;
+    backlog.committed(letters.length, byteLength);
+    this.#moved(letters.length);
+  }
+
+  #appendsOf(letters: readonly Letter[]): Append[] {
+    const byPartition = new Map<number, Uint8Array[]>();
+    for (const letter of letters) {
+      const partition = this.#targetPartition(letter);
+      const chunks = byPartition.get(partition);
+      if (chunks === undefined) byPartition.set(partition, [letter.entry]);
+      else chunks.push(letter.entry);
+    }
+    return Array.from(byPartition, ([partition, chunks]) => ({
+      topicId: this.#runner.topic.topicId,
+      partition,
+      producerId: '',
+      targetSubscriptionId: this.#runner.subscriptionId,
+      chunks,
+      count: chunks.length,
+      byteLength: chunks.reduce((bytes, chunk) => bytes + chunk.byteLength, 0),
+    }));
+  }
+
+  /** By the key; what has none goes back to where it came from. */
+  #targetPartition({ entry, originPartition }: Letter): number {
+    const { partitionCount } = this.#runner.topic.config;
+    const key = messageKeyRange(entry);
+    if (key.from !== key.to) return partitionOfKey(entry, key.from, key.to, partitionCount);
+    // A topic that was made anew under the same name may have fewer partitions.
+    return originPartition < partitionCount ? originPartition : 0;
+  }
+
+  // --- Waiting -----------------------------------------------------------------------------------------------
+
+  /** Resolves when the next batch may be sent, or when this has ended. */
+  async #whenReady(): Promise<void> {
+    const { storage, clock, gate } = this.#services;
+    const { backlog } = this.#runner.topic;
+    while (!this.#hasEnded) {
+      const waitMs = this.#pace.waitMs(clock.monotonicMs());
+      if (waitMs > 0) {
+        await this.#wait((go) => {
+          const timer = clock.after(waitMs, go);
+          return () => timer.cancel();
+        });
+      } else if (backlog.isFull) {
+        // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
+        await this.#wait((go) => backlog.wait(go));
+      } else if (!storage.hasRoom) {
+        await this.#wait((go) => gate.pass(go));
+      } else return;
+    }
+  }
+
+  /** Waits until `go` is called, or this has ended. `begin` answers how to give up. */
+  #wait(begin: (go: () => void) => () => void): Promise<void> {
+    return new Promise((resolve) => {
+      const giveUp = begin(resolve);
+      this.#stopWaiting = () => {
+        giveUp();
+        resolve();
+      };
+    });
+  }
+}
