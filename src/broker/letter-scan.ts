@@ -83,8 +83,6 @@ export class LetterScan {
     const to = Math.min(run.firstOffset + run.count, this.#range.end);
     if (from >= to) return;
     this.#next = to;
-    // Redriven into this topic, which somebody subscribes to: it is on its way there, and not given up here.
-    if (run.targetSubscriptionId !== 0) return;
     for (let offset = from; offset < to; offset++) {
       const index = offset - run.firstOffset;
       const entry = run.messages.subarray(index === 0 ? 0 : run.ends[index - 1], run.ends[index]);

@@ -161,6 +161,23 @@ describe('redrive', () => {
     target.close();
   });
 
+  it('is settled for other subscriptions once they have passed it by, over a kill too', async () => {
+    await createSubscription('passed', 's');
+    await createSubscription('passed', 'other');
+    const other = await open('passed', 'other');
+    await giveUp('passed', 's', texts('bad', 2));
+    await other.settle(await other.take(2), ack);
+    await redrive('passed', 's');
+    // What was submitted before is durable with this receipt.
+    await publish(client, 'elsewhere', ['m']);
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const { subscription } = await client.admin.getSubscription({ topic: 'passed', name: 'other' });
+    const [partition] = subscription?.partitions ?? [];
+    assert.deepEqual([partition?.acknowledgedOffset, partition?.backlogMessageCount], [4n, 0n]);
+  });
+
   it('keeps each key in its partition and in order, and what has none where it was', async () => {
     await client.admin.createTopic({ topic: { name: 'keyed', partitionCount: 4 } });
     await createSubscription('keyed', 's');
@@ -199,6 +216,21 @@ describe('redrive', () => {
     for await (const { runs } of client.broker.read({ topic })) found.push(...runs);
     return found;
   }
+
+  it('finds dead letters in the order in which they were given up, however they were read', async () => {
+    const count = 300;
+    await createSubscription('ordered', 's');
+    await publish(client, 'ordered', texts('bad', count));
+    // Now the messages are only on the disk, and are read there by several readers at once.
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const consumer = await open('ordered', 's');
+    await consumer.settle(await consumer.take(count), deadLetter('broken'));
+    assert.deepEqual(await lastOf('ordered', 's'), { redriven: count, remaining: 0 });
+    assert.deepEqual(await consumer.takeTexts(count), texts('bad', count));
+    consumer.close();
+  });
 
   it('says in a dry run what it would do, and does nothing', async () => {
     await createSubscription('dry', 's');
@@ -288,6 +320,28 @@ describe('redrive', () => {
     const consumer = await open('left', 's');
     assert.deepEqual(await consumer.takeTexts(30), texts('bad', 30));
     assert.equal(await nextOffset('left'), 60);
+    consumer.close();
+  });
+
+  it('doubles nothing when calls take over from each other while they are at work', async () => {
+    const count = 2_000;
+    await createSubscription('contended', 's');
+    await giveUp('contended', 's', texts('bad', count));
+    // Each begins when the one before has counted and sends back.
+    const takeOver = async (callsLeft: number): Promise<void> => {
+      let next: Promise<void> | undefined;
+      const call = (async () => {
+        for await (const _ of begin('contended', 's')) {
+          if (callsLeft > 0) next ??= takeOver(callsLeft - 1);
+        }
+      })();
+      await call.catch((error: SluiceError) => assert.equal(error.reason, 'REDRIVE_REPLACED'));
+      await next;
+    };
+    await takeOver(20);
+    assert.equal(await nextOffset('contended'), 2 * count);
+    const consumer = await open('contended', 's');
+    assert.deepEqual(await consumer.takeTexts(count), texts('bad', count));
     consumer.close();
   });
 
