@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from '@sluice/client';
 import { createRandom } from '../../src/base/random.js';
 import { minuteMs, secondMs } from '../../src/base/units.js';
 import { useBroker } from '../support/broker-process.js';
 import { execCli, spawnCli } from '../support/cli-process.js';
+import { deadLetter, TestConsumer } from '../support/consumer.js';
+import { publish } from '../support/producer.js';
 
 /** Lines of any text, some empty, some ending in a carriage return, some that are no UTF-8; the last not ended. */
 function makeCorpus(lineCount: number): Buffer {
@@ -151,6 +154,33 @@ describe('the command line and a broker', function () {
     assert.equal(stdout.toString(), 'a\nb\nc\n');
     const rest = await cli(['subscribe', 'endless', 'watch', '--until-caught-up']);
     assert.equal(rest.stdout.length, 0);
+  });
+
+  it('sends dead letters back, dry first, and says how many remain', async () => {
+    const client = connect(broker.address);
+    await publish(client, 'parcels', ['1', '2', '3']);
+    const consumer = await TestConsumer.open(client, { topic: 'parcels', subscription: 'sorting' });
+    await consumer.settle(await consumer.take(3), deadLetter('no address'));
+    const redrive = async (...args: string[]) => {
+      const { exitCode, stdout, stderr } = await cli(['redrive', 'parcels', 'sorting', ...args]);
+      assert.equal(exitCode, 0, stderr);
+      return stdout.toString();
+    };
+    assert.equal(await redrive('--dry-run'), '3 dead letters would be sent back, 0 remain\n');
+    assert.deepEqual(JSON.parse(await redrive('--limit', '1', '--rate', '1000', '--json')), {
+      topic: 'parcels',
+      subscription: 'sorting',
+      dryRun: false,
+      redrivenCount: 1,
+      remainingCount: 2,
+    });
+    assert.equal(await redrive(), '2 dead letters sent back, 0 remain\n');
+    assert.deepEqual(await consumer.takeTexts(3), ['1', '2', '3']);
+    consumer.close();
+    client.close();
+    const unknown = await cli(['redrive', 'parcels', 'nobody']);
+    assert.deepEqual([unknown.exitCode, unknown.stdout.length], [1, 0]);
+    assert.match(unknown.stderr, /SUBSCRIPTION_NOT_FOUND/);
   });
 
   it('creates, changes, shows and deletes topics and subscriptions', async () => {

@@ -2,6 +2,7 @@ import { count, type Kind, text, ValueFault } from '../../config/kinds.js';
 import { defineCommand } from '../command.js';
 import { connectionParameters, withClient } from '../connection.js';
 import { operand, toggle, value } from '../parameters.js';
+import { Progress } from '../progress.js';
 import { grouped } from '../table.js';
 
 const rate: Kind<number> = {
@@ -14,9 +15,17 @@ const rate: Kind<number> = {
   format: String,
 };
 
+interface Counts {
+  readonly redrivenCount: number;
+  readonly remainingCount: number;
+}
+
 export const redrive = defineCommand({
   path: 'redrive',
   summary: 'Send dead letters back to the subscription that gave them up',
+  notes: [
+    'Nobody else gets them. Interrupt it and run it again as you like: it goes on where it was, and nothing is sent back twice.',
+  ],
   examples: [
     'sluice redrive orders billing --dry-run',
     'sluice redrive orders billing --limit 100 --rate 10',
@@ -37,17 +46,24 @@ export const redrive = defineCommand({
         { topic, subscription, dryRun, limit: BigInt(values.limit ?? 0), rate: values.rate ?? 0 },
         { signal: context.interrupted },
       );
-      let redriven = 0n;
-      let remaining = 0n;
-      for await (const response of responses) {
-        redriven = response.redrivenCount;
-        remaining = response.remainingCount;
-      }
-      const counts = { redrivenCount: Number(redriven), remainingCount: Number(remaining) };
-      if (values.json) await context.stdout.line(JSON.stringify({ topic, subscription, dryRun, ...counts }));
-      else {
-        const what = dryRun ? 'would be sent back' : 'sent back';
-        await context.stdout.line(`${grouped(redriven)} dead letters ${what}, ${grouped(remaining)} remain`);
+      const what = dryRun ? 'would be sent back' : 'sent back';
+      let counts: Counts | undefined;
+      const describe = () =>
+        `${grouped(counts?.redrivenCount ?? 0)} dead letters ${what}, ${grouped(counts?.remainingCount ?? 0)} remain`;
+      const progress = context.stderr.isTerminal
+        ? new Progress(context.clock, context.stderr, describe)
+        : undefined;
+      try {
+        for await (const { redrivenCount, remainingCount } of responses) {
+          counts = { redrivenCount: Number(redrivenCount), remainingCount: Number(remainingCount) };
+        }
+      } finally {
+        await progress?.end();
+        // Also where it was interrupted: so far it has come, and there it goes on the next time.
+        if (counts !== undefined) {
+          const text = values.json ? JSON.stringify({ topic, subscription, dryRun, ...counts }) : describe();
+          await context.stdout.line(text);
+        }
       }
     });
   },

@@ -345,6 +345,9 @@ export type SubscriptionPartitionStats = Message<"sluice.v1.SubscriptionPartitio
   outstandingMessageCount: bigint;
 
   /**
+   * Ever dead-lettered here. Redriving takes none off; what fails again counts
+   * again.
+   *
    * @generated from field: uint64 dead_letter_count = 5;
    */
   deadLetterCount: bigint;
@@ -1095,7 +1098,8 @@ export const MessageStatus_StateSchema: GenEnum<MessageStatus_State> = /*@__PURE
  */
 export type RedriveDeadLettersRequest = Message<"sluice.v1.RedriveDeadLettersRequest"> & {
   /**
-   * The subscription that gave the messages up.
+   * The subscription that gave the messages up. They are looked for in the
+   * dead-letter topic that it has now.
    *
    * @generated from field: string topic = 1;
    */
@@ -1136,15 +1140,21 @@ export const RedriveDeadLettersRequestSchema: GenMessage<RedriveDeadLettersReque
   messageDesc(file_sluice_v1_admin, 36);
 
 /**
+ * How far it is: at least once a second, and at the end.
+ *
  * @generated from message sluice.v1.RedriveDeadLettersResponse
  */
 export type RedriveDeadLettersResponse = Message<"sluice.v1.RedriveDeadLettersResponse"> & {
   /**
+   * Sent back, and durable. In a dry run, at the end: what would be.
+   *
    * @generated from field: uint64 redriven_count = 1;
    */
   redrivenCount: bigint;
 
   /**
+   * Left of those that were there. While they are counted: found so far.
+   *
    * @generated from field: uint64 remaining_count = 2;
    */
   remainingCount: bigint;
@@ -1369,7 +1379,10 @@ export const Admin: GenService<{
     output: typeof GetMessageResponseSchema;
   },
   /**
-   * Sends dead letters back to the subscription that gave them up.
+   * Sends dead letters back to the subscription that gave them up, as messages
+   * of its topic that nobody else gets: those that are there when the call
+   * begins, each once, however often it is interrupted and repeated. Waits
+   * while the topic's backlog is full. A second call takes over from the first.
    *
    * @generated from rpc sluice.v1.Admin.RedriveDeadLetters
    */

@@ -933,7 +933,8 @@ export const Broker: GenService<{
     output: typeof ConsumeResponseSchema;
   },
   /**
-   * Reads a topic without a subscription: nothing is leased or settled.
+   * Reads a topic without a subscription: nothing is leased or settled. What
+   * was redriven to one subscription is left out.
    *
    * @generated from rpc sluice.v1.Broker.Read
    */

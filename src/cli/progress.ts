@@ -1,6 +1,6 @@
-import type { Clock, Timer } from '../../base/clock.js';
-import { limits } from '../../base/limits.js';
-import type { Output } from '../output.js';
+import type { Clock, Timer } from '../base/clock.js';
+import { limits } from '../base/limits.js';
+import type { Output } from './output.js';
 
 /** A line on stderr that says how far the work has come, now and then. On a terminal it overwrites itself. */
 export class Progress {
