@@ -105,6 +105,8 @@ export const limits = {
   keepaliveTimeoutMs: 10 * secondMs,
   /** How long closing waits for calls under way before it cuts them off. Setting. */
   drainGraceMs: 10 * secondMs,
+  /** Then: how long the last answers may take to leave, to clients that may not be reading. */
+  lingerMs: 1 * secondMs,
 
   // --- Books ----------------------------------------------------------------------------------------------
   /** Producers whose sequence is kept in memory; the others are read back when they return. */

@@ -31,6 +31,8 @@ class StreamPublisher implements Publisher {
   #isClosed = false;
   #ready: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
+  /** Whom to tell of the batch that waits for the backlog, if there is one. */
+  #heldDone: PublishDone | undefined;
 
   constructor(services: PublisherServices) {
     this.#services = services;
@@ -66,6 +68,13 @@ class StreamPublisher implements Publisher {
     }
   }
 
+  stop(error: SluiceError): void {
+    this.close();
+    const done = this.#heldDone;
+    this.#heldDone = undefined;
+    done?.(error, undefined);
+  }
+
   close(): void {
     this.#isClosed = true;
     this.#ready = undefined;
@@ -75,8 +84,10 @@ class StreamPublisher implements Publisher {
   /** The topic's slowest subscription is too far behind: this batch waits, and the stream is not read. */
   #hold(topic: Topic, batch: PublishBatch, done: PublishDone): void {
     this.#isBusy = true;
+    this.#heldDone = done;
     this.#stopWaiting = topic.backlog.wait(() => {
       this.#isBusy = false;
+      this.#heldDone = undefined;
       this.publish(batch, done);
       this.#readOn();
     });

@@ -50,6 +50,11 @@ export interface Publisher {
    * that are stored, and possibly from within the call when the batch is refused.
    */
   publish(batch: PublishBatch, done: PublishDone): void;
+  /**
+   * Nothing more will be published: a batch that is held until there is room is answered with this error, at once.
+   * What was submitted is finished, and `ready` is not called any more.
+   */
+  stop(error: SluiceError): void;
   /** The stream has ended: what was submitted is finished all the same, `ready` is not called any more. */
   close(): void;
 }

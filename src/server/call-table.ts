@@ -7,6 +7,9 @@ export class OpenCalls implements CallTable {
   readonly #routes: ReadonlyMap<string, Route>;
   readonly #maxStreams: number;
   readonly #open = new Set<OpenedCall>();
+  /** Those of them that have no status yet. */
+  readonly #unanswered = new Set<OpenedCall>();
+  #onAllAnswered: () => void = () => {};
   #streamCount = 0;
   #draining: SluiceError | undefined;
 
@@ -33,16 +36,30 @@ export class OpenCalls implements CallTable {
       this.#streamCount++;
     }
     this.#open.add(call);
+    this.#unanswered.add(call);
+  }
+
+  answered(call: OpenedCall): void {
+    this.#unanswered.delete(call);
+    if (this.#unanswered.size === 0) this.#onAllAnswered();
   }
 
   closed(call: OpenedCall): void {
+    this.answered(call);
     if (!this.#open.delete(call)) return;
     if (call.kind === 'stream') this.#streamCount--;
   }
 
-  /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
-  drain(error: SluiceError): void {
+  /**
+   * Asks every call to end, and refuses new ones except of other services: health can still be asked. Resolves when
+   * all of them have their status.
+   */
+  async drain(error: SluiceError): Promise<void> {
     this.#draining = error;
+    const allAnswered = new Promise<void>((resolve) => {
+      this.#onAllAnswered = resolve;
+    });
     for (const call of [...this.#open]) call.stop(error);
+    if (this.#unanswered.size > 0) await allAnswered;
   }
 }

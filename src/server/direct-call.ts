@@ -157,6 +157,8 @@ export interface CallTable {
   route(path: string): Route | undefined;
   /** Notes a call until it is `closed`; throws where there is no room for it. */
   opened(call: OpenedCall): void;
+  /** The call has its status; what was sent may still be on its way to the client. */
+  answered(call: OpenedCall): void;
   closed(call: OpenedCall): void;
 }
 
@@ -235,6 +237,7 @@ class DirectListener implements Listener, OpenedCall {
   }
 
   #over(): void {
+    this.#table.answered(this);
     try {
       this.#receiver?.over();
     } catch (thrown) {
@@ -289,6 +292,7 @@ function createForeignCall(base: ServerInterceptingCallInterface, table: CallTab
     stop(error) {
       isStopped = true;
       base.sendStatus(toStatus(error));
+      table.answered(opened);
     },
   };
   return new ServerInterceptingCall(base, {

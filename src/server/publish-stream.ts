@@ -65,6 +65,7 @@ export class PublishStreamCall implements CallReceiver {
 
   stop(error: SluiceError): void {
     this.#close(error);
+    this.#publisher.stop(error);
   }
 
   over(): void {

@@ -56,6 +56,7 @@ export class PublishCall implements CallReceiver {
 
   stop(error: SluiceError): void {
     this.#close(error);
+    this.#publisher.stop(error);
   }
 
   over(): void {

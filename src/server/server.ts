@@ -57,8 +57,9 @@ export interface RunningServer {
   /** What the health service answers; calls are taken either way. */
   setServing(isServing: boolean): void;
   /**
-   * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is still
-   * open after the grace is cut off. The broker must still be working. Harmless twice.
+   * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is not
+   * answered within the grace is cut off; so is, a moment later, a client that does not take its answers. The broker
+   * must still be working. Harmless twice.
    */
   close(): Promise<void>;
 }
@@ -111,8 +112,14 @@ export async function startServer(
         health.setServing(false);
         // Those who watch health are told before their calls end.
         await setImmediate();
-        const timer = clock.after(options.drainGraceMs, () => destroyConnections(server));
-        await shutDown(server, calls);
+        const cutOff = () => destroyConnections(server);
+        let timer = clock.after(options.drainGraceMs, cutOff);
+        const allClosed = shutDown(server);
+        await calls.drain(draining());
+        // All that is left are bytes for clients that may not be reading: no reason to keep the others waiting.
+        timer.cancel();
+        timer = clock.after(limits.lingerMs, cutOff);
+        await allClosed;
         timer.cancel();
         logger.info({ address }, 'stopped listening');
       })();
@@ -152,10 +159,11 @@ function bind(server: Server, listen: string): Promise<number> {
 }
 
 /** Resolves when the last connection has closed. */
-function shutDown(server: Server, calls: OpenCalls): Promise<void> {
-  return new Promise((resolve) => {
-    server.tryShutdown(() => resolve());
-    const text = 'the broker is shutting down: try again, it may be back or another may answer';
-    calls.drain(new SluiceError('DRAINING', text, { retryAfterMs: secondMs }));
-  });
+function shutDown(server: Server): Promise<void> {
+  return new Promise((resolve) => server.tryShutdown(() => resolve()));
+}
+
+function draining(): SluiceError {
+  const text = 'the broker is shutting down: try again, it may be back or another may answer';
+  return new SluiceError('DRAINING', text, { retryAfterMs: secondMs });
 }

@@ -72,6 +72,10 @@ export class FakePublisher implements Publisher {
     else queueMicrotask(() => done(undefined, result));
   }
 
+  stop(): void {
+    this.#ready = undefined;
+  }
+
   close(): void {
     this.#ready = undefined;
     this.#close();
