@@ -169,10 +169,15 @@ export class RawStream {
     return this.#hasEnded;
   }
 
-  /** Framed bytes: parts of a message, one, or several. False: the send buffer is full, wait for `drained`. */
-  write(framed: Uint8Array): boolean {
+  /**
+   * Framed bytes: parts of a message, one, or several. False: the send buffer is full, wait for `drained`. `sent` is
+   * called when all of it has left for the transport: the peer's window had room for it.
+   */
+  write(framed: Uint8Array, sent?: () => void): boolean {
     if (this.#stream.destroyed || this.#stream.writableEnded) return false;
-    return this.#stream.write(framed);
+    return this.#stream.write(framed, (error) => {
+      if (!error) sent?.();
+    });
   }
 
   /** Bytes that wait in this process: the peer's window is closed, or the loop was busy. */
