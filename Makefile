@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench clean
+.PHONY: help run install build test check format proto bench bench-flow clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ proto: install ## Generate code from proto/; fails if that differs from what is 
 
 bench: build ## Measure: table and JSON
 	@node dist/bench/main.js
+
+bench-flow: build ## Measure flow control: stalls, slow disks, crowds; draws docs/flow/*.svg
+	@node dist/bench/flow/main.js
 
 clean: ## Remove what was built
 	rm -rf dist clients/typescript/dist

@@ -1,10 +1,14 @@
+import type { ConsumeJob, ConsumeResult } from './consume.js';
 import type { LatencyJob, LatencyResult } from './latency.js';
 import type { PublishJob, PublishResult } from './publish.js';
+import type { ReadJob, ReadResult } from './read.js';
 import type { ReplayJob, ReplayResult } from './replay.js';
 
 /** What a worker process can be asked to do, and what it answers. */
 export interface Jobs {
   publish: { job: PublishJob; result: PublishResult };
+  consume: { job: ConsumeJob; result: ConsumeResult };
+  read: { job: ReadJob; result: ReadResult };
   latency: { job: LatencyJob; result: LatencyResult };
   replay: { job: ReplayJob; result: ReplayResult };
 }

@@ -4,6 +4,7 @@ import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { pathOf, RawConnection, RawGrpcError, type RawStream } from '../../test/support/raw-grpc.js';
 import { CpuMeter } from './cpu.js';
 import { createRequestPool, type LoadShape, type RequestPool } from './request-pool.js';
+import { type Sample, SampleLog } from './samples.js';
 import { readReceipt } from './wire.js';
 
 /** Publishes as fast as receipts allow. */
@@ -17,6 +18,8 @@ export interface PublishJob {
   readonly requestsUnderWay: number;
   /** Receipts before this are not measured. */
   readonly warmupMs: number;
+  /** Notes the receipted bytes this often, from the first to the last. Default: never. */
+  readonly sampleEveryMs?: number;
   readonly until:
     | { readonly kind: 'time'; readonly measureMs: number }
     | { readonly kind: 'messages'; readonly count: number }
@@ -34,6 +37,8 @@ export interface PublishResult {
   readonly messageRate: number;
   readonly byteRate: number;
   readonly cpuShare: number;
+  /** Receipted bytes over time, where they were asked for. */
+  readonly samples: readonly Sample[];
 }
 
 export async function runPublish(job: PublishJob, onRunning: () => void): Promise<PublishResult> {
@@ -51,10 +56,11 @@ export async function runPublish(job: PublishJob, onRunning: () => void): Promis
       totals,
     });
   });
+  const log = new SampleLog(job.sampleEveryMs, () => totals.messageBytes);
   totals.startMeasuring(onRunning);
   await Promise.all(streams.map((stream) => stream.ended));
   for (const connection of connections) connection.destroy();
-  return totals.result();
+  return { ...totals.result(), samples: log.stop() };
 }
 
 /** What all streams of a job have achieved together. */
@@ -74,6 +80,10 @@ class Totals {
   /** No more requests are to be sent. */
   get isOver(): boolean {
     return this.#end !== undefined;
+  }
+
+  get messageBytes(): number {
+    return this.#messageBytes;
   }
 
   startMeasuring(onRunning: () => void): void {
@@ -107,7 +117,7 @@ class Totals {
     };
   }
 
-  result(): PublishResult {
+  result(): Omit<PublishResult, 'samples'> {
     this.#finish();
     const end = this.#end!;
     return {

@@ -1,7 +1,9 @@
 import { unreachable } from '../../src/base/invariant.js';
+import { runConsume } from './consume.js';
 import type { JobKind, Jobs, WorkerReply, WorkerRequest } from './jobs.js';
 import { runLatency } from './latency.js';
 import { runPublish } from './publish.js';
+import { runRead } from './read.js';
 import { runReplay } from './replay.js';
 
 /** A process that makes load: one job, then it ends. */
@@ -17,6 +19,10 @@ function run(request: WorkerRequest): Promise<Jobs[JobKind]['result']> {
   switch (request.kind) {
     case 'publish':
       return runPublish(request.job, onRunning);
+    case 'consume':
+      return runConsume(request.job, onRunning);
+    case 'read':
+      return runRead(request.job, onRunning);
     case 'latency':
       return runLatency(request.job, onRunning);
     case 'replay':

@@ -25,9 +25,12 @@ export class PressingProducer {
   /** Reasons of refused batches, in order. */
   readonly refusals: string[] = [];
   readonly ended: Promise<RawStatus>;
+  /** Resolves when all that `requestCount` allows has been written; not before `finish`, without one. */
+  readonly allWritten: Promise<void>;
   readonly #stream: RawStream;
   readonly #options: PressingOptions;
   readonly #payload: Uint8Array;
+  #onAllWritten: () => void = () => {};
   #writtenCount = 0;
   #isFinishing = false;
 
@@ -37,6 +40,9 @@ export class PressingProducer {
     let end: (status: RawStatus) => void;
     this.ended = new Promise((resolve) => {
       end = resolve;
+    });
+    this.allWritten = new Promise((resolve) => {
+      this.#onAllWritten = resolve;
     });
     this.#stream = connection.open(Broker.method.publishStream, {
       onMessage: (message) => this.#answered(message),
@@ -62,7 +68,10 @@ export class PressingProducer {
   }
 
   #write(): void {
-    if (this.#isFinishing || this.#writtenCount === this.#options.requestCount) return;
+    if (this.#isFinishing || this.#writtenCount === this.#options.requestCount) {
+      this.#onAllWritten();
+      return;
+    }
     this.#writtenCount++;
     const request = encode(PublishStreamRequestSchema, {
       topic: this.#options.topic,

@@ -1,0 +1,213 @@
+import { systemClock } from '../../src/base/clock.js';
+import { KiB, MiB } from '../../src/base/units.js';
+import { BrokerProcess } from '../../test/support/broker-process.js';
+import { SlowDisk } from '../../test/support/slow-disk.js';
+import { assertEqual, createSubscription, createTopic, storedCount } from '../bench-case.js';
+import { SampleLog } from '../load/samples.js';
+import { runInWorker } from '../load-worker.js';
+import { count, type Row } from '../report.js';
+import { flowTopic, type Phases, partitionCount, type Scene, storedTopic, type World } from './scene.js';
+import { drawPlot, toRate } from './svg.js';
+import { bar, peakBetween, rateBetween, recoveryMs } from './verdict.js';
+
+const sampleEveryMs = 100;
+const storedBytes = 256 * MiB;
+const subscription = 'fast';
+const shape = {
+  minPayloadBytes: 1_000,
+  maxPayloadBytes: 1_000,
+  requestBytes: 64 * KiB,
+  keyCount: 0,
+  poolRequests: 64,
+  seed: 1,
+};
+
+export interface Played {
+  readonly row: Row;
+  readonly plot: string;
+  /** What of the bar was missed, in words. */
+  readonly misses: readonly string[];
+}
+
+/** Plays a scene on a broker of its own and holds it against the bar. Rejects where messages were lost or doubled. */
+export async function play(scene: Scene, phases: Phases): Promise<Played> {
+  const disk = scene.needsSlowDisk === true ? SlowDisk.create() : undefined;
+  if (scene.needsSlowDisk === true && disk === undefined)
+    throw new Error('there is no gcc to make a slow disk');
+  const broker = await BrokerProcess.start({ args: scene.brokerArgs ?? [], env: disk?.env ?? {} });
+  try {
+    return await playOn(scene, phases, { broker, disk });
+  } catch (error) {
+    console.error(broker.tail());
+    throw error;
+  } finally {
+    await broker.dispose();
+    disk?.dispose();
+  }
+}
+
+async function playOn(scene: Scene, phases: Phases, world: World): Promise<Played> {
+  const { broker } = world;
+  const { address } = broker;
+  const { warmupMs, aloneMs, troubleMs, afterMs } = phases;
+  const totalMs = warmupMs + aloneMs + troubleMs + afterMs;
+  await createTopic(address, { name: flowTopic, partitionCount, ...scene.topic });
+  await createSubscription(address, flowTopic, subscription);
+  if (scene.others === 'reader') await fill(address);
+  await scene.prepare?.(world);
+
+  const rss = new SampleLog(sampleEveryMs, () => broker.rssBytes());
+  const producing = runInWorker('publish', {
+    address,
+    shape: { topic: flowTopic, ...shape },
+    connections: 4,
+    streams: 8,
+    requestsUnderWay: 16,
+    warmupMs: 0,
+    until: { kind: 'time', measureMs: totalMs },
+    sampleEveryMs,
+  });
+  const consuming = started((onRunning) =>
+    runInWorker(
+      'consume',
+      {
+        address,
+        topic: flowTopic,
+        subscription,
+        maxMessages: 20_000,
+        maxBytes: 16 * MiB,
+        durationMs: totalMs,
+        sampleEveryMs,
+        ...scene.consumers(phases),
+      },
+      onRunning,
+    ),
+  );
+  const reading =
+    scene.others === 'reader'
+      ? runInWorker('read', { address, topic: storedTopic, storedBytes, durationMs: totalMs, sampleEveryMs })
+      : undefined;
+  await consuming.running;
+  const beginMs = systemClock.wallMs();
+  const aloneFromMs = beginMs + warmupMs;
+  const troubleFromMs = aloneFromMs + aloneMs;
+  await until(troubleFromMs);
+  await scene.begin?.(world);
+  await until(troubleFromMs + troubleMs);
+  const endedMs = systemClock.wallMs();
+  const seen = await scene.end?.(world);
+
+  const published = await producing;
+  const consumed = await consuming.result;
+  const read = await reading;
+  const memory = rss.stop();
+  assertEqual('stored messages', await storedCount(address, flowTopic), published.messageCount);
+
+  const producers = published.samples;
+  const others = read?.samples ?? consumed.fast;
+  const alone = rateBetween(producers, aloneFromMs, troubleFromMs);
+  // Whoever begins a stall is not at once in it: the first second belongs to neither side.
+  const othersAlone = rateBetween(others, aloneFromMs, troubleFromMs);
+  const othersBeside = rateBetween(others, troubleFromMs + 1_000, endedMs);
+  const producersBeside = rateBetween(producers, troubleFromMs + 1_000, endedMs);
+  const growth =
+    peakBetween(memory, troubleFromMs, endedMs + afterMs) - peakBetween(memory, 0, troubleFromMs);
+  const share = othersBeside / othersAlone;
+  const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, alone) : 0;
+
+  const misses: string[] = [];
+  if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
+  if (share < bar.othersShare) misses.push('the others');
+  if (recovery > bar.recoveryMs) misses.push('recovery');
+  const values = {
+    producersAloneMibPerSecond: alone / MiB,
+    producersBesideMibPerSecond: producersBeside / MiB,
+    othersAloneMibPerSecond: othersAlone / MiB,
+    othersBesideMibPerSecond: othersBeside / MiB,
+    othersShare: share,
+    rssGrowthMib: growth / MiB,
+    rssPeakMib: peakBetween(memory, 0, endedMs + afterMs) / MiB,
+    allowedMib: scene.allowedBytes / MiB,
+    recoveryMs: recovery,
+  };
+  const result = [
+    `producers ${mib(alone)} -> ${mib(producersBeside)}`,
+    `${scene.others} ${mib(othersAlone)} -> ${mib(othersBeside)} MiB/s (${(share * 100).toFixed(0)} %)`,
+    `rss ${growth < 0 ? '' : '+'}${mib(growth)} of ${mib(scene.allowedBytes)}+64 MiB`,
+    ...(scene.stopsProducers ? [`back after ${recovery.toFixed(0)} ms`] : []),
+  ].join(', ');
+  const check = [
+    `${count(published.messageCount)} receipted = stored`,
+    `${count(consumed.messageCount)} delivered once, in order`,
+    ...(seen === undefined || seen === '' ? [] : [seen]),
+    ...misses.map((miss) => `MISSED: ${miss}`),
+  ].join('; ');
+
+  const rates = [
+    { label: 'producers, receipted', colour: '#1f6fb4', points: toRate(producers, MiB) },
+    {
+      label: read === undefined ? 'consumers' : 'a reader of stored messages',
+      colour: '#2e8b57',
+      points: toRate(others, MiB),
+    },
+  ];
+  if (consumed.slow.some(({ total }) => total > 0)) {
+    rates.push({ label: 'consumers that are slowed', colour: '#b4441f', points: toRate(consumed.slow, MiB) });
+  }
+  const plot = drawPlot({
+    title: `${scene.name}: ${scene.about}`,
+    beginMs: aloneFromMs - 2_000,
+    endMs: beginMs + totalMs,
+    troubleMs: [troubleFromMs, endedMs],
+    panels: [
+      { title: 'MiB a second', lines: rates },
+      {
+        title: 'resident memory of the broker, MiB',
+        lines: [
+          {
+            label: 'rss',
+            colour: '#7a3e9d',
+            points: memory.map(({ atMs, total }) => ({ atMs, total: total / MiB })),
+          },
+        ],
+      },
+    ],
+  });
+  return { row: { name: scene.name, result, values, check }, plot, misses };
+}
+
+/** What the reader reads, over and over. */
+async function fill(address: string): Promise<void> {
+  await createTopic(address, { name: storedTopic });
+  await runInWorker('publish', {
+    address,
+    shape: { topic: storedTopic, ...shape },
+    connections: 1,
+    streams: 4,
+    requestsUnderWay: 16,
+    warmupMs: 0,
+    until: { kind: 'bytes', count: storedBytes },
+  });
+}
+
+/** A job, and the moment its load is on. */
+function started<T>(run: (onRunning: () => void) => Promise<T>): {
+  running: Promise<void>;
+  result: Promise<T>;
+} {
+  let onRunning: () => void = () => {};
+  const running = new Promise<void>((resolve) => {
+    onRunning = resolve;
+  });
+  const result = run(onRunning);
+  return { running: Promise.race([running, result.then(() => {})]), result };
+}
+
+/** By the wall clock, which the samples of all processes share. */
+function until(atMs: number): Promise<void> {
+  return new Promise((resolve) => systemClock.after(atMs - systemClock.wallMs(), resolve));
+}
+
+function mib(bytes: number): string {
+  return (bytes / MiB).toFixed(0);
+}

@@ -1,0 +1,46 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { TopicSchema } from '../../src/gen/sluice/v1/admin_pb.js';
+import type { BrokerProcess } from '../../test/support/broker-process.js';
+import type { SlowDisk } from '../../test/support/slow-disk.js';
+import type { ConsumeJob } from '../load/consume.js';
+
+/** The parts of a scene, each this long: the warm-up is not measured, `alone` is what the others are held against. */
+export interface Phases {
+  readonly warmupMs: number;
+  readonly aloneMs: number;
+  readonly troubleMs: number;
+  readonly afterMs: number;
+}
+
+/** Where a scene plays: a broker with producers at full speed, and those who consume beside the trouble. */
+export interface World {
+  readonly broker: BrokerProcess;
+  readonly disk: SlowDisk | undefined;
+}
+
+/** One kind of trouble, and what is expected to hold while it lasts. */
+export interface Scene {
+  readonly name: string;
+  readonly about: string;
+  readonly brokerArgs?: readonly string[];
+  readonly needsSlowDisk?: boolean;
+  /** The topic that is published to at full speed; `name` and partitions are given. */
+  readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
+  /** The shared subscription beside the producers; times are counted from its start. */
+  consumers(phases: Phases): Pick<ConsumeJob, 'consumers' | 'slowdown'>;
+  /** Whose speed the trouble must not change. */
+  readonly others: 'consumers' | 'reader';
+  /** The trouble stops the producers, by rights: they have to be back within a second after it. */
+  readonly stopsProducers: boolean;
+  /** What the knobs allow the trouble to take of the broker's memory. */
+  readonly allowedBytes: number;
+  /** Before anything runs. */
+  prepare?(world: World): Promise<void>;
+  begin?(world: World): Promise<void>;
+  /** Ends the trouble; answers what was to be seen of it, in a few words. */
+  end?(world: World): Promise<string>;
+}
+
+export const flowTopic = 'flow';
+export const storedTopic = 'stored';
+export const partitionCount = 8;

@@ -1,0 +1,215 @@
+import { connect, type SluiceClient } from '@sluice/client';
+import { Consumer_WaitReason as WaitReason, BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
+import { limits } from '../../src/base/limits.js';
+import { KiB, MiB, secondMs } from '../../src/base/units.js';
+import { PressingProducer } from '../../test/support/pressing-producer.js';
+import { RawConnection } from '../../test/support/raw-grpc.js';
+import { untilReleased } from '../../test/support/slow-disk.js';
+import { StalledConsumer } from '../../test/support/stalled-consumer.js';
+import { createLimitedTopic } from '../../test/support/topics.js';
+import { flowTopic, type Scene, type World } from './scene.js';
+
+const frames = limits.framesUnderWay * limits.frameBytes;
+const fast = (consumers: number) => () => ({ consumers });
+
+/** What waits, as ListConsumers tells it. */
+async function waits(client: SluiceClient, topic: string, subscription: string): Promise<string> {
+  const { consumers } = await client.admin.listConsumers({ topic, subscription });
+  return consumers
+    .map(
+      ({ waitReason, outstandingMessageCount, outstandingBytes }) =>
+        `${WaitReason[waitReason]} with ${outstandingMessageCount} messages, ${outstandingBytes} bytes`,
+    )
+    .join('; ');
+}
+
+async function asked<T>(world: World, work: (client: SluiceClient) => Promise<T>): Promise<T> {
+  const client = connect(world.broker.address);
+  try {
+    return await work(client);
+  } finally {
+    client.close();
+  }
+}
+
+/** One more subscription with a consumer of its own, which `read` or not, and never settles. */
+function unsettling(options: { maxMessages: number; maxBytes: number; isReading: boolean }) {
+  const subscription = 'stuck';
+  let connection: RawConnection | undefined;
+  return {
+    async begin({ broker }: World): Promise<void> {
+      connection = await RawConnection.connect(broker.address, { streamWindowBytes: 64 * KiB });
+      const { maxMessages, maxBytes, isReading } = options;
+      const consumer = new StalledConsumer(connection, {
+        topic: flowTopic,
+        subscription,
+        maxMessages,
+        maxBytes,
+      });
+      if (isReading) consumer.resume();
+    },
+    async end(world: World): Promise<string> {
+      const seen = await asked(world, (client) => waits(client, flowTopic, subscription));
+      connection?.destroy();
+      return seen;
+    },
+  };
+}
+
+const grantsMuch: Scene = {
+  name: 'reads-nothing',
+  about: 'a consumer that grants a million messages and reads nothing',
+  consumers: fast(8),
+  others: 'consumers',
+  stopsProducers: false,
+  allowedBytes: frames + limits.readAheadBytes * 8,
+  ...unsettling({ maxMessages: 1_000_000, maxBytes: 2 ** 40, isReading: false }),
+};
+
+const neverSettles: Scene = {
+  name: 'settles-nothing',
+  about: 'a consumer that reads 100,000 messages or 64 MiB and never settles',
+  consumers: fast(8),
+  others: 'consumers',
+  stopsProducers: false,
+  allowedBytes: frames + limits.readAheadBytes * 8,
+  ...unsettling({ maxMessages: 100_000, maxBytes: 64 * MiB, isReading: true }),
+};
+
+const oneSlow: Scene = {
+  name: 'one-slow',
+  about: 'one consumer at 100 messages a second beside seven fast ones, in one subscription',
+  consumers: ({ warmupMs, aloneMs, troubleMs }) => ({
+    consumers: 8,
+    slowdown: {
+      consumers: 1,
+      messagesPerSecond: 100,
+      fromMs: warmupMs + aloneMs,
+      untilMs: warmupMs + aloneMs + troubleMs,
+    },
+  }),
+  others: 'consumers',
+  stopsProducers: false,
+  allowedBytes: limits.readAheadBytes,
+};
+
+const diskBounds =
+  limits.writerQueueBytes + limits.roundsUnderWay * limits.roundBytes + 8 * limits.streamWindowBytes;
+
+function slowSync(name: string, about: string, delayMs: number): Scene {
+  return {
+    name,
+    about,
+    needsSlowDisk: true,
+    consumers: fast(8),
+    others: 'reader',
+    stopsProducers: true,
+    allowedBytes: diskBounds,
+    async begin({ disk }) {
+      disk!.setDelayMs(delayMs);
+    },
+    async end({ disk }) {
+      disk!.setDelayMs(0);
+      return '';
+    },
+  };
+}
+
+const fullBacklog: Scene = {
+  name: 'full-backlog',
+  about: 'all consumers stop, the backlog of 16 MiB a partition fills, then they return',
+  topic: { backlogLimit: { maxBytes: BigInt(16 * MiB), whenFull: WhenFull.BLOCK } },
+  consumers: ({ warmupMs, aloneMs, troubleMs }) => ({
+    consumers: 8,
+    slowdown: {
+      consumers: 8,
+      messagesPerSecond: 0,
+      fromMs: warmupMs + aloneMs,
+      untilMs: warmupMs + aloneMs + troubleMs,
+    },
+  }),
+  others: 'reader',
+  stopsProducers: true,
+  allowedBytes: 8 * (limits.streamWindowBytes + 64 * KiB),
+};
+
+const crowdSize = 1_000;
+const crowdWindowBytes = 64 * KiB;
+const crowdRequestBytes = 16 * KiB;
+const crowdRequests = 20;
+
+/** The crowd's producers are held by a backlog of their own; its consumers do not read a topic of their own. */
+function crowd(): Scene {
+  let connections: RawConnection[] = [];
+  let producers: PressingProducer[] = [];
+  let consumers: StalledConsumer[] = [];
+  return {
+    name: 'crowd',
+    about: `${crowdSize} held producers and ${crowdSize} consumers that do not read, on 8 connections`,
+    brokerArgs: ['--stream-window-bytes', `${crowdWindowBytes}`],
+    consumers: fast(8),
+    others: 'consumers',
+    stopsProducers: false,
+    allowedBytes: crowdSize * (crowdWindowBytes + 2 * crowdRequestBytes + frames + limits.readAheadBytes),
+    async prepare(world) {
+      await asked(world, async (client) => {
+        await createLimitedTopic(client, { name: 'held', maxMessages: 1, whenFull: WhenFull.BLOCK }, 's');
+        for (let i = 0; i < crowdSize; i++) {
+          await client.admin.createSubscription({ subscription: { topic: 'unread', name: `s-${i}` } });
+        }
+        const call = client.broker.publish();
+        const messages = Array.from({ length: 16 }, () => ({ payload: Buffer.alloc(64 * KiB) }));
+        await call.write({ topic: 'unread', messages });
+        call.end();
+        await call.result;
+      });
+    },
+    async begin({ broker }) {
+      connections = await Promise.all(
+        Array.from({ length: 8 }, () =>
+          RawConnection.connect(broker.address, { streamWindowBytes: crowdWindowBytes }),
+        ),
+      );
+      const each = <T>(make: (connection: RawConnection, i: number) => T) =>
+        Array.from({ length: crowdSize }, (_, i) => make(connections[i % connections.length]!, i));
+      producers = each((connection) => {
+        const requestBytes = crowdRequestBytes;
+        return new PressingProducer(connection, { topic: 'held', requestBytes, requestCount: crowdRequests });
+      });
+      consumers = each((connection, i) => {
+        const credit = { maxMessages: 1_000_000, maxBytes: 2 ** 40 };
+        return new StalledConsumer(connection, { topic: 'unread', subscription: `s-${i}`, ...credit });
+      });
+    },
+    async end(world) {
+      const seen = await asked(world, async (client) => {
+        const listed = (await client.admin.listConsumers({ topic: 'unread' })).consumers;
+        const stalled = listed.filter(({ waitReason }) => waitReason === WaitReason.TRANSPORT);
+        await client.admin.updateTopic({
+          topic: { name: 'held', backlogLimit: {} },
+          updateMask: { paths: ['backlog_limit'] },
+        });
+        return `${stalled.length} wait for TRANSPORT`;
+      });
+      for (const consumer of consumers) consumer.resume();
+      await Promise.all(producers.map((producer) => producer.allWritten));
+      await Promise.all(producers.map((producer) => producer.finish()));
+      const receipted = producers.filter(({ receiptedCount }) => receiptedCount === crowdRequests);
+      for (const connection of connections) connection.destroy();
+      return `${seen}; ${receipted.length} producers went on to their end`;
+    },
+  };
+}
+
+export const scenes: readonly Scene[] = [
+  grantsMuch,
+  neverSettles,
+  oneSlow,
+  slowSync('slow-disk', 'every sync takes 200 ms', 200),
+  slowSync('disk-stall', 'the disk stands still', untilReleased),
+  fullBacklog,
+  crowd(),
+];
+
+/** A stall is as long as it is, whatever the other scenes take. */
+export const stallMs = 10 * secondMs;
