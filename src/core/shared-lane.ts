@@ -37,12 +37,12 @@ export class SharedLane extends Lane {
   }
 
   announce(): void {
-    // Whoever lacks credit is called when it has some: calling it now would only have it announce this again.
-    for (const session of this.#keys.reservedSessions) {
-      if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
-    }
     // While it is read, nobody else can: the end of the read announces what is left.
     if (this.isReading) return;
+    for (const session of this.#keys.reservedSessions) {
+      // Without credit it would only wait, and what it leaves would be announced again, to it: without an end.
+      if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
+    }
     if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#crowd.wakeOne();
   }
 

@@ -147,6 +147,22 @@ describe('a subscription without order', () => {
 });
 
 describe('a subscription in order of keys', () => {
+  it('does not call a session ready, again and again, for what is reserved for it but beyond its credit', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [1, 2, 1, 3]);
+    h.open('a', two);
+    h.open('b', { messages: 1, bytes: 1_000 });
+    assert.deepEqual(h.deliver('a'), ['0:0-1']);
+    assert.deepEqual(h.deliver('b'), ['0:3'], 'found behind one that is now reserved for a');
+    h.effects();
+    assert.equal(h.waitReason('a'), 'messageCredit');
+    assert.deepEqual(h.effects().ready, [], 'it would ask, wait, and be named again without an end');
+    h.settle('a', 0, 1, 1);
+    assert.deepEqual(h.effects().ready, ['a']);
+    assert.deepEqual(h.deliver('a'), ['0:2']);
+  });
+
   it('keeps a key with the session that has its messages, and lets other keys pass', () => {
     const h = new Harness({ ordering: 'key' });
     h.partition(0, 0);
