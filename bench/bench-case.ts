@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { Admin, type TopicSchema } from '../src/gen/sluice/v1/admin_pb.js';
+import { Admin, type SubscriptionSchema, type TopicSchema } from '../src/gen/sluice/v1/admin_pb.js';
 import { BrokerProcess } from '../test/support/broker-process.js';
 import { RawConnection } from '../test/support/raw-grpc.js';
 import type { Row } from './report.js';
@@ -8,6 +8,7 @@ export interface BenchSettings {
   /** How long each rate or latency is measured. */
   readonly measureMs: number;
   readonly replayMessages: number;
+  readonly deliverMessages: number;
   readonly restartBytes: number;
 }
 
@@ -53,8 +54,10 @@ export async function createTopic(
   await withConnection(address, (connection) => connection.unary(Admin.method.createTopic, { topic }));
 }
 
-export async function createSubscription(address: string, topic: string, name: string): Promise<void> {
-  const subscription = { topic, name };
+export async function createSubscription(
+  address: string,
+  subscription: MessageInitShape<typeof SubscriptionSchema>,
+): Promise<void> {
   await withConnection(address, (connection) =>
     connection.unary(Admin.method.createSubscription, { subscription }),
   );

@@ -5,6 +5,7 @@ import { systemClock } from '../src/base/clock.js';
 import { GiB } from '../src/base/units.js';
 import { repositoryRoot } from '../test/support/repository.js';
 import type { BenchCase, BenchSettings } from './bench-case.js';
+import { deliverKey, deliverNone } from './cases/deliver.js';
 import { floor } from './cases/floor.js';
 import { latency } from './cases/latency.js';
 import { publishBatched, publishSingle } from './cases/publish.js';
@@ -12,7 +13,16 @@ import { replay } from './cases/replay.js';
 import { restart } from './cases/restart.js';
 import { describeMachine, formatTable, type Row } from './report.js';
 
-const cases: readonly BenchCase[] = [floor, publishBatched, publishSingle, latency, replay, restart];
+const cases: readonly BenchCase[] = [
+  floor,
+  publishBatched,
+  publishSingle,
+  latency,
+  replay,
+  deliverNone,
+  deliverKey,
+  restart,
+];
 
 const usage = `Measures a broker of this working tree, a fresh one for each case.
 
@@ -22,6 +32,7 @@ ${cases.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join('\n')}
 
   --seconds N          how long each rate or latency is measured (10)
   --replay-messages N  backlog of the replay (5000000)
+  --deliver-messages N backlog that 8 consumers share (2000000)
   --restart-gib N      what is stored before the restart (10)
   --json FILE          where the numbers go (bench/results/<time>.json)
 `;
@@ -31,6 +42,7 @@ const { values: flags, positionals: names } = parseArgs({
   options: {
     seconds: { type: 'string', default: '10' },
     'replay-messages': { type: 'string', default: '5000000' },
+    'deliver-messages': { type: 'string', default: '2000000' },
     'restart-gib': { type: 'string', default: '10' },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -53,6 +65,7 @@ async function main(): Promise<void> {
   const settings: BenchSettings = {
     measureMs: positive('seconds', flags.seconds) * 1000,
     replayMessages: positive('replay-messages', flags['replay-messages']),
+    deliverMessages: positive('deliver-messages', flags['deliver-messages']),
     restartBytes: positive('restart-gib', flags['restart-gib']) * GiB,
   };
   const time = new Date(systemClock.wallMs()).toISOString().replace(/[:.]/g, '-');

@@ -7,6 +7,7 @@ const sampleEveryMs = 100;
 export interface Usage {
   /** Processor time of the broker: 1 is one core, all the time. */
   readonly cpuShare: number;
+  readonly cpuSeconds: number;
   /** Resident memory of the broker. */
   readonly startRssMiB: number;
   readonly peakRssMiB: number;
@@ -34,8 +35,10 @@ export class Sampler {
     this.#timer?.cancel();
     const elapsedSeconds = (systemClock.monotonicMs() - this.#startMs) / 1000;
     const endRssBytes = this.#broker.rssBytes();
+    const cpuSeconds = this.#broker.cpuSeconds() - this.#startCpuSeconds;
     return {
-      cpuShare: (this.#broker.cpuSeconds() - this.#startCpuSeconds) / elapsedSeconds,
+      cpuShare: cpuSeconds / elapsedSeconds,
+      cpuSeconds,
       startRssMiB: this.#startRssBytes / MiB,
       peakRssMiB: Math.max(this.#peakRssBytes, endRssBytes) / MiB,
       endRssMiB: endRssBytes / MiB,

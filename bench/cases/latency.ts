@@ -25,7 +25,7 @@ export const latency: BenchCase = {
     withBroker(async (broker) => {
       const { address } = broker;
       await createTopic(address, { name: topic, partitionCount });
-      await createSubscription(address, topic, subscription);
+      await createSubscription(address, { topic, name: subscription });
       const sampler = new Sampler(broker);
       const result = await runInWorker('latency', {
         address,

@@ -31,7 +31,7 @@ export const replay: BenchCase = {
         seed: 1,
       };
       await createTopic(address, { name: topic, partitionCount: 1 });
-      await createSubscription(address, topic, subscription);
+      await createSubscription(address, { topic, name: subscription });
       const published = await runInWorker('publish', {
         address,
         shape,

@@ -1,4 +1,5 @@
 import type { ConsumeJob, ConsumeResult } from './consume.js';
+import type { DeliverJob, DeliverResult } from './deliver.js';
 import type { LatencyJob, LatencyResult } from './latency.js';
 import type { PublishJob, PublishResult } from './publish.js';
 import type { ReadJob, ReadResult } from './read.js';
@@ -10,6 +11,7 @@ export interface Jobs {
   consume: { job: ConsumeJob; result: ConsumeResult };
   read: { job: ReadJob; result: ReadResult };
   latency: { job: LatencyJob; result: LatencyResult };
+  deliver: { job: DeliverJob; result: DeliverResult };
   replay: { job: ReplayJob; result: ReplayResult };
 }
 

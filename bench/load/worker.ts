@@ -1,5 +1,6 @@
 import { unreachable } from '../../src/base/invariant.js';
 import { runConsume } from './consume.js';
+import { runDeliver } from './deliver.js';
 import type { JobKind, Jobs, WorkerReply, WorkerRequest } from './jobs.js';
 import { runLatency } from './latency.js';
 import { runPublish } from './publish.js';
@@ -25,6 +26,8 @@ function run(request: WorkerRequest): Promise<Jobs[JobKind]['result']> {
       return runRead(request.job, onRunning);
     case 'latency':
       return runLatency(request.job, onRunning);
+    case 'deliver':
+      return runDeliver(request.job, onRunning);
     case 'replay':
       return runReplay(request.job, onRunning);
     default:
