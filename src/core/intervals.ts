@@ -8,6 +8,14 @@ export function appendInterval(intervals: Interval[], first: number, last: numbe
   else intervals.push({ first, last });
 }
 
+/** Ascending intervals as fewer, where they touch. */
+export function touchingJoined(ascending: readonly Interval[]): readonly Interval[] {
+  if (ascending.length < 2) return ascending;
+  const joined: Interval[] = [];
+  for (const { first, last } of ascending) appendInterval(joined, first, last);
+  return joined;
+}
+
 /** The same offsets in order, each once. */
 export function mergedIntervals(intervals: readonly PartitionInterval[]): readonly PartitionInterval[] {
   if (intervals.length < 2) return intervals;

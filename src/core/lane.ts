@@ -3,6 +3,7 @@ import { invariant } from '../base/invariant.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { backoffMs } from './backoff.js';
+import { touchingJoined } from './intervals.js';
 import {
   type DeliveryRecord,
   Lease,
@@ -264,7 +265,7 @@ export abstract class Lane {
     this.ended(held);
     switch (outcome.kind) {
       case 'ack':
-        for (const interval of held) this.ledger.settle(interval.first, interval.last);
+        for (const interval of touchingJoined(held)) this.ledger.settle(interval.first, interval.last);
         break;
       case 'nack': {
         const { delayMs } = outcome;

@@ -3,6 +3,7 @@ import { SluiceError } from '../base/errors.js';
 import { invariant, unreachable } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
+import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
 import { mergedIntervals } from './intervals.js';
 import type { Lane, LaneContext, LaneWait } from './lane.js';
@@ -175,7 +176,7 @@ class SubscriptionMachine implements Subscription {
     checkSettlements(settlements, (partition) => this.#lanes.has(partition));
     const stale: PartitionInterval[] = [];
     let settledCount = 0;
-    for (const { partition, first, last, outcome } of settlements) {
+    for (const { partition, first, last, outcome } of joinedAcks(settlements)) {
       const lane = this.#lane(partition);
       const held = lane.settle(session, first, last, outcome, nowMs);
       if (outcome.kind !== 'extend') {

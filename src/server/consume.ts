@@ -1,11 +1,13 @@
 import type { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { ConsumerSession } from '../broker/types.js';
+import type { Settlement } from '../core/types.js';
 import {
   type ConsumeRequest,
   ConsumeRequestSchema,
   ConsumeResponseSchema,
 } from '../gen/sluice/v1/broker_pb.js';
+import { scanAcks } from './ack-scan.js';
 import { ConsumerStream } from './consumer-stream.js';
 import { fromSettleResult, toConsumeOptions, toCredit, toSettlements } from './convert-session.js';
 import { decode, invalidField } from './convert-values.js';
@@ -37,8 +39,14 @@ export class ConsumeCall implements CallReceiver {
   }
 
   request(bytes: Buffer): void {
-    const request = decode(ConsumeRequestSchema, bytes);
     const { session } = this.#stream;
+    const acks = session === undefined ? undefined : scanAcks(bytes);
+    if (session !== undefined && acks !== undefined) {
+      this.#settle(session, acks.settlementId, acks.settlements);
+      this.#readMore();
+      return;
+    }
+    const request = decode(ConsumeRequestSchema, bytes);
     if (!this.#hasSubscribed) this.#subscribe(request);
     else if (request.subscribe !== undefined) {
       throw invalidField('subscribe', 'only the first request of a stream has it');
@@ -74,15 +82,16 @@ export class ConsumeCall implements CallReceiver {
     if (request.flowControl !== undefined) {
       this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
     }
-    if (request.settlements.length > 0) this.#settle(session, request);
+    if (request.settlements.length > 0) {
+      this.#settle(session, request.settlementId, toSettlements(request.settlements));
+    }
     this.#readMore();
   }
 
-  #settle(session: ConsumerSession, request: ConsumeRequest): void {
+  #settle(session: ConsumerSession, settlementId: bigint, settlements: readonly Settlement[]): void {
     this.#unansweredCount++;
-    const { settlementId } = request;
     this.#edge.broker
-      .settle(session.sessionId, toSettlements(request.settlements))
+      .settle(session.sessionId, settlements)
       .then((result) => {
         this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
       })
