@@ -9,6 +9,7 @@ export interface BenchSettings {
   readonly measureMs: number;
   readonly replayMessages: number;
   readonly deliverMessages: number;
+  readonly backlogMessages: number;
   readonly restartBytes: number;
 }
 

@@ -11,6 +11,9 @@ import { latency } from './cases/latency.js';
 import { publishBatched, publishSingle } from './cases/publish.js';
 import { replay } from './cases/replay.js';
 import { restart } from './cases/restart.js';
+import { scaleBacklog } from './cases/scale-backlog.js';
+import { scaleCatalog } from './cases/scale-catalog.js';
+import { scaleOutstanding } from './cases/scale-outstanding.js';
 import { describeMachine, formatTable, type Row } from './report.js';
 
 const cases: readonly BenchCase[] = [
@@ -21,6 +24,9 @@ const cases: readonly BenchCase[] = [
   replay,
   deliverNone,
   deliverKey,
+  scaleCatalog,
+  scaleOutstanding,
+  scaleBacklog,
   restart,
 ];
 
@@ -33,6 +39,7 @@ ${cases.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join('\n')}
   --seconds N          how long each rate or latency is measured (10)
   --replay-messages N  backlog of the replay (5000000)
   --deliver-messages N backlog that 8 consumers share (2000000)
+  --backlog-messages N backlog of scale-backlog (10000000)
   --restart-gib N      what is stored before the restart (10)
   --json FILE          where the numbers go (bench/results/<time>.json)
 `;
@@ -43,6 +50,7 @@ const { values: flags, positionals: names } = parseArgs({
     seconds: { type: 'string', default: '10' },
     'replay-messages': { type: 'string', default: '5000000' },
     'deliver-messages': { type: 'string', default: '2000000' },
+    'backlog-messages': { type: 'string', default: '10000000' },
     'restart-gib': { type: 'string', default: '10' },
     json: { type: 'string' },
     help: { type: 'boolean', default: false },
@@ -66,6 +74,7 @@ async function main(): Promise<void> {
     measureMs: positive('seconds', flags.seconds) * 1000,
     replayMessages: positive('replay-messages', flags['replay-messages']),
     deliverMessages: positive('deliver-messages', flags['deliver-messages']),
+    backlogMessages: positive('backlog-messages', flags['backlog-messages']),
     restartBytes: positive('restart-gib', flags['restart-gib']) * GiB,
   };
   const time = new Date(systemClock.wallMs()).toISOString().replace(/[:.]/g, '-');

@@ -90,6 +90,8 @@ function measure(variant: Variant, { deliverMessages }: BenchSettings): Promise<
       subscription,
       partitionCount,
       messageCount,
+      storedCount: messageCount,
+      brokerPid: broker.pid,
       keyCount,
       consumers,
       outstandingMessages,

@@ -2,6 +2,7 @@ import { systemClock } from '../../src/base/clock.js';
 import { createRandom, type Random } from '../../src/base/random.js';
 import { MiB } from '../../src/base/units.js';
 import { Broker, ConsumeRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
+import { processorSeconds } from '../../test/support/broker-process.js';
 import { encode, RawConnection, type RawStream } from '../../test/support/raw-grpc.js';
 import { CpuMeter } from './cpu.js';
 import { DeliveryCheck } from './delivery-check.js';
@@ -17,7 +18,9 @@ export interface DeliverJob {
   readonly topic: string;
   readonly subscription: string;
   readonly partitionCount: number;
+  /** How many of the stored messages are to be delivered. */
   readonly messageCount: number;
+  readonly storedCount: number;
   /** Above 0: messages have keys of the request pool, and their order is checked. */
   readonly keyCount: number;
   readonly consumers: number;
@@ -25,6 +28,14 @@ export interface DeliverJob {
   readonly settlementsPerRequest: number;
   /** The settlements of a request are in no order: consumers that work on many messages at once. */
   readonly isShuffled: boolean;
+  /** Whose processor time is noted for each tenth. */
+  readonly brokerPid: number;
+}
+
+/** When so much of the messages had been settled. */
+export interface Milestone {
+  readonly elapsedMs: number;
+  readonly brokerCpuSeconds: number;
 }
 
 export interface DeliverResult {
@@ -34,6 +45,8 @@ export interface DeliverResult {
   readonly cpuShare: number;
   /** By consumer. */
   readonly messageCounts: readonly number[];
+  /** At the start, and after each tenth. */
+  readonly tenths: readonly Milestone[];
 }
 
 export async function runDeliver(job: DeliverJob, onRunning: () => void): Promise<DeliverResult> {
@@ -45,23 +58,26 @@ export async function runDeliver(job: DeliverJob, onRunning: () => void): Promis
   const run = new DeliverRun(job);
   const meter = new CpuMeter();
   onRunning();
-  const startMs = systemClock.monotonicMs();
   const messageCounts = await run.consume(connections);
-  const elapsedMs = systemClock.monotonicMs() - startMs;
   for (const connection of connections) connection.destroy();
-  return { messageCount: run.settledCount, elapsedMs, cpuShare: meter.share, messageCounts };
+  const { settledCount, tenths } = run;
+  const { elapsedMs } = tenths.at(-1)!;
+  return { messageCount: settledCount, elapsedMs, cpuShare: meter.share, messageCounts, tenths };
 }
 
 class DeliverRun {
   readonly job: DeliverJob;
   readonly check: DeliveryCheck;
   readonly random: Random = createRandom(1);
+  readonly tenths: Milestone[] = [];
+  readonly #startMs = systemClock.monotonicMs();
   settledCount = 0;
   #finish: { resolve: () => void; reject: (error: Error) => void } | undefined;
 
   constructor(job: DeliverJob) {
     this.job = job;
-    this.check = new DeliveryCheck(job.partitionCount, job.messageCount, job.keyCount);
+    this.check = new DeliveryCheck(job.partitionCount, job.storedCount, job.keyCount);
+    this.#noteTenth();
   }
 
   async consume(connections: readonly RawConnection[]): Promise<readonly number[]> {
@@ -75,7 +91,13 @@ class DeliverRun {
 
   settled(count: number): void {
     this.settledCount += count;
+    while (this.settledCount * 10 >= this.job.messageCount * this.tenths.length) this.#noteTenth();
     if (this.settledCount === this.job.messageCount) this.#finish?.resolve();
+  }
+
+  #noteTenth(): void {
+    const elapsedMs = systemClock.monotonicMs() - this.#startMs;
+    this.tenths.push({ elapsedMs, brokerCpuSeconds: processorSeconds(this.job.brokerPid) });
   }
 
   failed(error: Error): void {

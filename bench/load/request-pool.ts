@@ -13,6 +13,8 @@ export interface LoadShape {
   readonly requestBytes: number;
   /** 0: messages without a key. */
   readonly keyCount: number;
+  /** The number of the first key. */
+  readonly firstKey?: number;
   /** Different requests that are made in advance, and sent over and over. */
   readonly poolRequests: number;
   readonly seed: number;
@@ -49,12 +51,12 @@ export function createRequestPool(shape: LoadShape): RequestPool {
 }
 
 function messagesOfRequest(shape: LoadShape, random: Random) {
-  const { minPayloadBytes, maxPayloadBytes, requestBytes, keyCount } = shape;
+  const { minPayloadBytes, maxPayloadBytes, requestBytes, keyCount, firstKey = 0 } = shape;
   const messages: { key: Uint8Array; payload: Uint8Array }[] = [];
   let bytes = prefixBytes;
   for (;;) {
     const length = minPayloadBytes + Math.floor(random.next() * (maxPayloadBytes - minPayloadBytes + 1));
-    const key = keyCount === 0 ? '' : `key-${Math.floor(random.next() * keyCount)}`;
+    const key = keyCount === 0 ? '' : `key-${firstKey + Math.floor(random.next() * keyCount)}`;
     // Tags and lengths of the message and of its payload cost at most 8 bytes.
     bytes += length + key.length + 8;
     if (messages.length > 0 && bytes > requestBytes) return messages;

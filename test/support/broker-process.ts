@@ -164,10 +164,7 @@ export class BrokerProcess {
   /** Processor time that the process has used, over all its threads; 0 when it is not running. */
   cpuSeconds(): number {
     const pid = this.#child?.pid;
-    if (pid === undefined) return 0;
-    // After the name in parentheses, which may hold blanks: state is field 3, utime 14, stime 15, in 1/100 s.
-    const fields = (readProc(`/proc/${pid}/stat`).split(') ').at(-1) ?? '').split(' ');
-    return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100;
+    return pid === undefined ? 0 : processorSeconds(pid);
   }
 
   /** The end of the log, for messages of failed tests. */
@@ -191,6 +188,13 @@ function servingAddress(line: string): string | undefined {
     // Half a line of a process that was killed.
     return undefined;
   }
+}
+
+/** Processor time that a process has used, over all its threads; 0 when there is none. */
+export function processorSeconds(pid: number): number {
+  // After the name in parentheses, which may hold blanks: state is field 3, utime 14, stime 15, in 1/100 s.
+  const fields = (readProc(`/proc/${pid}/stat`).split(') ').at(-1) ?? '').split(' ');
+  return (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / 100;
 }
 
 function statusKiB(pid: number | undefined, field: string): number {
