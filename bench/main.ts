@@ -15,6 +15,7 @@ import { scaleBacklog } from './cases/scale-backlog.js';
 import { scaleCatalog } from './cases/scale-catalog.js';
 import { scaleOutstanding } from './cases/scale-outstanding.js';
 import { describeMachine, formatTable, type Row } from './report.js';
+import { writeScalePlots } from './scale-plots.js';
 
 const cases: readonly BenchCase[] = [
   floor,
@@ -41,6 +42,7 @@ ${cases.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join('\n')}
   --deliver-messages N backlog that 8 consumers share (2000000)
   --backlog-messages N backlog of scale-backlog (10000000)
   --restart-gib N      what is stored before the restart (10)
+  --plots DIR          where the plots of the scale cases go (none are drawn)
   --json FILE          where the numbers go (bench/results/<time>.json)
 `;
 
@@ -53,6 +55,7 @@ const { values: flags, positionals: names } = parseArgs({
     'backlog-messages': { type: 'string', default: '10000000' },
     'restart-gib': { type: 'string', default: '10' },
     json: { type: 'string' },
+    plots: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -94,6 +97,7 @@ async function main(): Promise<void> {
   mkdirSync(dirname(file), { recursive: true });
   const report = { time, machine: describeMachine(), settings, failures, rows };
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  if (flags.plots !== undefined) writeScalePlots(flags.plots, rows);
   console.log(formatTable(rows));
   if (failures.length > 0) {
     console.error(`failed: ${failures.join(', ')}`);

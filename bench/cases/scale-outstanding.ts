@@ -1,7 +1,8 @@
+import { StatusCode } from '../../src/base/reasons.js';
 import { hourMs, KiB, MiB } from '../../src/base/units.js';
 import { Ordering } from '../../src/gen/sluice/v1/admin_pb.js';
-import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
-import { RawConnection } from '../../test/support/raw-grpc.js';
+import { Broker, PublishRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
+import { encode, RawConnection } from '../../test/support/raw-grpc.js';
 import {
   assertEqual,
   type BenchCase,
@@ -20,6 +21,7 @@ const topic = 'held';
 const subscription = 'workers';
 const furtherMessages = 300_000;
 const heldCounts = [100, 1_000, 10_000, 100_000];
+const messagesPerRequest = 1_000;
 const settlementsPerAcknowledge = 10_000;
 
 interface Variant {
@@ -58,13 +60,13 @@ function measure({ name, ordering, hasKeys, isSpread }: Variant, heldCount: numb
     await createSubscription(address, { topic, name: subscription, ordering, ackDeadline });
 
     const takenCount = isSpread ? 2 * heldCount : heldCount;
-    // The keys of what is held are not those of what comes next, which would have to wait for them.
-    await publish(address, takenCount, hasKeys ? takenCount : 0, 0);
     const connection = await RawConnection.connect(address, { streamWindowBytes: 64 * MiB });
+    await publishHeld(connection, takenCount, hasKeys);
     const holder = new Holder(connection, topic, subscription, takenCount);
     await holder.isFull;
     if (isSpread) await settleEveryOther(connection, holder);
-    await publish(address, furtherMessages, hasKeys ? furtherMessages : 0, takenCount);
+    // Their keys are not those of what is held, behind which they would have to wait.
+    await publishFurther(address, hasKeys ? furtherMessages : 0, takenCount);
 
     const stored = await storedCount(address, topic);
     const messageCount = stored - takenCount;
@@ -99,7 +101,30 @@ function measure({ name, ordering, hasKeys, isSpread }: Variant, heldCount: numb
   });
 }
 
-async function publish(address: string, messages: number, keyCount: number, firstKey: number): Promise<void> {
+/** Exactly so many messages, with a key of its own each or with none. */
+function publishHeld(connection: RawConnection, messageCount: number, hasKeys: boolean): Promise<void> {
+  const payload = new Uint8Array(100);
+  return new Promise((resolve, reject) => {
+    const stream = connection.open(Broker.method.publish, {
+      onMessage: () => {},
+      onEnd: (status) => {
+        if (status.code === StatusCode.OK) resolve();
+        else reject(new Error(`publishing ended: ${status.code} ${status.message}`));
+      },
+    });
+    for (let first = 0; first < messageCount; first += messagesPerRequest) {
+      const length = Math.min(messagesPerRequest, messageCount - first);
+      const messages = Array.from({ length }, (_, i) => ({
+        key: Buffer.from(hasKeys ? `key-${first + i}` : ''),
+        payload,
+      }));
+      stream.write(encode(PublishRequestSchema, { topic, messages }));
+    }
+    stream.end();
+  });
+}
+
+async function publishFurther(address: string, keyCount: number, firstKey: number): Promise<void> {
   await runInWorker('publish', {
     address,
     shape: {
@@ -116,7 +141,7 @@ async function publish(address: string, messages: number, keyCount: number, firs
     streams: 1,
     requestsUnderWay: 16,
     warmupMs: 0,
-    until: { kind: 'messages', count: messages },
+    until: { kind: 'messages', count: furtherMessages },
   });
 }
 
