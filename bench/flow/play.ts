@@ -52,7 +52,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const { warmupMs, aloneMs, troubleMs, afterMs } = phases;
   const totalMs = warmupMs + aloneMs + troubleMs + afterMs;
   await createTopic(address, { name: flowTopic, partitionCount, ...scene.topic });
-  await createSubscription(address, flowTopic, subscription);
+  await createSubscription(address, { topic: flowTopic, name: subscription });
   if (scene.others === 'reader') await fill(address);
   await scene.prepare?.(world);
 
