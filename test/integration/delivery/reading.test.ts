@@ -128,6 +128,18 @@ describe('reading and seeking', () => {
     consumer.close();
   });
 
+  it('ends at its limit, also where several partitions are read from the disk at once', async () => {
+    await client.admin.createTopic({ topic: { name: 'limited', partitionCount: 4 } });
+    for (const partition of [0, 1, 2, 3]) await publish(client, 'limited', texts('m', 50), partition);
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    for (const limit of [1, 49, 50, 51, 199, 200, 201]) {
+      const { length } = await read({ topic: 'limited', limit: BigInt(limit) });
+      assert.equal(length, Math.min(limit, 200));
+    }
+  });
+
   it('reads what has left memory as it reads what is in it', async () => {
     const payload = 'x'.repeat(500_000);
     for (let i = 0; i < 10; i++)

@@ -272,7 +272,7 @@ describe('redrive', () => {
     for (let kill = 0; kill < 2; kill++) {
       let isKilled = false;
       const interrupted = (async () => {
-        for await (const { redrivenCount } of begin('killed', 's', { rate: 1_000 })) {
+        for await (const { redrivenCount } of begin('killed', 's', { rate: 300 })) {
           if (redrivenCount === 0n || isKilled) continue;
           isKilled = true;
           await broker.kill();
@@ -294,9 +294,26 @@ describe('redrive', () => {
     consumer.close();
   });
 
+  it('ends when the broker drains, and goes on there afterwards', async () => {
+    await createSubscription('drained', 's');
+    await giveUp('drained', 's', texts('bad', 5));
+    let stopped: Promise<unknown> | undefined;
+    const drained = (async () => {
+      for await (const { redrivenCount } of begin('drained', 's', { rate: 0.01 })) {
+        if (redrivenCount === 1n) stopped ??= broker.stop();
+      }
+    })();
+    assert.equal(await failureOf(drained), 'DRAINING');
+    await stopped;
+    await broker.start();
+    client.close();
+    client = connect(broker.address);
+    assert.deepEqual(await lastOf('drained', 's'), { redriven: 4, remaining: 0 });
+  });
+
   it('goes on where another call was, whether that has ended or not', async () => {
     await createSubscription('left', 's');
-    await giveUp('left', 's', texts('bad', 30));
+    await giveUp('left', 's', texts('bad', 100));
     const cancelled = begin('left', 's', { rate: 20 });
     for await (const { redrivenCount } of cancelled) if (redrivenCount > 0n) break;
     cancelled.cancel();
@@ -316,10 +333,10 @@ describe('redrive', () => {
       last.redriven > 0 && last.redriven <= atTakeover!.remaining,
       JSON.stringify({ last, atTakeover }),
     );
-    assert.ok(atTakeover!.redriven + atTakeover!.remaining < 30);
+    assert.ok(atTakeover!.redriven + atTakeover!.remaining < 100);
     const consumer = await open('left', 's');
-    assert.deepEqual(await consumer.takeTexts(30), texts('bad', 30));
-    assert.equal(await nextOffset('left'), 60);
+    assert.deepEqual(await consumer.takeTexts(100), texts('bad', 100));
+    assert.equal(await nextOffset('left'), 200);
     consumer.close();
   });
 
