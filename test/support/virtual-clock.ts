@@ -14,6 +14,11 @@ export class VirtualClock implements Clock {
     return this.#timers.size;
   }
 
+  /** When the next timer fires; Infinity when there is none. */
+  get nextAtMs(): number {
+    return this.#timers.nextAtMs;
+  }
+
   wallMs(): number {
     return Math.floor(this.#nowMs);
   }
@@ -36,5 +41,11 @@ export class VirtualClock implements Clock {
       this.#timers.popDue(this.#nowMs)?.wake();
     }
     this.#nowMs = untilMs;
+  }
+
+  /** The machine was asleep: what fell due meanwhile fires now, all at once. */
+  leap(byMs: number): void {
+    this.#nowMs += byMs;
+    this.advance(0);
   }
 }

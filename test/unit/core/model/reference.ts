@@ -34,13 +34,35 @@ export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
   burials: Burial[] = [];
-  readonly #rules: SubscriptionRules;
+  #rules: SubscriptionRules;
   readonly #chance: number;
   readonly #all: ReferenceMessage[] = [];
 
   constructor(rules: SubscriptionRules, chance: number) {
     this.#rules = rules;
     this.#chance = chance;
+  }
+
+  setRules(rules: SubscriptionRules): void {
+    this.#rules = rules;
+  }
+
+  /** The same once more, to come back to. */
+  clone(): Reference {
+    const copy = new Reference(this.#rules, this.#chance);
+    copy.deadLetterCounts.push(...this.deadLetterCounts);
+    copy.burials = [...this.burials];
+    for (const messages of this.partitions) {
+      const copies = messages.map((message) => ({ ...message }));
+      copy.partitions.push(copies);
+      copy.#all.push(...copies);
+    }
+    return copy;
+  }
+
+  addPartition(): void {
+    this.partitions.push([]);
+    this.deadLetterCounts.push(0);
   }
 
   append(partition: number, bytes: number, key: number, isForeign = false): void {

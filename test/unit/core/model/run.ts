@@ -115,8 +115,7 @@ export class ModelRun {
   #addPartition(): void {
     const partition = this.#runs.length;
     this.#runs.push([]);
-    this.#reference.partitions.push([]);
-    this.#reference.deadLetterCounts.push(0);
+    this.#reference.addPartition();
     const cursor = this.#reference.cursor(partition);
     this.#committed.push(JSON.stringify(cursor));
     this.#subject.addPartition(partition, cursor, 0);

@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import type { SubscriptionConfig } from '../../src/base/model.js';
+import type { CursorState } from '../../src/base/positions.js';
+import type { SubscriptionRules } from '../../src/core/types.js';
+import type { CatalogSubscription, CatalogTopic, Transaction } from '../../src/storage/types.js';
+import { Reference } from '../unit/core/model/reference.js';
+import { decodeEntry, splitEntries } from './messages.js';
+
+export interface TopicBook {
+  readonly topicId: number;
+  readonly name: string;
+  /** What was submitted, by partition and offset: between two steps, what is on the disk. */
+  readonly entries: Buffer[][];
+  /** How much of it the broker knows to be committed. */
+  readonly ends: number[];
+}
+
+export interface SubscriptionBook {
+  readonly topicId: number;
+  config: SubscriptionConfig;
+  readonly model: Reference;
+}
+
+/** One message in the dead-letter topic of a subscription that gave it up. */
+interface DeadLetter {
+  readonly topicId: number;
+  readonly partition: number;
+  readonly offset: number;
+  readonly source: string;
+}
+
+/** What is on the disk and what becomes of it, by the reference. Kept from what the broker submits. */
+export class Books {
+  readonly topics = new Map<number, TopicBook>();
+  readonly subscriptions = new Map<number, SubscriptionBook>();
+  #deadLetters: DeadLetter[] = [];
+  readonly #chance: number;
+
+  constructor(chance: number) {
+    this.#chance = chance;
+  }
+
+  clone(): Books {
+    const copy = new Books(this.#chance);
+    for (const [id, topic] of this.topics) {
+      copy.topics.set(id, { ...topic, entries: topic.entries.map((e) => [...e]), ends: [...topic.ends] });
+    }
+    for (const [id, book] of this.subscriptions) {
+      copy.subscriptions.set(id, { ...book, model: book.model.clone() });
+    }
+    copy.#deadLetters = [...this.#deadLetters];
+    return copy;
+  }
+
+  topic(name: string): TopicBook {
+    const found = [...this.topics.values()].find((topic) => topic.name === name);
+    assert.ok(found !== undefined, `no topic "${name}"`);
+    return found;
+  }
+
+  /** Its catalog, messages and dead letters; cursors are compared by `checkCursors`. */
+  submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
+    const { putTopics, putSubscriptions, cursors, deleteSubscriptions, appends, deadLetters } = transaction;
+    for (const topic of putTopics ?? []) this.#putTopic(topic);
+    for (const subscription of putSubscriptions ?? []) this.#putSubscription(subscription, cursors ?? []);
+    for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
+    for (const [i, { topicId, partition, chunks, count }] of (appends ?? []).entries()) {
+      const entries = this.topics.get(topicId)!.entries[partition]!;
+      assert.equal(firstOffsets[i], entries.length, `offsets of topic ${topicId}/${partition} are not dense`);
+      const added = splitEntries(chunks);
+      assert.equal(added.length, count, 'an append is not what it says');
+      entries.push(...added);
+    }
+    for (const note of deadLetters ?? []) {
+      const { model, config, topicId } = this.subscriptions.get(note.subscriptionId)!;
+      const message = model.partitions[note.partition]![note.offset]!;
+      const name = `${note.partition}/${note.offset} of ${config.name}`;
+      assert.ok(message.burialAttempts > 0, `${name} is dead-lettered, but nobody gave it up`);
+      assert.equal(note.attempts, message.burialAttempts, `${name} is dead-lettered with other attempts`);
+      model.buried(note.partition, note.offset);
+      const source = `${this.topics.get(topicId)!.name}/${config.name}/${note.partition}/${note.offset}`;
+      const to = appends![0]!;
+      const where = { topicId: to.topicId, partition: to.partition, offset: firstOffsets[0]! };
+      this.#deadLetters.push({ ...where, source });
+    }
+  }
+
+  committed({ appends }: Transaction, firstOffsets: readonly number[]): void {
+    for (const [i, { topicId, partition, count }] of (appends ?? []).entries()) {
+      this.#show(topicId, partition, firstOffsets[i]! + count);
+    }
+  }
+
+  checkCursors(subscriptionId: number, partition: number, cursor: CursorState): void {
+    const { model, config } = this.subscriptions.get(subscriptionId)!;
+    const what = `cursor ${partition} of ${config.name}`;
+    assert.deepEqual(cursor, model.cursor(partition), what);
+  }
+
+  /** What survived is on the disk, and visible. */
+  restart(): void {
+    for (const { topicId, entries } of this.topics.values()) {
+      for (const [partition, { length }] of entries.entries()) this.#show(topicId, partition, length);
+    }
+    for (const { model } of this.subscriptions.values()) model.restart();
+  }
+
+  /** Nothing is removed that a subscription still has to deliver. */
+  checkRemoval(topicId: number, partition: number, offset: number): void {
+    for (const { topicId: id, model, config } of this.subscriptions.values()) {
+      if (id !== topicId) continue;
+      const needed = model.partitions[partition]!.find((m) => m.offset < offset && m.state !== 'settled');
+      assert.equal(needed, undefined, `${partition}/${needed?.offset} is removed before ${config.name} settled it`);
+    }
+  }
+
+  /** What the disk holds of a partition is what was submitted to it. */
+  checkLog(topic: TopicBook, partition: number, firstOffset: number, entries: readonly Buffer[]): void {
+    const expected = topic.entries[partition]!;
+    const name = `${topic.name}/${partition}`;
+    assert.equal(firstOffset + entries.length, expected.length, `${name}: messages on the disk`);
+    for (const [i, entry] of entries.entries()) {
+      assert.ok(entry.equals(expected[firstOffset + i]!), `${name}: message ${firstOffset + i} has changed`);
+    }
+  }
+
+  /** The ids of what was published, each stored once. */
+  collectIds(ids: Set<string>): void {
+    for (const { entries } of this.topics.values()) {
+      for (const entry of entries.flat()) {
+        const { id, headers } = decodeEntry(entry);
+        if ('sluice-dead-letter-topic' in headers) continue;
+        assert.ok(!ids.has(id), `${id} is stored twice`);
+        ids.add(id);
+      }
+    }
+  }
+
+  /** Every burial is one message, and no message is there without a burial. */
+  checkDeadLetters(): void {
+    const expected = new Map<string, string>();
+    for (const { topicId, partition, offset, source } of this.#deadLetters) {
+      expected.set(`${topicId}/${partition}/${offset}`, source);
+    }
+    assert.equal(expected.size, this.#deadLetters.length, 'two dead letters in one place');
+    for (const { topicId, entries } of this.topics.values()) {
+      for (const [partition, messages] of entries.entries()) {
+        for (const [offset, entry] of messages.entries()) {
+          const { headers: h } = decodeEntry(entry);
+          const source = expected.get(`${topicId}/${partition}/${offset}`);
+          const topicName = h['sluice-dead-letter-topic'];
+          const place = `${h['sluice-dead-letter-partition']}/${h['sluice-dead-letter-offset']}`;
+          const found =
+            topicName === undefined ? undefined : `${topicName}/${h['sluice-dead-letter-subscription']}/${place}`;
+          assert.equal(found, source, `dead letter at ${topicId}/${partition}/${offset}`);
+        }
+      }
+    }
+  }
+
+  #putTopic({ topicId, config }: CatalogTopic): void {
+    let topic = this.topics.get(topicId);
+    if (topic === undefined) {
+      topic = { topicId, name: config.name, entries: [], ends: [] };
+      this.topics.set(topicId, topic);
+    }
+    while (topic.entries.length < config.partitionCount) {
+      topic.entries.push([]);
+      topic.ends.push(0);
+      for (const book of this.subscriptions.values()) if (book.topicId === topicId) book.model.addPartition();
+    }
+  }
+
+  #putSubscription(
+    { subscriptionId, topicId, config }: CatalogSubscription,
+    cursors: NonNullable<Transaction['cursors']>,
+  ): void {
+    const existing = this.subscriptions.get(subscriptionId);
+    if (existing !== undefined) {
+      existing.config = config;
+      existing.model.setRules(rulesOf(config));
+      return;
+    }
+    const model = new Reference(rulesOf(config), this.#chance);
+    const { entries, ends } = this.topics.get(topicId)!;
+    for (const [partition, messages] of entries.entries()) {
+      model.addPartition();
+      for (const entry of messages.slice(0, ends[partition])) append(model, partition, entry);
+      const start = cursors.find((cursor) => cursor.partition === partition)!.state().acknowledgedOffset;
+      model.dropBelow(partition, start);
+    }
+    this.subscriptions.set(subscriptionId, { topicId, config, model });
+  }
+
+  #show(topicId: number, partition: number, end: number): void {
+    const { entries, ends } = this.topics.get(topicId)!;
+    const added = entries[partition]!.slice(ends[partition], end);
+    ends[partition] = Math.max(ends[partition]!, end);
+    for (const book of this.subscriptions.values()) {
+      if (book.topicId === topicId) for (const entry of added) append(book.model, partition, entry);
+    }
+  }
+}
+
+export const keys = ['', 'anna', 'ben', 'cleo', 'dora'];
+
+function append(model: Reference, partition: number, entry: Buffer): void {
+  model.append(partition, entry.length, keys.indexOf(decodeEntry(entry).key));
+}
+
+/** Complete: the simulation leaves nothing to defaults. */
+export function rulesOf(config: SubscriptionConfig): SubscriptionRules {
+  const { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = config;
+  const maxAttempts = deadLetter.isDisabled ? Number.POSITIVE_INFINITY : deadLetter.maxAttempts;
+  return { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, maxAttempts };
+}

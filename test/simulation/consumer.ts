@@ -1,0 +1,101 @@
+import assert from 'node:assert/strict';
+import type { SluiceError } from '../../src/base/errors.js';
+import { limits } from '../../src/base/limits.js';
+import type { ConsumerSession, ConsumerSink, DeliveredRun } from '../../src/broker/types.js';
+import type { Credit } from '../../src/core/types.js';
+import type { SubscriptionBook, TopicBook } from './books.js';
+import { entryOf } from './held-storage.js';
+
+export interface Frame {
+  readonly deliveryId: number;
+  readonly written: () => void;
+}
+
+export interface ConsumerServices {
+  readonly nowMs: () => number;
+  readonly nextDeliveryId: () => number;
+  readonly book: () => SubscriptionBook;
+  readonly topic: () => TopicBook;
+  readonly trace: (text: string) => void;
+  /** Keeps what is thrown: the broker may catch it on its way. */
+  readonly guard: (check: () => void) => void;
+}
+
+/** One consumer's stream: checks what it gets against the books, and lets bytes leave when the run says so. */
+export class Consumer implements ConsumerSink {
+  readonly name: string;
+  readonly subscriptionId: number;
+  readonly frames: Frame[] = [];
+  session: ConsumerSession | undefined;
+  credit: Credit;
+  isClosed = false;
+  #partitions: readonly number[] = [];
+  readonly #services: ConsumerServices;
+
+  constructor(name: string, subscriptionId: number, credit: Credit, services: ConsumerServices) {
+    this.name = name;
+    this.subscriptionId = subscriptionId;
+    this.credit = credit;
+    this.#services = services;
+  }
+
+  get book(): SubscriptionBook {
+    return this.#services.book();
+  }
+
+  deliver(runs: readonly DeliveredRun[], written: () => void): void {
+    this.#services.guard(() => this.#deliver(runs, written));
+  }
+
+  #deliver(runs: readonly DeliveredRun[], written: () => void): void {
+    assert.ok(!this.isClosed, `${this.name} has closed, and gets more`);
+    const deliveryId = this.#services.nextDeliveryId();
+    this.frames.push({ deliveryId, written });
+    assert.ok(this.frames.length <= limits.framesUnderWay, `${this.name} has too many frames under way`);
+    for (const { run, from, to, attempt } of runs) {
+      assert.ok(from < to, 'an empty run is delivered');
+      for (let i = from; i < to; i += 1) this.#take(run, i, attempt, deliveryId);
+    }
+  }
+
+  assigned(partitions: readonly number[]): void {
+    this.#partitions = partitions;
+  }
+
+  heartbeat(_timeMs: number, backlogMessageCount: number): void {
+    const open = this.book.model.all().filter(({ state }) => state !== 'settled').length;
+    this.#services.guard(() => assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`));
+  }
+
+  ended(error: SluiceError): void {
+    this.#services.guard(() =>
+      assert.equal(error.reason, 'SUBSCRIPTION_DELETED', `${this.name} was ended: ${error.message}`),
+    );
+    this.isClosed = true;
+  }
+
+  hasCredit(): boolean {
+    const held = this.book.model.heldBy(this.name);
+    const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
+    return held.length < this.credit.messages && bytes < this.credit.bytes;
+  }
+
+  #take(run: DeliveredRun['run'], index: number, attempt: number, deliveryId: number): void {
+    const { model, config } = this.book;
+    const { partition } = run;
+    const offset = run.firstOffset + index;
+    const name = `${partition}/${offset} of ${config.name} to ${this.name}`;
+    this.#services.trace(`  ${name}, attempt ${attempt}`);
+    const message = model.partitions[partition]![offset];
+    assert.ok(message !== undefined, `${name} was delivered before it was committed`);
+    assert.ok(entryOf(run, index).equals(this.#services.topic().entries[partition]![offset]!), `${name} has changed`);
+    const objection = model.objection(message, this.name, this.#services.nowMs());
+    assert.equal(objection, undefined, `${name} was delivered although ${objection}`);
+    assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
+    assert.ok(this.hasCredit(), `${name} was delivered without credit`);
+    if (config.ordering === 'partition') {
+      assert.ok(this.#partitions.includes(partition), `${name} was delivered, but the partition is not its own`);
+    }
+    model.lease(message, this.name, deliveryId);
+  }
+}

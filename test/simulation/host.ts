@@ -1,0 +1,115 @@
+import { cpSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../../src/base/logger.js';
+import type { Random } from '../../src/base/random.js';
+import { MiB, minuteMs } from '../../src/base/units.js';
+import { createBroker } from '../../src/broker/broker.js';
+import type { Broker } from '../../src/broker/types.js';
+import { HeldStorage, type StorageWatcher, storeOptions } from './held-storage.js';
+import { CutClock, SimulatedClock } from './simulated-clock.js';
+
+export interface HostServices {
+  readonly directory: string;
+  readonly random: Random;
+  /** What backoff is thrown with: the same for a whole run, so that the reference knows it. */
+  readonly chance: number;
+  readonly watcher: StorageWatcher;
+  /** Something that must not happen in a run, whatever it does. */
+  readonly failed: (error: unknown) => void;
+}
+
+/** The machine that the broker runs on: it crashes, and starts again from what is on its disk. */
+export class Host {
+  readonly clock = new SimulatedClock();
+  readonly #services: HostServices;
+  #storeCount = 0;
+  #processClock: CutClock;
+  #broker: Broker | undefined;
+  #storage: HeldStorage | undefined;
+  #crashed: { readonly storage: HeldStorage; readonly directory: string } | undefined;
+
+  constructor(services: HostServices) {
+    this.#services = services;
+    this.#processClock = new CutClock(this.clock);
+  }
+
+  get broker(): Broker {
+    return this.#broker!;
+  }
+
+  get storage(): HeldStorage {
+    return this.#storage!;
+  }
+
+  async start(): Promise<void> {
+    const { random, chance, watcher, failed } = this.#services;
+    this.#processClock = new CutClock(this.clock);
+    this.#broker = await createBroker(
+      {
+        version: 'simulated',
+        canAutoCreateTopics: true,
+        defaultDurability: 'written',
+        defaultAckDeadlineMs: minuteMs,
+        maxPartitionCount: storeOptions.maxPartitionCount,
+        maxMessageBytes: MiB,
+        maxRequestBytes: MiB,
+        minFreeDiskBytes: 0,
+      },
+      {
+        openStorage: async (listener) => {
+          const directory = this.#directory;
+          this.#storage = await HeldStorage.open(directory, this.#processClock, listener, watcher, random);
+          return this.#storage;
+        },
+        freeDiskBytes: async () => MiB,
+        clock: this.#processClock,
+        random: { next: () => chance },
+        logger: this.#logger(),
+        onFailed: failed,
+      },
+    );
+  }
+
+  /** `kill -9`: what is on the disk at this moment is all that the next process finds. */
+  crash(): void {
+    const directory = this.#directory;
+    this.#storeCount += 1;
+    cpSync(directory, this.#directory, { recursive: true });
+    this.#processClock.cut();
+    this.storage.cut();
+    this.#crashed = { storage: this.storage, directory };
+  }
+
+  /** Gives back what the dead process held. */
+  async bury(): Promise<void> {
+    if (this.#crashed === undefined) return;
+    const { storage, directory } = this.#crashed;
+    this.#crashed = undefined;
+    await storage.close();
+    await rm(directory, { recursive: true });
+  }
+
+  /** The end of a run: nobody listens any more. */
+  async stop(): Promise<void> {
+    this.#processClock.cut();
+    await this.bury();
+    this.#storage?.cut();
+    await this.#storage?.close();
+  }
+
+  get #directory(): string {
+    return join(this.#services.directory, `store-${this.#storeCount}`);
+  }
+
+  #logger(): Logger {
+    const { failed } = this.#services;
+    return {
+      debug() {},
+      info() {},
+      warn() {},
+      // With a whole disk and no damage there is nothing that the broker should complain of.
+      error: (fields, message) => failed(new Error(`logged: ${message}`, { cause: 'error' in fields && fields.error })),
+    };
+  }
+}

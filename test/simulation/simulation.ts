@@ -1,0 +1,667 @@
+import assert from 'node:assert/strict';
+import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
+import { dayMs, hourMs, MiB, secondMs } from '../../src/base/units.js';
+import type { Credit, Outcome, Settlement } from '../../src/core/types.js';
+import type { Transaction } from '../../src/storage/types.js';
+import type { SubscriptionPartitionInfo } from "../../src/broker/types.js";
+import { Books, keys, type SubscriptionBook } from './books.js';
+import { Chance } from './chance.js';
+import { Consumer, type Frame } from './consumer.js';
+import { storeOptions } from './held-storage.js';
+import { Host } from './host.js';
+import type { Draft } from './messages.js';
+import { Producer } from './producer.js';
+
+export interface SimulationOptions {
+  readonly seed: number;
+  /** Empty, on a fast disk. */
+  readonly directory: string;
+  readonly stepCount: number;
+  readonly trace: (text: string) => void;
+}
+
+/** How often a step does what, relative to the others. */
+const weights = {
+  publish: 20,
+  answerRound: 22,
+  answerCall: 14,
+  send: 12,
+  settle: 18,
+  advance: 8,
+  openSession: 6,
+  closeSession: 2,
+  setCredit: 3,
+  seek: 2,
+  changeRules: 2,
+  growTopic: 1,
+  changeClock: 1,
+  fillQueue: 1,
+  createSubscription: 1,
+  deleteSubscription: 0.5,
+  crash: 0.8,
+} as const;
+
+type Action = keyof typeof weights;
+
+/** Starting a broker costs more than all steps of a run. */
+const mostCrashes = 2;
+const mostSubscriptions = 5;
+/** More rounds than any backlog needs that can be settled at all. */
+const mostDrainRounds = 400;
+
+interface Seek {
+  readonly subscriptionId: number;
+  readonly partition: number | undefined;
+  readonly position: StartPosition;
+  /** By partition, as far as they are known. */
+  readonly targets: Map<number, number>;
+}
+
+/**
+ * One run: a broker on its own store, driven by chance from a seed, and books beside it that say what must be true
+ * after every step.
+ */
+export class Simulation {
+  readonly #options: SimulationOptions;
+  readonly #chance: Chance;
+  readonly #host: Host;
+  #books: Books;
+  #producers: Producer[] = [];
+  #consumers: Consumer[] = [];
+  /** Frames of streams that ended before the bytes left. */
+  #lostFrames: Frame[] = [];
+  #failure: unknown;
+  #deliveryCount = 0;
+  #nameCount = 0;
+  #generation = 0;
+  #crashCount = 0;
+  #pendingAnswers = new Set<string>();
+  #submittedCount = 0;
+  #committedCount = 0;
+  #seek: Seek | undefined;
+  #hasSoughtNow = false;
+
+  constructor(options: SimulationOptions) {
+    this.#options = options;
+    this.#chance = new Chance(options.seed);
+    const backoffChance = this.#chance.pick([0, 0.5, 0.75]);
+    this.#books = new Books(backoffChance);
+    this.#host = new Host({
+      directory: options.directory,
+      random: this.#chance.random,
+      chance: backoffChance,
+      failed: (error) => {
+        this.#failure ??= error;
+      },
+      watcher: {
+        submitted: (transaction, offsets) => this.#guard(() => this.#submitted(transaction, offsets)),
+        committed: (transaction, offsets) => {
+          this.#committedCount += 1;
+          this.#guard(() => this.#books.committed(transaction, offsets));
+        },
+        recovered: (id, cursors) =>
+          this.#guard(() => {
+            for (const [partition, cursor] of cursors) this.#books.checkCursors(id, partition, cursor);
+          }),
+        removing: (topicId, partition, offset) =>
+          this.#guard(() => this.#books.checkRemoval(topicId, partition, offset)),
+        lookedUp: (topicId, partition, offset) => this.#lookedUp(topicId, partition, offset),
+      },
+    });
+  }
+
+  async run(): Promise<void> {
+    await this.#host.start();
+    await this.#setUp();
+    for (let step = 0; step < this.#options.stepCount; step += 1) {
+      await this.#step(this.#chance.weighted(weights));
+    }
+    await this.#drain();
+  }
+
+  /** Gives back threads and files, however the run ended. */
+  async dispose(): Promise<void> {
+    await this.#host.stop();
+  }
+
+  // --- Steps ------------------------------------------------------------------------------------------------
+
+  async #step(action: Action): Promise<void> {
+    if (action === 'crash') {
+      if (this.#crashCount < mostCrashes) await this.#crash();
+      return;
+    }
+    this.#trace(`${this.#nowMs} ${action}`);
+    this.#hasSoughtNow = false;
+    this.#actions[action]();
+    await this.#quiesce();
+  }
+
+  readonly #actions: Readonly<Record<Exclude<Action, 'crash'>, () => void>> = {
+    publish: () => this.#publish(),
+    answerRound: () => this.#host.storage.answerRound(),
+    answerCall: () => this.#answerCall(),
+    send: () => this.#send(),
+    settle: () => this.#settle(),
+    advance: () => this.#advance(this.#chance.below(600)),
+    openSession: () => this.#openSession(),
+    closeSession: () => this.#closeSession(),
+    setCredit: () => this.#setCredit(),
+    seek: () => this.#beginSeek(),
+    changeRules: () => this.#changeRules(),
+    growTopic: () => this.#growTopic(),
+    changeClock: () => this.#changeClock(),
+    fillQueue: () => this.#host.storage.setRoom(!this.#host.storage.hasRoom),
+    createSubscription: () => this.#createSubscription(this.#chance.pick(this.#topicNames)!),
+    deleteSubscription: () => this.#deleteSubscription(),
+  };
+
+  async #quiesce(): Promise<void> {
+    await this.#host.storage.quiesce();
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#checkStatus();
+  }
+
+  /**
+   * Either between two steps, with everything on the disk that was submitted, answered or not; or in the middle of
+   * a step, before anything of it is on the disk.
+   */
+  async #crash(): Promise<void> {
+    this.#crashCount += 1;
+    const isInStep = this.#chance.oneIn(2);
+    this.#trace(`${this.#nowMs} crash ${isInStep ? 'before' : 'after'} the commit`);
+    const books = this.#books.clone();
+    if (isInStep) {
+      const steps = Object.keys(this.#actions) as Exclude<Action, 'crash'>[];
+      this.#actions[this.#chance.pick(steps)!]();
+    }
+    this.#host.crash();
+    this.#generation += 1;
+    this.#books = books;
+    this.#consumers = [];
+    this.#lostFrames = [];
+    this.#pendingAnswers.clear();
+    this.#seek = undefined;
+    await this.#host.bury();
+    await this.#host.start();
+    this.#submittedCount = 0;
+    this.#committedCount = 0;
+    this.#books.restart();
+    await this.#auditLogs();
+    for (const producer of this.#producers) producer.connect(this.#host.broker);
+    await this.#quiesce();
+  }
+
+  async #setUp(): Promise<void> {
+    const names = ['orders', 'events', 'morgue'].slice(0, 2 + this.#chance.below(2));
+    for (const name of names) {
+      const config = this.#topicConfig(name);
+      this.#expectCommitted(`creation of ${name}`, this.#host.broker.createTopic(config));
+      await this.#quiesce();
+      this.#host.storage.answerRound();
+      await this.#quiesce();
+      const mayBeRefused = config.backlogLimit.whenFull === 'reject';
+      const ids = mayBeRefused ? [''] : ['', 'till-1', 'till-2'];
+      for (const id of ids.slice(0, 1 + this.#chance.below(ids.length))) {
+        const producer = new Producer(id, name, mayBeRefused, {
+          books: () => this.#books,
+          trace: (text) => this.#trace(text),
+          guard: (check) => this.#guard(check),
+        });
+        producer.connect(this.#host.broker);
+        this.#producers.push(producer);
+      }
+      this.#createSubscription(name);
+      await this.#quiesce();
+    }
+  }
+
+  // --- Producing --------------------------------------------------------------------------------------------
+
+  #publish(): void {
+    const producer = this.#chance.pick(this.#producers)!;
+    const partitionCount = this.#host.broker.getTopic(producer.topic).partitions.length;
+    const hasPartition = this.#chance.oneIn(4);
+    const partition = hasPartition ? this.#chance.below(partitionCount) : undefined;
+    const drafts = Array.from({ length: 1 + this.#chance.below(6) }, (): Draft => {
+      this.#nameCount += 1;
+      return { id: `m${this.#nameCount}`, key: this.#chance.pick(keys)!, padding: this.#chance.below(60) };
+    });
+    this.#trace(`  ${producer.topic}/${partition ?? '-'} by "${producer.id}": ${drafts.map((d) => d.id + d.key)}`);
+    producer.publish(drafts, partition);
+  }
+
+  // --- Consuming --------------------------------------------------------------------------------------------
+
+  #openSession(credit = this.#credit(), subscriptionId = this.#chance.pick(this.#subscriptionIds)): void {
+    if (subscriptionId === undefined) return;
+    const { config } = this.#books.subscriptions.get(subscriptionId)!;
+    this.#nameCount += 1;
+    const consumer = new Consumer(`c${this.#nameCount}`, subscriptionId, credit, {
+      nowMs: () => this.#nowMs,
+      nextDeliveryId: () => {
+        this.#deliveryCount += 1;
+        return this.#deliveryCount;
+      },
+      book: () => this.#books.subscriptions.get(subscriptionId)!,
+      topic: () => this.#books.topics.get(this.#books.subscriptions.get(subscriptionId)!.topicId)!,
+      trace: (text) => this.#trace(text),
+      guard: (check) => this.#guard(check),
+    });
+    this.#trace(`  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`);
+    const { topic, name: subscription } = config;
+    const options = { topic, subscription, consumerId: consumer.name, peer: '', credit };
+    const opening = this.#host.broker.subscribe({ ...options, start: { kind: 'earliest' } }, consumer);
+    this.#consumers.push(consumer);
+    this.#expect(`session ${consumer.name}`, opening, (session) => {
+      consumer.session = session;
+      session.start();
+    });
+  }
+
+  #closeSession(): void {
+    const consumer = this.#anyConsumer();
+    if (consumer !== undefined) this.#close(consumer);
+  }
+
+  #close(consumer: Consumer): void {
+    this.#trace(`  ${consumer.name}`);
+    consumer.isClosed = true;
+    this.#consumers.splice(this.#consumers.indexOf(consumer), 1);
+    this.#lostFrames.push(...consumer.frames);
+    consumer.book.model.close(consumer.name, this.#nowMs);
+    consumer.session!.close();
+  }
+
+  #setCredit(consumer = this.#anyConsumer(), credit = this.#credit()): void {
+    if (consumer === undefined) return;
+    consumer.credit = credit;
+    this.#trace(`  ${consumer.name}: ${credit.messages}, ${credit.bytes} bytes`);
+    assert.deepEqual(this.#host.broker.setCredit(consumer.session!.sessionId, credit), credit);
+  }
+
+  /** Bytes leave, in the order of each stream; of a stream that has ended, sometimes, and for nobody. */
+  #send(): void {
+    const consumer = this.#chance.pick(this.#consumers.filter(({ frames }) => frames.length > 0));
+    if (consumer === undefined) this.#lostFrames.shift()?.written();
+    else this.#sendFrame(consumer);
+  }
+
+  #sendFrame(consumer: Consumer): void {
+    const { deliveryId, written } = consumer.frames.shift()!;
+    consumer.book.model.sent(deliveryId, this.#nowMs);
+    written();
+  }
+
+  #settle(): void {
+    const consumer = this.#anyConsumer();
+    if (consumer === undefined) return;
+    const { model } = consumer.book;
+    const settlements: Settlement[] = [];
+    for (let i = this.#chance.below(3); i >= 0; i -= 1) {
+      const own = this.#chance.oneIn(6) ? undefined : this.#chance.pick(model.heldBy(consumer.name));
+      const target = own ?? this.#chance.pick(model.all());
+      if (target === undefined) return;
+      const first = Math.max(0, target.offset - this.#chance.pick([0, 0, 0, 1, 5, 1_000]));
+      const last = target.offset + this.#chance.pick([0, 0, 0, 1, 4, 1_000]);
+      settlements.push({ partition: target.partition, first, last, outcome: this.#outcome() });
+    }
+    this.#settleAs(consumer, settlements);
+  }
+
+  #settleAs(consumer: Consumer, settlements: readonly Settlement[]): void {
+    this.#trace(`  ${consumer.name}: ${JSON.stringify(settlements)}`);
+    const expected = consumer.book.model.settle(consumer.name, settlements, this.#nowMs);
+    const settling = this.#host.broker.settle(consumer.session!.sessionId, settlements);
+    this.#expectCommitted(`settlement of ${consumer.name}`, settling, (result) => {
+      assert.deepEqual(result, expected, `settlement of ${consumer.name}`);
+    });
+  }
+
+  // --- Administration ---------------------------------------------------------------------------------------
+
+  #createSubscription(topic: string): void {
+    const count = [...this.#books.subscriptions.values()].length;
+    if (count >= mostSubscriptions) return;
+    this.#nameCount += 1;
+    const config = this.#subscriptionConfig(topic, `s${this.#nameCount}`);
+    const start: StartPosition = { kind: this.#chance.pick(['earliest', 'earliest', 'latest']) };
+    this.#trace(`  ${topic}/${config.name} by ${config.ordering} from ${start.kind}: ${JSON.stringify(config)}`);
+    this.#expect(`creation of ${config.name}`, this.#host.broker.createSubscription(config, start));
+  }
+
+  #deleteSubscription(): void {
+    const id = this.#chance.pick(this.#subscriptionIds);
+    if (id === undefined || this.#seek?.subscriptionId === id) return;
+    const { topic, name } = this.#books.subscriptions.get(id)!.config;
+    this.#trace(`  ${topic}/${name}`);
+    this.#expectCommitted(`deletion of ${name}`, this.#host.broker.deleteSubscription(topic, name));
+    this.#consumers = this.#consumers.filter(({ subscriptionId }) => subscriptionId !== id);
+  }
+
+  #changeRules(): void {
+    const book = this.#anyBook();
+    if (book === undefined) return;
+    const { topic, name } = book.config;
+    const { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = this.#subscriptionConfig(topic, name);
+    const change = { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter };
+    this.#trace(`  ${topic}/${name}: ${JSON.stringify(change)}`);
+    this.#expectCommitted(`update of ${name}`, this.#host.broker.updateSubscription(topic, name, change));
+  }
+
+  #growTopic(): void {
+    const name = this.#chance.pick(this.#topicNames)!;
+    const partitionCount = this.#host.broker.getTopic(name).partitions.length + 1;
+    if (partitionCount > storeOptions.maxPartitionCount) return;
+    this.#trace(`  ${name} to ${partitionCount}`);
+    this.#expectCommitted(`growth of ${name}`, this.#host.broker.updateTopic(name, { partitionCount }));
+  }
+
+  /** Takes effect with the first cursor that the subscription submits afterwards: see `#submitted`. */
+  #beginSeek(): void {
+    const subscriptionId = this.#chance.pick(this.#subscriptionIds);
+    if (subscriptionId === undefined || this.#seek !== undefined) return;
+    const { topic, name } = this.#books.subscriptions.get(subscriptionId)!.config;
+    const { partitions } = this.#host.broker.getTopic(topic);
+    const partition = this.#chance.oneIn(2) ? undefined : this.#chance.below(partitions.length);
+    const { firstOffset, nextOffset } = partitions[partition ?? 0]!;
+    const kinds = ['earliest', 'latest', 'time', partition === undefined ? 'earliest' : 'offset'] as const;
+    const kind = this.#chance.pick(kinds);
+    let position: StartPosition;
+    if (kind === 'offset') {
+      position = { kind, offset: firstOffset + this.#chance.below(nextOffset - firstOffset + 1) };
+    } else if (kind === 'time') {
+      position = { kind, timeMs: this.#host.clock.wallMs() - this.#chance.below(5_000) };
+    } else {
+      position = { kind };
+    }
+    this.#trace(`  ${topic}/${name}/${partition ?? '*'} to ${JSON.stringify(position)}`);
+    this.#seek = { subscriptionId, partition, position, targets: new Map() };
+    this.#hasSoughtNow = true;
+    for (const [each, info] of partitions.entries()) {
+      if (partition !== undefined && partition !== each) continue;
+      if (position.kind === 'earliest') this.#seek.targets.set(each, info.firstOffset);
+      else if (position.kind === 'latest') this.#seek.targets.set(each, info.nextOffset);
+      else if (position.kind === 'offset') this.#seek.targets.set(each, position.offset);
+    }
+    this.#expect(`seek of ${name}`, this.#host.broker.seekSubscription(topic, name, partition, position), () => {
+      assert.equal(this.#seek, undefined, 'a seek was answered that has not happened');
+    });
+  }
+
+  #answerCall(): void {
+    const { storage } = this.#host;
+    const kind = storage.answerCall(this.#chance.below(storage.heldCallCount));
+    this.#trace(`  ${kind ?? 'none'}`);
+    this.#hasSoughtNow = kind === 'lookup';
+  }
+
+  // --- Time -------------------------------------------------------------------------------------------------
+
+  /** Every timer at its own time; what is due then is due for the reference first. */
+  #advance(byMs: number): void {
+    const { clock } = this.#host;
+    const untilMs = this.#nowMs + byMs;
+    while (clock.nextAtMs <= untilMs) {
+      const atMs = Math.max(this.#nowMs, clock.nextAtMs);
+      this.#expire(atMs);
+      clock.advance(atMs - this.#nowMs);
+    }
+    clock.advance(untilMs - this.#nowMs);
+  }
+
+  #changeClock(): void {
+    const { clock } = this.#host;
+    if (this.#chance.oneIn(2)) {
+      clock.setWall(this.#chance.pick([-dayMs, -hourMs, 0, secondMs, hourMs]));
+      return;
+    }
+    const byMs = this.#chance.pick([secondMs, 5 * secondMs, hourMs]);
+    this.#expire(this.#nowMs + byMs);
+    clock.leap(byMs);
+  }
+
+  #expire(atMs: number): void {
+    for (const { model } of this.#books.subscriptions.values()) model.expire(atMs);
+  }
+
+  get #nowMs(): number {
+    return this.#host.clock.monotonicMs();
+  }
+
+  // --- What the broker tells its store ------------------------------------------------------------------------
+
+  #submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
+    this.#submittedCount += 1;
+    const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
+    const seek = this.#hasSoughtNow ? this.#seek : undefined;
+    if (seek !== undefined && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
+      const { model } = this.#books.subscriptions.get(seek.subscriptionId)!;
+      for (const [partition, offset] of seek.targets) model.seek(partition, offset);
+      this.#seek = undefined;
+    }
+    this.#books.submitted(transaction, firstOffsets);
+    for (const { subscriptionId, partition, state } of cursors) {
+      this.#books.checkCursors(subscriptionId, partition, state());
+    }
+  }
+
+  #lookedUp(topicId: number, partition: number, offset: number): void {
+    const seek = this.#seek;
+    if (seek === undefined || seek.position.kind !== 'time') return;
+    if (this.#books.subscriptions.get(seek.subscriptionId)!.topicId !== topicId) return;
+    if (seek.partition === undefined || seek.partition === partition) seek.targets.set(partition, offset);
+  }
+
+  // --- What must be true ------------------------------------------------------------------------------------
+
+  #guard(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      this.#failure ??= error;
+      throw error;
+    }
+  }
+
+  /** The answer is awaited; one that was asked of a broker that has crashed never comes. */
+  #expect<T>(what: string, answer: Promise<T>, check: (result: T) => void = () => {}): void {
+    const generation = this.#generation;
+    this.#nameCount += 1;
+    const name = `${what} (${this.#nameCount})`;
+    this.#pendingAnswers.add(name);
+    answer
+      .then((result) => {
+        if (generation !== this.#generation) return;
+        this.#trace(`  answered: ${name}`);
+        this.#pendingAnswers.delete(name);
+        check(result);
+      })
+      .catch((error: unknown) => {
+        if (generation === this.#generation) this.#failure ??= error;
+      });
+  }
+
+  /** The same for what is on its way to the disk already: not before it is there. */
+  #expectCommitted<T>(what: string, answer: Promise<T>, check: (result: T) => void = () => {}): void {
+    const submittedCount = this.#submittedCount;
+    this.#expect(what, answer, (result) => {
+      assert.ok(this.#committedCount >= submittedCount, `${what} was answered before it was committed`);
+      check(result);
+    });
+  }
+
+  #checkStatus(): void {
+    const { broker } = this.#host;
+    for (const book of this.#books.subscriptions.values()) {
+      const { topic, name } = book.config;
+      for (const info of broker.getSubscription(topic, name).partitions) this.#checkPartition(book, info);
+      for (const { consumerId, outstandingMessageCount, outstandingBytes } of broker.listConsumers(topic, name)) {
+        const held = book.model.heldBy(consumerId);
+        const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
+        assert.deepEqual([outstandingMessageCount, outstandingBytes], [held.length, bytes], `held by ${consumerId}`);
+      }
+    }
+  }
+
+  #checkPartition({ model, config }: SubscriptionBook, info: SubscriptionPartitionInfo): void {
+    const { partition } = info;
+    const messages = model.partitions[partition]!;
+    assert.deepEqual(
+      { ...info, sessionId: undefined },
+      {
+        partition,
+        acknowledgedOffset: model.cursor(partition).acknowledgedOffset,
+        backlogMessageCount: messages.filter(({ state }) => state !== 'settled').length,
+        outstandingMessageCount: messages.filter(({ state }) => state === 'held').length,
+        deadLetterCount: model.deadLetterCounts[partition],
+        sessionId: undefined,
+      },
+      `partition ${partition} of ${config.name}`,
+    );
+  }
+
+  async #auditLogs(): Promise<void> {
+    const storedIds = new Set<string>();
+    for (const topic of this.#books.topics.values()) {
+      for (const partition of topic.entries.keys()) {
+        const { firstOffset, entries } = await this.#host.storage.readAll(topic.topicId, partition);
+        this.#books.checkLog(topic, partition, firstOffset, entries);
+      }
+    }
+    this.#books.collectIds(storedIds);
+    for (const { answeredIds } of this.#producers) {
+      for (const id of answeredIds) assert.ok(storedIds.has(id), `${id} had its receipt, and is lost`);
+    }
+    this.#books.checkDeadLetters();
+  }
+
+  /** Consumers that acknowledge all they get leave nothing behind. */
+  async #drain(): Promise<void> {
+    this.#trace(`${this.#nowMs} drain`);
+    const { storage } = this.#host;
+    storage.setRoom(true);
+    for (const subscriptionId of this.#subscriptionIds) this.#openSession({ messages: 100, bytes: MiB }, subscriptionId);
+    for (let round = 0; ; round += 1) {
+      assert.ok(round < mostDrainRounds, `nothing moves any more: ${this.#describeRest()}`);
+      while (storage.heldRoundCount + storage.heldCallCount > 0) {
+        this.#hasSoughtNow = true;
+        if (storage.heldRoundCount > 0) storage.answerRound();
+        else storage.answerCall(0);
+        await this.#quiesce();
+      }
+      for (const consumer of this.#consumers) {
+        while (consumer.frames.length > 0) this.#sendFrame(consumer);
+        const held = consumer.book.model.heldBy(consumer.name);
+        const settlements = held.map(
+          ({ partition, offset }): Settlement => ({
+            partition,
+            first: offset,
+            last: offset,
+            outcome: { kind: 'ack' },
+          }),
+        );
+        if (settlements.length > 0) this.#settleAs(consumer, settlements);
+      }
+      await this.#quiesce();
+      if (storage.heldRoundCount + storage.heldCallCount > 0) continue;
+      if (this.#isDrained()) break;
+      this.#advance(200);
+      await this.#quiesce();
+    }
+    await this.#auditLogs();
+  }
+
+  #isDrained(): boolean {
+    if (this.#pendingAnswers.size > 0) return false;
+    if (this.#producers.some(({ unansweredCount }) => unansweredCount > 0)) return false;
+    return [...this.#books.subscriptions.values()].every(({ model }) =>
+      model.all().every(({ state }) => state === 'settled'),
+    );
+  }
+
+  #describeRest(): string {
+    const rest = [...this.#books.subscriptions.values()].map(({ config, model }) => ({
+      name: config.name,
+      open: model.all().filter(({ state }) => state !== 'settled'),
+    }));
+    return JSON.stringify({
+      pending: [...this.#pendingAnswers],
+      producers: this.#producers.map(({ id, topic, unansweredCount }) => [topic, id, unansweredCount]),
+      rest,
+    });
+  }
+
+  // --- Chance -----------------------------------------------------------------------------------------------
+
+  get #topicNames(): string[] {
+    return this.#producers.map(({ topic }) => topic);
+  }
+
+  get #subscriptionIds(): number[] {
+    return [...this.#books.subscriptions.keys()];
+  }
+
+  #anyBook(): SubscriptionBook | undefined {
+    return this.#chance.pick([...this.#books.subscriptions.values()]);
+  }
+
+  #anyConsumer(): Consumer | undefined {
+    return this.#chance.pick(this.#consumers.filter(({ session }) => session !== undefined));
+  }
+
+  #topicConfig(name: string): Omit<TopicConfig, 'createTimeMs'> {
+    const isLimited = this.#chance.oneIn(3);
+    const isKept = this.#chance.oneIn(2);
+    return {
+      name,
+      partitionCount: 1 + this.#chance.below(2),
+      retention: {
+        maxAgeMs: isKept ? 0 : this.#chance.pick([0, 0, 2_000]),
+        maxBytes: isKept ? 0 : this.#chance.pick([0, 0, 200]),
+        untilAcknowledged: !isKept && this.#chance.oneIn(2),
+        dropUnacknowledged: false,
+      },
+      backlogLimit: {
+        maxBytes: isLimited ? this.#chance.pick([0, 1_000]) : 0,
+        maxMessages: isLimited ? 20 : 0,
+        whenFull: isLimited ? this.#chance.pick(['block', 'reject']) : 'block',
+      },
+      durability: this.#chance.pick(['written', 'synced', undefined]),
+    };
+  }
+
+  #subscriptionConfig(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {
+    const isShared = topic !== 'morgue' && this.#topicNames.includes('morgue');
+    return {
+      topic,
+      name,
+      ordering: this.#chance.pick(['partition', 'key', 'none']),
+      ackDeadlineMs: this.#chance.pick([500, 1_000]),
+      minBackoffMs: this.#chance.pick([8, 100]),
+      maxBackoffMs: 400,
+      deadLetter: {
+        maxAttempts: this.#chance.pick([1, 2, 3, 5]),
+        topic: isShared && this.#chance.oneIn(2) ? 'morgue' : '',
+        isDisabled: this.#chance.oneIn(6),
+      },
+    };
+  }
+
+  #credit(): Credit {
+    return { messages: this.#chance.pick([0, 1, 2, 5, 20]), bytes: this.#chance.pick([0, 1, 100, 400, 10_000]) };
+  }
+
+  #outcome(): Outcome {
+    const kind = this.#chance.below(20);
+    if (kind < 11) return { kind: 'ack' };
+    if (kind < 14) return { kind: 'nack' };
+    if (kind < 16) return { kind: 'nack', delayMs: this.#chance.pick([0, 50, 700]) };
+    if (kind < 19) return { kind: 'extend', byMs: this.#chance.pick([0, 300, 3_000]) };
+    return { kind: 'deadLetter', reason: 'hopeless' };
+  }
+
+  #trace(text: string): void {
+    this.#options.trace(text);
+  }
+}
