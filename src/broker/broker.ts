@@ -168,7 +168,7 @@ class StoredBroker implements Broker {
     let runner = topic.subscriptions.get(options.subscription);
     if (runner === undefined) {
       const input = defaultSubscription(options.topic, options.subscription);
-      runner = await this.#addSubscription(topic, input, options.start);
+      ({ runner } = await this.#addSubscription(topic, input, options.start));
       this.#checkServing();
     }
     const credit = {
@@ -261,8 +261,9 @@ class StoredBroker implements Broker {
   ): Promise<SubscriptionInfo> {
     this.#checkServing();
     const topic = this.#catalog.topicForUse(config.topic);
-    const runner = await this.#addSubscription(topic, config, start);
-    this.#catalog.checkSame(runner.config, config);
+    const { runner, isNew } = await this.#addSubscription(topic, config, start);
+    // One that was made here may have been changed by others while its commit was awaited.
+    if (!isNew) this.#catalog.checkSame(runner.config, config);
     return runner.info();
   }
 
@@ -388,25 +389,26 @@ class StoredBroker implements Broker {
     topic: Topic,
     input: Omit<SubscriptionConfig, 'createTimeMs'>,
     start: ConsumeOptions['start'],
-  ): Promise<SubscriptionRunner> {
+  ): Promise<{ runner: SubscriptionRunner; isNew: boolean }> {
     const offsets = await startOffsets(this.#storage, topic, undefined, start);
     // Meanwhile the topic may have been deleted, or another caller have been quicker.
     if (topic.isDeleted) throw topicNotFound(topic.name);
     const existing = topic.subscriptions.get(input.name);
     if (existing !== undefined) {
       await commit(this.#storage, { durability: 'synced' });
-      return existing;
+      return { runner: existing, isNew: false };
     }
     const cursors = new Map([...offsets].map(([partition, offset]) => [partition, freshCursor(offset)]));
     const { runner, durable } = this.#catalog.insertSubscription(topic, input, cursors);
     await durable;
-    return runner;
+    return { runner, isNew: true };
   }
 
   #topicInfo(topic: Topic): TopicInfo {
     const partitions = [];
     for (let partition = 0; partition < topic.config.partitionCount; partition++) {
-      const { firstOffset, endOffset, bytes } = this.#storage.extent(topic.topicId, partition);
+      const { endOffset, bytes } = this.#storage.extent(topic.topicId, partition);
+      const firstOffset = topic.firstOffset(partition);
       partitions.push({ partition, firstOffset, nextOffset: endOffset, bytes });
     }
     return { config: topic.config, partitions };

@@ -54,7 +54,7 @@ export class Retention implements Sleeper {
       const floor = Math.min(await this.#limitOffset(topic, partition), settledFloor(topic, partition));
       if (topic.isDeleted || floor <= storage.extent(topic.topicId, partition).firstOffset) return;
       // The cursors first: nobody begins a read that the removal would overtake.
-      for (const subscription of topic.subscriptions.values()) subscription.removedBelow(partition, floor);
+      topic.raiseFloor(partition, floor);
       await storage.removeBelow(topic.topicId, partition, floor);
     } catch (error) {
       if (topic.isDeleted || this.#isStopped) return;

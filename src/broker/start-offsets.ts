@@ -11,7 +11,8 @@ export async function startOffset(
   partition: number,
   start: StartPosition,
 ): Promise<number> {
-  const { firstOffset, endOffset } = storage.extent(topic.topicId, partition);
+  const { endOffset } = storage.extent(topic.topicId, partition);
+  const firstOffset = topic.firstOffset(partition);
   switch (start.kind) {
     case 'earliest':
       return firstOffset;

@@ -240,7 +240,10 @@ export class SubscriptionRunner implements Sleeper {
   /** Moves the cursors of these partitions; resolves when that is durable. */
   async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
     const nowMs = this.#nowMs();
-    for (const [partition, offset] of offsets) this.#rules.seek(partition, offset, nowMs);
+    for (const [partition, offset] of offsets) {
+      // While the offsets were looked up, retention may have passed them.
+      this.#rules.seek(partition, Math.max(offset, this.topic.firstOffset(partition)), nowMs);
+    }
     await this.#apply(true);
   }
 
@@ -277,7 +280,8 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   #addLane(partition: number, cursor: CursorState | undefined): void {
-    const { firstOffset, endOffset } = this.#services.storage.extent(this.topic.topicId, partition);
+    const { endOffset } = this.#services.storage.extent(this.topic.topicId, partition);
+    const firstOffset = this.topic.firstOffset(partition);
     this.#rules.addPartition(partition, cursor ?? freshCursor(firstOffset), endOffset);
     if (cursor !== undefined && cursor.acknowledgedOffset < firstOffset) {
       this.#rules.setFirst(partition, firstOffset);

@@ -1,6 +1,7 @@
 import { SluiceError } from '../base/errors.js';
 import type { Durability, TopicConfig } from '../base/model.js';
 import type { Spreader } from '../core/routing.js';
+import type { Storage } from '../storage/types.js';
 import { Backlog, type BacklogServices } from './backlog.js';
 import { PagedMap } from './paging.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
@@ -24,6 +25,9 @@ export class Topic {
   readonly followers = new Set<TopicFollower>();
   readonly spreader: Spreader;
   readonly #defaultDurability: Durability;
+  readonly #storage: Storage;
+  /** By partition: what retention has begun to remove. */
+  readonly #floors = new Map<number, number>();
   readonly backlog: Backlog;
   config: TopicConfig;
   #isDeleted = false;
@@ -32,6 +36,7 @@ export class Topic {
     this.topicId = topicId;
     this.config = config;
     this.spreader = services.spreader;
+    this.#storage = services.storage;
     this.#defaultDurability = services.defaultDurability;
     this.backlog = new Backlog(this, services);
   }
@@ -46,6 +51,21 @@ export class Topic {
 
   get durability(): Durability {
     return this.config.durability ?? this.#defaultDurability;
+  }
+
+  /**
+   * The first offset of a partition at which anybody may begin to read. It runs ahead of the store, which still has
+   * messages below while retention removes them.
+   */
+  firstOffset(partition: number): number {
+    const { firstOffset } = this.#storage.extent(this.topicId, partition);
+    return Math.max(firstOffset, this.#floors.get(partition) ?? 0);
+  }
+
+  /** Everything below is about to be removed: no subscription comes or goes back there from now on. */
+  raiseFloor(partition: number, offset: number): void {
+    this.#floors.set(partition, offset);
+    for (const subscription of this.subscriptions.values()) subscription.removedBelow(partition, offset);
   }
 
   grown(partition: number, endOffset: number): void {

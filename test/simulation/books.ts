@@ -13,6 +13,8 @@ export interface TopicBook {
   readonly entries: Buffer[][];
   /** How much of it the broker knows to be committed. */
   readonly ends: number[];
+  /** What retention has removed, or is about to. */
+  readonly floors: number[];
 }
 
 export interface SubscriptionBook {
@@ -43,7 +45,12 @@ export class Books {
   clone(): Books {
     const copy = new Books(this.#chance);
     for (const [id, topic] of this.topics) {
-      copy.topics.set(id, { ...topic, entries: topic.entries.map((e) => [...e]), ends: [...topic.ends] });
+      copy.topics.set(id, {
+        ...topic,
+        entries: topic.entries.map((messages) => [...messages]),
+        ends: [...topic.ends],
+        floors: [...topic.floors],
+      });
     }
     for (const [id, book] of this.subscriptions) {
       copy.subscriptions.set(id, { ...book, model: book.model.clone() });
@@ -107,6 +114,7 @@ export class Books {
 
   /** Nothing is removed that a subscription still has to deliver. */
   checkRemoval(topicId: number, partition: number, offset: number): void {
+    this.topics.get(topicId)!.floors[partition] = offset;
     for (const { topicId: id, model, config } of this.subscriptions.values()) {
       if (id !== topicId) continue;
       const needed = model.partitions[partition]!.find((m) => m.offset < offset && m.state !== 'settled');
@@ -161,12 +169,13 @@ export class Books {
   #putTopic({ topicId, config }: CatalogTopic): void {
     let topic = this.topics.get(topicId);
     if (topic === undefined) {
-      topic = { topicId, name: config.name, entries: [], ends: [] };
+      topic = { topicId, name: config.name, entries: [], ends: [], floors: [] };
       this.topics.set(topicId, topic);
     }
     while (topic.entries.length < config.partitionCount) {
       topic.entries.push([]);
       topic.ends.push(0);
+      topic.floors.push(0);
       for (const book of this.subscriptions.values()) if (book.topicId === topicId) book.model.addPartition();
     }
   }
@@ -182,12 +191,12 @@ export class Books {
       return;
     }
     const model = new Reference(rulesOf(config), this.#chance);
-    const { entries, ends } = this.topics.get(topicId)!;
+    const { entries, ends, floors } = this.topics.get(topicId)!;
     for (const [partition, messages] of entries.entries()) {
       model.addPartition();
       for (const entry of messages.slice(0, ends[partition])) append(model, partition, entry);
       const start = cursors.find((cursor) => cursor.partition === partition)!.state().acknowledgedOffset;
-      model.dropBelow(partition, start);
+      model.dropBelow(partition, Math.max(start, floors[partition]!));
     }
     this.subscriptions.set(subscriptionId, { topicId, config, model });
   }

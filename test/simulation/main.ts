@@ -1,7 +1,8 @@
 import { mostSteps, runSeed } from './run.js';
 
-/** `make sim SEED=n`: one seed, step by step. `make sim SEEDS=n`: so many seeds, quietly. */
+/** `make sim SEED=n`: one seed, step by step. `make sim SEEDS=n`: so many seeds, quietly, from FIRST on. */
 const seed = process.env.SEED;
+const first = Number(process.env.FIRST || 1);
 const seeds = Number(process.env.SEEDS || 200);
 
 if (seed) {
@@ -9,6 +10,11 @@ if (seed) {
   console.log(`seed ${seed}: nothing found in ${mostSteps} steps`);
 } else {
   const startedAtMs = performance.now();
-  for (let each = 1; each <= seeds; each += 1) await runSeed(each);
-  console.log(`${seeds} seeds in ${Math.round(performance.now() - startedAtMs)} ms: nothing found`);
+  const failures: unknown[] = [];
+  for (let each = first; each < first + seeds; each += 1) {
+    await runSeed(each).catch((error: unknown) => failures.push(error));
+  }
+  for (const failure of failures) console.log(`${failure}\n`);
+  console.log(`${seeds} seeds in ${Math.round(performance.now() - startedAtMs)} ms: ${failures.length} failed`);
+  process.exitCode = failures.length > 0 ? 1 : 0;
 }

@@ -1,16 +1,20 @@
 import type { Clock, Timer } from '../../src/base/clock.js';
 import { VirtualClock } from '../support/virtual-clock.js';
 
+/** A day like any other. */
+const startWallMs = Date.UTC(2026, 0, 1);
+
 /** A virtual clock whose wall time can be set, as people and time servers do. */
 export class SimulatedClock extends VirtualClock {
-  #wallAheadMs = 0;
+  #wallAheadMs = startWallMs;
 
   override wallMs(): number {
     return super.wallMs() + this.#wallAheadMs;
   }
 
+  /** So far ahead of where it would be if nobody had ever set it. */
   setWall(aheadMs: number): void {
-    this.#wallAheadMs = aheadMs;
+    this.#wallAheadMs = startWallMs + aheadMs;
   }
 }
 

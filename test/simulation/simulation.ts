@@ -436,8 +436,11 @@ export class Simulation {
     const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
     const seek = this.#hasSoughtNow ? this.#seek : undefined;
     if (seek !== undefined && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
-      const { model } = this.#books.subscriptions.get(seek.subscriptionId)!;
-      for (const [partition, offset] of seek.targets) model.seek(partition, offset);
+      const { model, topicId } = this.#books.subscriptions.get(seek.subscriptionId)!;
+      const { floors } = this.#books.topics.get(topicId)!;
+      for (const [partition, offset] of seek.targets) {
+        model.seek(partition, Math.max(offset, floors[partition]!));
+      }
       this.#seek = undefined;
     }
     this.#books.submitted(transaction, firstOffsets);
@@ -526,6 +529,7 @@ export class Simulation {
     for (const topic of this.#books.topics.values()) {
       for (const partition of topic.entries.keys()) {
         const { firstOffset, entries } = await this.#host.storage.readAll(topic.topicId, partition);
+        topic.floors[partition] = firstOffset;
         this.#books.checkLog(topic, partition, firstOffset, entries);
       }
     }
@@ -541,7 +545,9 @@ export class Simulation {
     this.#trace(`${this.#nowMs} drain`);
     const { storage } = this.#host;
     storage.setRoom(true);
-    for (const subscriptionId of this.#subscriptionIds) this.#openSession({ messages: 100, bytes: MiB }, subscriptionId);
+    const plenty = { messages: 100, bytes: MiB };
+    for (const consumer of this.#consumers) if (consumer.session !== undefined) this.#setCredit(consumer, plenty);
+    for (const subscriptionId of this.#subscriptionIds) this.#openSession(plenty, subscriptionId);
     for (let round = 0; ; round += 1) {
       assert.ok(round < mostDrainRounds, `nothing moves any more: ${this.#describeRest()}`);
       while (storage.heldRoundCount + storage.heldCallCount > 0) {
@@ -583,7 +589,7 @@ export class Simulation {
   #describeRest(): string {
     const rest = [...this.#books.subscriptions.values()].map(({ config, model }) => ({
       name: config.name,
-      open: model.all().filter(({ state }) => state !== 'settled'),
+      open: model.all().filter(({ state }) => state !== 'settled').slice(0, 3),
     }));
     return JSON.stringify({
       pending: [...this.#pendingAnswers],
