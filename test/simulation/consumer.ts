@@ -17,6 +17,7 @@ export interface ConsumerServices {
   readonly book: () => SubscriptionBook;
   readonly topic: () => TopicBook;
   readonly trace: (text: string) => void;
+  readonly count: (event: 'delivery' | 'redelivery') => void;
   /** Keeps what is thrown: the broker may catch it on its way. */
   readonly guard: (check: () => void) => void;
 }
@@ -96,6 +97,7 @@ export class Consumer implements ConsumerSink {
     if (config.ordering === 'partition') {
       assert.ok(this.#partitions.includes(partition), `${name} was delivered, but the partition is not its own`);
     }
+    this.#services.count(attempt === 1 ? 'delivery' : 'redelivery');
     model.lease(message, this.name, deliveryId);
   }
 }

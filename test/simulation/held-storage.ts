@@ -30,7 +30,7 @@ export interface StorageWatcher {
   recovered(subscriptionId: number, cursors: ReadonlyMap<number, CursorState>): void;
   /** Retention is about to remove everything below. */
   removing(topicId: number, partition: number, offset: number): void;
-  lookedUp(topicId: number, partition: number, offset: number): void;
+  lookedUp(partition: number, timeMs: number, offset: number): void;
 }
 
 type HeldKind = 'read' | 'lookup' | 'removal';
@@ -252,7 +252,7 @@ export class HeldStorage implements Storage {
     return this.#hold('lookup', async () => {
       const found = await this.#real.offsetAt(topicId, partition, timeMs);
       const offset = Math.min(found, this.#endOf(topicId, partition));
-      this.#watcher.lookedUp(topicId, partition, offset);
+      this.#watcher.lookedUp(partition, timeMs, offset);
       return offset;
     });
   }
@@ -269,7 +269,7 @@ export class HeldStorage implements Storage {
   }
 
   removeBelow(topicId: number, partition: number, offset: number): Promise<void> {
-    this.#watcher.removing(topicId, partition, offset);
+    if (!this.#isCut) this.#watcher.removing(topicId, partition, offset);
     return this.#hold('removal', () => this.#real.removeBelow(topicId, partition, offset));
   }
 

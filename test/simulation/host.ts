@@ -44,7 +44,8 @@ export class Host {
 
   async start(): Promise<void> {
     const { random, chance, watcher, failed } = this.#services;
-    this.#processClock = new CutClock(this.clock);
+    const clock = new CutClock(this.clock);
+    this.#processClock = clock;
     this.#broker = await createBroker(
       {
         version: 'simulated',
@@ -59,13 +60,15 @@ export class Host {
       {
         openStorage: async (listener) => {
           const directory = this.#directory;
-          this.#storage = await HeldStorage.open(directory, this.#processClock, listener, watcher, random);
+          this.#storage = await HeldStorage.open(directory, clock, listener, watcher, random);
           return this.#storage;
         },
         freeDiskBytes: async () => MiB,
-        clock: this.#processClock,
+        clock,
         random: { next: () => chance },
-        logger: this.#logger(),
+        logger: complaining((error) => {
+          if (!clock.isCut) failed(error);
+        }),
         onFailed: failed,
       },
     );
@@ -101,15 +104,14 @@ export class Host {
   get #directory(): string {
     return join(this.#services.directory, `store-${this.#storeCount}`);
   }
+}
 
-  #logger(): Logger {
-    const { failed } = this.#services;
-    return {
-      debug() {},
-      info() {},
-      warn() {},
-      // With a whole disk and no damage there is nothing that the broker should complain of.
-      error: (fields, message) => failed(new Error(`logged: ${message}`, { cause: 'error' in fields && fields.error })),
-    };
-  }
+/** With a whole disk and no damage there is nothing that the broker should complain of. */
+function complaining(failed: (error: Error) => void): Logger {
+  return {
+    debug() {},
+    info() {},
+    warn() {},
+    error: (fields, message) => failed(new Error(`logged: ${message}`, { cause: fields })),
+  };
 }

@@ -1,20 +1,16 @@
-import { mostSteps, runSeed } from './run.js';
+import { runSeed, runSeeds, stepCount } from './run.js';
 
-/** `make sim SEED=n`: one seed, step by step. `make sim SEEDS=n`: so many seeds, quietly, from FIRST on. */
-const seed = process.env.SEED;
-const first = Number(process.env.FIRST || 1);
-const seeds = Number(process.env.SEEDS || 200);
+/** `make sim SEED=n`: one seed, step by step. `make sim SEEDS=n`: so many, quietly, from `FIRST` on. */
+const { SEED, SEEDS, FIRST } = process.env;
 
-if (seed) {
-  await runSeed(Number(seed), { print: console.log });
-  console.log(`seed ${seed}: nothing found in ${mostSteps} steps`);
+if (SEED) {
+  await runSeed(Number(SEED), { print: console.log });
+  console.log(`seed ${SEED}: nothing found in ${stepCount} steps`);
 } else {
   const startedAtMs = performance.now();
-  const failures: unknown[] = [];
-  for (let each = first; each < first + seeds; each += 1) {
-    await runSeed(each).catch((error: unknown) => failures.push(error));
-  }
-  for (const failure of failures) console.log(`${failure}\n`);
-  console.log(`${seeds} seeds in ${Math.round(performance.now() - startedAtMs)} ms: ${failures.length} failed`);
+  const { counts, failures } = await runSeeds(Number(FIRST || 1), Number(SEEDS || 200));
+  for (const { seed, error } of failures) console.log(`seed ${seed}: ${error}\n`);
+  const tookS = ((performance.now() - startedAtMs) / 1_000).toFixed(1);
+  console.log(`${tookS} s, ${failures.length} seeds failed; ${JSON.stringify(counts)}`);
   process.exitCode = failures.length > 0 ? 1 : 0;
 }

@@ -14,6 +14,7 @@ interface Batch {
 export interface ProducerServices {
   readonly books: () => Books;
   readonly trace: (text: string) => void;
+  readonly count: (event: 'duplicate' | 'refusal') => void;
   readonly guard: (check: () => void) => void;
 }
 
@@ -67,6 +68,8 @@ export class Producer {
       this.#isWaiting = false;
       const batch = this.#unsent.shift()!;
       publisher.publish(this.#encode(batch), (error, receipt) => {
+        // What a broker that has crashed still does is not seen by anybody.
+        if (publisher !== this.#publisher) return;
         this.#services.guard(() => this.#answered(batch, error, receipt));
       });
       this.#send();
@@ -77,8 +80,12 @@ export class Producer {
     const index = this.#unanswered.indexOf(batch);
     assert.ok(index >= 0, `a batch of "${this.id}" was answered twice`);
     this.#unanswered.splice(index, 1);
-    if (error === undefined) this.#check(batch, receipt!);
-    else assert.ok(this.#mayBeRefused && error.reason === 'BACKLOG_FULL', `refused: ${error.message}`);
+    if (error === undefined) {
+      this.#check(batch, receipt!);
+      return;
+    }
+    this.#services.count('refusal');
+    assert.ok(this.#mayBeRefused && error.reason === 'BACKLOG_FULL', `refused: ${error.message}`);
   }
 
   #encode({ drafts, partition, firstSequence }: Batch): PublishBatch {
@@ -91,6 +98,7 @@ export class Producer {
   #check({ drafts }: Batch, { messageCount, duplicateCount, ranges }: Receipt): void {
     const { entries, ends } = this.#services.books().topic(this.topic);
     this.#services.trace(`  receipt for ${drafts.map(({ id }) => id)}: ${JSON.stringify(ranges)}`);
+    if (duplicateCount > 0) this.#services.count('duplicate');
     assert.equal(messageCount, drafts.length, 'messages of a receipt');
     const stored = ranges.flatMap(({ partition, first, last }) => {
       assert.ok(last < ends[partition]!, 'a receipt came before the commit');

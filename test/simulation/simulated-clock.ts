@@ -27,6 +27,10 @@ export class CutClock implements Clock {
     this.#clock = clock;
   }
 
+  get isCut(): boolean {
+    return this.#isCut;
+  }
+
   wallMs(): number {
     return this.#clock.wallMs();
   }

@@ -18,17 +18,36 @@ export interface SimulationOptions {
   readonly directory: string;
   readonly stepCount: number;
   readonly trace: (text: string) => void;
+  /** Something happened that a run is there for. */
+  readonly count: (event: SimulationEvent) => void;
 }
+
+/** What a run is there for: many runs together must have seen all of it. */
+export const simulationEvents = [
+  'delivery',
+  'redelivery',
+  'staleSettlement',
+  'expiry',
+  'deadLetter',
+  'removal',
+  'seek',
+  'crashBeforeCommit',
+  'crashBeforeAnswer',
+  'duplicate',
+  'refusal',
+] as const;
+
+export type SimulationEvent = (typeof simulationEvents)[number];
 
 /** How often a step does what, relative to the others. */
 const weights = {
   publish: 20,
-  answerRound: 22,
-  answerCall: 14,
-  send: 12,
-  settle: 18,
-  advance: 8,
-  openSession: 6,
+  answerRound: 45,
+  answerCall: 20,
+  send: 20,
+  settle: 25,
+  advance: 12,
+  openSession: 5,
   closeSession: 2,
   setCredit: 3,
   seek: 2,
@@ -38,7 +57,7 @@ const weights = {
   fillQueue: 1,
   createSubscription: 1,
   deleteSubscription: 0.5,
-  crash: 0.8,
+  crash: 1.2,
 } as const;
 
 type Action = keyof typeof weights;
@@ -51,7 +70,7 @@ const mostDrainRounds = 400;
 
 interface Seek {
   readonly subscriptionId: number;
-  readonly partition: number | undefined;
+  readonly partitionCount: number;
   readonly position: StartPosition;
   /** By partition, as far as they are known. */
   readonly targets: Map<number, number>;
@@ -103,9 +122,11 @@ export class Simulation {
           this.#guard(() => {
             for (const [partition, cursor] of cursors) this.#books.checkCursors(id, partition, cursor);
           }),
-        removing: (topicId, partition, offset) =>
-          this.#guard(() => this.#books.checkRemoval(topicId, partition, offset)),
-        lookedUp: (topicId, partition, offset) => this.#lookedUp(topicId, partition, offset),
+        removing: (topicId, partition, offset) => {
+          this.#count('removal');
+          this.#guard(() => this.#books.checkRemoval(topicId, partition, offset));
+        },
+        lookedUp: (partition, timeMs, offset) => this.#lookedUp(partition, timeMs, offset),
       },
     });
   }
@@ -175,6 +196,8 @@ export class Simulation {
       const steps = Object.keys(this.#actions) as Exclude<Action, 'crash'>[];
       this.#actions[this.#chance.pick(steps)!]();
     }
+    if (isInStep) this.#count('crashBeforeCommit');
+    else if (this.#host.storage.heldRoundCount > 0) this.#count('crashBeforeAnswer');
     this.#host.crash();
     this.#generation += 1;
     this.#books = books;
@@ -206,12 +229,15 @@ export class Simulation {
         const producer = new Producer(id, name, mayBeRefused, {
           books: () => this.#books,
           trace: (text) => this.#trace(text),
+          count: (event) => this.#count(event),
           guard: (check) => this.#guard(check),
         });
         producer.connect(this.#host.broker);
         this.#producers.push(producer);
       }
       this.#createSubscription(name);
+      await this.#quiesce();
+      this.#openSession(this.#credit(), this.#subscriptionIds.at(-1));
       await this.#quiesce();
     }
   }
@@ -237,6 +263,7 @@ export class Simulation {
     if (subscriptionId === undefined) return;
     const { config } = this.#books.subscriptions.get(subscriptionId)!;
     this.#nameCount += 1;
+    const generation = this.#generation;
     const consumer = new Consumer(`c${this.#nameCount}`, subscriptionId, credit, {
       nowMs: () => this.#nowMs,
       nextDeliveryId: () => {
@@ -246,7 +273,11 @@ export class Simulation {
       book: () => this.#books.subscriptions.get(subscriptionId)!,
       topic: () => this.#books.topics.get(this.#books.subscriptions.get(subscriptionId)!.topicId)!,
       trace: (text) => this.#trace(text),
-      guard: (check) => this.#guard(check),
+      count: (event) => this.#count(event),
+      guard: (check) => {
+        // What a broker that has crashed still does is not seen by anybody.
+        if (generation === this.#generation) this.#guard(check);
+      },
     });
     this.#trace(`  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`);
     const { topic, name: subscription } = config;
@@ -314,6 +345,7 @@ export class Simulation {
     const expected = consumer.book.model.settle(consumer.name, settlements, this.#nowMs);
     const settling = this.#host.broker.settle(consumer.session!.sessionId, settlements);
     this.#expectCommitted(`settlement of ${consumer.name}`, settling, (result) => {
+      if (result.stale.length > 0) this.#count('staleSettlement');
       assert.deepEqual(result, expected, `settlement of ${consumer.name}`);
     });
   }
@@ -371,21 +403,25 @@ export class Simulation {
     if (kind === 'offset') {
       position = { kind, offset: firstOffset + this.#chance.below(nextOffset - firstOffset + 1) };
     } else if (kind === 'time') {
-      position = { kind, timeMs: this.#host.clock.wallMs() - this.#chance.below(5_000) };
+      // Nobody else looks up halves of a millisecond: its lookups are told from others by that.
+      position = { kind, timeMs: this.#host.clock.wallMs() - this.#chance.below(5_000) - 0.5 };
     } else {
       position = { kind };
     }
     this.#trace(`  ${topic}/${name}/${partition ?? '*'} to ${JSON.stringify(position)}`);
-    this.#seek = { subscriptionId, partition, position, targets: new Map() };
-    this.#hasSoughtNow = true;
+    const targets = new Map<number, number>();
+    const partitionCount = partition === undefined ? partitions.length : 1;
+    const seek: Seek = { subscriptionId, partitionCount, position, targets };
+    this.#seek = seek;
+    this.#hasSoughtNow = kind !== 'time';
     for (const [each, info] of partitions.entries()) {
       if (partition !== undefined && partition !== each) continue;
-      if (position.kind === 'earliest') this.#seek.targets.set(each, info.firstOffset);
-      else if (position.kind === 'latest') this.#seek.targets.set(each, info.nextOffset);
-      else if (position.kind === 'offset') this.#seek.targets.set(each, position.offset);
+      if (position.kind === 'earliest') targets.set(each, info.firstOffset);
+      else if (position.kind === 'latest') targets.set(each, info.nextOffset);
+      else if (position.kind === 'offset') targets.set(each, position.offset);
     }
     this.#expect(`seek of ${name}`, this.#host.broker.seekSubscription(topic, name, partition, position), () => {
-      assert.equal(this.#seek, undefined, 'a seek was answered that has not happened');
+      assert.notEqual(this.#seek, seek, 'a seek was answered that has not happened');
     });
   }
 
@@ -393,7 +429,6 @@ export class Simulation {
     const { storage } = this.#host;
     const kind = storage.answerCall(this.#chance.below(storage.heldCallCount));
     this.#trace(`  ${kind ?? 'none'}`);
-    this.#hasSoughtNow = kind === 'lookup';
   }
 
   // --- Time -------------------------------------------------------------------------------------------------
@@ -422,7 +457,11 @@ export class Simulation {
   }
 
   #expire(atMs: number): void {
-    for (const { model } of this.#books.subscriptions.values()) model.expire(atMs);
+    for (const { model } of this.#books.subscriptions.values()) {
+      const isDue = model.all().some(({ state, deadlineMs }) => state === 'held' && deadlineMs <= atMs);
+      if (isDue) this.#count('expiry');
+      model.expire(atMs);
+    }
   }
 
   get #nowMs(): number {
@@ -435,6 +474,7 @@ export class Simulation {
     this.#submittedCount += 1;
     const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
     const seek = this.#hasSoughtNow ? this.#seek : undefined;
+    if (transaction.deadLetters !== undefined) this.#count('deadLetter');
     if (seek !== undefined && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
       const { model, topicId } = this.#books.subscriptions.get(seek.subscriptionId)!;
       const { floors } = this.#books.topics.get(topicId)!;
@@ -442,6 +482,7 @@ export class Simulation {
         model.seek(partition, Math.max(offset, floors[partition]!));
       }
       this.#seek = undefined;
+      this.#count('seek');
     }
     this.#books.submitted(transaction, firstOffsets);
     for (const { subscriptionId, partition, state } of cursors) {
@@ -449,11 +490,12 @@ export class Simulation {
     }
   }
 
-  #lookedUp(topicId: number, partition: number, offset: number): void {
+  /** With the last of its lookups a seek by time takes effect. */
+  #lookedUp(partition: number, timeMs: number, offset: number): void {
     const seek = this.#seek;
-    if (seek === undefined || seek.position.kind !== 'time') return;
-    if (this.#books.subscriptions.get(seek.subscriptionId)!.topicId !== topicId) return;
-    if (seek.partition === undefined || seek.partition === partition) seek.targets.set(partition, offset);
+    if (seek?.position.kind !== 'time' || seek.position.timeMs !== timeMs) return;
+    seek.targets.set(partition, offset);
+    this.#hasSoughtNow = seek.targets.size === seek.partitionCount;
   }
 
   // --- What must be true ------------------------------------------------------------------------------------
@@ -551,7 +593,7 @@ export class Simulation {
     for (let round = 0; ; round += 1) {
       assert.ok(round < mostDrainRounds, `nothing moves any more: ${this.#describeRest()}`);
       while (storage.heldRoundCount + storage.heldCallCount > 0) {
-        this.#hasSoughtNow = true;
+        this.#hasSoughtNow = false;
         if (storage.heldRoundCount > 0) storage.answerRound();
         else storage.answerCall(0);
         await this.#quiesce();
@@ -655,16 +697,20 @@ export class Simulation {
   }
 
   #credit(): Credit {
-    return { messages: this.#chance.pick([0, 1, 2, 5, 20]), bytes: this.#chance.pick([0, 1, 100, 400, 10_000]) };
+    return { messages: this.#chance.pick([0, 1, 2, 5, 20, 20]), bytes: this.#chance.pick([0, 1, 100, 400, 10_000, 10_000]) };
   }
 
   #outcome(): Outcome {
     const kind = this.#chance.below(20);
-    if (kind < 11) return { kind: 'ack' };
+    if (kind < 9) return { kind: 'ack' };
     if (kind < 14) return { kind: 'nack' };
     if (kind < 16) return { kind: 'nack', delayMs: this.#chance.pick([0, 50, 700]) };
     if (kind < 19) return { kind: 'extend', byMs: this.#chance.pick([0, 300, 3_000]) };
     return { kind: 'deadLetter', reason: 'hopeless' };
+  }
+
+  #count(event: SimulationEvent): void {
+    this.#options.count(event);
   }
 
   #trace(text: string): void {
