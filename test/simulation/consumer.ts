@@ -18,7 +18,7 @@ export interface ConsumerServices {
   readonly topic: () => TopicBook;
   readonly trace: (text: string) => void;
   readonly count: (event: 'delivery' | 'redelivery') => void;
-  /** Keeps what is thrown: the broker may catch it on its way. */
+  /** Keeps what is thrown from the broker. */
   readonly guard: (check: () => void) => void;
 }
 

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { minuteMs } from '../../src/base/units.js';
+import { distDirectory, repositoryRoot } from '../support/repository.js';
+
+/** A line of the compiled core, and what breaks a promise. */
+interface Fault {
+  readonly name: string;
+  readonly path: string;
+  readonly right: string;
+  readonly wrong: string;
+}
+
+const faults: readonly Fault[] = [
+  {
+    name: 'a stale acknowledgement settles',
+    path: 'src/core/lane.js',
+    right: 'const held = this.leases.end(first, last, session);',
+    wrong: 'const held = this.leases.end(first, last);',
+  },
+  {
+    name: 'a message that was taken back is not delivered again',
+    path: 'src/core/partition-lane.js',
+    right: 'this.#next = Math.min(this.#next, offset);',
+    wrong: '',
+  },
+  {
+    name: 'credit is given back twice',
+    path: 'src/core/leases.js',
+    right: 'session.giveBack(count, lease.bytes(first, last));',
+    wrong: 'session.giveBack(2 * count, lease.bytes(first, last));',
+  },
+  {
+    name: 'a failure is not counted on the disk',
+    path: 'src/core/lane.js',
+    right: `            return [];
+        this.context.outbox.dirty(this.partition);`,
+    wrong: '            return [];',
+  },
+];
+
+/** Runs within which each of them must have been found. */
+const mostSeeds = 25;
+
+/** The simulation of a core that is known to be broken: if this finds nothing, that proves nothing. */
+describe('the simulation of a broker with a deliberate fault', () => {
+  for (const fault of faults) {
+    it(`finds that ${fault.name}`, async function () {
+      this.timeout(minuteMs);
+      this.slow(minuteMs);
+      const directory = mkdtempSync(join(tmpdir(), 'sluice-fault-'));
+      try {
+        const { runSeeds } = (await import(patch(directory, fault))) as typeof import('./run.js');
+        const { failures } = await runSeeds(1, mostSeeds, 1);
+        assert.ok(failures.length > 0, `${mostSeeds} runs found nothing`);
+      } finally {
+        rmSync(directory, { recursive: true, force: true });
+      }
+    });
+  }
+});
+
+/** Compiled code with the fault in it. Returns where its simulation is. */
+function patch(directory: string, { path, right, wrong }: Fault): string {
+  const dist = join(directory, 'dist');
+  for (const part of ['src', 'test/simulation', 'test/support', 'test/unit/core/model']) {
+    cpSync(join(distDirectory, part), join(dist, part), { recursive: true });
+  }
+  for (const name of ['node_modules', 'package.json']) {
+    symlinkSync(join(repositoryRoot, name), join(directory, name));
+  }
+  const source = readFileSync(join(dist, path), 'utf8');
+  assert.equal(source.split(right).length, 2, `${path} has changed: adapt what is replaced`);
+  writeFileSync(join(dist, path), source.replace(right, wrong));
+  return pathToFileURL(join(dist, 'test/simulation/run.js')).href;
+}
