@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createRandom } from '../../../src/base/random.js';
+import { minuteMs, secondMs } from '../../../src/base/units.js';
+import type { Broker } from '../../../src/broker/types.js';
+import { Host } from '../../simulation/host.js';
+import { encodeBatch } from '../../simulation/messages.js';
+
+const subscription = {
+  topic: 'queue',
+  ordering: 'partition',
+  ackDeadlineMs: minuteMs,
+  minBackoffMs: 100,
+  maxBackoffMs: 400,
+  deadLetter: { maxAttempts: 5, topic: '', isDisabled: false },
+} as const;
+
+/** What happens while the store has not answered: races that on a fast disk are won nearly always. */
+describe('the broker on a store that takes its time', () => {
+  let directory: string;
+  let host: Host;
+  let broker: Broker;
+  const failures: unknown[] = [];
+
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'sluice-slow-'));
+    failures.length = 0;
+    const watcher = { submitted() {}, committed() {}, recovered() {}, removing() {}, lookedUp() {} };
+    const random = createRandom(1);
+    host = new Host({ directory, random, chance: 0, watcher, failed: (error) => failures.push(error) });
+    await host.start();
+    broker = host.broker;
+    const limits = { maxAgeMs: 0, maxBytes: 0, dropUnacknowledged: false };
+    await answered(
+      broker.createTopic({
+        name: 'queue',
+        partitionCount: 1,
+        retention: { ...limits, untilAcknowledged: true },
+        backlogLimit: { maxBytes: 0, maxMessages: 0, whenFull: 'block' },
+        durability: 'written',
+      }),
+    );
+  });
+  afterEach(async () => {
+    await host.stop();
+    await rm(directory, { recursive: true });
+    assert.deepEqual(failures, []);
+  });
+
+  /** Answers all commits until this one comes; other calls stay held. */
+  async function answered<T>(result: Promise<T>): Promise<T> {
+    let isDone = false;
+    const done = result.finally(() => {
+      isDone = true;
+    });
+    done.catch(() => {});
+    for (await host.storage.quiesce(); !isDone; await host.storage.quiesce()) {
+      assert.ok(host.storage.heldRoundCount > 0, 'an answer that no commit brings');
+      host.storage.answerRound();
+    }
+    return done;
+  }
+
+  async function publish(ids: readonly string[]): Promise<void> {
+    const drafts = ids.map((id) => ({ id, key: '', padding: 0 }));
+    const batch = { topic: 'queue', partition: undefined, producer: undefined, ...encodeBatch(drafts) };
+    await answered(new Promise<void>((resolve) => broker.openPublisher().publish(batch, () => resolve())));
+  }
+
+  async function subscribe(name: string): Promise<{ sessionId: string; offsets: number[] }> {
+    const offsets: number[] = [];
+    const start = { kind: 'earliest' } as const;
+    const options = { topic: 'queue', subscription: name, consumerId: name, peer: '', credit: {}, start };
+    const opening = broker.subscribe(options, {
+      deliver(runs) {
+        for (const { run, from, to } of runs) {
+          for (let i = from; i < to; i += 1) offsets.push(run.firstOffset + i);
+        }
+      },
+      assigned() {},
+      heartbeat() {},
+      ended: (error) => failures.push(error),
+    });
+    const session = await answered(opening);
+    session.start();
+    await host.storage.quiesce();
+    return { sessionId: session.sessionId, offsets };
+  }
+
+  /** Two messages that everybody has settled, and a removal of them that is under way. */
+  async function beginRemoval(): Promise<void> {
+    await answered(broker.createSubscription({ ...subscription, name: 'first' }, { kind: 'earliest' }));
+    await publish(['one', 'two']);
+    host.storage.isPrompt = true;
+    const { sessionId } = await subscribe('first');
+    await broker.settle(sessionId, [{ partition: 0, first: 0, last: 1, outcome: { kind: 'ack' } }]);
+    host.storage.isPrompt = false;
+    host.clock.advance(2 * secondMs);
+    await host.storage.quiesce();
+    assert.equal(host.storage.heldCallCount, 1, 'the removal is under way');
+  }
+
+  async function endRemoval(): Promise<void> {
+    host.storage.isPrompt = true;
+    host.storage.answerCall(0);
+    await publish(['three']);
+    await host.storage.quiesce();
+  }
+
+  it('starts no subscription where retention has begun to remove', async () => {
+    await beginRemoval();
+    const { offsets } = await subscribe('second');
+    assert.deepEqual(offsets, []);
+    await endRemoval();
+    assert.deepEqual(offsets, [2]);
+    assert.equal(broker.getSubscription('queue', 'second').partitions[0]?.backlogMessageCount, 1);
+  });
+
+  it('seeks to nothing that retention has begun to remove', async () => {
+    await beginRemoval();
+    await answered(broker.seekSubscription('queue', 'first', undefined, { kind: 'earliest' }));
+    assert.equal(broker.getSubscription('queue', 'first').partitions[0]?.acknowledgedOffset, 2);
+    const before = broker.seekSubscription('queue', 'first', 0, { kind: 'offset', offset: 1 });
+    await assert.rejects(before, { reason: 'OFFSET_OUT_OF_RANGE' });
+    await endRemoval();
+  });
+
+  it('answers for a subscription that it made, also when somebody has changed it since', async () => {
+    const input = { ...subscription, name: 'changed' };
+    const creation = broker.createSubscription(input, { kind: 'earliest' });
+    await host.storage.quiesce();
+    const change = broker.updateSubscription('queue', 'changed', { ackDeadlineMs: 5 * secondMs });
+    assert.equal((await answered(creation)).config.ackDeadlineMs, 5 * secondMs);
+    await answered(change);
+    const again = answered(broker.createSubscription(input, { kind: 'earliest' }));
+    await assert.rejects(again, { reason: 'SUBSCRIPTION_EXISTS' });
+  });
+});
