@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench bench-flow clean
+.PHONY: help run install build test check format proto bench bench-flow sim clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench: build ## Measure: table and JSON
 
 bench-flow: build ## Measure flow control: stalls, slow disks, crowds; draws docs/flow/*.svg
 	@node dist/bench/flow/main.js
+
+sim: build ## Simulate: SEED=n one run in full, SEEDS=n so many (200) from FIRST on
+	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) node dist/test/simulation/main.js
 
 clean: ## Remove what was built
 	rm -rf dist clients/typescript/dist

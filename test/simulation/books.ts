@@ -120,7 +120,11 @@ export class Books {
     for (const { topicId: id, model, config } of this.subscriptions.values()) {
       if (id !== topicId) continue;
       const needed = model.partitions[partition]!.find((m) => m.offset < offset && m.state !== 'settled');
-      assert.equal(needed, undefined, `${partition}/${needed?.offset} is removed before ${config.name} settled it`);
+      assert.equal(
+        needed,
+        undefined,
+        `${partition}/${needed?.offset} is removed before ${config.name} settled it`,
+      );
     }
   }
 
@@ -161,7 +165,9 @@ export class Books {
           const topicName = h['sluice-dead-letter-topic'];
           const place = `${h['sluice-dead-letter-partition']}/${h['sluice-dead-letter-offset']}`;
           const found =
-            topicName === undefined ? undefined : `${topicName}/${h['sluice-dead-letter-subscription']}/${place}`;
+            topicName === undefined
+              ? undefined
+              : `${topicName}/${h['sluice-dead-letter-subscription']}/${place}`;
           assert.equal(found, source, `dead letter at ${topicId}/${partition}/${offset}`);
         }
       }

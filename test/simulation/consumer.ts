@@ -65,7 +65,9 @@ export class Consumer implements ConsumerSink {
 
   heartbeat(_timeMs: number, backlogMessageCount: number): void {
     const open = this.book.model.all().filter(({ state }) => state !== 'settled').length;
-    this.#services.guard(() => assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`));
+    this.#services.guard(() =>
+      assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`),
+    );
   }
 
   ended(error: SluiceError): void {
@@ -89,13 +91,19 @@ export class Consumer implements ConsumerSink {
     this.#services.trace(`  ${name}, attempt ${attempt}`);
     const message = model.partitions[partition]![offset];
     assert.ok(message !== undefined, `${name} was delivered before it was committed`);
-    assert.ok(entryOf(run, index).equals(this.#services.topic().entries[partition]![offset]!), `${name} has changed`);
+    assert.ok(
+      entryOf(run, index).equals(this.#services.topic().entries[partition]![offset]!),
+      `${name} has changed`,
+    );
     const objection = model.objection(message, this.name, this.#services.nowMs());
     assert.equal(objection, undefined, `${name} was delivered although ${objection}`);
     assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
     assert.ok(this.hasCredit(), `${name} was delivered without credit`);
     if (config.ordering === 'partition') {
-      assert.ok(this.#partitions.includes(partition), `${name} was delivered, but the partition is not its own`);
+      assert.ok(
+        this.#partitions.includes(partition),
+        `${name} was delivered, but the partition is not its own`,
+      );
     }
     this.#services.count(attempt === 1 ? 'delivery' : 'redelivery');
     model.lease(message, this.name, deliveryId);

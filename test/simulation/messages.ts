@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { MessageRunSchema } from '../../src/gen/sluice/v1/message_pb.js';
 import type { PublishBatch } from '../../src/broker/types.js';
+import { MessageRunSchema } from '../../src/gen/sluice/v1/message_pb.js';
 
 /** A message as its producer made it. */
 export interface Draft {

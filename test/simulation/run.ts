@@ -34,7 +34,9 @@ export async function runSeed(seed: number, { print, count }: SeedOptions = {}):
     await simulation.run();
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
-    throw new Error(`${text}\nAll of it: make sim SEED=${seed}. The end of it:\n${lines.join('\n')}`, { cause });
+    throw new Error(`${text}\nAll of it: make sim SEED=${seed}. The end of it:\n${lines.join('\n')}`, {
+      cause,
+    });
   } finally {
     await simulation.dispose();
     await rm(directory, { recursive: true, force: true });
@@ -53,7 +55,10 @@ export async function runSeeds(
   seedCount: number,
   mostFailures = Number.POSITIVE_INFINITY,
 ): Promise<SeedsResult> {
-  const counts = Object.fromEntries(simulationEvents.map((event) => [event, 0])) as Record<SimulationEvent, number>;
+  const counts = Object.fromEntries(simulationEvents.map((event) => [event, 0])) as Record<
+    SimulationEvent,
+    number
+  >;
   const failures: { seed: number; error: unknown }[] = [];
   let nextSeed = firstSeed;
   const work = async (): Promise<void> => {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
 import { dayMs, hourMs, MiB, secondMs } from '../../src/base/units.js';
+import type { SubscriptionPartitionInfo } from '../../src/broker/types.js';
 import type { Credit, Outcome, Settlement } from '../../src/core/types.js';
 import type { Transaction } from '../../src/storage/types.js';
-import type { SubscriptionPartitionInfo } from "../../src/broker/types.js";
 import { Books, keys, type SubscriptionBook } from './books.js';
 import { Chance } from './chance.js';
 import { Consumer, type Frame } from './consumer.js';
@@ -253,7 +253,9 @@ export class Simulation {
       this.#nameCount += 1;
       return { id: `m${this.#nameCount}`, key: this.#chance.pick(keys)!, padding: this.#chance.below(60) };
     });
-    this.#trace(`  ${producer.topic}/${partition ?? '-'} by "${producer.id}": ${drafts.map((d) => d.id + d.key)}`);
+    this.#trace(
+      `  ${producer.topic}/${partition ?? '-'} by "${producer.id}": ${drafts.map((d) => d.id + d.key)}`,
+    );
     producer.publish(drafts, partition);
   }
 
@@ -279,7 +281,9 @@ export class Simulation {
         if (generation === this.#generation) this.#guard(check);
       },
     });
-    this.#trace(`  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`);
+    this.#trace(
+      `  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`,
+    );
     const { topic, name: subscription } = config;
     const options = { topic, subscription, consumerId: consumer.name, peer: '', credit };
     const opening = this.#host.broker.subscribe({ ...options, start: { kind: 'earliest' } }, consumer);
@@ -358,7 +362,9 @@ export class Simulation {
     this.#nameCount += 1;
     const config = this.#subscriptionConfig(topic, `s${this.#nameCount}`);
     const start: StartPosition = { kind: this.#chance.pick(['earliest', 'earliest', 'latest']) };
-    this.#trace(`  ${topic}/${config.name} by ${config.ordering} from ${start.kind}: ${JSON.stringify(config)}`);
+    this.#trace(
+      `  ${topic}/${config.name} by ${config.ordering} from ${start.kind}: ${JSON.stringify(config)}`,
+    );
     this.#expect(`creation of ${config.name}`, this.#host.broker.createSubscription(config, start));
   }
 
@@ -420,9 +426,13 @@ export class Simulation {
       else if (position.kind === 'latest') targets.set(each, info.nextOffset);
       else if (position.kind === 'offset') targets.set(each, position.offset);
     }
-    this.#expect(`seek of ${name}`, this.#host.broker.seekSubscription(topic, name, partition, position), () => {
-      assert.notEqual(this.#seek, seek, 'a seek was answered that has not happened');
-    });
+    this.#expect(
+      `seek of ${name}`,
+      this.#host.broker.seekSubscription(topic, name, partition, position),
+      () => {
+        assert.notEqual(this.#seek, seek, 'a seek was answered that has not happened');
+      },
+    );
   }
 
   #answerCall(): void {
@@ -541,10 +551,17 @@ export class Simulation {
     for (const book of this.#books.subscriptions.values()) {
       const { topic, name } = book.config;
       for (const info of broker.getSubscription(topic, name).partitions) this.#checkPartition(book, info);
-      for (const { consumerId, outstandingMessageCount, outstandingBytes } of broker.listConsumers(topic, name)) {
+      for (const { consumerId, outstandingMessageCount, outstandingBytes } of broker.listConsumers(
+        topic,
+        name,
+      )) {
         const held = book.model.heldBy(consumerId);
         const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
-        assert.deepEqual([outstandingMessageCount, outstandingBytes], [held.length, bytes], `held by ${consumerId}`);
+        assert.deepEqual(
+          [outstandingMessageCount, outstandingBytes],
+          [held.length, bytes],
+          `held by ${consumerId}`,
+        );
       }
     }
   }
@@ -588,7 +605,8 @@ export class Simulation {
     const { storage } = this.#host;
     storage.setRoom(true);
     const plenty = { messages: 100, bytes: MiB };
-    for (const consumer of this.#consumers) if (consumer.session !== undefined) this.#setCredit(consumer, plenty);
+    for (const consumer of this.#consumers)
+      if (consumer.session !== undefined) this.#setCredit(consumer, plenty);
     for (const subscriptionId of this.#subscriptionIds) this.#openSession(plenty, subscriptionId);
     for (let round = 0; ; round += 1) {
       assert.ok(round < mostDrainRounds, `nothing moves any more: ${this.#describeRest()}`);
@@ -631,7 +649,10 @@ export class Simulation {
   #describeRest(): string {
     const rest = [...this.#books.subscriptions.values()].map(({ config, model }) => ({
       name: config.name,
-      open: model.all().filter(({ state }) => state !== 'settled').slice(0, 3),
+      open: model
+        .all()
+        .filter(({ state }) => state !== 'settled')
+        .slice(0, 3),
     }));
     return JSON.stringify({
       pending: [...this.#pendingAnswers],
@@ -697,7 +718,10 @@ export class Simulation {
   }
 
   #credit(): Credit {
-    return { messages: this.#chance.pick([0, 1, 2, 5, 20, 20]), bytes: this.#chance.pick([0, 1, 100, 400, 10_000, 10_000]) };
+    return {
+      messages: this.#chance.pick([0, 1, 2, 5, 20, 20]),
+      bytes: this.#chance.pick([0, 1, 100, 400, 10_000, 10_000]),
+    };
   }
 
   #outcome(): Outcome {

@@ -212,22 +212,6 @@ describe('a subscription in order of keys', () => {
     assert.deepEqual(h.deliver('a'), ['0:1']);
   });
 
-  it('does not call a holder without credit ready for the next message of its key', () => {
-    const h = new Harness({ ordering: 'key' });
-    h.partition(0, 0);
-    h.append(0, [1, 1]);
-    h.open('a', { messages: 1, bytes: 1_000 });
-    h.deliver('a');
-    h.open('b');
-    assert.deepEqual(h.deliverAll('b'), [], 'the second message is reserved for a');
-    h.effects();
-    assert.equal(h.waitReason('a'), 'messageCredit');
-    assert.deepEqual(h.effects().ready, [], 'asked again, it would wait again, without end');
-    h.settle('a', 0, 0, 0);
-    assert.ok(h.effects().ready.includes('a'), 'credit makes it ready');
-    assert.deepEqual(h.deliver('a'), ['0:1']);
-  });
-
   it('gives a freed key to anybody, in order', () => {
     const h = new Harness({ ordering: 'key' });
     h.partition(0, 0);
