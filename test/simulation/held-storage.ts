@@ -287,6 +287,10 @@ export class HeldStorage implements Storage {
     return this.#real.readDeadLetter(subscriptionId, partition, offset);
   }
 
+  readRedrives(subscriptionId: number, deadLetterTopicId: number) {
+    return this.#real.readRedrives(subscriptionId, deadLetterTopicId);
+  }
+
   close(): Promise<void> {
     return this.#real.close();
   }
