@@ -114,6 +114,11 @@ export const limits = {
   /** How often the offsets known to be synced are noted. */
   syncedOffsetsEveryMs: 2 * secondMs,
   heartbeatEveryMs: 15 * secondMs,
+  /** Heartbeats that are sent in one go, and the pause behind them. */
+  heartbeatsAtOnce: 250,
+  heartbeatPauseMs: 10,
+  /** Subscriptions whose cursors are read at once when the broker starts. */
+  cursorReadsAtOnce: 64,
   /** Free space on the data disk below which publishing is refused. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,

@@ -14,6 +14,7 @@ import { commit } from './committer.js';
 import type { ConsumerLink } from './consumer-link.js';
 import { DeadLetters } from './dead-letters.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
+import { Heartbeats } from './heartbeats.js';
 import { LogStream } from './log-stream.js';
 import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
@@ -85,7 +86,7 @@ class StoredBroker implements Broker {
   readonly #deadLetters: DeadLetters;
   readonly #retention: Retention;
   readonly #sessions = new Map<string, SubscriptionRunner>();
-  readonly #heartbeat = { wake: (nowMs: number) => this.#beat(nowMs) };
+  readonly #heartbeats: Heartbeats;
   readonly #startTimeMs: number;
   #isDraining = false;
 
@@ -96,6 +97,7 @@ class StoredBroker implements Broker {
     this.#storage = storage;
     this.#startTimeMs = clock.wallMs();
     this.#alarm = new Alarm(clock);
+    this.#heartbeats = new Heartbeats({ clock, alarm: this.#alarm, sessions: this.#sessions });
     this.#producers = new ProducerTable(storage);
     this.#gate = new PublishGate(() => storage.hasRoom);
     const minFreeBytes = settings.minFreeDiskBytes;
@@ -123,7 +125,7 @@ class StoredBroker implements Broker {
   async start(): Promise<void> {
     await this.#catalog.recover();
     await this.#disk.start();
-    this.#heartbeat.wake(this.#services.clock.monotonicMs());
+    this.#heartbeats.wake(this.#services.clock.monotonicMs());
     this.#retention.wake();
   }
 
@@ -436,16 +438,6 @@ class StoredBroker implements Broker {
       failedAttempts: note?.attempts ?? 0,
       sessionId: undefined,
     };
-  }
-
-  /** Tells every consumer that the broker is alive, and how far behind its subscription is. */
-  #beat(nowMs: number): void {
-    const timeMs = this.#services.clock.wallMs();
-    for (const runner of new Set(this.#sessions.values())) {
-      const backlog = runner.backlogMessageCount;
-      for (const link of runner.links) if (!link.isHeldByTransport) link.sink.heartbeat(timeMs, backlog);
-    }
-    this.#alarm.set(this.#heartbeat, nowMs + limits.heartbeatEveryMs);
   }
 }
 

@@ -44,10 +44,14 @@ export class Catalog {
   async recover(): Promise<void> {
     const { storage } = this.#services;
     for (const { topicId, config } of storage.recovered.topics) this.#addTopic(topicId, config);
-    for (const { subscriptionId, topicId, config } of storage.recovered.subscriptions) {
-      const topic = this.#topicsById.get(topicId);
-      if (topic === undefined) continue;
-      this.#addSubscription(topic, subscriptionId, config, await storage.readCursors(subscriptionId));
+    const { subscriptions } = storage.recovered;
+    for (let start = 0; start < subscriptions.length; start += limits.cursorReadsAtOnce) {
+      const some = subscriptions.slice(start, start + limits.cursorReadsAtOnce);
+      const cursors = await Promise.all(some.map((each) => storage.readCursors(each.subscriptionId)));
+      for (const [i, { subscriptionId, topicId, config }] of some.entries()) {
+        const topic = this.#topicsById.get(topicId);
+        if (topic !== undefined) this.#addSubscription(topic, subscriptionId, config, cursors[i]!);
+      }
     }
   }
 
