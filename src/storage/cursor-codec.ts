@@ -15,7 +15,7 @@ const tags = {
 
 /** Settled intervals become pairs of gap and length, which are small numbers wherever a partition stands. */
 export function encodeCursor(state: CursorState): Buffer {
-  const settledLength = visitSettled(state, 0, (length, value) => length + varintLength(value));
+  const settledLength = writeSettled(state);
   let length = varintFieldLength(state.acknowledgedOffset) + varintFieldLength(state.deadLetterCount);
   if (settledLength > 0) length += 1 + varintLength(settledLength) + settledLength;
   for (const failed of state.failed) length += 2 + failedLength(failed);
@@ -23,7 +23,7 @@ export function encodeCursor(state: CursorState): Buffer {
   const bytes = Buffer.allocUnsafe(length);
   let at = writeVarintField(bytes, tags.acknowledgedOffset, state.acknowledgedOffset, 0);
   at = writeVarintField(bytes, tags.settled, settledLength, at);
-  at = visitSettled(state, at, (next, value) => writeVarint(bytes, value, next));
+  at += settledBytes.copy(bytes, at, 0, settledLength);
   for (const failed of state.failed) {
     bytes[at++] = tags.failed;
     bytes[at++] = failedLength(failed);
@@ -48,19 +48,25 @@ function failedLength({ offset, attempts }: FailedMessage): number {
   return varintFieldLength(offset) + varintFieldLength(attempts);
 }
 
-function visitSettled(
-  state: CursorState,
-  start: number,
-  visit: (sum: number, value: number) => number,
-): number {
-  let sum = start;
-  let end = state.acknowledgedOffset;
-  for (const { first, last } of state.settled) {
-    sum = visit(sum, first - end);
-    sum = visit(sum, last - first + 1);
+/** Two numbers of at most eight bytes each. */
+const maxIntervalBytes = 16;
+
+/** Written over again and again: a cursor in many pieces is encoded with every commit that touches it. */
+let settledBytes = Buffer.allocUnsafe(64 * maxIntervalBytes);
+
+/** Leaves gaps and lengths in `settledBytes`, one behind the other. Says how many bytes they take. */
+function writeSettled({ acknowledgedOffset, settled }: CursorState): number {
+  if (settledBytes.length < settled.length * maxIntervalBytes) {
+    settledBytes = Buffer.allocUnsafe(2 * settled.length * maxIntervalBytes);
+  }
+  let at = 0;
+  let end = acknowledgedOffset;
+  for (const { first, last } of settled) {
+    at = writeVarint(settledBytes, first - end, at);
+    at = writeVarint(settledBytes, last - first + 1, at);
     end = last + 1;
   }
-  return sum;
+  return at;
 }
 
 export function decodeCursor(bytes: Uint8Array): CursorState {
