@@ -52,7 +52,7 @@ export function toSvg(plot: Plot): string {
   }
   const body = parts.map((part) => `  ${part}\n`).join('');
   const head = `xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12"`;
-  return `<svg ${head}>\n  <title>${escape(title)}</title>\n  <rect width="100%" height="100%" fill="white"/>\n${body}</svg>\n`;
+  return `<svg ${head}>\n  <title>${escapeText(title)}</title>\n  <rect width="100%" height="100%" fill="white"/>\n${body}</svg>\n`;
 }
 
 /** The next 1, 2 or 5 times a power of ten. */
@@ -72,9 +72,9 @@ function line(x1: number, y1: number, x2: number, y2: number, color: string): st
 }
 
 function text(x: number, y: number, content: string, attributes: string): string {
-  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${escape(content)}</text>`;
+  return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${attributes}>${escapeText(content)}</text>`;
 }
 
-function escape(content: string): string {
+function escapeText(content: string): string {
   return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }
