@@ -135,6 +135,12 @@ const fullBacklog: Scene = {
 
 const crowdSize = 1_000;
 const crowdWindowBytes = 64 * KiB;
+/**
+ * Node does not read from a connection while a write to it is under way. Where both ends are Node and both may have
+ * more under way than the kernel buffers, they would wait for each other; a connection window of a megabyte, as our
+ * client has it, keeps one direction below that.
+ */
+const crowdWindows = { streamWindowBytes: crowdWindowBytes, connectionWindowBytes: 1 * MiB };
 const crowdRequestBytes = 16 * KiB;
 const crowdRequests = 20;
 
@@ -166,9 +172,7 @@ function crowd(): Scene {
     },
     async begin({ broker }) {
       connections = await Promise.all(
-        Array.from({ length: 8 }, () =>
-          RawConnection.connect(broker.address, { streamWindowBytes: crowdWindowBytes }),
-        ),
+        Array.from({ length: 8 }, () => RawConnection.connect(broker.address, crowdWindows)),
       );
       const each = <T>(make: (connection: RawConnection, i: number) => T) =>
         Array.from({ length: crowdSize }, (_, i) => make(connections[i % connections.length]!, i));

@@ -88,6 +88,8 @@ export class Backlog implements Sleeper {
   /** The topic has another limit, or another subscription that may be far behind. */
   limitChanged(): void {
     const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
+    // A measurement under way still goes by the old limit: what it finds must not be the last word.
+    if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
     if (maxBytes === 0 && maxMessages === 0) this.#setRoom({ ...endlessRoom });
     else this.#measureSoon();
   }
