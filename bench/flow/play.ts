@@ -1,3 +1,4 @@
+import { loadavg } from 'node:os';
 import { systemClock } from '../../src/base/clock.js';
 import { KiB, MiB } from '../../src/base/units.js';
 import { BrokerProcess } from '../../test/support/broker-process.js';
@@ -11,7 +12,10 @@ import { drawPlot, toRate } from './svg.js';
 import { bar, peakBetween, rateBetween, recoveryMs } from './verdict.js';
 
 const sampleEveryMs = 100;
+/** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
+/** Published in advance: memtables and tail have their size before memory is measured. */
+const warmBytes = 512 * MiB;
 const subscription = 'fast';
 const shape = {
   minPayloadBytes: 1_000,
@@ -53,7 +57,8 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const totalMs = warmupMs + aloneMs + troubleMs + afterMs;
   await createTopic(address, { name: flowTopic, partitionCount, ...scene.topic });
   await createSubscription(address, { topic: flowTopic, name: subscription });
-  if (scene.others === 'reader') await fill(address);
+  await fill(address, 'warm', partitionCount, warmBytes);
+  if (scene.others === 'reader') await fill(address, storedTopic, 1, storedBytes);
   await scene.prepare?.(world);
 
   const rss = new SampleLog(sampleEveryMs, () => broker.rssBytes());
@@ -129,6 +134,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     rssPeakMib: peakBetween(memory, 0, endedMs + afterMs) / MiB,
     allowedMib: scene.allowedBytes / MiB,
     recoveryMs: recovery,
+    machineLoad: loadavg()[0]!,
   };
   const result = [
     `producers ${mib(alone)} -> ${mib(producersBeside)}`,
@@ -140,6 +146,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     `${count(published.messageCount)} receipted = stored`,
     `${count(consumed.messageCount)} delivered once, in order`,
     ...(seen === undefined || seen === '' ? [] : [seen]),
+    `load of the machine ${loadavg()[0]!.toFixed(1)}`,
     ...misses.map((miss) => `MISSED: ${miss}`),
   ].join('; ');
 
@@ -176,17 +183,16 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   return { row: { name: scene.name, result, values, check }, plot, misses };
 }
 
-/** What the reader reads, over and over. */
-async function fill(address: string): Promise<void> {
-  await createTopic(address, { name: storedTopic });
+async function fill(address: string, topic: string, partitions: number, bytes: number): Promise<void> {
+  await createTopic(address, { name: topic, partitionCount: partitions });
   await runInWorker('publish', {
     address,
-    shape: { topic: storedTopic, ...shape },
+    shape: { topic, ...shape },
     connections: 1,
     streams: 4,
     requestsUnderWay: 16,
     warmupMs: 0,
-    until: { kind: 'bytes', count: storedBytes },
+    until: { kind: 'bytes', count: bytes },
   });
 }
 
