@@ -98,7 +98,9 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const troubleFromMs = aloneFromMs + aloneMs;
   await until(troubleFromMs);
   await scene.begin?.(world);
-  await until(troubleFromMs + troubleMs);
+  // Whoever begins a stall is not at once in it: the first second belongs to neither side.
+  const stalledMs = systemClock.wallMs() + 1_000;
+  await until(Math.max(troubleFromMs + troubleMs, stalledMs + 3_000));
   const endedMs = systemClock.wallMs();
   const seen = await scene.end?.(world);
 
@@ -111,10 +113,9 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const producers = published.samples;
   const others = read?.samples ?? consumed.fast;
   const alone = rateBetween(producers, aloneFromMs, troubleFromMs);
-  // Whoever begins a stall is not at once in it: the first second belongs to neither side.
   const othersAlone = rateBetween(others, aloneFromMs, troubleFromMs);
-  const othersBeside = rateBetween(others, troubleFromMs + 1_000, endedMs);
-  const producersBeside = rateBetween(producers, troubleFromMs + 1_000, endedMs);
+  const othersBeside = rateBetween(others, stalledMs, endedMs);
+  const producersBeside = rateBetween(producers, stalledMs, endedMs);
   const growth =
     peakBetween(memory, troubleFromMs, endedMs + afterMs) - peakBetween(memory, 0, troubleFromMs);
   const share = othersBeside / othersAlone;

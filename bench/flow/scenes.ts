@@ -2,14 +2,16 @@ import { connect, type SluiceClient } from '@sluice/client';
 import { Consumer_WaitReason as WaitReason, BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
 import { limits } from '../../src/base/limits.js';
 import { KiB, MiB, secondMs } from '../../src/base/units.js';
-import { PressingProducer } from '../../test/support/pressing-producer.js';
+import { PressingProducer, untilHeld } from '../../test/support/pressing-producer.js';
 import { RawConnection } from '../../test/support/raw-grpc.js';
 import { untilReleased } from '../../test/support/slow-disk.js';
 import { StalledConsumer } from '../../test/support/stalled-consumer.js';
 import { createLimitedTopic } from '../../test/support/topics.js';
 import { flowTopic, type Scene, type World } from './scene.js';
 
-const frames = limits.framesUnderWay * limits.frameBytes;
+/** A frame, and what is read ahead, ends with the record that fills it: up to twice its size. */
+const frames = limits.framesUnderWay * 2 * limits.frameBytes;
+const readAhead = 2 * limits.readAheadBytes;
 const fast = (consumers: number) => () => ({ consumers });
 
 /** What waits, as ListConsumers tells it. */
@@ -62,7 +64,7 @@ const grantsMuch: Scene = {
   consumers: fast(8),
   others: 'consumers',
   stopsProducers: false,
-  allowedBytes: frames + limits.readAheadBytes * 8,
+  allowedBytes: frames + 8 * readAhead,
   ...unsettling({ maxMessages: 1_000_000, maxBytes: 2 ** 40, isReading: false }),
 };
 
@@ -72,7 +74,7 @@ const neverSettles: Scene = {
   consumers: fast(8),
   others: 'consumers',
   stopsProducers: false,
-  allowedBytes: frames + limits.readAheadBytes * 8,
+  allowedBytes: frames + 8 * readAhead,
   ...unsettling({ maxMessages: 100_000, maxBytes: 64 * MiB, isReading: true }),
 };
 
@@ -90,7 +92,7 @@ const oneSlow: Scene = {
   }),
   others: 'consumers',
   stopsProducers: false,
-  allowedBytes: limits.readAheadBytes,
+  allowedBytes: readAhead,
 };
 
 const diskBounds =
@@ -156,7 +158,7 @@ function crowd(): Scene {
     consumers: fast(8),
     others: 'consumers',
     stopsProducers: false,
-    allowedBytes: crowdSize * (crowdWindowBytes + 2 * crowdRequestBytes + frames + limits.readAheadBytes),
+    allowedBytes: crowdSize * (crowdWindowBytes + 2 * crowdRequestBytes + frames + readAhead),
     async prepare(world) {
       await asked(world, async (client) => {
         await createLimitedTopic(client, { name: 'held', maxMessages: 1, whenFull: WhenFull.BLOCK }, 's');
@@ -170,7 +172,8 @@ function crowd(): Scene {
         await call.result;
       });
     },
-    async begin({ broker }) {
+    async begin(world) {
+      const { broker } = world;
       connections = await Promise.all(
         Array.from({ length: 8 }, () => RawConnection.connect(broker.address, crowdWindows)),
       );
@@ -183,6 +186,15 @@ function crowd(): Scene {
       consumers = each((connection, i) => {
         const credit = { maxMessages: 1_000_000, maxBytes: 2 ** 40 };
         return new StalledConsumer(connection, { topic: 'unread', subscription: `s-${i}`, ...credit });
+      });
+      // To come in is work for everybody; what is measured is the stall.
+      await asked(world, async (client) => {
+        const stalledCount = async () => {
+          const listed = (await client.admin.listConsumers({ topic: 'unread' })).consumers;
+          return listed.filter(({ waitReason }) => waitReason === WaitReason.TRANSPORT).length;
+        };
+        while ((await stalledCount()) < crowdSize);
+        await untilHeld(producers, () => client.admin.getServerInfo({}));
       });
     },
     async end(world) {
