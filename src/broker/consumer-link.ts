@@ -9,9 +9,12 @@ export class ConsumerLink {
   readonly sink: ConsumerSink;
   readonly connectTimeMs: number;
   /** Frames that have not left for the transport: HTTP/2 flow control decides when they do. */
-  framesUnderWay = 0;
+  #framesUnderWay = 0;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
+  /** Reads that are done and have to wait until a frame has left. */
+  readonly #waiting: (() => void)[] = [];
+  #isClosed = false;
   /** Why the rules last had nothing for it. */
   waitReason: Wait['reason'] | undefined;
 
@@ -24,10 +27,32 @@ export class ConsumerLink {
 
   /** A consumer that does not read holds up no more than this many frames. */
   get canSend(): boolean {
-    return this.framesUnderWay + this.readsUnderWay < limits.framesUnderWay;
+    return this.#framesUnderWay + this.readsUnderWay < limits.framesUnderWay;
   }
 
   get isHeldByTransport(): boolean {
-    return this.framesUnderWay >= limits.framesUnderWay;
+    return this.#framesUnderWay >= limits.framesUnderWay;
+  }
+
+  frameSent(): void {
+    this.#framesUnderWay++;
+  }
+
+  frameLeft(): void {
+    this.#framesUnderWay--;
+    this.#waiting.shift()?.();
+  }
+
+  /** Resolves when another frame may be sent, or nobody is there any more to send it to. */
+  async frameRoom(): Promise<void> {
+    while (this.isHeldByTransport && !this.#isClosed) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
+  }
+
+  /** The session is over: nothing leaves any more, so nobody must wait for it. */
+  close(): void {
+    this.#isClosed = true;
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

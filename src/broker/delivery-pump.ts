@@ -79,6 +79,8 @@ export class DeliveryPump {
     link.readsUnderWay++;
     try {
       const runs = await reading;
+      // Meanwhile other partitions may have filled the way.
+      await link.frameRoom();
       link.readsUnderWay--;
       const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
       // The rules hear of the end of the read even where the session is gone.
@@ -107,9 +109,9 @@ export class DeliveryPump {
 
   #send(link: ConsumerLink, { runs, deliveryIds }: Frame): void {
     const { rules, nowMs, isLive, ready } = this.#services;
-    link.framesUnderWay++;
+    link.frameSent();
     link.sink.deliver(runs, () => {
-      link.framesUnderWay--;
+      link.frameLeft();
       if (!isLive(link)) return;
       // Only now the clock of the leases starts: what waits for the transport is nobody's delay.
       for (const deliveryId of deliveryIds) rules.sent(deliveryId, nowMs());

@@ -155,7 +155,10 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   closeSession(sessionId: string): void {
-    if (!this.#links.delete(sessionId)) return;
+    const link = this.#links.get(sessionId);
+    if (link === undefined) return;
+    this.#links.delete(sessionId);
+    link.close();
     this.#services.sessionEnded(sessionId);
     if (this.#hasEnded) return;
     this.#rules.closeSession(sessionId, this.#nowMs());
