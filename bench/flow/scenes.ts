@@ -58,6 +58,15 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
   };
 }
 
+const noTrouble: Scene = {
+  name: 'no-trouble',
+  about: 'nothing happens: how far the measurement itself can be trusted on this machine',
+  consumers: fast(8),
+  others: 'consumers',
+  stopsProducers: false,
+  allowedBytes: 0,
+};
+
 const grantsMuch: Scene = {
   name: 'reads-nothing',
   about: 'a consumer that grants a million messages and reads nothing',
@@ -218,6 +227,7 @@ function crowd(): Scene {
 }
 
 export const scenes: readonly Scene[] = [
+  noTrouble,
   grantsMuch,
   neverSettles,
   oneSlow,
