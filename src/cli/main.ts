@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --initial-old-space-size=256
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../base/clock.js';
 import { commands } from './commands.js';

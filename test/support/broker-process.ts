@@ -24,6 +24,8 @@ export interface Exit {
 /** Longest time that a start may take: recovery included. */
 const startLimitMs = 120_000;
 const keptLogLines = 2_000;
+/** As in `make run` and the command's first line. */
+const nodeFlags = ['--initial-old-space-size=256'];
 
 /** The environment without settings of the broker: a test says itself what it wants, and unknown ones are refused. */
 export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
@@ -102,10 +104,14 @@ export class BrokerProcess {
     if (this.#child !== undefined) throw new Error('the broker is running already');
     const { dist = distDirectory, args = [], env = {} } = this.#options;
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
-    const child = spawn(process.execPath, [join(dist, cliPath), ...serve, '--log-format', 'json', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...withoutSettings(process.env), ...env },
-    });
+    const child = spawn(
+      process.execPath,
+      [...nodeFlags, join(dist, cliPath), ...serve, '--log-format', 'json', ...args],
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...withoutSettings(process.env), ...env },
+      },
+    );
     this.#child = child;
     running.add(child);
     this.#exit = new Promise((resolve) => {
