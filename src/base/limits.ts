@@ -97,6 +97,8 @@ export const limits = {
   maxRangesPerResponse: 10_000,
   /** The same for a PublishFailure, which travels in a header. */
   maxRangesPerFailure: 100,
+  /** How soon after a consumer closed its half of the stream a reset still means that it broke off. */
+  resetGraceMs: 50,
   maxPageTokenLength: 1_000,
   /** Text of an error, in characters: it travels in headers, and clients bound those to 8 KiB. */
   maxErrorTextLength: 500,

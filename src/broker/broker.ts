@@ -185,8 +185,11 @@ class StoredBroker implements Broker {
       sessionId,
       credit,
       ackDeadlineMs: opened.ackDeadlineMs,
+      get isHolding() {
+        return (opened.sessionStatus(sessionId)?.outstandingMessageCount ?? 0) > 0;
+      },
       start: () => opened.startSession(link, credit),
-      close: () => opened.closeSession(sessionId),
+      close: (end) => opened.closeSession(sessionId, end),
     };
   }
 

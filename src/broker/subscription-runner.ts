@@ -11,6 +11,7 @@ import type {
   Credit,
   MessageState,
   PartitionStatus,
+  SessionEnd,
   Settlement,
   SettleResult,
   Subscription,
@@ -154,14 +155,14 @@ export class SubscriptionRunner implements Sleeper {
     this.#apply();
   }
 
-  closeSession(sessionId: string): void {
+  closeSession(sessionId: string, end: SessionEnd): void {
     const link = this.#links.get(sessionId);
     if (link === undefined) return;
     this.#links.delete(sessionId);
     link.close();
     this.#services.sessionEnded(sessionId);
     if (this.#hasEnded) return;
-    this.#rules.closeSession(sessionId, this.#nowMs());
+    this.#rules.closeSession(sessionId, end, this.#nowMs());
     if (this.#links.size === 0) this.#readers.closeAll();
     this.#apply();
   }
@@ -189,8 +190,9 @@ export class SubscriptionRunner implements Sleeper {
     for (const link of [...this.#links.values()]) this.#endSession(link, error);
   }
 
+  /** None of the consumer's doing: nothing that it holds has failed. */
   #endSession(link: ConsumerLink, error: SluiceError): void {
-    this.closeSession(link.sessionId);
+    this.closeSession(link.sessionId, 'left');
     link.sink.ended(error);
   }
 

@@ -1,6 +1,6 @@
 import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
-import type { Credit, PartitionInterval, Settlement, SettleResult, Wait } from '../core/types.js';
+import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
 import type { StoredRun } from '../storage/types.js';
 
 /** What the server calls, and what it is called back with. Plain values: no gRPC, no generated messages. */
@@ -97,10 +97,12 @@ export interface ConsumerSink {
 }
 
 export interface ConsumerSession extends SessionInfo {
+  /** It has messages that are not settled. */
+  readonly isHolding: boolean;
   /** Called once the opening has been announced to the consumer: deliveries begin. */
   start(): void;
   /** The stream has ended: what was outstanding is free. Harmless twice. */
-  close(): void;
+  close(end: SessionEnd): void;
 }
 
 export interface ReadOptions {

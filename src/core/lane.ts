@@ -23,6 +23,7 @@ import type {
   Outcome,
   PartitionStatus,
   ReadRun,
+  SessionEnd,
   SubscriptionRules,
 } from './types.js';
 
@@ -291,15 +292,15 @@ export abstract class Lane {
   }
 
   /** Frees what the session held. The next one need not wait for what this one broke off. */
-  release(session: Session, nowMs: number): void {
+  release(session: Session, end: SessionEnd, nowMs: number): void {
     if (this.#read?.session === session) this.forgetRead();
     if (session.outstandingMessages === 0) return;
     const first = this.leases.firstOf(session);
     if (first === undefined) return;
-    const wasAtWork = first.delivery.isSent;
+    const hasFailed = end === 'broke' && first.delivery.isSent;
     const held = this.leases.end(0, Number.POSITIVE_INFINITY, session);
     this.ended(held);
-    this.#giveBack(wasAtWork ? this.#failHead(held, atOnce, nowMs) : held, nowMs);
+    this.#giveBack(hasFailed ? this.#failHead(held, atOnce, nowMs) : held, nowMs);
   }
 
   /** What of `first` to `last` is in the log, not settled, and not among what was `held`. */

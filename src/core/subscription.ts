@@ -22,6 +22,7 @@ import type {
   PartitionInterval,
   PartitionStatus,
   ReadRun,
+  SessionEnd,
   SessionStatus,
   Settlement,
   SettleResult,
@@ -113,12 +114,12 @@ class SubscriptionMachine implements Subscription {
     this.#sharing.addSession(session);
   }
 
-  closeSession(sessionId: string, nowMs: number): void {
+  closeSession(sessionId: string, end: SessionEnd, nowMs: number): void {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) return;
     this.#sessions.delete(sessionId);
     for (const deliveryId of session.deliveriesInTransit) this.#inTransit.delete(deliveryId);
-    for (const lane of this.#lanes.values()) lane.release(session, nowMs);
+    for (const lane of this.#lanes.values()) lane.release(session, end, nowMs);
     this.#sharing.removeSession(session);
     this.#context.outbox.forget(session);
   }

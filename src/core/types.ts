@@ -11,6 +11,12 @@ export interface SubscriptionRules {
   readonly maxAttempts: number;
 }
 
+/**
+ * How a session ends: by agreement (its consumer closed its half of the stream, or the broker ends it), or by its
+ * stream breaking. Only then what it was at counts as a failure: it may be what the consumer died of.
+ */
+export type SessionEnd = 'left' | 'broke';
+
 /** The most that may be outstanding in a session. */
 export interface Credit {
   readonly messages: number;
@@ -155,7 +161,7 @@ export interface Subscription {
 
   openSession(sessionId: string, credit: Credit, nowMs: number): void;
   /** Frees what the session held, at once. Unknown ids are ignored. */
-  closeSession(sessionId: string, nowMs: number): void;
+  closeSession(sessionId: string, end: SessionEnd, nowMs: number): void;
   setCredit(sessionId: string, credit: Credit): void;
 
   /** What the session may read next, or why nothing. Round robin over its partitions. */

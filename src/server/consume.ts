@@ -17,7 +17,7 @@ import { runsTag } from './frames.js';
 
 /**
  * `Consume`: the first request opens the session, later ones settle and change credit. A client that has closed its
- * end is leaving: its last settlements are answered, then the stream ends well.
+ * half is leaving: its last settlements are answered, then the stream ends well, and what it still holds is free.
  */
 export class ConsumeCall implements CallReceiver {
   readonly #call: DirectCall;
@@ -56,16 +56,18 @@ export class ConsumeCall implements CallReceiver {
   halfClose(): void {
     if (!this.#hasSubscribed) throw invalidField('subscribe', 'the stream ended without a request');
     this.#isLeaving = true;
+    const { session } = this.#stream;
+    if (session !== undefined) this.#edge.broker.setCredit(session.sessionId, { messages: 0 });
     this.#leaveWhenAnswered();
   }
 
   stop(error: SluiceError): void {
-    this.#stream.close();
+    this.#stream.close('left');
     this.#call.fail(error);
   }
 
   over(): void {
-    this.#stream.close();
+    this.#stream.close('broke');
   }
 
   /** The next request is not read before the session is there to take it. */
@@ -112,7 +114,15 @@ export class ConsumeCall implements CallReceiver {
 
   #leaveWhenAnswered(): void {
     if (!this.#isLeaving || this.#unansweredCount > 0) return;
-    this.#stream.close();
+    const { session } = this.#stream;
+    // Some libraries close their half before they reset the stream: who breaks off with work in hand is not leaving.
+    if (session?.isHolding) this.#edge.clock.after(limits.resetGraceMs, () => this.#leave());
+    else this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#call.isOver) return;
+    this.#stream.close('left');
     this.#call.finish();
   }
 }

@@ -1,6 +1,7 @@
 import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../base/errors.js';
 import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from '../broker/types.js';
+import type { SessionEnd } from '../core/types.js';
 import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/sluice/v1/broker_pb.js';
 import { fromHeartbeat, fromSession } from './convert-session.js';
 import type { DirectCall } from './direct-call.js';
@@ -47,7 +48,7 @@ export class ConsumerStream implements ConsumerSink {
       .then((session) => {
         if (this.#state.kind !== 'opening') {
           // The client left, or the server drains: what it would have held is free at once.
-          session.close();
+          session.close('left');
           return;
         }
         this.#state = { kind: 'open', session };
@@ -59,10 +60,10 @@ export class ConsumerStream implements ConsumerSink {
   }
 
   /** Frees what the session holds. Harmless twice. */
-  close(): void {
+  close(end: SessionEnd): void {
     const { session } = this;
     this.#state = { kind: 'closed' };
-    session?.close();
+    session?.close(end);
   }
 
   /** `written` as in `DirectCall.send`. */

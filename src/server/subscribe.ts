@@ -23,11 +23,11 @@ export class SubscribeCall extends SingleRequestCall {
   }
 
   override stop(error: SluiceError): void {
-    this.#stream.close();
+    this.#stream.close('left');
     this.call.fail(error);
   }
 
   override over(): void {
-    this.#stream.close();
+    this.#stream.close('broke');
   }
 }

@@ -304,8 +304,9 @@ export class Simulation {
     consumer.isClosed = true;
     this.#consumers.splice(this.#consumers.indexOf(consumer), 1);
     this.#lostFrames.push(...consumer.frames);
-    consumer.book.model.close(consumer.name, this.#nowMs);
-    consumer.session!.close();
+    const end = this.#chance.pick(['left', 'broke'] as const);
+    consumer.book.model.close(consumer.name, end, this.#nowMs);
+    consumer.session!.close(end);
   }
 
   #setCredit(consumer = this.#anyConsumer(), credit = this.#credit()): void {

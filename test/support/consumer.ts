@@ -146,7 +146,13 @@ export class TestConsumer {
     return this.#receiving;
   }
 
-  /** Leaves without settling: what is outstanding is free. */
+  /** Closes its half of the stream: what is outstanding is free. Resolves when the broker has ended the other. */
+  async leave(): Promise<void> {
+    this.#stream.end();
+    await this.#receiving;
+  }
+
+  /** Breaks off without settling: what is outstanding is free. */
   close(): void {
     this.#stream.cancel();
   }

@@ -87,6 +87,7 @@ export class FakeSession implements ConsumerSession {
   readonly sessionId: string;
   readonly credit: Credit = { messages: 1000, bytes: 1 << 20 };
   readonly ackDeadlineMs = 30_000;
+  isHolding = false;
   readonly options: ConsumeOptions;
   readonly sink: ConsumerSink;
   readonly started: Promise<void>;

@@ -8,6 +8,7 @@ import type {
   Fetch,
   Outcome,
   ReadRun,
+  SessionEnd,
   SettleResult,
   Subscription,
   SubscriptionRules,
@@ -78,8 +79,8 @@ export class Harness {
     this.subscription.openSession(sessionId, credit, this.nowMs);
   }
 
-  close(sessionId: string): void {
-    this.subscription.closeSession(sessionId, this.nowMs);
+  close(sessionId: string, end: SessionEnd = 'broke'): void {
+    this.subscription.closeSession(sessionId, end, this.nowMs);
   }
 
   fetch(sessionId: string): Fetch {

@@ -240,6 +240,16 @@ describe('a subscription in order of partition', () => {
       assert.deepEqual(h.deliver('b'), ['0:1#2', '0:2-3']);
     });
 
+    it('counts nothing where it was agreed', () => {
+      const h = new Harness();
+      h.partition(0, 4);
+      h.open('a');
+      h.deliver('a');
+      h.open('b');
+      h.close('a', 'left');
+      assert.deepEqual(h.deliver('b'), ['0:0-3']);
+    });
+
     it('counts nothing for what never left', () => {
       const h = new Harness();
       h.partition(0, 4);

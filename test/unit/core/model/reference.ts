@@ -4,6 +4,7 @@ import type {
   MessageState,
   Outcome,
   PartitionInterval,
+  SessionEnd,
   Settlement,
   SettleResult,
   SubscriptionRules,
@@ -151,11 +152,11 @@ export class Reference {
     }
   }
 
-  close(sessionId: string, nowMs: number): void {
+  close(sessionId: string, end: SessionEnd, nowMs: number): void {
     for (const messages of this.partitions) {
       const held = messages.filter(({ state, holder }) => state === 'held' && holder === sessionId);
       const [head] = held;
-      if (head?.isSent) this.#fail([head], 0, nowMs);
+      if (end === 'broke' && head?.isSent) this.#fail([head], 0, nowMs);
       this.#returned(held.filter(({ state }) => state === 'held'));
     }
   }

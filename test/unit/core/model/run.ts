@@ -151,8 +151,9 @@ export class ModelRun {
   }
 
   #close(sessionId: string): void {
-    this.#subject.closeSession(sessionId, this.#nowMs);
-    this.#reference.close(sessionId, this.#nowMs);
+    const end = this.#below(2) === 0 ? 'left' : 'broke';
+    this.#subject.closeSession(sessionId, end, this.#nowMs);
+    this.#reference.close(sessionId, end, this.#nowMs);
     this.#awake.delete(sessionId);
     this.#assigned.delete(sessionId);
     // Some reads of a session that has ended are answered all the same.
