@@ -49,9 +49,6 @@ export const limits = {
   roundsUnderWay: 2,
   /** A second commit is put together while one is under way only once this much waits: small ones gather. */
   secondRoundBytes: 256 * KiB,
-  /** So many submissions in one commit are a crowd: the next small commit leaves this long after it. */
-  crowdSubmissions: 4,
-  crowdedRoundEveryMs: 1,
   /** One log record; a single larger message still makes one. */
   recordBytes: 256 * KiB,
   /** Batches of one PublishStream that wait for their receipt. */

@@ -92,7 +92,6 @@ export class Store implements Storage {
       },
       send: ({ buffer, isSynced }) => this.#channel!.send(buffer, isSynced),
       soon: (run) => setImmediate(run),
-      clock,
     });
     this.#syncedOffsets = new SyncedOffsetsFile({
       path: syncedOffsetsPath,

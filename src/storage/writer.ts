@@ -1,4 +1,3 @@
-import type { Clock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
 import { Fifo } from './fifo.js';
 import type { RoundPlan } from './round-planner.js';
@@ -11,7 +10,6 @@ export interface WriterServices {
   readonly send: (plan: RoundPlan) => void;
   /** Calls back before the event loop waits again. */
   readonly soon: (run: () => void) => void;
-  readonly clock: Clock;
 }
 
 /**
@@ -19,10 +17,6 @@ export interface WriterServices {
  * earlier rounds are being written. With nothing under way a round leaves at once, so that a lonely message
  * waits for nobody. Another one follows while it syncs only when it is worth a sync of its own; so the writer
  * thread always has the next round ready under load, and small submissions share their sync.
- *
- * A round that many submissions share shows that there is a crowd: the next one then waits until a little time
- * has passed since that round left. It costs each of them a fraction of a sync, and saves most rounds, each of
- * which costs both threads the same whether it holds one message or fifty.
  */
 export class Writer {
   readonly #services: WriterServices;
@@ -32,9 +26,6 @@ export class Writer {
   #waitingBytes = 0;
   #underWayBytes = 0;
   #isGathering = false;
-  /** When the last round left, and whether a crowd shared it. */
-  #lastRoundAtMs = Number.NEGATIVE_INFINITY;
-  #isCrowd = false;
   #wasFull = false;
 
   constructor(maxQueuedBytes: number, services: WriterServices) {
@@ -98,20 +89,10 @@ export class Writer {
   #gatherSoon(): void {
     if (this.#isGathering || !this.#mayGather()) return;
     this.#isGathering = true;
-    const { soon, clock } = this.#services;
-    const gather = () => {
+    this.#services.soon(() => {
       this.#isGathering = false;
       while (this.#mayGather()) this.#gather();
-    };
-    const delayMs = this.#crowdDelayMs();
-    if (delayMs > 0) clock.after(delayMs, () => soon(gather));
-    else soon(gather);
-  }
-
-  /** How long a small round still waits for more to share its sync. */
-  #crowdDelayMs(): number {
-    if (!this.#isCrowd || this.#waitingBytes >= limits.secondRoundBytes) return 0;
-    return this.#lastRoundAtMs + limits.crowdedRoundEveryMs - this.#services.clock.monotonicMs();
+    });
   }
 
   /** One round: at least one submission, whole ones only, up to about `limits.roundBytes`. */
@@ -126,8 +107,6 @@ export class Writer {
     }
     this.#waitingBytes -= byteLength;
     this.#underWayBytes += byteLength;
-    this.#isCrowd = submissions.length >= limits.crowdSubmissions;
-    this.#lastRoundAtMs = this.#services.clock.monotonicMs();
     const plan = this.#services.plan(submissions);
     this.#underWay.push(plan);
     this.#services.send(plan);

@@ -3,13 +3,11 @@ import { limits } from '../../../src/base/limits.js';
 import type { RoundPlan } from '../../../src/storage/round-planner.js';
 import { createSubmission, type Submission } from '../../../src/storage/submission.js';
 import { Writer } from '../../../src/storage/writer.js';
-import { VirtualClock } from '../../support/virtual-clock.js';
 
 /** A writer whose rounds go nowhere, in a loop that turns when it is told. */
 class Rig {
   readonly rounds: Submission[][] = [];
   readonly #soon: (() => void)[] = [];
-  readonly clock = new VirtualClock();
   readonly writer: Writer;
 
   constructor(maxQueuedBytes = 1_000_000_000) {
@@ -21,7 +19,6 @@ class Rig {
         }) as unknown as RoundPlan,
       send: ({ submissions }) => this.rounds.push([...submissions]),
       soon: (run) => this.#soon.push(run),
-      clock: this.clock,
     });
   }
 
@@ -68,24 +65,6 @@ describe('writer', () => {
     assert.equal(rig.rounds.length, 3);
   });
 
-  it('lets a crowd share rounds, and somebody alone go at once', () => {
-    const rig = new Rig();
-    for (let i = 0; i < limits.crowdSubmissions; i++) rig.submit(1);
-    rig.turn();
-    rig.writer.finishRound();
-    rig.submit(2);
-    rig.turn();
-    assert.equal(rig.rounds.length, 1, 'a crowd was there: more may come');
-    rig.submit(3);
-    rig.clock.advance(limits.crowdedRoundEveryMs);
-    rig.turn();
-    assert.deepEqual(rig.sizes[1], [2, 3]);
-    rig.writer.finishRound();
-    rig.submit(4);
-    rig.turn();
-    assert.deepEqual(rig.sizes[2], [4]);
-  });
-
   it('keeps rounds within their limit, order, and submissions whole', () => {
     const rig = new Rig();
     const half = limits.roundBytes / 2;
@@ -93,7 +72,6 @@ describe('writer', () => {
     while (!rig.writer.isIdle) {
       rig.turn();
       rig.writer.finishRound();
-      rig.clock.advance(limits.crowdedRoundEveryMs);
     }
     assert.deepEqual(rig.sizes, [[half, half], [1], [limits.roundBytes * 3], [2]]);
   });
