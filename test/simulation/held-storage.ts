@@ -11,7 +11,7 @@ import type {
   StoredRun,
   Transaction,
 } from '../../src/storage/types.js';
-import { type CutClock, storeClock } from './simulated-clock.js';
+import type { CutClock } from './simulated-clock.js';
 
 export const storeOptions = {
   maxPartitionCount: 3,
@@ -94,7 +94,7 @@ export class HeldStorage implements Storage {
         room: () => {},
         failed: (error) => listener.failed(error),
       },
-      { clock: storeClock(clock), logger: silentLogger },
+      { clock, logger: silentLogger },
     );
     late.current = new HeldStorage(real, listener, watcher, random);
     return late.current;

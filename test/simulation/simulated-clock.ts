@@ -1,5 +1,4 @@
 import type { Clock, Timer } from '../../src/base/clock.js';
-import { limits } from '../../src/base/limits.js';
 import { VirtualClock } from '../support/virtual-clock.js';
 
 /** A day like any other. */
@@ -49,20 +48,4 @@ export class CutClock implements Clock {
   cut(): void {
     this.#isCut = true;
   }
-}
-
-/**
- * The clock as the store sees it. The writer's pause for a crowd is over at once: time stands still while the disk
- * works, and a round that waited for it to move would never be written.
- */
-export function storeClock(clock: Clock): Clock {
-  return {
-    wallMs: () => clock.wallMs(),
-    monotonicMs: () => clock.monotonicMs(),
-    after(delayMs, wake) {
-      if (delayMs > limits.crowdedRoundEveryMs) return clock.after(delayMs, wake);
-      const handle = setImmediate(wake);
-      return { cancel: () => clearImmediate(handle) };
-    },
-  };
 }
