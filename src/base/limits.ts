@@ -118,15 +118,16 @@ export const limits = {
   heartbeatPauseMs: 10,
   /** Subscriptions whose cursors are read at once when the broker starts. */
   cursorReadsAtOnce: 64,
-  /** Free space on the data disk below which publishing is refused. Setting. */
+  /** Free space on the data disk below which producers are held. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
   /** Pause between two sweeps of retention: how long a message may stay after it may go. */
   retentionEveryMs: 1 * secondMs,
   /** How soon a used-up backlog is measured again after something was settled. */
   backlogMeasureDelayMs: 2,
-  /** When to try again after BACKLOG_FULL. */
+  /** When to try again after BACKLOG_FULL, and after DISK_NEARLY_FULL. */
   backlogRetryAfterMs: 1 * secondMs,
+  diskRetryAfterMs: 5 * secondMs,
 
   /** Log lines that wait for whoever reads them; more are dropped. */
   logQueueBytes: 4 * MiB,

@@ -3,6 +3,7 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
+import { type RefusingObstacle, Waiters } from './obstacle.js';
 import type { Topic } from './topic.js';
 
 export interface BacklogServices {
@@ -31,13 +32,14 @@ const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.PO
  * now and then, and what is published since is taken off; settling can only make more of it, so what is left is
  * never less than it says. Only when it is used up is it measured again.
  */
-export class Backlog implements Sleeper {
+export class Backlog implements Sleeper, RefusingObstacle {
+  readonly holdReason = 'backlog';
   readonly #topic: Topic;
   readonly #services: BacklogServices;
   #room: Room = { ...endlessRoom };
   /** Submitted and not committed: not in the log yet, but on its way. */
   readonly #uncommitted: Room = { messages: 0, bytes: 0 };
-  readonly #waiting = new Set<() => void>();
+  readonly #waiters = new Waiters();
   #measuring: Measuring = { kind: 'idle' };
 
   constructor(topic: Topic, services: BacklogServices) {
@@ -46,20 +48,17 @@ export class Backlog implements Sleeper {
     this.limitChanged();
   }
 
-  /** True while producers have to be held, or refused. */
-  get isFull(): boolean {
+  get isInTheWay(): boolean {
     return this.#room.messages <= 0 || this.#room.bytes <= 0;
   }
 
   /** Streams that are held. */
   get waitingCount(): number {
-    return this.#waiting.size;
+    return this.#waiters.count;
   }
 
-  /** Calls `enter` once, when there is room again. Returns how to give up waiting. */
   wait(enter: () => void): () => void {
-    this.#waiting.add(enter);
-    return () => this.#waiting.delete(enter);
+    return this.#waiters.add(enter);
   }
 
   submitted(messages: number, bytes: number): void {
@@ -71,18 +70,18 @@ export class Backlog implements Sleeper {
       this.#measuring.taken.messages += messages;
       this.#measuring.taken.bytes += bytes;
     }
-    if (this.isFull) this.#measureSoon();
+    if (this.isInTheWay) this.#measureSoon();
   }
 
   committed(messages: number, bytes: number): void {
     this.#uncommitted.messages -= messages;
     this.#uncommitted.bytes -= bytes;
-    if (this.isFull) this.#measureSoon();
+    if (this.isInTheWay) this.#measureSoon();
   }
 
   /** A subscription has settled something, or is gone: there may be room. */
   settled(): void {
-    if (this.isFull) this.#measureSoon();
+    if (this.isInTheWay) this.#measureSoon();
   }
 
   /** The topic has another limit, or another subscription that may be far behind. */
@@ -103,7 +102,7 @@ export class Backlog implements Sleeper {
     void this.#measure();
   }
 
-  fullError(): SluiceError {
+  refusal(): SluiceError {
     const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
     return new SluiceError(
       'BACKLOG_FULL',
@@ -145,7 +144,7 @@ export class Backlog implements Sleeper {
     room.bytes -= uncommitted.bytes + measuring.taken.bytes;
     this.#measuring = { kind: 'idle' };
     this.#setRoom(topic.isDeleted ? { ...endlessRoom } : room);
-    if (measuring.isStale && this.isFull) this.#measureSoon();
+    if (measuring.isStale && this.isInTheWay) this.#measureSoon();
   }
 
   async #measureRoom(): Promise<Room> {
@@ -177,10 +176,6 @@ export class Backlog implements Sleeper {
 
   #setRoom(room: Room): void {
     this.#room = room;
-    for (const enter of this.#waiting) {
-      if (this.isFull) return;
-      this.#waiting.delete(enter);
-      enter();
-    }
+    this.#waiters.admit(() => !this.isInTheWay);
   }
 }

@@ -18,7 +18,7 @@ import { Heartbeats } from './heartbeats.js';
 import { LogStream } from './log-stream.js';
 import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
-import { createPublisher } from './publisher.js';
+import { StreamPublisher } from './publisher.js';
 import { readMessage } from './read-message.js';
 import { Redrive } from './redrive.js';
 import { Retention } from './retention.js';
@@ -33,6 +33,7 @@ import type {
   ConsumerSession,
   ConsumerSink,
   MessageInfo,
+  ProducerInfo,
   Publisher,
   ReadOptions,
   ReadSession,
@@ -85,6 +86,7 @@ class StoredBroker implements Broker {
   readonly #disk: FreeDiskWatch;
   readonly #deadLetters: DeadLetters;
   readonly #retention: Retention;
+  readonly #publishers = new Set<StreamPublisher>();
   readonly #sessions = new Map<string, SubscriptionRunner>();
   readonly #heartbeats: Heartbeats;
   readonly #startTimeMs: number;
@@ -139,14 +141,22 @@ class StoredBroker implements Broker {
 
   // --- Publishing -----------------------------------------------------------------------------------------
 
-  openPublisher(): Publisher {
-    return createPublisher({
+  openPublisher(peer: string): Publisher {
+    const services = {
       storage: this.#storage,
       catalog: this.#catalog,
       producers: this.#producers,
       gate: this.#gate,
-      checkAccepting: () => this.#checkAccepting(),
-    });
+      disk: this.#disk,
+      clock: this.#services.clock,
+      checkServing: () => this.#checkServing(),
+      closed: (closed: StreamPublisher) => {
+        this.#publishers.delete(closed);
+      },
+    };
+    const publisher = new StreamPublisher(services, peer);
+    this.#publishers.add(publisher);
+    return publisher;
   }
 
   async getProducer(topicName: string, producerId: string): Promise<{ epoch: number; lastSequence: number }> {
@@ -317,13 +327,18 @@ class StoredBroker implements Broker {
 
   // --- Looking inside -------------------------------------------------------------------------------------
 
+  listProducers(topicName: string): ProducerInfo[] {
+    const producers = Array.from(this.#publishers, ({ info }) => info);
+    return topicName === '' ? producers : producers.filter(({ topic }) => topic === topicName);
+  }
+
   listConsumers(topicName: string, subscriptionName: string): ConsumerInfo[] {
     const consumers: ConsumerInfo[] = [];
     for (const runner of this.#catalog.subscriptions.values()) {
       const { topic, name } = runner.config;
       if (topicName !== '' && topic !== topicName) continue;
       if (subscriptionName !== '' && name !== subscriptionName) continue;
-      for (const link of runner.links) consumers.push(consumerInfo(runner, link));
+      for (const link of runner.links) consumers.push(this.#consumerInfo(runner, link));
     }
     return consumers;
   }
@@ -367,7 +382,7 @@ class StoredBroker implements Broker {
 
   #checkAccepting(): void {
     this.#checkServing();
-    if (this.#disk.isLow) throw diskNearlyFull(this.#settings.minFreeDiskBytes);
+    if (this.#disk.isInTheWay) throw this.#disk.refusal();
   }
 
   #runnerServices() {
@@ -419,6 +434,25 @@ class StoredBroker implements Broker {
     return { config: topic.config, partitions };
   }
 
+  #consumerInfo(runner: SubscriptionRunner, link: ConsumerLink): ConsumerInfo {
+    const status = runner.sessionStatus(link.sessionId);
+    const { topic, name } = runner.config;
+    const { wait } = link;
+    return {
+      sessionId: link.sessionId,
+      consumerId: link.options.consumerId,
+      topic,
+      subscription: name,
+      peer: link.options.peer,
+      connectTimeMs: link.connectTimeMs,
+      credit: status?.credit ?? { messages: 0, bytes: 0 },
+      outstandingMessageCount: status?.outstandingMessageCount ?? 0,
+      outstandingBytes: status?.outstandingBytes ?? 0,
+      partitions: status?.partitions ?? [],
+      wait: wait && { reason: wait.reason, forMs: this.#services.clock.monotonicMs() - wait.sinceMs },
+    };
+  }
+
   async #messageStatus(
     runner: SubscriptionRunner,
     partition: number,
@@ -444,24 +478,6 @@ class StoredBroker implements Broker {
   }
 }
 
-function consumerInfo(runner: SubscriptionRunner, link: ConsumerLink): ConsumerInfo {
-  const status = runner.sessionStatus(link.sessionId);
-  const { topic, name } = runner.config;
-  return {
-    sessionId: link.sessionId,
-    consumerId: link.options.consumerId,
-    topic,
-    subscription: name,
-    peer: link.options.peer,
-    connectTimeMs: link.connectTimeMs,
-    credit: status?.credit ?? { messages: 0, bytes: 0 },
-    outstandingMessageCount: status?.outstandingMessageCount ?? 0,
-    outstandingBytes: status?.outstandingBytes ?? 0,
-    partitions: status?.partitions ?? [],
-    waitReason: link.isHeldByTransport ? 'transport' : link.waitReason,
-  };
-}
-
 function defaultSubscription(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {
   return {
     topic,
@@ -476,12 +492,4 @@ function defaultSubscription(topic: string, name: string): Omit<SubscriptionConf
 
 function draining(): SluiceError {
   return new SluiceError('DRAINING', 'the broker is shutting down: connect again', { retryAfterMs: 1_000 });
-}
-
-function diskNearlyFull(minFreeBytes: number): SluiceError {
-  return new SluiceError(
-    'DISK_NEARLY_FULL',
-    `the broker's disk has less than ${minFreeBytes} bytes free: publishing is refused until there is room`,
-    { retryAfterMs: 5_000 },
-  );
 }

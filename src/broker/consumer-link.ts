@@ -1,6 +1,5 @@
 import { limits } from '../base/limits.js';
-import type { Wait } from '../core/types.js';
-import type { ConsumeOptions, ConsumerSink } from './types.js';
+import type { ConsumeOptions, ConsumerSink, WaitReason } from './types.js';
 
 /** The way to one consumer: who it is, and how much is on the way to it. */
 export class ConsumerLink {
@@ -15,8 +14,8 @@ export class ConsumerLink {
   /** Reads that are done and have to wait until a frame has left. */
   readonly #waiting: (() => void)[] = [];
   #isClosed = false;
-  /** Why the rules last had nothing for it. */
-  waitReason: Wait['reason'] | undefined;
+  /** Why the rules last had nothing for it, or the transport had no room. */
+  #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
   constructor(sessionId: string, options: ConsumeOptions, sink: ConsumerSink, connectTimeMs: number) {
     this.sessionId = sessionId;
@@ -34,12 +33,24 @@ export class ConsumerLink {
     return this.#framesUnderWay >= limits.framesUnderWay;
   }
 
-  frameSent(): void {
+  /** Why it gets nothing, and since when. */
+  get wait(): { readonly reason: WaitReason; readonly sinceMs: number } | undefined {
+    return this.#wait;
+  }
+
+  waitFor(reason: WaitReason, nowMs: number): void {
+    if (this.#wait?.reason !== reason) this.#wait = { reason, sinceMs: nowMs };
+  }
+
+  frameSent(nowMs: number): void {
     this.#framesUnderWay++;
+    this.#wait = undefined;
+    if (this.isHeldByTransport) this.waitFor('transport', nowMs);
   }
 
   frameLeft(): void {
     this.#framesUnderWay--;
+    if (this.#wait?.reason === 'transport') this.#wait = undefined;
     this.#waiting.shift()?.();
   }
 

@@ -59,7 +59,7 @@ export class DeliveryPump {
     while (frame.byteLength < limits.frameBytes && link.canSend && isLive(link)) {
       const fetch = rules.nextFetch(link.sessionId, nowMs());
       if (fetch.kind === 'wait') {
-        link.waitReason = fetch.reason;
+        link.waitFor(fetch.reason, nowMs());
         break;
       }
       try {
@@ -109,7 +109,7 @@ export class DeliveryPump {
 
   #send(link: ConsumerLink, { runs, deliveryIds }: Frame): void {
     const { rules, nowMs, isLive, ready } = this.#services;
-    link.frameSent();
+    link.frameSent(nowMs());
     link.sink.deliver(runs, () => {
       link.frameLeft();
       if (!isLive(link)) return;

@@ -1,6 +1,8 @@
 import type { Clock, Timer } from '../base/clock.js';
+import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
+import { type RefusingObstacle, Waiters } from './obstacle.js';
 
 export interface FreeDiskWatchOptions {
   readonly clock: Clock;
@@ -12,10 +14,12 @@ export interface FreeDiskWatchOptions {
 
 /**
  * Looks at the free space of the data disk now and then. A store that runs into a full disk is lost until
- * somebody makes room; refusing to publish before leaves room for acknowledging, which frees some.
+ * somebody makes room; holding producers before leaves room for acknowledging, which frees some.
  */
-export class FreeDiskWatch {
+export class FreeDiskWatch implements RefusingObstacle {
+  readonly holdReason = 'disk';
   readonly #options: FreeDiskWatchOptions;
+  readonly #waiters = new Waiters();
   #isLow = false;
   #timer: Timer | undefined;
   #isStopped = false;
@@ -24,8 +28,21 @@ export class FreeDiskWatch {
     this.#options = options;
   }
 
-  get isLow(): boolean {
+  get isInTheWay(): boolean {
     return this.#isLow;
+  }
+
+  wait(enter: () => void): () => void {
+    return this.#waiters.add(enter);
+  }
+
+  refusal(): SluiceError {
+    const { minFreeBytes } = this.#options;
+    return new SluiceError(
+      'DISK_NEARLY_FULL',
+      `the broker's disk has less than ${minFreeBytes} bytes free: publishing waits until there is room`,
+      { retryAfterMs: limits.diskRetryAfterMs, metadata: { minFreeDiskBytes: String(minFreeBytes) } },
+    );
   }
 
   /** Looks once and then goes on by itself. */
@@ -46,12 +63,11 @@ export class FreeDiskWatch {
       const freeBytes = await probe();
       const isLow = freeBytes < minFreeBytes;
       if (isLow !== this.#isLow) {
-        const message = isLow
-          ? 'disk nearly full: publishing is refused'
-          : 'disk has room: publishing goes on';
+        const message = isLow ? 'disk nearly full: producers are held' : 'disk has room: publishing goes on';
         logger.warn({ freeBytes, minFreeBytes }, message);
       }
       this.#isLow = isLow;
+      this.#waiters.admit(() => !this.#isLow);
     } catch (error) {
       // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
       logger.warn({ error }, 'free disk space could not be read');

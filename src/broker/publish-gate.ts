@@ -1,35 +1,28 @@
+import { type Obstacle, Waiters } from './obstacle.js';
+
 /**
- * Where producers wait: while the gate is shut no stream is read, and HTTP/2 flow control holds the producer.
- * First come, first served; whoever is let in may shut the gate for the next.
+ * The writer's queue, as producers meet it: while it is full no stream is read, and HTTP/2 flow control holds the
+ * producers. First come, first served.
  */
-export class PublishGate {
-  readonly #isOpen: () => boolean;
-  readonly #waiting = new Set<() => void>();
+export class PublishGate implements Obstacle {
+  readonly holdReason = 'writer';
+  readonly #hasRoom: () => boolean;
+  readonly #waiters = new Waiters();
 
-  constructor(isOpen: () => boolean) {
-    this.#isOpen = isOpen;
+  constructor(hasRoom: () => boolean) {
+    this.#hasRoom = hasRoom;
   }
 
-  get waitingCount(): number {
-    return this.#waiting.size;
+  get isInTheWay(): boolean {
+    return !this.#hasRoom();
   }
 
-  /** Calls `enter` once: now if the gate is open, else when it opens. Returns how to give up waiting. */
-  pass(enter: () => void): () => void {
-    if (this.#isOpen()) {
-      enter();
-      return () => {};
-    }
-    this.#waiting.add(enter);
-    return () => this.#waiting.delete(enter);
+  wait(enter: () => void): () => void {
+    return this.#waiters.add(enter);
   }
 
-  /** To be called when the gate may have opened. */
+  /** To be called when there may be room. */
   admit(): void {
-    for (const enter of this.#waiting) {
-      if (!this.#isOpen()) return;
-      this.#waiting.delete(enter);
-      enter();
-    }
+    this.#waiters.admit(this.#hasRoom);
   }
 }

@@ -1,41 +1,64 @@
+import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { decideSequence } from '../core/producer-sequence.js';
 import type { Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
+import type { FreeDiskWatch } from './free-disk-watch.js';
+import type { Obstacle, RefusingObstacle } from './obstacle.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
 import { type Topic, topicDeleted } from './topic.js';
-import type { PublishBatch, PublishDone, Publisher, Receipt } from './types.js';
+import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from './types.js';
 
 export interface PublisherServices {
   readonly storage: Storage;
   readonly catalog: Catalog;
   readonly producers: ProducerTable;
   readonly gate: PublishGate;
-  /** Throws when nothing may be published: draining, or the disk is nearly full. */
-  readonly checkAccepting: () => void;
+  readonly disk: FreeDiskWatch;
+  readonly clock: Clock;
+  /** Throws when the broker drains. */
+  readonly checkServing: () => void;
+  readonly closed: (publisher: StreamPublisher) => void;
 }
 
 /** One producer's stream: see Publisher in types.ts for what it promises. */
-export function createPublisher(services: PublisherServices): Publisher {
-  return new StreamPublisher(services);
-}
-
-class StreamPublisher implements Publisher {
+export class StreamPublisher implements Publisher {
   readonly #services: PublisherServices;
+  readonly #peer: string;
+  readonly #connectTimeMs: number;
   #topic: Topic | undefined;
   /** A batch is held, or waits for its producer's state: the next one must not overtake it. */
   #isBusy = false;
   #isClosed = false;
   #ready: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
-  /** Whom to tell of the batch that waits for the backlog, if there is one. */
+  /** Whom to tell of the batch that waits for an obstacle, if there is one. */
   #heldDone: PublishDone | undefined;
+  #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
+  #producerId = '';
+  #messageCount = 0;
+  #pendingBatchCount = 0;
 
-  constructor(services: PublisherServices) {
+  constructor(services: PublisherServices, peer: string) {
     this.#services = services;
+    this.#peer = peer;
+    this.#connectTimeMs = services.clock.wallMs();
+  }
+
+  get info(): ProducerInfo {
+    const hold = this.#hold;
+    return {
+      topic: this.#topic?.name ?? '',
+      producerId: this.#producerId,
+      peer: this.#peer,
+      connectTimeMs: this.#connectTimeMs,
+      messageCount: this.#messageCount,
+      pendingBatchCount: this.#pendingBatchCount,
+      hold: hold && { reason: hold.reason, forMs: this.#services.clock.monotonicMs() - hold.sinceMs },
+    };
   }
 
   whenReady(ready: () => void): void {
@@ -44,16 +67,41 @@ class StreamPublisher implements Publisher {
       this.#ready = ready;
       return;
     }
-    this.#stopWaiting = this.#services.gate.pass(ready);
+    const { gate } = this.#services;
+    this.#hold = undefined;
+    if (!gate.isInTheWay) {
+      ready();
+      return;
+    }
+    this.#held(gate.holdReason);
+    this.#stopWaiting = gate.wait(() => {
+      this.#hold = undefined;
+      ready();
+    });
   }
 
-  publish(batch: PublishBatch, done: PublishDone): void {
+  awaitReceipts(): void {
+    if (!this.#isBusy) this.#held('receipts');
+  }
+
+  publish(batch: PublishBatch, answer: PublishDone): void {
+    this.#pendingBatchCount++;
+    this.#messageCount += batch.bounds.length / 4;
+    this.#producerId = batch.producer?.producerId ?? '';
+    this.#publish(batch, (error, receipt) => {
+      this.#pendingBatchCount--;
+      answer(error, receipt);
+    });
+  }
+
+  #publish(batch: PublishBatch, done: PublishDone): void {
     try {
-      this.#services.checkAccepting();
+      this.#services.checkServing();
       const topic = this.#resolveTopic(batch.topic);
-      if (topic.backlog.isFull) {
-        if (topic.config.backlogLimit.whenFull === 'reject') throw topic.backlog.fullError();
-        this.#hold(topic, batch, done);
+      const obstacle = this.#obstacle(topic);
+      if (obstacle !== undefined) {
+        if (topic.config.backlogLimit.whenFull === 'reject') throw obstacle.refusal();
+        this.#holdAt(obstacle, batch, done);
         return;
       }
       if (batch.producer === undefined) {
@@ -79,16 +127,29 @@ class StreamPublisher implements Publisher {
     this.#isClosed = true;
     this.#ready = undefined;
     this.#stopWaiting?.();
+    this.#services.closed(this);
   }
 
-  /** The topic's slowest subscription is too far behind: this batch waits, and the stream is not read. */
-  #hold(topic: Topic, batch: PublishBatch, done: PublishDone): void {
+  #obstacle(topic: Topic): RefusingObstacle | undefined {
+    const { disk } = this.#services;
+    if (disk.isInTheWay) return disk;
+    return topic.backlog.isInTheWay ? topic.backlog : undefined;
+  }
+
+  #held(reason: HoldReason): void {
+    this.#hold = { reason, sinceMs: this.#services.clock.monotonicMs() };
+  }
+
+  /** This batch waits, and the stream is not read. */
+  #holdAt(obstacle: Obstacle, batch: PublishBatch, done: PublishDone): void {
     this.#isBusy = true;
     this.#heldDone = done;
-    this.#stopWaiting = topic.backlog.wait(() => {
+    this.#held(obstacle.holdReason);
+    this.#stopWaiting = obstacle.wait(() => {
       this.#isBusy = false;
       this.#heldDone = undefined;
-      this.publish(batch, done);
+      this.#hold = undefined;
+      this.#publish(batch, done);
       this.#readOn();
     });
   }
@@ -105,7 +166,7 @@ class StreamPublisher implements Publisher {
         await producers.load(topic.topicId, producerId);
         entry = producers.get(topic.topicId, producerId);
       }
-      this.#services.checkAccepting();
+      this.#services.checkServing();
       this.#store(topic, batch, entry, done);
     } catch (error) {
       done(SluiceError.from(error), undefined);
@@ -134,7 +195,10 @@ class StreamPublisher implements Publisher {
       if (current.isDeleted) throw topicDeleted(current.name);
       return current;
     }
-    this.#topic = this.#services.catalog.topicForUse(name);
+    const { catalog, disk } = this.#services;
+    // A topic that is made is written, too.
+    if (disk.isInTheWay && catalog.topics.get(name) === undefined) throw disk.refusal();
+    this.#topic = catalog.topicForUse(name);
     return this.#topic;
   }
 

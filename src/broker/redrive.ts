@@ -267,11 +267,11 @@ export class Redrive implements RedriveSession, TopicFollower {
           const timer = clock.after(waitMs, go);
           return () => timer.cancel();
         });
-      } else if (backlog.isFull) {
+      } else if (backlog.isInTheWay) {
         // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
         await this.#wait((go) => backlog.wait(go));
       } else if (!storage.hasRoom) {
-        await this.#wait((go) => gate.pass(go));
+        await this.#wait((go) => gate.wait(go));
       } else return;
     }
   }

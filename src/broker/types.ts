@@ -38,6 +38,9 @@ export interface Receipt {
 
 export type PublishDone = (error: SluiceError | undefined, receipt: Receipt | undefined) => void;
 
+/** Why a producer's stream is not read. */
+export type HoldReason = 'writer' | 'backlog' | 'disk' | 'receipts';
+
 /** One producer's stream. */
 export interface Publisher {
   /**
@@ -45,6 +48,11 @@ export interface Publisher {
    * Not calling `publish` before is what stops a producer: its stream is not read.
    */
   whenReady(ready: () => void): void;
+  /**
+   * The stream is not read until the client has been told of more of its batches, and has read that: for
+   * `listProducers`. Over with the next `whenReady`.
+   */
+  awaitReceipts(): void;
   /**
    * Stores a batch, all or nothing. `done` is called exactly once, in the order of the batches among those
    * that are stored, and possibly from within the call when the batch is refused.
@@ -69,6 +77,9 @@ export interface DeliveredRun {
   /** 1 on the first delivery; 0 where nothing is leased (Read). */
   readonly attempt: number;
 }
+
+/** Why a consumer gets nothing: what the rules say, or the transport. */
+export type WaitReason = Wait['reason'] | 'transport';
 
 export interface ConsumeOptions {
   readonly topic: string;
@@ -186,6 +197,18 @@ export interface SubscriptionPartitionInfo {
   readonly sessionId: string | undefined;
 }
 
+export interface ProducerInfo {
+  /** Of the last batch; empty before the first. */
+  readonly topic: string;
+  readonly producerId: string;
+  readonly peer: string;
+  readonly connectTimeMs: number;
+  readonly messageCount: number;
+  /** Batches that were read and are not answered. */
+  readonly pendingBatchCount: number;
+  readonly hold: { readonly reason: HoldReason; readonly forMs: number } | undefined;
+}
+
 export interface ConsumerInfo {
   readonly sessionId: string;
   readonly consumerId: string;
@@ -197,7 +220,7 @@ export interface ConsumerInfo {
   readonly outstandingMessageCount: number;
   readonly outstandingBytes: number;
   readonly partitions: readonly number[];
-  readonly waitReason: Wait['reason'] | 'transport' | undefined;
+  readonly wait: { readonly reason: WaitReason; readonly forMs: number } | undefined;
 }
 
 export interface MessageInfo {
@@ -237,7 +260,8 @@ export type SubscriptionChange = Partial<
 
 /** The broker without its network. Everything that fails throws or rejects with a SluiceError. */
 export interface Broker {
-  openPublisher(): Publisher;
+  /** `peer`: the address of the client, for people. */
+  openPublisher(peer: string): Publisher;
   getProducer(topic: string, producerId: string): Promise<{ epoch: number; lastSequence: number }>;
 
   subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession>;
@@ -274,6 +298,8 @@ export interface Broker {
     position: StartPosition,
   ): Promise<SubscriptionInfo>;
 
+  /** `topic` empty: of every topic. */
+  listProducers(topic: string): readonly ProducerInfo[];
   listConsumers(topic: string, subscription: string): readonly ConsumerInfo[];
   getMessage(topic: string, partition: number, offset: number): Promise<MessageInfo>;
   serverInfo(): ServerInfo;

@@ -2,6 +2,7 @@ import type { Command } from './command.js';
 import { consumers } from './commands/consumers.js';
 import { info } from './commands/info.js';
 import { messageGet } from './commands/message.js';
+import { producers } from './commands/producers.js';
 import { publish } from './commands/publish.js';
 import { read } from './commands/read.js';
 import { redrive } from './commands/redrive.js';
@@ -18,6 +19,7 @@ export const commands: readonly Command[] = [
   read,
   ...topicCommands,
   ...subscriptionCommands,
+  producers,
   consumers,
   messageGet,
   redrive,

@@ -4,6 +4,7 @@ import {
   Durability,
   MessageStatus_State,
   Ordering,
+  Producer_HoldReason,
 } from '@sluice/client/api';
 import { type Kind, ValueFault } from '../config/kinds.js';
 
@@ -40,6 +41,13 @@ export const waitReason = named<Consumer_WaitReason>({
   transport: Consumer_WaitReason.TRANSPORT,
   backoff: Consumer_WaitReason.BACKOFF,
   'not assigned': Consumer_WaitReason.NOT_ASSIGNED,
+});
+
+export const holdReason = named<Producer_HoldReason>({
+  writer: Producer_HoldReason.WRITER,
+  backlog: Producer_HoldReason.BACKLOG,
+  disk: Producer_HoldReason.DISK,
+  receipts: Producer_HoldReason.RECEIPTS,
 });
 
 export const messageState = named<MessageStatus_State>({

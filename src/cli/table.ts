@@ -1,3 +1,5 @@
+import type { Duration } from '@bufbuild/protobuf/wkt';
+
 /** A column: its head, and on which side it is aligned. */
 export type Column = string | { readonly head: string; readonly align: 'right' };
 
@@ -30,4 +32,10 @@ export function numeric(head: string): Column {
 /** `1234567` as `1,234,567`. */
 export function grouped(value: number | bigint): string {
   return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, ',');
+}
+
+/** A duration to a tenth of a second: `12.3 s`. */
+export function elapsed(duration: Duration | undefined): string {
+  if (duration === undefined) return '-';
+  return `${(Number(duration.seconds) + duration.nanos / 1e9).toFixed(1)} s`;
 }

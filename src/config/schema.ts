@@ -74,7 +74,7 @@ export const schema = {
     'min-free-disk-bytes',
     bytes(),
     limits.minFreeDiskBytes,
-    'Free space below which publishing is refused',
+    'Free space on the disk below which producers are held',
   ),
   acceptDataLoss: setting(
     'accept-data-loss',

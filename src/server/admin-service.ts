@@ -1,6 +1,6 @@
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
 import type { ServiceHandlers } from './broker-service.js';
-import { fromConsumer, fromMessageInfo, fromServerInfo } from './convert-inspection.js';
+import { fromConsumer, fromMessageInfo, fromProducer, fromServerInfo } from './convert-inspection.js';
 import { toPage } from './convert-page.js';
 import { earliest, toStart } from './convert-start.js';
 import { fromSubscription, toSubscription, toSubscriptionChange } from './convert-subscription.js';
@@ -84,6 +84,10 @@ function subscriptionHandlers({ broker }: Edge) {
 function inspectionHandlers(edge: Edge) {
   const { broker } = edge;
   return {
+    listProducers: unary(method.listProducers, ({ topic }) => {
+      if (topic !== '') checkName(topic, 'topic');
+      return { producers: broker.listProducers(topic).map(fromProducer) };
+    }),
     listConsumers: unary(method.listConsumers, ({ topic, subscription }) => {
       if (topic !== '') checkName(topic, 'topic');
       if (subscription !== '') checkName(subscription, 'subscription');

@@ -1,30 +1,60 @@
 import { fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
-import type { ConsumerInfo, MessageInfo, ServerInfo } from '../broker/types.js';
+import type {
+  ConsumerInfo,
+  HoldReason,
+  MessageInfo,
+  ProducerInfo,
+  ServerInfo,
+  WaitReason,
+} from '../broker/types.js';
 import {
+  Producer_HoldReason as ApiHoldReason,
+  Consumer_WaitReason as ApiWaitReason,
   type ConsumerSchema,
   type GetMessageResponseSchema,
   type GetServerInfoResponseSchema,
   MessageStatus_State as MessageState,
-  Consumer_WaitReason as WaitReason,
+  type ProducerSchema,
 } from '../gen/sluice/v1/admin_pb.js';
 import { ReadResponseSchema } from '../gen/sluice/v1/broker_pb.js';
 import { fromCredit } from './convert-session.js';
-import { toTimestamp } from './convert-values.js';
+import { toDuration, toTimestamp } from './convert-values.js';
 import { encodeRuns, runsTag } from './frames.js';
 import { apiDurability } from './receipts.js';
 
-const waitReasons: Readonly<Record<NonNullable<ConsumerInfo['waitReason']>, WaitReason>> = {
-  caughtUp: WaitReason.CAUGHT_UP,
-  messageCredit: WaitReason.MESSAGE_CREDIT,
-  byteCredit: WaitReason.BYTE_CREDIT,
-  transport: WaitReason.TRANSPORT,
-  backoff: WaitReason.BACKOFF,
-  notAssigned: WaitReason.NOT_ASSIGNED,
+const holdReasons: Readonly<Record<HoldReason, ApiHoldReason>> = {
+  writer: ApiHoldReason.WRITER,
+  backlog: ApiHoldReason.BACKLOG,
+  disk: ApiHoldReason.DISK,
+  receipts: ApiHoldReason.RECEIPTS,
+};
+
+export function fromProducer(producer: ProducerInfo): MessageInitShape<typeof ProducerSchema> {
+  const { hold } = producer;
+  return {
+    topic: producer.topic,
+    producerId: producer.producerId,
+    peer: producer.peer,
+    connectTime: toTimestamp(producer.connectTimeMs),
+    messageCount: BigInt(producer.messageCount),
+    pendingRequestCount: BigInt(producer.pendingBatchCount),
+    ...(hold !== undefined && { holdReason: holdReasons[hold.reason], holdTime: toDuration(hold.forMs) }),
+  };
+}
+
+const waitReasons: Readonly<Record<WaitReason, ApiWaitReason>> = {
+  caughtUp: ApiWaitReason.CAUGHT_UP,
+  messageCredit: ApiWaitReason.MESSAGE_CREDIT,
+  byteCredit: ApiWaitReason.BYTE_CREDIT,
+  transport: ApiWaitReason.TRANSPORT,
+  backoff: ApiWaitReason.BACKOFF,
+  notAssigned: ApiWaitReason.NOT_ASSIGNED,
   // A read is under way: the consumer is not waiting for anything of its own.
-  reading: WaitReason.UNSPECIFIED,
+  reading: ApiWaitReason.UNSPECIFIED,
 };
 
 export function fromConsumer(consumer: ConsumerInfo): MessageInitShape<typeof ConsumerSchema> {
+  const { wait } = consumer;
   return {
     sessionId: consumer.sessionId,
     consumerId: consumer.consumerId,
@@ -36,7 +66,7 @@ export function fromConsumer(consumer: ConsumerInfo): MessageInitShape<typeof Co
     outstandingMessageCount: BigInt(consumer.outstandingMessageCount),
     outstandingBytes: BigInt(consumer.outstandingBytes),
     partitions: [...consumer.partitions],
-    waitReason: consumer.waitReason === undefined ? WaitReason.UNSPECIFIED : waitReasons[consumer.waitReason],
+    ...(wait !== undefined && { waitReason: waitReasons[wait.reason], waitTime: toDuration(wait.forMs) }),
   };
 }
 

@@ -33,7 +33,7 @@ export class PublishStreamCall implements CallReceiver {
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
-    this.#publisher = edge.broker.openPublisher();
+    this.#publisher = edge.broker.openPublisher(call.peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'PublishStream');
   }
 
@@ -117,7 +117,11 @@ export class PublishStreamCall implements CallReceiver {
   };
 
   #readWhenReady(): void {
-    if (this.#isClosing || this.#isReadUnderWay || this.#unansweredCount >= limits.batchesPerStream) return;
+    if (this.#isClosing || this.#isReadUnderWay) return;
+    if (this.#unansweredCount >= limits.batchesPerStream) {
+      this.#publisher.awaitReceipts();
+      return;
+    }
     this.#isReadUnderWay = true;
     this.#publisher.whenReady(this.#read);
   }

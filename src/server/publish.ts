@@ -28,7 +28,7 @@ export class PublishCall implements CallReceiver {
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
-    this.#publisher = edge.broker.openPublisher();
+    this.#publisher = edge.broker.openPublisher(call.peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'Publish');
   }
 
@@ -65,7 +65,11 @@ export class PublishCall implements CallReceiver {
   }
 
   #readWhenReady(): void {
-    if (this.#isClosing || this.#isReadUnderWay || this.#pendingCount >= limits.batchesPerStream) return;
+    if (this.#isClosing || this.#isReadUnderWay) return;
+    if (this.#pendingCount >= limits.batchesPerStream) {
+      this.#publisher.awaitReceipts();
+      return;
+    }
     this.#isReadUnderWay = true;
     this.#publisher.whenReady(this.#read);
   }

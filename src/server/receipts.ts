@@ -1,6 +1,7 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../base/errors.js';
 import type { Durability } from '../base/model.js';
+import { secondMs } from '../base/units.js';
 import type { Receipt } from '../broker/types.js';
 import type { PartitionInterval } from '../core/types.js';
 import { PublishResponseSchema } from '../gen/sluice/v1/broker_pb.js';
@@ -22,6 +23,9 @@ const lastOffsetTag = 0x18;
 const codeTag = 0x08;
 const messageTag = 0x12;
 const reasonTag = 0x1a;
+const retryDelayTag = 0x22;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
 
 /** The most that the fields of one number each take, and one range. */
 const numbersBytes = 64;
@@ -60,7 +64,10 @@ export function encodeRefusal(batchId: Uint64, error: SluiceError): Buffer {
   const messageLength = Buffer.byteLength(message);
   const reasonLength = Buffer.byteLength(error.reason);
   const errorLength =
-    numberFieldBytes(error.code) + textFieldBytes(messageLength) + textFieldBytes(reasonLength);
+    numberFieldBytes(error.code) +
+    textFieldBytes(messageLength) +
+    textFieldBytes(reasonLength) +
+    retryDelayBytes(error);
   writer.begin(numbersBytes + errorLength);
   writeBatchId(batchId);
   writer.byte(errorTag);
@@ -68,7 +75,27 @@ export function encodeRefusal(batchId: Uint64, error: SluiceError): Buffer {
   writer.numberField(codeTag, error.code);
   writer.textField(messageTag, message, messageLength);
   writer.textField(reasonTag, error.reason, reasonLength);
+  writeRetryDelay(error);
   return writer.finish();
+}
+
+function retryDelayBytes({ details: { retryAfterMs } }: SluiceError): number {
+  if (retryAfterMs === undefined) return 0;
+  const { seconds, nanos } = secondsAndNanos(retryAfterMs);
+  return textFieldBytes(numberFieldBytes(seconds) + numberFieldBytes(nanos));
+}
+
+function writeRetryDelay({ details: { retryAfterMs } }: SluiceError): void {
+  if (retryAfterMs === undefined) return;
+  const { seconds, nanos } = secondsAndNanos(retryAfterMs);
+  writer.byte(retryDelayTag);
+  writer.varint(numberFieldBytes(seconds) + numberFieldBytes(nanos));
+  writer.numberField(secondsTag, seconds);
+  writer.numberField(nanosTag, nanos);
+}
+
+function secondsAndNanos(ms: number): { readonly seconds: number; readonly nanos: number } {
+  return { seconds: Math.floor(ms / secondMs), nanos: Math.floor((ms % secondMs) * 1e6) };
 }
 
 function writeBatchId({ low, high }: Uint64): void {

@@ -114,6 +114,7 @@ describe('PublishStream', () => {
     const batches = await publisher.batches.take(limits.batchesPerStream);
     for (let i = 0; i < 3; i++) await callUnary(harness.client, Admin.method.getServerInfo, {});
     assert.equal(publisher.batches.size, 0);
+    assert.equal(publisher.isAwaitingReceipts, true);
     for (const [i, { batch: published, done }] of batches.entries()) done(undefined, receiptOf(published, i));
     await publisher.batches.take(5);
     stream.cancel();

@@ -44,7 +44,7 @@ export class Producer {
 
   /** The broker has started, for the first time or again. */
   connect(broker: Broker): void {
-    this.#publisher = broker.openPublisher();
+    this.#publisher = broker.openPublisher('test');
     this.#isWaiting = false;
     if (this.id === '') this.#unanswered = [];
     this.#unsent = [...this.#unanswered];

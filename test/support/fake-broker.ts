@@ -7,6 +7,7 @@ import type {
   ConsumerSession,
   ConsumerSink,
   MessageInfo,
+  ProducerInfo,
   PublishBatch,
   PublishDone,
   Publisher,
@@ -37,6 +38,7 @@ export class FakePublisher implements Publisher {
   readonly closed: Promise<void>;
   /** Undefined: batches wait in `batches` for the test to answer them. */
   answer: ((batch: PublishBatch) => Receipt | SluiceError) | undefined;
+  isAwaitingReceipts = false;
   #hasRoom: boolean;
   #ready: (() => void) | undefined;
   #close: () => void = () => {};
@@ -60,6 +62,10 @@ export class FakePublisher implements Publisher {
   whenReady(ready: () => void): void {
     if (this.#hasRoom) ready();
     else this.#ready = ready;
+  }
+
+  awaitReceipts(): void {
+    this.isAwaitingReceipts = true;
   }
 
   publish(batch: PublishBatch, done: PublishDone): void {
@@ -147,7 +153,7 @@ export class FakeBroker implements Broker {
   subscribeGate: Promise<void> = Promise.resolve();
   #sessionCount = 0;
 
-  openPublisher(): Publisher {
+  openPublisher(_peer: string): Publisher {
     const publisher = new FakePublisher(this.hasRoom, this.answer);
     this.publishers.push(publisher);
     return publisher;
@@ -267,6 +273,20 @@ export class FakeBroker implements Broker {
     return this.getSubscription(topic, name);
   }
 
+  listProducers(): readonly ProducerInfo[] {
+    return [
+      {
+        topic: 'orders',
+        producerId: 'till-4',
+        peer: '127.0.0.1:6',
+        connectTimeMs: 1_700_000_000_000,
+        messageCount: 7,
+        pendingBatchCount: 3,
+        hold: { reason: 'backlog', forMs: 1_500 },
+      },
+    ];
+  }
+
   listConsumers(): readonly ConsumerInfo[] {
     return [
       {
@@ -280,7 +300,7 @@ export class FakeBroker implements Broker {
         outstandingMessageCount: 2,
         outstandingBytes: 300,
         partitions: [0, 3],
-        waitReason: 'transport',
+        wait: { reason: 'transport', forMs: 2_250 },
       },
     ];
   }

@@ -72,7 +72,8 @@ export class SluiceError extends Error {
   /** Why one batch of a PublishStream was refused. */
   static fromPublishError(error: PublishError): SluiceError {
     const reason = error.reason === '' ? nameOfCode(error.code) : error.reason;
-    return new SluiceError(error.message, { code: error.code, reason });
+    const retryAfterMs = error.retryDelay === undefined ? undefined : durationMs(error.retryDelay);
+    return new SluiceError(error.message, { code: error.code, reason, retryAfterMs });
   }
 }
 

@@ -6,7 +6,7 @@ import { defineCommand } from '../command.js';
 import { connectionParameters, promptCall, withClient } from '../connection.js';
 import { waitReason } from '../enums.js';
 import { optionalOperand, toggle } from '../parameters.js';
-import { formatTable, grouped, numeric } from '../table.js';
+import { elapsed, formatTable, grouped, numeric } from '../table.js';
 
 export const consumers = defineCommand({
   path: 'consumers',
@@ -38,10 +38,14 @@ export const consumers = defineCommand({
         formatBytes(Number(consumer.outstandingBytes)),
         consumer.partitions.join(',') || '-',
         waitReason.format(consumer.waitReason),
+        elapsed(consumer.waitTime),
       ]);
       const columns = ['TOPIC', 'SUBSCRIPTION', 'CONSUMER', 'PEER', 'SINCE'];
       await context.stdout.write(
-        formatTable([...columns, numeric('OUTSTANDING'), numeric('BYTES'), 'PARTITIONS', 'WAITS FOR'], rows),
+        formatTable(
+          [...columns, numeric('OUTSTANDING'), numeric('BYTES'), 'PARTITIONS', 'WAITS FOR', numeric('FOR')],
+          rows,
+        ),
       );
     });
   },

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { connect, type SluiceClient, SluiceError } from '@sluice/client';
-import { BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
+import {
+  Producer_HoldReason as HoldReason,
+  type Producer,
+  BacklogLimit_WhenFull as WhenFull,
+} from '@sluice/client/api';
 import { KiB, MiB } from '../../../src/base/units.js';
 import { useBroker } from '../../support/broker-process.js';
 import { ack, TestConsumer } from '../../support/consumer.js';
@@ -15,6 +19,11 @@ const requestBytes = 16 * KiB;
 const readAheadBytes = 64 * KiB;
 /** grpc-js keeps so much of a call for a retry, and reports it as sent at once. */
 const retryBufferBytes = 1 * MiB;
+
+function elapsedMs(producer: Producer | undefined): number {
+  const { seconds, nanos } = producer!.holdTime!;
+  return Number(seconds) * 1000 + nanos / 1e6;
+}
 
 describe('a producer at a full backlog', () => {
   const broker = useBroker({ args: ['--stream-window-bytes', `${windowBytes}`] });
@@ -51,8 +60,14 @@ describe('a producer at a full backlog', () => {
     const mostBytes = windowBytes + requestBytes + readAheadBytes;
     assert(waitingBytes <= mostBytes, `${waitingBytes} bytes wait with the broker, more than ${mostBytes}`);
     assert(waitingBytes >= windowBytes / 2, `${waitingBytes} bytes: the window was not used`);
+    const held = async () => (await client.admin.listProducers({ topic: 'blocking' })).producers;
+    const [first] = await held();
+    assert.equal(first?.holdReason, HoldReason.BACKLOG);
+    const [second] = await held();
+    assert(elapsedMs(second) > elapsedMs(first), 'the time for which it is held does not grow');
     await consume('blocking', 's', (taken) => taken === requestCount);
     await untilTrue(() => producer.receiptedCount === requestCount, roundTrip);
+    assert.equal((await held())[0]?.holdReason, HoldReason.UNSPECIFIED);
     assert.deepEqual(producer.refusals, []);
     assert.equal(await storedCount(client, 'blocking'), requestCount);
     await producer.finish();

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { connect, type SluiceClient } from '@sluice/client';
+import { Producer_HoldReason as HoldReason } from '@sluice/client/api';
 import { KiB, MiB } from '../../../src/base/units.js';
 import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
 import { TestConsumer } from '../../support/consumer.js';
@@ -89,6 +90,9 @@ describe('a slow disk', function () {
     const producers = press('stalled');
     await held;
     await untilHeld(producers, roundTrip);
+    const listed = (await client.admin.listProducers({ topic: 'stalled' })).producers;
+    assert.equal(listed.length, producerCount);
+    for (const { holdReason } of listed) assert.equal(holdReason, HoldReason.WRITER);
     const receiptedCount = sum(producers, 'receiptedCount');
     const waitingBytes = (sum(producers, 'takenCount') - receiptedCount) * requestBytes;
     assert(waitingBytes <= mostTakenBytes, `${waitingBytes} bytes wait, more than ${mostTakenBytes}`);

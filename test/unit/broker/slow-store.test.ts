@@ -66,7 +66,9 @@ describe('the broker on a store that takes its time', () => {
   async function publish(ids: readonly string[]): Promise<void> {
     const drafts = ids.map((id) => ({ id, key: '', padding: 0 }));
     const batch = { topic: 'queue', partition: undefined, producer: undefined, ...encodeBatch(drafts) };
-    await answered(new Promise<void>((resolve) => broker.openPublisher().publish(batch, () => resolve())));
+    await answered(
+      new Promise<void>((resolve) => broker.openPublisher('test').publish(batch, () => resolve())),
+    );
   }
 
   async function subscribe(name: string): Promise<{ sessionId: string; offsets: number[] }> {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/admin.proto.
  */
 export const file_sluice_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChVzbHVpY2UvdjEvYWRtaW4ucHJvdG8SCXNsdWljZS52MSKYAgoFVG9waWMSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SLQoJcmV0ZW50aW9uGAMgASgLMhouc2x1aWNlLnYxLlJldGVudGlvblBvbGljeRIuCg1iYWNrbG9nX2xpbWl0GAQgASgLMhcuc2x1aWNlLnYxLkJhY2tsb2dMaW1pdBIpCgpkdXJhYmlsaXR5GAUgASgOMhUuc2x1aWNlLnYxLkR1cmFiaWxpdHkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCnBhcnRpdGlvbnMYByADKAsyGS5zbHVpY2UudjEuUGFydGl0aW9uU3RhdHMiiQEKD1JldGVudGlvblBvbGljeRIqCgdtYXhfYWdlGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF9ieXRlcxgCIAEoBBIaChJ1bnRpbF9hY2tub3dsZWRnZWQYAyABKAgSGwoTZHJvcF91bmFja25vd2xlZGdlZBgEIAEoCCK+AQoMQmFja2xvZ0xpbWl0EhEKCW1heF9ieXRlcxgBIAEoBBIUCgxtYXhfbWVzc2FnZXMYAiABKAQSMwoJd2hlbl9mdWxsGAMgASgOMiAuc2x1aWNlLnYxLkJhY2tsb2dMaW1pdC5XaGVuRnVsbCJQCghXaGVuRnVsbBIZChVXSEVOX0ZVTExfVU5TUEVDSUZJRUQQABITCg9XSEVOX0ZVTExfQkxPQ0sQARIUChBXSEVOX0ZVTExfUkVKRUNUEAIiXQoOUGFydGl0aW9uU3RhdHMSEQoJcGFydGl0aW9uGAEgASgNEhQKDGZpcnN0X29mZnNldBgCIAEoBBITCgtuZXh0X29mZnNldBgDIAEoBBINCgVieXRlcxgEIAEoBCLIAgoMU3Vic2NyaXB0aW9uEg0KBXRvcGljGAEgASgJEgwKBG5hbWUYAiABKAkSJQoIb3JkZXJpbmcYAyABKA4yEy5zbHVpY2UudjEuT3JkZXJpbmcSLwoMYWNrX2RlYWRsaW5lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKBXJldHJ5GAUgASgLMhYuc2x1aWNlLnYxLlJldHJ5UG9saWN5EjAKC2RlYWRfbGV0dGVyGAYgASgLMhsuc2x1aWNlLnYxLkRlYWRMZXR0ZXJQb2xpY3kSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKCnBhcnRpdGlvbnMYCCADKAsyJS5zbHVpY2UudjEuU3Vic2NyaXB0aW9uUGFydGl0aW9uU3RhdHMibQoLUmV0cnlQb2xpY3kSLgoLbWluX2JhY2tvZmYYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLbWF4X2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSQoQRGVhZExldHRlclBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKA0SDQoFdG9waWMYAiABKAkSEAoIZGlzYWJsZWQYAyABKAgivQEKGlN1YnNjcmlwdGlvblBhcnRpdGlvblN0YXRzEhEKCXBhcnRpdGlvbhgBIAEoDRIbChNhY2tub3dsZWRnZWRfb2Zmc2V0GAIgASgEEh0KFWJhY2tsb2dfbWVzc2FnZV9jb3VudBgDIAEoBBIhChlvdXRzdGFuZGluZ19tZXNzYWdlX2NvdW50GAQgASgEEhkKEWRlYWRfbGV0dGVyX2NvdW50GAUgASgEEhIKCnNlc3Npb25faWQYBiABKAkiNQoSQ3JlYXRlVG9waWNSZXF1ZXN0Eh8KBXRvcGljGAEgASgLMhAuc2x1aWNlLnYxLlRvcGljIjYKE0NyZWF0ZVRvcGljUmVzcG9uc2USHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMiHwoPR2V0VG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiMwoQR2V0VG9waWNSZXNwb25zZRIfCgV0b3BpYxgBIAEoCzIQLnNsdWljZS52MS5Ub3BpYyI6ChFMaXN0VG9waWNzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJPChJMaXN0VG9waWNzUmVzcG9uc2USIAoGdG9waWNzGAEgAygLMhAuc2x1aWNlLnYxLlRvcGljEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJmChJVcGRhdGVUb3BpY1JlcXVlc3QSHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjYKE1VwZGF0ZVRvcGljUmVzcG9uc2USHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMiIgoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTRGVsZXRlVG9waWNSZXNwb25zZSJzChlDcmVhdGVTdWJzY3JpcHRpb25SZXF1ZXN0Ei0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24SJwoFc3RhcnQYAiABKAsyGC5zbHVpY2UudjEuU3RhcnRQb3NpdGlvbiJLChpDcmVhdGVTdWJzY3JpcHRpb25SZXNwb25zZRItCgxzdWJzY3JpcHRpb24YASABKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uIjUKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSDQoFdG9waWMYASABKAkSDAoEbmFtZRgCIAEoCSJIChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRItCgxzdWJzY3JpcHRpb24YASABKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uIlAKGExpc3RTdWJzY3JpcHRpb25zUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJkChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi4KDXN1YnNjcmlwdGlvbnMYASADKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ7ChlVcGRhdGVTdWJzY3JpcHRpb25SZXF1ZXN0Ei0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIksKGlVwZGF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEi0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24iOAoZRGVsZXRlU3Vic2NyaXB0aW9uUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIMCgRuYW1lGAIgASgJIhwKGkRlbGV0ZVN1YnNjcmlwdGlvblJlc3BvbnNlIogBChdTZWVrU3Vic2NyaXB0aW9uUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIMCgRuYW1lGAIgASgJEhYKCXBhcnRpdGlvbhgDIAEoDUgAiAEBEioKCHBvc2l0aW9uGAQgASgLMhguc2x1aWNlLnYxLlN0YXJ0UG9zaXRpb25CDAoKX3BhcnRpdGlvbiJJChhTZWVrU3Vic2NyaXB0aW9uUmVzcG9uc2USLQoMc3Vic2NyaXB0aW9uGAEgASgLMhcuc2x1aWNlLnYxLlN1YnNjcmlwdGlvbiI7ChRMaXN0Q29uc3VtZXJzUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIUCgxzdWJzY3JpcHRpb24YAiABKAkiPwoVTGlzdENvbnN1bWVyc1Jlc3BvbnNlEiYKCWNvbnN1bWVycxgBIAMoCzITLnNsdWljZS52MS5Db25zdW1lciKjBAoIQ29uc3VtZXISEgoKc2Vzc2lvbl9pZBgBIAEoCRITCgtjb25zdW1lcl9pZBgCIAEoCRINCgV0b3BpYxgDIAEoCRIUCgxzdWJzY3JpcHRpb24YBCABKAkSDAoEcGVlchgFIAEoCRIwCgxjb25uZWN0X3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKDGZsb3dfY29udHJvbBgHIAEoCzIWLnNsdWljZS52MS5GbG93Q29udHJvbBIhChlvdXRzdGFuZGluZ19tZXNzYWdlX2NvdW50GAggASgEEhkKEW91dHN0YW5kaW5nX2J5dGVzGAkgASgEEhIKCnBhcnRpdGlvbnMYCiADKA0SMwoLd2FpdF9yZWFzb24YCyABKA4yHi5zbHVpY2UudjEuQ29uc3VtZXIuV2FpdFJlYXNvbiLTAQoKV2FpdFJlYXNvbhIbChdXQUlUX1JFQVNPTl9VTlNQRUNJRklFRBAAEhkKFVdBSVRfUkVBU09OX0NBVUdIVF9VUBABEh4KGldBSVRfUkVBU09OX01FU1NBR0VfQ1JFRElUEAISGwoXV0FJVF9SRUFTT05fQllURV9DUkVESVQQAxIZChVXQUlUX1JFQVNPTl9UUkFOU1BPUlQQBBIXChNXQUlUX1JFQVNPTl9CQUNLT0ZGEAUSHAoYV0FJVF9SRUFTT05fTk9UX0FTU0lHTkVEEAYiRQoRR2V0TWVzc2FnZVJlcXVlc3QSDQoFdG9waWMYASABKAkSEQoJcGFydGl0aW9uGAIgASgNEg4KBm9mZnNldBgDIAEoBCJkChJHZXRNZXNzYWdlUmVzcG9uc2USIgoDcnVuGAEgASgLMhUuc2x1aWNlLnYxLk1lc3NhZ2VSdW4SKgoIc3RhdHVzZXMYAiADKAsyGC5zbHVpY2UudjEuTWVzc2FnZVN0YXR1cyLsAQoNTWVzc2FnZVN0YXR1cxIUCgxzdWJzY3JpcHRpb24YASABKAkSLQoFc3RhdGUYAiABKA4yHi5zbHVpY2UudjEuTWVzc2FnZVN0YXR1cy5TdGF0ZRIXCg9mYWlsZWRfYXR0ZW1wdHMYAyABKA0SEgoKc2Vzc2lvbl9pZBgEIAEoCSJpCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhEKDVNUQVRFX1BFTkRJTkcQARIUChBTVEFURV9QUk9DRVNTSU5HEAISDgoKU1RBVEVfRE9ORRADEhAKDFNUQVRFX0ZBSUxFRBAEIm4KGVJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QSDQoFdG9waWMYASABKAkSFAoMc3Vic2NyaXB0aW9uGAIgASgJEg8KB2RyeV9ydW4YAyABKAgSDQoFbGltaXQYBCABKAQSDAoEcmF0ZRgFIAEoASJNChpSZWRyaXZlRGVhZExldHRlcnNSZXNwb25zZRIWCg5yZWRyaXZlbl9jb3VudBgBIAEoBBIXCg9yZW1haW5pbmdfY291bnQYAiABKAQiFgoUR2V0U2VydmVySW5mb1JlcXVlc3Qi3gEKFUdldFNlcnZlckluZm9SZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEi4KCnN0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhsKE21heF9wYXJ0aXRpb25fY291bnQYAyABKA0SGQoRbWF4X21lc3NhZ2VfYnl0ZXMYBCABKAQSGQoRbWF4X3JlcXVlc3RfYnl0ZXMYBSABKAQSMQoSZGVmYXVsdF9kdXJhYmlsaXR5GAYgASgOMhUuc2x1aWNlLnYxLkR1cmFiaWxpdHkqYQoIT3JkZXJpbmcSGAoUT1JERVJJTkdfVU5TUEVDSUZJRUQQABIWChJPUkRFUklOR19QQVJUSVRJT04QARIQCgxPUkRFUklOR19LRVkQAhIRCg1PUkRFUklOR19OT05FEAMymQoKBUFkbWluEkwKC0NyZWF0ZVRvcGljEh0uc2x1aWNlLnYxLkNyZWF0ZVRvcGljUmVxdWVzdBoeLnNsdWljZS52MS5DcmVhdGVUb3BpY1Jlc3BvbnNlEkMKCEdldFRvcGljEhouc2x1aWNlLnYxLkdldFRvcGljUmVxdWVzdBobLnNsdWljZS52MS5HZXRUb3BpY1Jlc3BvbnNlEkkKCkxpc3RUb3BpY3MSHC5zbHVpY2UudjEuTGlzdFRvcGljc1JlcXVlc3QaHS5zbHVpY2UudjEuTGlzdFRvcGljc1Jlc3BvbnNlEkwKC1VwZGF0ZVRvcGljEh0uc2x1aWNlLnYxLlVwZGF0ZVRvcGljUmVxdWVzdBoeLnNsdWljZS52MS5VcGRhdGVUb3BpY1Jlc3BvbnNlEkwKC0RlbGV0ZVRvcGljEh0uc2x1aWNlLnYxLkRlbGV0ZVRvcGljUmVxdWVzdBoeLnNsdWljZS52MS5EZWxldGVUb3BpY1Jlc3BvbnNlEmEKEkNyZWF0ZVN1YnNjcmlwdGlvbhIkLnNsdWljZS52MS5DcmVhdGVTdWJzY3JpcHRpb25SZXF1ZXN0GiUuc2x1aWNlLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlElgKD0dldFN1YnNjcmlwdGlvbhIhLnNsdWljZS52MS5HZXRTdWJzY3JpcHRpb25SZXF1ZXN0GiIuc2x1aWNlLnYxLkdldFN1YnNjcmlwdGlvblJlc3BvbnNlEl4KEUxpc3RTdWJzY3JpcHRpb25zEiMuc2x1aWNlLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVxdWVzdBokLnNsdWljZS52MS5MaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEmEKElVwZGF0ZVN1YnNjcmlwdGlvbhIkLnNsdWljZS52MS5VcGRhdGVTdWJzY3JpcHRpb25SZXF1ZXN0GiUuc2x1aWNlLnYxLlVwZGF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEmEKEkRlbGV0ZVN1YnNjcmlwdGlvbhIkLnNsdWljZS52MS5EZWxldGVTdWJzY3JpcHRpb25SZXF1ZXN0GiUuc2x1aWNlLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlc3BvbnNlElsKEFNlZWtTdWJzY3JpcHRpb24SIi5zbHVpY2UudjEuU2Vla1N1YnNjcmlwdGlvblJlcXVlc3QaIy5zbHVpY2UudjEuU2Vla1N1YnNjcmlwdGlvblJlc3BvbnNlElIKDUxpc3RDb25zdW1lcnMSHy5zbHVpY2UudjEuTGlzdENvbnN1bWVyc1JlcXVlc3QaIC5zbHVpY2UudjEuTGlzdENvbnN1bWVyc1Jlc3BvbnNlEkkKCkdldE1lc3NhZ2USHC5zbHVpY2UudjEuR2V0TWVzc2FnZVJlcXVlc3QaHS5zbHVpY2UudjEuR2V0TWVzc2FnZVJlc3BvbnNlEmMKElJlZHJpdmVEZWFkTGV0dGVycxIkLnNsdWljZS52MS5SZWRyaXZlRGVhZExldHRlcnNSZXF1ZXN0GiUuc2x1aWNlLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlMAESUgoNR2V0U2VydmVySW5mbxIfLnNsdWljZS52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBogLnNsdWljZS52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_sluice_v1_broker, file_sluice_v1_message]);
+  fileDesc("ChVzbHVpY2UvdjEvYWRtaW4ucHJvdG8SCXNsdWljZS52MSKYAgoFVG9waWMSDAoEbmFtZRgBIAEoCRIXCg9wYXJ0aXRpb25fY291bnQYAiABKA0SLQoJcmV0ZW50aW9uGAMgASgLMhouc2x1aWNlLnYxLlJldGVudGlvblBvbGljeRIuCg1iYWNrbG9nX2xpbWl0GAQgASgLMhcuc2x1aWNlLnYxLkJhY2tsb2dMaW1pdBIpCgpkdXJhYmlsaXR5GAUgASgOMhUuc2x1aWNlLnYxLkR1cmFiaWxpdHkSLwoLY3JlYXRlX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCnBhcnRpdGlvbnMYByADKAsyGS5zbHVpY2UudjEuUGFydGl0aW9uU3RhdHMiiQEKD1JldGVudGlvblBvbGljeRIqCgdtYXhfYWdlGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhEKCW1heF9ieXRlcxgCIAEoBBIaChJ1bnRpbF9hY2tub3dsZWRnZWQYAyABKAgSGwoTZHJvcF91bmFja25vd2xlZGdlZBgEIAEoCCK+AQoMQmFja2xvZ0xpbWl0EhEKCW1heF9ieXRlcxgBIAEoBBIUCgxtYXhfbWVzc2FnZXMYAiABKAQSMwoJd2hlbl9mdWxsGAMgASgOMiAuc2x1aWNlLnYxLkJhY2tsb2dMaW1pdC5XaGVuRnVsbCJQCghXaGVuRnVsbBIZChVXSEVOX0ZVTExfVU5TUEVDSUZJRUQQABITCg9XSEVOX0ZVTExfQkxPQ0sQARIUChBXSEVOX0ZVTExfUkVKRUNUEAIiXQoOUGFydGl0aW9uU3RhdHMSEQoJcGFydGl0aW9uGAEgASgNEhQKDGZpcnN0X29mZnNldBgCIAEoBBITCgtuZXh0X29mZnNldBgDIAEoBBINCgVieXRlcxgEIAEoBCLIAgoMU3Vic2NyaXB0aW9uEg0KBXRvcGljGAEgASgJEgwKBG5hbWUYAiABKAkSJQoIb3JkZXJpbmcYAyABKA4yEy5zbHVpY2UudjEuT3JkZXJpbmcSLwoMYWNrX2RlYWRsaW5lGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKBXJldHJ5GAUgASgLMhYuc2x1aWNlLnYxLlJldHJ5UG9saWN5EjAKC2RlYWRfbGV0dGVyGAYgASgLMhsuc2x1aWNlLnYxLkRlYWRMZXR0ZXJQb2xpY3kSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKCnBhcnRpdGlvbnMYCCADKAsyJS5zbHVpY2UudjEuU3Vic2NyaXB0aW9uUGFydGl0aW9uU3RhdHMibQoLUmV0cnlQb2xpY3kSLgoLbWluX2JhY2tvZmYYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLgoLbWF4X2JhY2tvZmYYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSQoQRGVhZExldHRlclBvbGljeRIUCgxtYXhfYXR0ZW1wdHMYASABKA0SDQoFdG9waWMYAiABKAkSEAoIZGlzYWJsZWQYAyABKAgivQEKGlN1YnNjcmlwdGlvblBhcnRpdGlvblN0YXRzEhEKCXBhcnRpdGlvbhgBIAEoDRIbChNhY2tub3dsZWRnZWRfb2Zmc2V0GAIgASgEEh0KFWJhY2tsb2dfbWVzc2FnZV9jb3VudBgDIAEoBBIhChlvdXRzdGFuZGluZ19tZXNzYWdlX2NvdW50GAQgASgEEhkKEWRlYWRfbGV0dGVyX2NvdW50GAUgASgEEhIKCnNlc3Npb25faWQYBiABKAkiNQoSQ3JlYXRlVG9waWNSZXF1ZXN0Eh8KBXRvcGljGAEgASgLMhAuc2x1aWNlLnYxLlRvcGljIjYKE0NyZWF0ZVRvcGljUmVzcG9uc2USHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMiHwoPR2V0VG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiMwoQR2V0VG9waWNSZXNwb25zZRIfCgV0b3BpYxgBIAEoCzIQLnNsdWljZS52MS5Ub3BpYyI6ChFMaXN0VG9waWNzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJPChJMaXN0VG9waWNzUmVzcG9uc2USIAoGdG9waWNzGAEgAygLMhAuc2x1aWNlLnYxLlRvcGljEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJmChJVcGRhdGVUb3BpY1JlcXVlc3QSHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMSLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIjYKE1VwZGF0ZVRvcGljUmVzcG9uc2USHwoFdG9waWMYASABKAsyEC5zbHVpY2UudjEuVG9waWMiIgoSRGVsZXRlVG9waWNSZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTRGVsZXRlVG9waWNSZXNwb25zZSJzChlDcmVhdGVTdWJzY3JpcHRpb25SZXF1ZXN0Ei0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24SJwoFc3RhcnQYAiABKAsyGC5zbHVpY2UudjEuU3RhcnRQb3NpdGlvbiJLChpDcmVhdGVTdWJzY3JpcHRpb25SZXNwb25zZRItCgxzdWJzY3JpcHRpb24YASABKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uIjUKFkdldFN1YnNjcmlwdGlvblJlcXVlc3QSDQoFdG9waWMYASABKAkSDAoEbmFtZRgCIAEoCSJIChdHZXRTdWJzY3JpcHRpb25SZXNwb25zZRItCgxzdWJzY3JpcHRpb24YASABKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uIlAKGExpc3RTdWJzY3JpcHRpb25zUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJkChlMaXN0U3Vic2NyaXB0aW9uc1Jlc3BvbnNlEi4KDXN1YnNjcmlwdGlvbnMYASADKAsyFy5zbHVpY2UudjEuU3Vic2NyaXB0aW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJ7ChlVcGRhdGVTdWJzY3JpcHRpb25SZXF1ZXN0Ei0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24SLwoLdXBkYXRlX21hc2sYAiABKAsyGi5nb29nbGUucHJvdG9idWYuRmllbGRNYXNrIksKGlVwZGF0ZVN1YnNjcmlwdGlvblJlc3BvbnNlEi0KDHN1YnNjcmlwdGlvbhgBIAEoCzIXLnNsdWljZS52MS5TdWJzY3JpcHRpb24iOAoZRGVsZXRlU3Vic2NyaXB0aW9uUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIMCgRuYW1lGAIgASgJIhwKGkRlbGV0ZVN1YnNjcmlwdGlvblJlc3BvbnNlIogBChdTZWVrU3Vic2NyaXB0aW9uUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIMCgRuYW1lGAIgASgJEhYKCXBhcnRpdGlvbhgDIAEoDUgAiAEBEioKCHBvc2l0aW9uGAQgASgLMhguc2x1aWNlLnYxLlN0YXJ0UG9zaXRpb25CDAoKX3BhcnRpdGlvbiJJChhTZWVrU3Vic2NyaXB0aW9uUmVzcG9uc2USLQoMc3Vic2NyaXB0aW9uGAEgASgLMhcuc2x1aWNlLnYxLlN1YnNjcmlwdGlvbiIlChRMaXN0UHJvZHVjZXJzUmVxdWVzdBINCgV0b3BpYxgBIAEoCSI/ChVMaXN0UHJvZHVjZXJzUmVzcG9uc2USJgoJcHJvZHVjZXJzGAEgAygLMhMuc2x1aWNlLnYxLlByb2R1Y2VyIpQDCghQcm9kdWNlchINCgV0b3BpYxgBIAEoCRITCgtwcm9kdWNlcl9pZBgCIAEoCRIMCgRwZWVyGAMgASgJEjAKDGNvbm5lY3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNbWVzc2FnZV9jb3VudBgFIAEoBBIdChVwZW5kaW5nX3JlcXVlc3RfY291bnQYBiABKAQSMwoLaG9sZF9yZWFzb24YByABKA4yHi5zbHVpY2UudjEuUHJvZHVjZXIuSG9sZFJlYXNvbhIsCglob2xkX3RpbWUYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iigEKCkhvbGRSZWFzb24SGwoXSE9MRF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJIT0xEX1JFQVNPTl9XUklURVIQARIXChNIT0xEX1JFQVNPTl9CQUNLTE9HEAISFAoQSE9MRF9SRUFTT05fRElTSxADEhgKFEhPTERfUkVBU09OX1JFQ0VJUFRTEAQiOwoUTGlzdENvbnN1bWVyc1JlcXVlc3QSDQoFdG9waWMYASABKAkSFAoMc3Vic2NyaXB0aW9uGAIgASgJIj8KFUxpc3RDb25zdW1lcnNSZXNwb25zZRImCgljb25zdW1lcnMYASADKAsyEy5zbHVpY2UudjEuQ29uc3VtZXIi0QQKCENvbnN1bWVyEhIKCnNlc3Npb25faWQYASABKAkSEwoLY29uc3VtZXJfaWQYAiABKAkSDQoFdG9waWMYAyABKAkSFAoMc3Vic2NyaXB0aW9uGAQgASgJEgwKBHBlZXIYBSABKAkSMAoMY29ubmVjdF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgxmbG93X2NvbnRyb2wYByABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSIQoZb3V0c3RhbmRpbmdfbWVzc2FnZV9jb3VudBgIIAEoBBIZChFvdXRzdGFuZGluZ19ieXRlcxgJIAEoBBISCgpwYXJ0aXRpb25zGAogAygNEjMKC3dhaXRfcmVhc29uGAsgASgOMh4uc2x1aWNlLnYxLkNvbnN1bWVyLldhaXRSZWFzb24SLAoJd2FpdF90aW1lGAwgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uItMBCgpXYWl0UmVhc29uEhsKF1dBSVRfUkVBU09OX1VOU1BFQ0lGSUVEEAASGQoVV0FJVF9SRUFTT05fQ0FVR0hUX1VQEAESHgoaV0FJVF9SRUFTT05fTUVTU0FHRV9DUkVESVQQAhIbChdXQUlUX1JFQVNPTl9CWVRFX0NSRURJVBADEhkKFVdBSVRfUkVBU09OX1RSQU5TUE9SVBAEEhcKE1dBSVRfUkVBU09OX0JBQ0tPRkYQBRIcChhXQUlUX1JFQVNPTl9OT1RfQVNTSUdORUQQBiJFChFHZXRNZXNzYWdlUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIRCglwYXJ0aXRpb24YAiABKA0SDgoGb2Zmc2V0GAMgASgEImQKEkdldE1lc3NhZ2VSZXNwb25zZRIiCgNydW4YASABKAsyFS5zbHVpY2UudjEuTWVzc2FnZVJ1bhIqCghzdGF0dXNlcxgCIAMoCzIYLnNsdWljZS52MS5NZXNzYWdlU3RhdHVzIuwBCg1NZXNzYWdlU3RhdHVzEhQKDHN1YnNjcmlwdGlvbhgBIAEoCRItCgVzdGF0ZRgCIAEoDjIeLnNsdWljZS52MS5NZXNzYWdlU3RhdHVzLlN0YXRlEhcKD2ZhaWxlZF9hdHRlbXB0cxgDIAEoDRISCgpzZXNzaW9uX2lkGAQgASgJImkKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfUEVORElORxABEhQKEFNUQVRFX1BST0NFU1NJTkcQAhIOCgpTVEFURV9ET05FEAMSEAoMU1RBVEVfRkFJTEVEEAQibgoZUmVkcml2ZURlYWRMZXR0ZXJzUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIUCgxzdWJzY3JpcHRpb24YAiABKAkSDwoHZHJ5X3J1bhgDIAEoCBINCgVsaW1pdBgEIAEoBBIMCgRyYXRlGAUgASgBIk0KGlJlZHJpdmVEZWFkTGV0dGVyc1Jlc3BvbnNlEhYKDnJlZHJpdmVuX2NvdW50GAEgASgEEhcKD3JlbWFpbmluZ19jb3VudBgCIAEoBCIWChRHZXRTZXJ2ZXJJbmZvUmVxdWVzdCLeAQoVR2V0U2VydmVySW5mb1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTbWF4X3BhcnRpdGlvbl9jb3VudBgDIAEoDRIZChFtYXhfbWVzc2FnZV9ieXRlcxgEIAEoBBIZChFtYXhfcmVxdWVzdF9ieXRlcxgFIAEoBBIxChJkZWZhdWx0X2R1cmFiaWxpdHkYBiABKA4yFS5zbHVpY2UudjEuRHVyYWJpbGl0eSphCghPcmRlcmluZxIYChRPUkRFUklOR19VTlNQRUNJRklFRBAAEhYKEk9SREVSSU5HX1BBUlRJVElPThABEhAKDE9SREVSSU5HX0tFWRACEhEKDU9SREVSSU5HX05PTkUQAzLtCgoFQWRtaW4STAoLQ3JlYXRlVG9waWMSHS5zbHVpY2UudjEuQ3JlYXRlVG9waWNSZXF1ZXN0Gh4uc2x1aWNlLnYxLkNyZWF0ZVRvcGljUmVzcG9uc2USQwoIR2V0VG9waWMSGi5zbHVpY2UudjEuR2V0VG9waWNSZXF1ZXN0Ghsuc2x1aWNlLnYxLkdldFRvcGljUmVzcG9uc2USSQoKTGlzdFRvcGljcxIcLnNsdWljZS52MS5MaXN0VG9waWNzUmVxdWVzdBodLnNsdWljZS52MS5MaXN0VG9waWNzUmVzcG9uc2USTAoLVXBkYXRlVG9waWMSHS5zbHVpY2UudjEuVXBkYXRlVG9waWNSZXF1ZXN0Gh4uc2x1aWNlLnYxLlVwZGF0ZVRvcGljUmVzcG9uc2USTAoLRGVsZXRlVG9waWMSHS5zbHVpY2UudjEuRGVsZXRlVG9waWNSZXF1ZXN0Gh4uc2x1aWNlLnYxLkRlbGV0ZVRvcGljUmVzcG9uc2USYQoSQ3JlYXRlU3Vic2NyaXB0aW9uEiQuc2x1aWNlLnYxLkNyZWF0ZVN1YnNjcmlwdGlvblJlcXVlc3QaJS5zbHVpY2UudjEuQ3JlYXRlU3Vic2NyaXB0aW9uUmVzcG9uc2USWAoPR2V0U3Vic2NyaXB0aW9uEiEuc2x1aWNlLnYxLkdldFN1YnNjcmlwdGlvblJlcXVlc3QaIi5zbHVpY2UudjEuR2V0U3Vic2NyaXB0aW9uUmVzcG9uc2USXgoRTGlzdFN1YnNjcmlwdGlvbnMSIy5zbHVpY2UudjEuTGlzdFN1YnNjcmlwdGlvbnNSZXF1ZXN0GiQuc2x1aWNlLnYxLkxpc3RTdWJzY3JpcHRpb25zUmVzcG9uc2USYQoSVXBkYXRlU3Vic2NyaXB0aW9uEiQuc2x1aWNlLnYxLlVwZGF0ZVN1YnNjcmlwdGlvblJlcXVlc3QaJS5zbHVpY2UudjEuVXBkYXRlU3Vic2NyaXB0aW9uUmVzcG9uc2USYQoSRGVsZXRlU3Vic2NyaXB0aW9uEiQuc2x1aWNlLnYxLkRlbGV0ZVN1YnNjcmlwdGlvblJlcXVlc3QaJS5zbHVpY2UudjEuRGVsZXRlU3Vic2NyaXB0aW9uUmVzcG9uc2USWwoQU2Vla1N1YnNjcmlwdGlvbhIiLnNsdWljZS52MS5TZWVrU3Vic2NyaXB0aW9uUmVxdWVzdBojLnNsdWljZS52MS5TZWVrU3Vic2NyaXB0aW9uUmVzcG9uc2USUgoNTGlzdFByb2R1Y2VycxIfLnNsdWljZS52MS5MaXN0UHJvZHVjZXJzUmVxdWVzdBogLnNsdWljZS52MS5MaXN0UHJvZHVjZXJzUmVzcG9uc2USUgoNTGlzdENvbnN1bWVycxIfLnNsdWljZS52MS5MaXN0Q29uc3VtZXJzUmVxdWVzdBogLnNsdWljZS52MS5MaXN0Q29uc3VtZXJzUmVzcG9uc2USSQoKR2V0TWVzc2FnZRIcLnNsdWljZS52MS5HZXRNZXNzYWdlUmVxdWVzdBodLnNsdWljZS52MS5HZXRNZXNzYWdlUmVzcG9uc2USYwoSUmVkcml2ZURlYWRMZXR0ZXJzEiQuc2x1aWNlLnYxLlJlZHJpdmVEZWFkTGV0dGVyc1JlcXVlc3QaJS5zbHVpY2UudjEuUmVkcml2ZURlYWRMZXR0ZXJzUmVzcG9uc2UwARJSCg1HZXRTZXJ2ZXJJbmZvEh8uc2x1aWNlLnYxLkdldFNlcnZlckluZm9SZXF1ZXN0GiAuc2x1aWNlLnYxLkdldFNlcnZlckluZm9SZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_field_mask, file_google_protobuf_timestamp, file_sluice_v1_broker, file_sluice_v1_message]);
 
 /**
  * @generated from message sluice.v1.Topic
@@ -133,6 +133,8 @@ export type BacklogLimit = Message<"sluice.v1.BacklogLimit"> & {
   maxMessages: bigint;
 
   /**
+   * Goes for a nearly full disk as well.
+   *
    * @generated from field: sluice.v1.BacklogLimit.WhenFull when_full = 3;
    */
   whenFull: BacklogLimit_WhenFull;
@@ -162,7 +164,7 @@ export enum BacklogLimit_WhenFull {
   BLOCK = 1,
 
   /**
-   * Refuse with RESOURCE_EXHAUSTED.
+   * Refuse with RESOURCE_EXHAUSTED and a retry delay.
    *
    * @generated from enum value: WHEN_FULL_REJECT = 2;
    */
@@ -805,6 +807,152 @@ export const SeekSubscriptionResponseSchema: GenMessage<SeekSubscriptionResponse
   messageDesc(file_sluice_v1_admin, 29);
 
 /**
+ * @generated from message sluice.v1.ListProducersRequest
+ */
+export type ListProducersRequest = Message<"sluice.v1.ListProducersRequest"> & {
+  /**
+   * Empty: of every topic.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+};
+
+/**
+ * Describes the message sluice.v1.ListProducersRequest.
+ * Use `create(ListProducersRequestSchema)` to create a new message.
+ */
+export const ListProducersRequestSchema: GenMessage<ListProducersRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_admin, 30);
+
+/**
+ * @generated from message sluice.v1.ListProducersResponse
+ */
+export type ListProducersResponse = Message<"sluice.v1.ListProducersResponse"> & {
+  /**
+   * @generated from field: repeated sluice.v1.Producer producers = 1;
+   */
+  producers: Producer[];
+};
+
+/**
+ * Describes the message sluice.v1.ListProducersResponse.
+ * Use `create(ListProducersResponseSchema)` to create a new message.
+ */
+export const ListProducersResponseSchema: GenMessage<ListProducersResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_admin, 31);
+
+/**
+ * One open stream of Publish or PublishStream.
+ *
+ * @generated from message sluice.v1.Producer
+ */
+export type Producer = Message<"sluice.v1.Producer"> & {
+  /**
+   * Of its last request; empty before the first.
+   *
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * Of its last request; empty for an anonymous producer.
+   *
+   * @generated from field: string producer_id = 2;
+   */
+  producerId: string;
+
+  /**
+   * Address of the client.
+   *
+   * @generated from field: string peer = 3;
+   */
+  peer: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp connect_time = 4;
+   */
+  connectTime?: Timestamp | undefined;
+
+  /**
+   * @generated from field: uint64 message_count = 5;
+   */
+  messageCount: bigint;
+
+  /**
+   * Requests that were read and have no receipt yet.
+   *
+   * @generated from field: uint64 pending_request_count = 6;
+   */
+  pendingRequestCount: bigint;
+
+  /**
+   * @generated from field: sluice.v1.Producer.HoldReason hold_reason = 7;
+   */
+  holdReason: Producer_HoldReason;
+
+  /**
+   * How long its stream has not been read for that.
+   *
+   * @generated from field: google.protobuf.Duration hold_time = 8;
+   */
+  holdTime?: Duration | undefined;
+};
+
+/**
+ * Describes the message sluice.v1.Producer.
+ * Use `create(ProducerSchema)` to create a new message.
+ */
+export const ProducerSchema: GenMessage<Producer> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_admin, 32);
+
+/**
+ * @generated from enum sluice.v1.Producer.HoldReason
+ */
+export enum Producer_HoldReason {
+  /**
+   * Not held: the broker waits for the producer.
+   *
+   * @generated from enum value: HOLD_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The writer's queue is full: the disk is slower than the producers.
+   *
+   * @generated from enum value: HOLD_REASON_WRITER = 1;
+   */
+  WRITER = 1,
+
+  /**
+   * The topic's slowest subscription is too far behind (WHEN_FULL_BLOCK).
+   *
+   * @generated from enum value: HOLD_REASON_BACKLOG = 2;
+   */
+  BACKLOG = 2,
+
+  /**
+   * The broker's disk is nearly full.
+   *
+   * @generated from enum value: HOLD_REASON_DISK = 3;
+   */
+  DISK = 3,
+
+  /**
+   * Too many of its batches have no answer, or it does not read the answers.
+   *
+   * @generated from enum value: HOLD_REASON_RECEIPTS = 4;
+   */
+  RECEIPTS = 4,
+}
+
+/**
+ * Describes the enum sluice.v1.Producer.HoldReason.
+ */
+export const Producer_HoldReasonSchema: GenEnum<Producer_HoldReason> = /*@__PURE__*/
+  enumDesc(file_sluice_v1_admin, 32, 0);
+
+/**
  * @generated from message sluice.v1.ListConsumersRequest
  */
 export type ListConsumersRequest = Message<"sluice.v1.ListConsumersRequest"> & {
@@ -826,7 +974,7 @@ export type ListConsumersRequest = Message<"sluice.v1.ListConsumersRequest"> & {
  * Use `create(ListConsumersRequestSchema)` to create a new message.
  */
 export const ListConsumersRequestSchema: GenMessage<ListConsumersRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 30);
+  messageDesc(file_sluice_v1_admin, 33);
 
 /**
  * @generated from message sluice.v1.ListConsumersResponse
@@ -843,7 +991,7 @@ export type ListConsumersResponse = Message<"sluice.v1.ListConsumersResponse"> &
  * Use `create(ListConsumersResponseSchema)` to create a new message.
  */
 export const ListConsumersResponseSchema: GenMessage<ListConsumersResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 31);
+  messageDesc(file_sluice_v1_admin, 34);
 
 /**
  * @generated from message sluice.v1.Consumer
@@ -905,6 +1053,13 @@ export type Consumer = Message<"sluice.v1.Consumer"> & {
    * @generated from field: sluice.v1.Consumer.WaitReason wait_reason = 11;
    */
   waitReason: Consumer_WaitReason;
+
+  /**
+   * How long it has been waiting for that, without a delivery.
+   *
+   * @generated from field: google.protobuf.Duration wait_time = 12;
+   */
+  waitTime?: Duration | undefined;
 };
 
 /**
@@ -912,7 +1067,7 @@ export type Consumer = Message<"sluice.v1.Consumer"> & {
  * Use `create(ConsumerSchema)` to create a new message.
  */
 export const ConsumerSchema: GenMessage<Consumer> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 32);
+  messageDesc(file_sluice_v1_admin, 35);
 
 /**
  * @generated from enum sluice.v1.Consumer.WaitReason
@@ -968,7 +1123,7 @@ export enum Consumer_WaitReason {
  * Describes the enum sluice.v1.Consumer.WaitReason.
  */
 export const Consumer_WaitReasonSchema: GenEnum<Consumer_WaitReason> = /*@__PURE__*/
-  enumDesc(file_sluice_v1_admin, 32, 0);
+  enumDesc(file_sluice_v1_admin, 35, 0);
 
 /**
  * @generated from message sluice.v1.GetMessageRequest
@@ -995,7 +1150,7 @@ export type GetMessageRequest = Message<"sluice.v1.GetMessageRequest"> & {
  * Use `create(GetMessageRequestSchema)` to create a new message.
  */
 export const GetMessageRequestSchema: GenMessage<GetMessageRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 33);
+  messageDesc(file_sluice_v1_admin, 36);
 
 /**
  * @generated from message sluice.v1.GetMessageResponse
@@ -1019,7 +1174,7 @@ export type GetMessageResponse = Message<"sluice.v1.GetMessageResponse"> & {
  * Use `create(GetMessageResponseSchema)` to create a new message.
  */
 export const GetMessageResponseSchema: GenMessage<GetMessageResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 34);
+  messageDesc(file_sluice_v1_admin, 37);
 
 /**
  * @generated from message sluice.v1.MessageStatus
@@ -1055,7 +1210,7 @@ export type MessageStatus = Message<"sluice.v1.MessageStatus"> & {
  * Use `create(MessageStatusSchema)` to create a new message.
  */
 export const MessageStatusSchema: GenMessage<MessageStatus> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 35);
+  messageDesc(file_sluice_v1_admin, 38);
 
 /**
  * @generated from enum sluice.v1.MessageStatus.State
@@ -1091,7 +1246,7 @@ export enum MessageStatus_State {
  * Describes the enum sluice.v1.MessageStatus.State.
  */
 export const MessageStatus_StateSchema: GenEnum<MessageStatus_State> = /*@__PURE__*/
-  enumDesc(file_sluice_v1_admin, 35, 0);
+  enumDesc(file_sluice_v1_admin, 38, 0);
 
 /**
  * @generated from message sluice.v1.RedriveDeadLettersRequest
@@ -1137,7 +1292,7 @@ export type RedriveDeadLettersRequest = Message<"sluice.v1.RedriveDeadLettersReq
  * Use `create(RedriveDeadLettersRequestSchema)` to create a new message.
  */
 export const RedriveDeadLettersRequestSchema: GenMessage<RedriveDeadLettersRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 36);
+  messageDesc(file_sluice_v1_admin, 39);
 
 /**
  * How far it is: at least once a second, and at the end.
@@ -1165,7 +1320,7 @@ export type RedriveDeadLettersResponse = Message<"sluice.v1.RedriveDeadLettersRe
  * Use `create(RedriveDeadLettersResponseSchema)` to create a new message.
  */
 export const RedriveDeadLettersResponseSchema: GenMessage<RedriveDeadLettersResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 37);
+  messageDesc(file_sluice_v1_admin, 40);
 
 /**
  * @generated from message sluice.v1.GetServerInfoRequest
@@ -1178,7 +1333,7 @@ export type GetServerInfoRequest = Message<"sluice.v1.GetServerInfoRequest"> & {
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 38);
+  messageDesc(file_sluice_v1_admin, 41);
 
 /**
  * @generated from message sluice.v1.GetServerInfoResponse
@@ -1222,7 +1377,7 @@ export type GetServerInfoResponse = Message<"sluice.v1.GetServerInfoResponse"> &
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_admin, 39);
+  messageDesc(file_sluice_v1_admin, 42);
 
 /**
  * @generated from enum sluice.v1.Ordering
@@ -1357,6 +1512,16 @@ export const Admin: GenService<{
     methodKind: "unary";
     input: typeof SeekSubscriptionRequestSchema;
     output: typeof SeekSubscriptionResponseSchema;
+  },
+  /**
+   * Producers' open streams, and what holds them.
+   *
+   * @generated from rpc sluice.v1.Admin.ListProducers
+   */
+  listProducers: {
+    methodKind: "unary";
+    input: typeof ListProducersRequestSchema;
+    output: typeof ListProducersResponseSchema;
   },
   /**
    * Live consumers, with their credits and why they wait.
