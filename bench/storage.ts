@@ -5,6 +5,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { systemClock } from '../src/base/clock.js';
 import { limits } from '../src/base/limits.js';
 import { silentLogger } from '../src/base/logger.js';
+import { divideBudget } from '../src/base/memory-budget.js';
 import { KiB, secondMs } from '../src/base/units.js';
 import { openStorage } from '../src/storage/storage.js';
 import type { Append, Storage } from '../src/storage/types.js';
@@ -28,6 +29,7 @@ async function open(directory: string): Promise<Storage> {
       tailBytes: limits.tailBytes,
       writerQueueBytes: limits.writerQueueBytes,
       concurrentReads: limits.concurrentReads,
+      readAheadBytes: divideBudget(limits).readAheadBytes,
     },
     {
       grown() {},

@@ -1,4 +1,4 @@
-import { dayMs, KiB, MiB, minuteMs, secondMs } from './units.js';
+import { dayMs, GiB, KiB, MiB, minuteMs, secondMs } from './units.js';
 
 /**
  * Every bound on the path of a message, and every limit on what a request may ask. What is a setting says so:
@@ -37,14 +37,24 @@ export const limits = {
   defaultOutstandingMessages: 1_000,
   defaultOutstandingBytes: 16 * MiB,
 
+  // --- All of it ------------------------------------------------------------------------------------------
+  /** Memory for everything in flight. Setting. */
+  maxInFlightBytes: 1 * GiB,
+
   // --- From a producer to the disk ------------------------------------------------------------------------
   /** Receive window of one HTTP/2 stream, and of one connection. Settings. */
   streamWindowBytes: 1 * MiB,
   connectionWindowBytes: 16 * MiB,
+  /** What a stream's window may shrink to where many producers share the memory. */
+  smallestSharedWindowBytes: 16 * KiB,
   /** Appends that wait for the writer or are with it: above this, producers' streams are not read. Setting. */
   writerQueueBytes: 16 * MiB,
   /** One commit: more waits for the next one. */
   roundBytes: 4 * MiB,
+  /** How long a producer that was held and let in keeps room for a request that does not come. */
+  admissionMs: 50,
+  /** What the first request of a stream is taken to be, where room has to be kept for it. */
+  usualRequestBytes: 64 * KiB,
   /** Commits that are with the writer thread at once: one syncs, one is ready. */
   roundsUnderWay: 2,
   /** A second commit is put together while one is under way only once this much waits: small ones gather. */
@@ -59,12 +69,14 @@ export const limits = {
   tailBytes: 64 * MiB,
   /** What a log reader fetches from the disk at once, and holds ready for its next read. */
   readAheadBytes: 256 * KiB,
+  smallestReadAheadBytes: 16 * KiB,
   /** Records fetched at once, where they are so small that the bytes above are not reached. */
   readAheadRecords: 1_000,
   /** A log reader that is not asked for this long (up to twice) gives up what it holds. */
   readerIdleMs: 10 * secondMs,
-  /** Messages of one frame; a single larger message still makes one. */
+  /** Messages of one frame, and the least that a frame may shrink to; a single larger message still makes one. */
   frameBytes: 256 * KiB,
+  smallestFrameBytes: 16 * KiB,
   /** Frames under way to one stream. */
   framesUnderWay: 2,
   /** Log reads that run at once, over all consumers. Setting. */

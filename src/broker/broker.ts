@@ -13,6 +13,7 @@ import { Catalog } from './catalog.js';
 import { commit } from './committer.js';
 import type { ConsumerLink } from './consumer-link.js';
 import { DeadLetters } from './dead-letters.js';
+import { FramePool } from './frame-pool.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
 import { LogStream } from './log-stream.js';
@@ -86,6 +87,7 @@ class StoredBroker implements Broker {
   readonly #disk: FreeDiskWatch;
   readonly #deadLetters: DeadLetters;
   readonly #retention: Retention;
+  readonly #frames: FramePool;
   readonly #publishers = new Set<StreamPublisher>();
   readonly #sessions = new Map<string, SubscriptionRunner>();
   readonly #heartbeats: Heartbeats;
@@ -101,7 +103,8 @@ class StoredBroker implements Broker {
     this.#alarm = new Alarm(clock);
     this.#heartbeats = new Heartbeats({ clock, alarm: this.#alarm, sessions: this.#sessions });
     this.#producers = new ProducerTable(storage);
-    this.#gate = new PublishGate(() => storage.hasRoom);
+    this.#gate = new PublishGate({ clock, roomBytes: () => storage.roomBytes });
+    this.#frames = new FramePool(settings.frameBytes);
     const minFreeBytes = settings.minFreeDiskBytes;
     this.#disk = new FreeDiskWatch({ clock, logger, minFreeBytes, probe: services.freeDiskBytes });
     this.#deadLetters = new DeadLetters({ storage, clock, topicFor: (name) => this.#catalog.topicOf(name) });
@@ -218,7 +221,11 @@ class StoredBroker implements Broker {
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
     // The topic may have been deleted while the position was looked up.
     if (topic.isDeleted) throw topicNotFound(topic.name);
-    const stream = new LogStream(this.#storage, topic, sink, { ...options, starts });
+    const stream = new LogStream(this.#storage, topic, sink, {
+      ...options,
+      starts,
+      frames: this.#frames.open(),
+    });
     stream.start();
     return stream;
   }
@@ -392,6 +399,7 @@ class StoredBroker implements Broker {
       settings: this.#settings,
       alarm: this.#alarm,
       deadLetters: this.#deadLetters,
+      frames: this.#frames,
       sessionEnded: (sessionId: string) => {
         this.#sessions.delete(sessionId);
       },

@@ -1,4 +1,5 @@
 import { limits } from '../base/limits.js';
+import type { FramesUnderWay } from './frame-pool.js';
 import type { ConsumeOptions, ConsumerSink, WaitReason } from './types.js';
 
 /** The way to one consumer: who it is, and how much is on the way to it. */
@@ -7,8 +8,7 @@ export class ConsumerLink {
   readonly options: ConsumeOptions;
   readonly sink: ConsumerSink;
   readonly connectTimeMs: number;
-  /** Frames that have not left for the transport: HTTP/2 flow control decides when they do. */
-  #framesUnderWay = 0;
+  readonly #frames: FramesUnderWay;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
   /** Reads that are done and have to wait until a frame has left. */
@@ -17,20 +17,32 @@ export class ConsumerLink {
   /** Why the rules last had nothing for it, or the transport had no room. */
   #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
-  constructor(sessionId: string, options: ConsumeOptions, sink: ConsumerSink, connectTimeMs: number) {
+  constructor(
+    sessionId: string,
+    options: ConsumeOptions,
+    sink: ConsumerSink,
+    frames: FramesUnderWay,
+    connectTimeMs: number,
+  ) {
     this.sessionId = sessionId;
     this.options = options;
     this.sink = sink;
+    this.#frames = frames;
     this.connectTimeMs = connectTimeMs;
   }
 
   /** A consumer that does not read holds up no more than this many frames. */
   get canSend(): boolean {
-    return this.#framesUnderWay + this.readsUnderWay < limits.framesUnderWay;
+    return this.#frames.count + this.readsUnderWay < limits.framesUnderWay;
   }
 
   get isHeldByTransport(): boolean {
-    return this.#framesUnderWay >= limits.framesUnderWay;
+    return this.#frames.isFull;
+  }
+
+  /** What its next frame may hold. */
+  get nextFrameBytes(): number {
+    return this.#frames.nextFrameBytes;
   }
 
   /** Why it gets nothing, and since when. */
@@ -42,14 +54,14 @@ export class ConsumerLink {
     if (this.#wait?.reason !== reason) this.#wait = { reason, sinceMs: nowMs };
   }
 
-  frameSent(nowMs: number): void {
-    this.#framesUnderWay++;
+  frameSent(bytes: number, nowMs: number): void {
+    this.#frames.sent(bytes);
     this.#wait = undefined;
     if (this.isHeldByTransport) this.waitFor('transport', nowMs);
   }
 
   frameLeft(): void {
-    this.#framesUnderWay--;
+    this.#frames.left();
     if (this.#wait?.reason === 'transport') this.#wait = undefined;
     this.#waiting.shift()?.();
   }
@@ -64,6 +76,7 @@ export class ConsumerLink {
   /** The session is over: nothing leaves any more, so nobody must wait for it. */
   close(): void {
     this.#isClosed = true;
+    this.#frames.close();
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 }

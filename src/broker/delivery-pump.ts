@@ -1,7 +1,7 @@
-import { limits } from '../base/limits.js';
 import type { Fetch, ReadRun, Subscription } from '../core/types.js';
 import type { StoredRun } from '../storage/types.js';
 import type { ConsumerLink } from './consumer-link.js';
+import { fittingEnd } from './fitting-end.js';
 import type { LaneReaders } from './lane-readers.js';
 import { orderingKeysOf } from './message-bytes.js';
 import type { DeliveredRun } from './types.js';
@@ -56,16 +56,17 @@ export class DeliveryPump {
   #collect(link: ConsumerLink): Frame {
     const { rules, readers, nowMs, isLive, readFailed } = this.#services;
     const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
-    while (frame.byteLength < limits.frameBytes && link.canSend && isLive(link)) {
+    const maxBytes = link.nextFrameBytes;
+    while (frame.byteLength < maxBytes && link.canSend && isLive(link)) {
       const fetch = rules.nextFetch(link.sessionId, nowMs());
       if (fetch.kind === 'wait') {
         link.waitFor(fetch.reason, nowMs());
         break;
       }
       try {
-        const runs = readers.read(fetch.partition, fetch.offset, limits.frameBytes - frame.byteLength);
+        const runs = readers.read(fetch.partition, fetch.offset, maxBytes - frame.byteLength);
         if (runs instanceof Promise) void this.#awaitRead(link, fetch, runs);
-        else this.#lease(link, fetch, runs, frame);
+        else this.#lease(link, fetch, runs, frame, maxBytes - frame.byteLength);
       } catch (thrown) {
         rules.abandon(link.sessionId, fetch);
         readFailed(link, fetch.partition, thrown);
@@ -84,7 +85,7 @@ export class DeliveryPump {
       link.readsUnderWay--;
       const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
       // The rules hear of the end of the read even where the session is gone.
-      this.#lease(link, fetch, runs, frame);
+      this.#lease(link, fetch, runs, frame, link.nextFrameBytes);
       if (!isLive(link)) return;
       if (frame.runs.length > 0) this.#send(link, frame);
       ready(link);
@@ -95,9 +96,10 @@ export class DeliveryPump {
     }
   }
 
-  #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame): void {
+  #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame, maxBytes: number): void {
     const { rules, nowMs } = this.#services;
-    const delivery = rules.lease(link.sessionId, fetch, this.#readRuns(runs), nowMs());
+    const readRuns = cutRuns(this.#readRuns(runs), fetch.offset, maxBytes);
+    const delivery = rules.lease(link.sessionId, fetch, readRuns, nowMs());
     if (delivery === undefined) return;
     frame.deliveryIds.push(delivery.deliveryId);
     for (const { run: index, from, to, attempt } of delivery.runs) {
@@ -107,9 +109,9 @@ export class DeliveryPump {
     }
   }
 
-  #send(link: ConsumerLink, { runs, deliveryIds }: Frame): void {
+  #send(link: ConsumerLink, { runs, deliveryIds, byteLength }: Frame): void {
     const { rules, nowMs, isLive, ready } = this.#services;
-    link.frameSent(nowMs());
+    link.frameSent(byteLength, nowMs());
     link.sink.deliver(runs, () => {
       link.frameLeft();
       if (!isLive(link)) return;
@@ -144,4 +146,17 @@ export class DeliveryPump {
     }
     return { firstOffset, count, ends, orderingKeys };
   }
+}
+
+/** The runs up to where a frame ends. */
+function cutRuns(runs: readonly ReadRun[], offset: number, maxBytes: number): readonly ReadRun[] {
+  const end = fittingEnd(runs, offset, maxBytes);
+  if (end === Number.POSITIVE_INFINITY) return runs;
+  const cut: ReadRun[] = [];
+  for (const run of runs) {
+    const count = end - run.firstOffset;
+    if (count <= 0) break;
+    cut.push(count >= run.count ? run : { ...run, count, ends: run.ends.subarray(0, count) });
+  }
+  return cut;
 }

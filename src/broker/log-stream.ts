@@ -2,6 +2,8 @@ import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
+import { fittingEnd } from './fitting-end.js';
+import type { FramesUnderWay } from './frame-pool.js';
 import type { Topic, TopicFollower } from './topic.js';
 import type { DeliveredRun, ReadSession, ReadSink } from './types.js';
 
@@ -20,6 +22,7 @@ export interface LogStreamOptions {
   /** 0: no limit. */
   readonly limit: number;
   readonly isFollowing: boolean;
+  readonly frames: FramesUnderWay;
 }
 
 /**
@@ -32,7 +35,7 @@ export class LogStream implements ReadSession, TopicFollower {
   readonly #lanes: Lane[] = [];
   readonly #isFollowing: boolean;
   #leftCount: number;
-  #framesUnderWay = 0;
+  readonly #frames: FramesUnderWay;
   #readsUnderWay = 0;
   #turn = 0;
   #hasEnded = false;
@@ -41,6 +44,7 @@ export class LogStream implements ReadSession, TopicFollower {
     this.#topic = topic;
     this.#sink = sink;
     this.#isFollowing = options.isFollowing;
+    this.#frames = options.frames;
     this.#leftCount = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
     for (const [partition, next] of options.starts) {
       const { endOffset } = storage.extent(topic.topicId, partition);
@@ -57,6 +61,7 @@ export class LogStream implements ReadSession, TopicFollower {
   close(): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    this.#frames.close();
     this.#topic.followers.delete(this);
     for (const lane of this.#lanes) lane.reader.close();
   }
@@ -81,7 +86,7 @@ export class LogStream implements ReadSession, TopicFollower {
   }
 
   #pump(): void {
-    while (!this.#hasEnded && this.#framesUnderWay + this.#readsUnderWay < limits.framesUnderWay) {
+    while (!this.#hasEnded && this.#frames.count + this.#readsUnderWay < limits.framesUnderWay) {
       const lane = this.#leftCount > 0 ? this.#nextLane() : undefined;
       if (lane === undefined) {
         this.#endIfDone();
@@ -110,7 +115,7 @@ export class LogStream implements ReadSession, TopicFollower {
     lane.isReading = true;
     this.#readsUnderWay++;
     try {
-      const answer = lane.reader.read(lane.next, limits.frameBytes);
+      const answer = lane.reader.read(lane.next, this.#frames.nextFrameBytes);
       const runs = answer instanceof Promise ? await answer : answer;
       lane.isReading = false;
       this.#readsUnderWay--;
@@ -128,23 +133,27 @@ export class LogStream implements ReadSession, TopicFollower {
     // Another partition may have used up the limit while this one was read.
     if (this.#leftCount === 0) return;
     const start = lane.next;
+    const fitting = fittingEnd(runs, start, this.#frames.nextFrameBytes);
+    let byteLength = 0;
     const delivered: DeliveredRun[] = [];
     for (const run of runs) {
       const from = Math.max(0, lane.next - run.firstOffset);
       const isForAll = run.targetSubscriptionId === 0;
       const most = isForAll ? this.#leftCount : Number.POSITIVE_INFINITY;
-      const to = Math.min(run.count, lane.end - run.firstOffset, from + most);
+      const end = Math.min(lane.end, fitting) - run.firstOffset;
+      const to = Math.min(run.count, end, from + most);
       if (from >= to) continue;
       lane.next = run.firstOffset + to;
       if (!isForAll) continue;
       delivered.push({ run, from, to, attempt: 0 });
       this.#leftCount -= to - from;
+      byteLength += run.ends[to - 1]! - (from === 0 ? 0 : run.ends[from - 1]!);
     }
     invariant(lane.next > start, 'a read below the end of the log came back empty');
     if (delivered.length === 0) return;
-    this.#framesUnderWay++;
+    this.#frames.sent(byteLength);
     this.#sink.deliver(delivered, () => {
-      this.#framesUnderWay--;
+      this.#frames.left();
       this.#pump();
     });
   }

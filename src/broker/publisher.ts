@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import { decideSequence } from '../core/producer-sequence.js';
 import type { Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
@@ -38,6 +39,9 @@ export class StreamPublisher implements Publisher {
   /** Whom to tell of the batch that waits for an obstacle, if there is one. */
   #heldDone: PublishDone | undefined;
   #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
+  /** Gives back the room that is kept for the next batch; harmless twice. */
+  #arrived: () => void = () => {};
+  #requestBytes: number = limits.usualRequestBytes;
   #producerId = '';
   #messageCount = 0;
   #pendingBatchCount = 0;
@@ -74,10 +78,11 @@ export class StreamPublisher implements Publisher {
       return;
     }
     this.#held(gate.holdReason);
-    this.#stopWaiting = gate.wait(() => {
+    this.#stopWaiting = gate.wait((arrived) => {
       this.#hold = undefined;
+      this.#arrived = arrived;
       ready();
-    });
+    }, this.#requestBytes);
   }
 
   awaitReceipts(): void {
@@ -85,6 +90,8 @@ export class StreamPublisher implements Publisher {
   }
 
   publish(batch: PublishBatch, answer: PublishDone): void {
+    this.#arrived();
+    this.#requestBytes = batch.source.byteLength;
     this.#pendingBatchCount++;
     this.#messageCount += batch.bounds.length / 4;
     this.#producerId = batch.producer?.producerId ?? '';
@@ -127,6 +134,7 @@ export class StreamPublisher implements Publisher {
     this.#isClosed = true;
     this.#ready = undefined;
     this.#stopWaiting?.();
+    this.#arrived();
     this.#services.closed(this);
   }
 

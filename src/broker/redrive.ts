@@ -271,7 +271,7 @@ export class Redrive implements RedriveSession, TopicFollower {
         // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
         await this.#wait((go) => backlog.wait(go));
       } else if (!storage.hasRoom) {
-        await this.#wait((go) => gate.wait(go));
+        await this.#wait((go) => gate.wait(() => go()));
       } else return;
     }
   }

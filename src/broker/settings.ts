@@ -10,6 +10,8 @@ export interface BrokerSettings {
   readonly maxPartitionCount: number;
   readonly maxMessageBytes: number;
   readonly maxRequestBytes: number;
-  /** Free space on the data disk below which publishing is refused. */
+  /** Memory for frames that have not left for the transport, over all streams. */
+  readonly frameBytes: number;
+  /** Free space on the data disk below which producers are held. */
   readonly minFreeDiskBytes: number;
 }

@@ -23,6 +23,7 @@ import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import type { DeadLetters } from './dead-letters.js';
 import { DeliveryPump } from './delivery-pump.js';
+import type { FramePool } from './frame-pool.js';
 import { LaneReaders } from './lane-readers.js';
 import type { BrokerSettings } from './settings.js';
 import type { Topic } from './topic.js';
@@ -42,6 +43,7 @@ export interface RunnerServices {
   readonly logger: Logger;
   readonly alarm: Alarm;
   readonly deadLetters: DeadLetters;
+  readonly frames: FramePool;
   /** A session has ended: nobody finds it any more. */
   readonly sessionEnded: (sessionId: string) => void;
 }
@@ -143,7 +145,13 @@ export class SubscriptionRunner implements Sleeper {
   // --- Sessions -------------------------------------------------------------------------------------------
 
   openSession(sessionId: string, options: ConsumeOptions, sink: ConsumerSink): ConsumerLink {
-    const link = new ConsumerLink(sessionId, options, sink, this.#services.clock.wallMs());
+    const link = new ConsumerLink(
+      sessionId,
+      options,
+      sink,
+      this.#services.frames.open(),
+      this.#services.clock.wallMs(),
+    );
     this.#links.set(sessionId, link);
     return link;
   }

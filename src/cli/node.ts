@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { Clock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
+import { divideBudget } from '../base/memory-budget.js';
 import { createRandom } from '../base/random.js';
 import { createBroker } from '../broker/broker.js';
 import type { Settings } from '../config/schema.js';
@@ -29,6 +30,7 @@ export interface RunningNode {
 /** The one place where everything is put together: the store, the broker over it, the server over that. */
 export async function startNode(settings: Settings, services: NodeServices): Promise<RunningNode> {
   const { clock, logger, version } = services;
+  const budget = divideBudget(settings);
   let fail: (error: Error) => void = () => {};
   const failed = new Promise<Error>((resolve) => {
     fail = resolve;
@@ -43,10 +45,14 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
       maxMessageBytes: settings.maxMessageBytes,
       maxRequestBytes: settings.maxRequestBytes,
       minFreeDiskBytes: settings.minFreeDiskBytes,
+      frameBytes: budget.frameBytes,
     },
     {
       openStorage: (listener) =>
-        openStorage({ ...settings, directory: settings.dataDirectory }, listener, { clock, logger }),
+        openStorage({ ...settings, ...budget, directory: settings.dataDirectory }, listener, {
+          clock,
+          logger,
+        }),
       freeDiskBytes: () => freeDiskBytes(settings.dataDirectory),
       clock,
       random: createRandom(randomInt(2 ** 32)),
@@ -55,7 +61,11 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     },
   );
   try {
-    const server = await startServer(broker, { ...defaultServerOptions, ...settings }, { clock, logger });
+    const server = await startServer(
+      broker,
+      { ...defaultServerOptions, ...settings, ...budget },
+      { clock, logger },
+    );
     server.setServing(true);
     return {
       address: server.address,

@@ -1,5 +1,6 @@
 import { limits } from '../base/limits.js';
-import { KiB } from '../base/units.js';
+import { smallestSharedBytes } from '../base/memory-budget.js';
+import { KiB, MiB } from '../base/units.js';
 import { address, bytes, choice, count, duration, type Kind, text, truth } from './kinds.js';
 
 /**
@@ -56,6 +57,12 @@ export const schema = {
     bytes({ min: 64 * KiB }),
     limits.writerQueueBytes,
     'Bytes waiting for the disk above which producers are not read',
+  ),
+  maxInFlightBytes: setting(
+    'max-in-flight-bytes',
+    bytes({ min: smallestSharedBytes }),
+    limits.maxInFlightBytes,
+    'Memory for everything in flight: windows of producers, writer queue, tail, reads, frames',
   ),
   tailBytes: setting(
     'tail-bytes',
@@ -128,6 +135,13 @@ export function findContradictions(settings: Settings): string[] {
   }
   if (settings.streamWindowBytes > settings.connectionWindowBytes) {
     faults.push('--stream-window-bytes is more than --connection-window-bytes: it could never be used');
+  }
+  const { maxInFlightBytes, writerQueueBytes, tailBytes } = settings;
+  if (maxInFlightBytes < writerQueueBytes + tailBytes + smallestSharedBytes) {
+    const leastMiB = smallestSharedBytes / MiB;
+    faults.push(
+      `--max-in-flight-bytes is less than --writer-queue-bytes, --tail-bytes and ${leastMiB} MiB for all else together`,
+    );
   }
   return faults;
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
 import type { Broker } from '../broker/types.js';
 import type { ScanLimits } from './publish-scan.js';
+import type { ReceiveWindows } from './receive-windows.js';
 
 /** What every handler works with. */
 export interface Edge {
@@ -9,4 +10,5 @@ export interface Edge {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly scanLimits: ScanLimits;
+  readonly receiveWindows: ReceiveWindows;
 }

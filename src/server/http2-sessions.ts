@@ -8,7 +8,7 @@ import { invariant } from '../base/invariant.js';
  */
 
 /** Bytes that a client may send before it has to wait for the server to read. */
-export interface ReceiveWindows {
+export interface Windows {
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
 }
@@ -22,20 +22,36 @@ interface ServerInternals {
  * HTTP/2 begins with windows of 64 KiB, and grpc-js has no option for a server's: a producer 50 ms away could not
  * pass 1.3 MB/s. To be called before the server binds.
  */
-export function setStreamWindow(server: Server, { streamWindowBytes }: ReceiveWindows): void {
+export function setStreamWindow(server: Server, { streamWindowBytes }: Windows): void {
   const { commonServerOptions } = internals(server);
   invariant(commonServerOptions !== undefined, 'grpc-js has moved the options of its HTTP/2 servers');
   commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize: streamWindowBytes };
 }
 
-/** The window that all streams of a connection share. To be called once the server is bound. */
-export function setConnectionWindow(server: Server, { connectionWindowBytes }: ReceiveWindows): void {
-  const widen = (session: ServerHttp2Session) => session.setLocalWindowSize(connectionWindowBytes);
+/**
+ * Sets the window that all streams of a connection share, and the streams' own where it is not any more what the server
+ * was made with. To be called once the server is bound.
+ */
+export function tuneConnections(server: Server, windows: Windows, streamWindowBytes: () => number): void {
+  const tune = (session: ServerHttp2Session) => {
+    session.setLocalWindowSize(windows.connectionWindowBytes);
+    const initialWindowSize = streamWindowBytes();
+    if (initialWindowSize !== windows.streamWindowBytes) session.settings({ initialWindowSize });
+  };
   const servers = http2Servers(server);
   invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
   for (const [http2Server, { sessions }] of servers) {
-    for (const session of sessions) widen(session);
-    http2Server.on('session', widen);
+    for (const session of sessions) tune(session);
+    http2Server.on('session', tune);
+  }
+}
+
+/** Changes the window of every stream that is open, and of those to come on its connection. */
+export function changeStreamWindows(server: Server, initialWindowSize: number): void {
+  for (const { sessions } of http2Servers(server).values()) {
+    for (const session of sessions) {
+      if (!session.closed && !session.destroyed) session.settings({ initialWindowSize });
+    }
   }
 }
 

@@ -5,6 +5,7 @@ import type { CallReceiver, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { findBatchId, PublishScanner, type Uint64 } from './publish-scan.js';
 import { encodeReceipt, encodeRefusal } from './receipts.js';
+import type { ReceiveWindows } from './receive-windows.js';
 
 /** A batch whose answer has not been sent. They form a list in the order of the stream. */
 interface PendingBatch {
@@ -22,6 +23,7 @@ export class PublishStreamCall implements CallReceiver {
   readonly #call: DirectCall;
   readonly #publisher: Publisher;
   readonly #scanner: PublishScanner;
+  readonly #windows: ReceiveWindows;
   #first: PendingBatch | undefined;
   #last: PendingBatch | undefined;
   /** Batches that were read and whose answer has not left for the transport. */
@@ -33,6 +35,8 @@ export class PublishStreamCall implements CallReceiver {
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
+    this.#windows = edge.receiveWindows;
+    this.#windows.enter();
     this.#publisher = edge.broker.openPublisher(call.peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'PublishStream');
   }
@@ -73,6 +77,7 @@ export class PublishStreamCall implements CallReceiver {
     this.#first = undefined;
     this.#last = undefined;
     this.#publisher.close();
+    this.#windows.leave();
   }
 
   /** Without a batch id there is nobody to tell but the stream as a whole. */

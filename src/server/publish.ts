@@ -8,6 +8,7 @@ import type { Edge } from './edge.js';
 import { PublishScanner } from './publish-scan.js';
 import { ReceiptSum } from './receipt-sum.js';
 import { encodePublishResponse } from './receipts.js';
+import type { ReceiveWindows } from './receive-windows.js';
 
 /**
  * `Publish`: many requests, one response. After the first refusal nothing more is read; the answer waits for what
@@ -17,6 +18,7 @@ export class PublishCall implements CallReceiver {
   readonly #call: DirectCall;
   readonly #publisher: Publisher;
   readonly #scanner: PublishScanner;
+  readonly #windows: ReceiveWindows;
   readonly #sum = new ReceiptSum();
   #durableRequestCount = 0;
   #pendingCount = 0;
@@ -28,6 +30,8 @@ export class PublishCall implements CallReceiver {
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
+    this.#windows = edge.receiveWindows;
+    this.#windows.enter();
     this.#publisher = edge.broker.openPublisher(call.peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'Publish');
   }
@@ -62,6 +66,7 @@ export class PublishCall implements CallReceiver {
   over(): void {
     this.#isClosing = true;
     this.#publisher.close();
+    this.#windows.leave();
   }
 
   #readWhenReady(): void {

@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
+import { divideBudget } from '../base/memory-budget.js';
 import { secondMs } from '../base/units.js';
 import type { Broker } from '../broker/types.js';
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
@@ -15,7 +16,13 @@ import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor, type Route } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { addHealth } from './health.js';
-import { destroyConnections, setConnectionWindow, setStreamWindow } from './http2-sessions.js';
+import {
+  changeStreamWindows,
+  destroyConnections,
+  setStreamWindow,
+  tuneConnections,
+} from './http2-sessions.js';
+import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
 
@@ -26,6 +33,8 @@ export interface ServerOptions {
   readonly maxRequestBytes: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
+  /** Memory for what producers have sent and the broker has not read, over all of them. */
+  readonly receiveBytes: number;
   /** Streams open at once, over all connections. */
   readonly maxStreams: number;
   /** How long `close` waits for calls under way before it cuts them off. */
@@ -38,6 +47,7 @@ export const defaultServerOptions: ServerOptions = {
   maxRequestBytes: limits.maxRequestBytes,
   streamWindowBytes: limits.streamWindowBytes,
   connectionWindowBytes: limits.connectionWindowBytes,
+  receiveBytes: divideBudget(limits).receiveBytes,
   maxStreams: limits.maxStreams,
   drainGraceMs: limits.drainGraceMs,
 };
@@ -73,7 +83,17 @@ export async function startServer(
   const { clock, logger } = services;
   logGrpc(logger);
   const { maxMessageBytes, maxRequestBytes } = options;
-  const edge: Edge = { broker, clock, logger, scanLimits: { maxMessageBytes, maxRequestBytes } };
+  const receiveWindows = new ReceiveWindows({
+    ...options,
+    apply: (windowBytes) => changeStreamWindows(server, windowBytes),
+  });
+  const edge: Edge = {
+    broker,
+    clock,
+    logger,
+    scanLimits: { maxMessageBytes, maxRequestBytes },
+    receiveWindows,
+  };
   const calls = new OpenCalls(
     new Map([
       ...createRoutes(BrokerService, createBrokerHandlers(edge)),
@@ -96,7 +116,7 @@ export async function startServer(
   addReflection(server);
   setStreamWindow(server, options);
   const port = await bind(server, options.listen);
-  setConnectionWindow(server, options);
+  tuneConnections(server, options, () => receiveWindows.windowBytes);
   const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
 
   let closed: Promise<void> | undefined;

@@ -4,13 +4,19 @@ import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
 import type { Run } from './run.js';
 
+export interface DiskSessionServices {
+  readonly engine: Engine;
+  readonly slots: ReadSlots;
+  /** What is to be read at once. */
+  readonly readAheadBytes: () => number;
+}
+
 /**
  * A reader behind the tail: an open scan, the runs that were read last, and one read ahead. The runs stay until
  * the reader has passed them, because a consumer with little credit comes back into the middle of them.
  */
 export class DiskSession {
-  readonly #engine: Engine;
-  readonly #slots: ReadSlots;
+  readonly #services: DiskSessionServices;
   readonly #log: PartitionLog;
   #scan: LogScan | undefined;
   #window: Run[] = [];
@@ -20,9 +26,8 @@ export class DiskSession {
   #failure: unknown;
   #isClosed = false;
 
-  constructor(engine: Engine, slots: ReadSlots, log: PartitionLog, offset: number) {
-    this.#engine = engine;
-    this.#slots = slots;
+  constructor(services: DiskSessionServices, log: PartitionLog, offset: number) {
+    this.#services = services;
     this.#log = log;
     this.#nextOffset = offset;
   }
@@ -83,9 +88,10 @@ export class DiskSession {
   /** Extends the window. Never rejects: what failed is kept for the read that gets there. */
   async #fetch(): Promise<void> {
     try {
-      await this.#slots.run(async () => {
+      const { engine, slots, readAheadBytes } = this.#services;
+      await slots.run(async () => {
         if (this.#isClosed) return;
-        this.#scan ??= new LogScan(this.#engine, this.#log, this.#nextOffset);
+        this.#scan ??= new LogScan(engine, this.#log, this.#nextOffset, readAheadBytes());
         const runs = await this.#scan.next();
         if (this.#isClosed) return;
         if (runs.length === 0) this.#closeScan();

@@ -21,17 +21,18 @@ export class LogScan {
   #isFinished = false;
   #damage: unknown;
 
-  constructor(engine: Engine, log: PartitionLog, offset: number) {
+  /** `batchBytes`: what one call of `next` reads, about. */
+  constructor(engine: Engine, log: PartitionLog, offset: number, batchBytes: number) {
     this.#log = log;
     this.#nextOffset = offset;
     this.#endOffset = log.endOffset;
     this.#scan = engine.scan(partitionColumn(log.partition), logRange(log.topicId, offset), {
-      batchBytes: limits.readAheadBytes,
+      batchBytes,
     });
   }
 
   /**
-   * The next runs, about `limits.readAheadBytes`, beginning with the one that holds the first offset; none when
+   * The next runs, about `batchBytes` of them, beginning with the one that holds the first offset; none when
    * there are no more. Rejects with DATA_LOSS at damage, after everything before it has been answered.
    */
   async next(): Promise<Run[]> {

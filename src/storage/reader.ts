@@ -10,6 +10,8 @@ import type { LogReader, StoredRun } from './types.js';
 export interface ReaderServices {
   readonly engine: Engine;
   readonly slots: ReadSlots;
+  /** What is to be read at once. */
+  readonly readAheadBytes: () => number;
   readonly isClosed: () => boolean;
   /** A reader has begun to hold something. */
   readonly holds: (reader: Reader) => void;
@@ -61,8 +63,8 @@ export class Reader implements LogReader {
     this.close();
     if (this.#services.isClosed()) throw new SluiceError('STORAGE_FAILED', 'the store is closed');
     this.#services.holds(this);
-    const { engine, slots } = this.#services;
-    this.#session = new DiskSession(engine, slots, this.#log, offset);
+    const { engine, slots, readAheadBytes } = this.#services;
+    this.#session = new DiskSession({ engine, slots, readAheadBytes }, this.#log, offset);
     return this.#session;
   }
 

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/clock.js';
+import { fairShare } from '../base/fair-share.js';
 import { limits } from '../base/limits.js';
 import type { Engine } from './engine.js';
 import type { PartitionLog } from './partition-log.js';
@@ -10,14 +11,17 @@ export class Readers {
   readonly #clock: Clock;
   readonly #engine: Engine;
   readonly #slots: ReadSlots;
+  readonly #maxBytes: number;
   readonly #holding = new Set<Reader>();
   #sweep: Timer | undefined;
   #isClosed = false;
 
-  constructor(clock: Clock, engine: Engine, slots: ReadSlots) {
+  /** `maxBytes`: what all of them may hold of the disk. */
+  constructor(clock: Clock, engine: Engine, slots: ReadSlots, maxBytes: number) {
     this.#clock = clock;
     this.#engine = engine;
     this.#slots = slots;
+    this.#maxBytes = maxBytes;
   }
 
   open(log: PartitionLog): Reader {
@@ -25,6 +29,7 @@ export class Readers {
       {
         engine: this.#engine,
         slots: this.#slots,
+        readAheadBytes: () => this.#readAheadBytes(),
         isClosed: () => this.#isClosed,
         holds: (reader) => {
           this.#holding.add(reader);
@@ -46,6 +51,16 @@ export class Readers {
     this.#isClosed = true;
     this.#sweep?.cancel();
     for (const reader of this.#holding) reader.close();
+  }
+
+  /** What one of them reads at once, and holds twice: the more of them there are, the less. */
+  #readAheadBytes(): number {
+    const bounds = {
+      totalBytes: this.#maxBytes / 2,
+      smallestBytes: limits.smallestReadAheadBytes,
+      largestBytes: limits.readAheadBytes,
+    };
+    return fairShare(bounds, this.#holding.size);
   }
 
   #sweepLater(): void {

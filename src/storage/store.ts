@@ -79,7 +79,7 @@ export class Store implements Storage {
     this.#lastPublishTimeMs = recovered.lastPublishTimeMs;
     this.#tail = new Tail(options.tailBytes);
     this.#slots = new ReadSlots(options.concurrentReads);
-    this.#readers = new Readers(clock, engine, this.#slots);
+    this.#readers = new Readers(clock, engine, this.#slots, options.readAheadBytes);
     this.#reads = new PointReads(engine);
     this.#writer = new Writer(options.writerQueueBytes, {
       plan: (submissions) => {
@@ -131,6 +131,10 @@ export class Store implements Storage {
     const { submission, firstOffsets } = this.#catalog.accept(transaction);
     this.#writer.enqueue(submission);
     return firstOffsets;
+  }
+
+  get roomBytes(): number {
+    return this.#writer.roomBytes;
   }
 
   get hasRoom(): boolean {

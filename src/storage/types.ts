@@ -146,6 +146,8 @@ export interface StorageOptions {
   readonly tailBytes: number;
   readonly writerQueueBytes: number;
   readonly concurrentReads: number;
+  /** Memory for what log readers hold of the disk. */
+  readonly readAheadBytes: number;
 }
 
 export interface StorageServices {
@@ -174,6 +176,8 @@ export interface Storage {
   submit(transaction: Transaction): readonly number[];
   /** False while more than `writerQueueBytes` wait for the writer. */
   readonly hasRoom: boolean;
+  /** What may still be submitted before there is no room; negative when there is none. */
+  readonly roomBytes: number;
   /** Bytes that wait for the writer or are with it. */
   readonly queuedBytes: number;
 

@@ -37,8 +37,12 @@ export class Writer {
     return this.#waitingBytes + this.#underWayBytes;
   }
 
+  get roomBytes(): number {
+    return this.#maxQueuedBytes - this.queuedBytes;
+  }
+
   get hasRoom(): boolean {
-    return this.queuedBytes <= this.#maxQueuedBytes;
+    return this.roomBytes >= 0;
   }
 
   get isIdle(): boolean {

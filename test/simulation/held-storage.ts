@@ -19,6 +19,7 @@ export const storeOptions = {
   tailBytes: 16 * MiB,
   writerQueueBytes: 16 * MiB,
   concurrentReads: 8,
+  readAheadBytes: 64 * MiB,
 };
 
 /** Who compares what the broker does to its store with what it should. */
@@ -205,6 +206,10 @@ export class HeldStorage implements Storage {
       this.#ends.set(`${topicId}/${partition}`, endOffset);
       this.#listener.grown(topicId, partition, endOffset);
     });
+  }
+
+  get roomBytes(): number {
+    return this.#hasRoom ? this.#real.roomBytes : -1;
   }
 
   get hasRoom(): boolean {

@@ -56,6 +56,7 @@ export class Host {
         maxMessageBytes: MiB,
         maxRequestBytes: MiB,
         minFreeDiskBytes: 0,
+        frameBytes: MiB,
       },
       {
         openStorage: async (listener) => {

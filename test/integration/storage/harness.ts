@@ -33,6 +33,7 @@ const defaultOptions = {
   tailBytes: 64 * MiB,
   writerQueueBytes: 16 * MiB,
   concurrentReads: 8,
+  readAheadBytes: 64 * MiB,
 };
 
 /** Time that stands still. */

@@ -1,0 +1,22 @@
+/** Where the bytes in flight may be. */
+export interface MemoryBudget {
+  /** Receive windows of producers' streams: what the broker has got and not read. */
+  readonly receiveBytes: number;
+  /** Frames that have not left for the transport. */
+  readonly frameBytes: number;
+  /** What log readers hold of the disk. */
+  readonly readAheadBytes: number;
+}
+
+/** The least that has to be left for what shares the rest. */
+export const smallestSharedBytes = 32 * 1024 * 1024;
+
+/** Divides what the writer's queue and the tail leave of everything that may be in flight. */
+export function divideBudget(settings: {
+  readonly maxInFlightBytes: number;
+  readonly writerQueueBytes: number;
+  readonly tailBytes: number;
+}): MemoryBudget {
+  const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes;
+  return { receiveBytes: shared * 0.5, frameBytes: shared * 0.375, readAheadBytes: shared * 0.125 };
+}
