@@ -145,15 +145,17 @@ const fullBacklog: Scene = {
 };
 
 const crowdSize = 1_000;
-const crowdWindowBytes = 64 * KiB;
+/** What may be in flight in all, and what of it is left to be shared by the crowd. */
+const crowdBudgetBytes = 512 * MiB;
+const crowdSharedBytes = crowdBudgetBytes - limits.writerQueueBytes - limits.tailBytes;
 /**
  * Node does not read from a connection while a write to it is under way. Where both ends are Node and both may have
  * more under way than the kernel buffers, they would wait for each other; a connection window of a megabyte, as our
  * client has it, keeps one direction below that.
  */
-const crowdWindows = { streamWindowBytes: crowdWindowBytes, connectionWindowBytes: 1 * MiB };
+const crowdWindows = { streamWindowBytes: 64 * KiB, connectionWindowBytes: 1 * MiB };
 const crowdRequestBytes = 16 * KiB;
-const crowdRequests = 20;
+const crowdRequests = 100;
 
 /** The crowd's producers are held by a backlog of their own; its consumers do not read a topic of their own. */
 function crowd(): Scene {
@@ -163,11 +165,11 @@ function crowd(): Scene {
   return {
     name: 'crowd',
     about: `${crowdSize} held producers and ${crowdSize} consumers that do not read, on 8 connections`,
-    brokerArgs: ['--stream-window-bytes', `${crowdWindowBytes}`],
+    brokerArgs: ['--max-in-flight-bytes', `${crowdBudgetBytes}`],
     consumers: fast(8),
     others: 'consumers',
     stopsProducers: false,
-    allowedBytes: crowdSize * (crowdWindowBytes + 2 * crowdRequestBytes + frames + readAhead),
+    allowedBytes: crowdSharedBytes,
     async prepare(world) {
       await asked(world, async (client) => {
         await createLimitedTopic(client, { name: 'held', maxMessages: 1, whenFull: WhenFull.BLOCK }, 's');

@@ -45,8 +45,8 @@ export const limits = {
   /** Receive window of one HTTP/2 stream, and of one connection. Settings. */
   streamWindowBytes: 1 * MiB,
   connectionWindowBytes: 16 * MiB,
-  /** What a stream's window may shrink to where many producers share the memory. */
-  smallestSharedWindowBytes: 16 * KiB,
+  /** The window that every stream begins with. */
+  initialWindowBytes: 64 * KiB,
   /** Appends that wait for the writer or are with it: above this, producers' streams are not read. Setting. */
   writerQueueBytes: 16 * MiB,
   /** One commit: more waits for the next one. */

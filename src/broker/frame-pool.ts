@@ -1,14 +1,13 @@
-import { fairShare } from '../base/fair-share.js';
 import { limits } from '../base/limits.js';
 
 /**
- * Memory for frames that have not left for the transport. The more streams there are with frames under way, the
- * smaller each new frame is: so consumers that do not read cost a bounded sum, and still none of them takes anything
- * from the others but the size of their frames.
+ * Memory for frames that have not left for the transport, over all streams. Everybody begins with small frames, and
+ * gets larger ones as they leave: so consumers that never read cost little, however many they are, and take nothing
+ * from those who do. When half of the memory is under way nobody's frames grow; when all of it is, everybody's are
+ * small until some have left.
  */
 export class FramePool {
   readonly #totalBytes: number;
-  #holderCount = 0;
   #bytesUnderWay = 0;
 
   constructor(totalBytes: number) {
@@ -19,15 +18,12 @@ export class FramePool {
     return this.#bytesUnderWay;
   }
 
-  /** What the next frame of anybody may hold; a single larger message still makes one. */
-  get frameBytes(): number {
-    // Two of them for each stream, each up to twice as large where that keeps a record whole.
-    const bounds = {
-      totalBytes: this.#totalBytes / (2 * limits.framesUnderWay),
-      smallestBytes: limits.smallestFrameBytes,
-      largestBytes: limits.frameBytes,
-    };
-    return fairShare(bounds, this.#holderCount);
+  get mayGrow(): boolean {
+    return this.#bytesUnderWay < this.#totalBytes / 2;
+  }
+
+  get isUsedUp(): boolean {
+    return this.#bytesUnderWay >= this.#totalBytes;
   }
 
   open(): FramesUnderWay {
@@ -35,8 +31,7 @@ export class FramePool {
   }
 
   /** Only for FramesUnderWay. */
-  changed(holders: number, bytes: number): void {
-    this.#holderCount += holders;
+  changed(bytes: number): void {
     this.#bytesUnderWay += bytes;
   }
 }
@@ -46,6 +41,7 @@ export class FramesUnderWay {
   readonly #pool: FramePool;
   /** Bytes of each, in the order in which they leave. */
   readonly #frames: number[] = [];
+  #frameBytes: number = limits.smallestFrameBytes;
   #isClosed = false;
 
   constructor(pool: FramePool) {
@@ -60,24 +56,27 @@ export class FramesUnderWay {
     return this.#frames.length >= limits.framesUnderWay;
   }
 
+  /** What the next frame may hold, about; a single larger message still makes one. */
   get nextFrameBytes(): number {
-    return this.#pool.frameBytes;
+    return this.#pool.isUsedUp ? limits.smallestFrameBytes : this.#frameBytes;
   }
 
   sent(bytes: number): void {
     if (this.#isClosed) return;
     this.#frames.push(bytes);
-    this.#pool.changed(this.#frames.length === 1 ? 1 : 0, bytes);
+    this.#pool.changed(bytes);
   }
 
   left(): void {
     const bytes = this.#frames.shift();
-    if (bytes !== undefined) this.#pool.changed(this.#frames.length === 0 ? -1 : 0, -bytes);
+    if (bytes === undefined) return;
+    this.#pool.changed(-bytes);
+    if (this.#pool.mayGrow) this.#frameBytes = Math.min(limits.frameBytes, 2 * this.#frameBytes);
   }
 
   /** The stream is over, and what was under way with it. Harmless twice. */
   close(): void {
     this.#isClosed = true;
-    while (this.#frames.length > 0) this.left();
+    for (const bytes of this.#frames.splice(0)) this.#pool.changed(-bytes);
   }
 }

@@ -22,36 +22,40 @@ interface ServerInternals {
  * HTTP/2 begins with windows of 64 KiB, and grpc-js has no option for a server's: a producer 50 ms away could not
  * pass 1.3 MB/s. To be called before the server binds.
  */
-export function setStreamWindow(server: Server, { streamWindowBytes }: Windows): void {
+export function setStreamWindow(server: Server, initialWindowSize: number): void {
   const { commonServerOptions } = internals(server);
   invariant(commonServerOptions !== undefined, 'grpc-js has moved the options of its HTTP/2 servers');
-  commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize: streamWindowBytes };
+  commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize };
 }
 
-/**
- * Sets the window that all streams of a connection share, and the streams' own where it is not any more what the server
- * was made with. To be called once the server is bound.
- */
-export function tuneConnections(server: Server, windows: Windows, streamWindowBytes: () => number): void {
-  const tune = (session: ServerHttp2Session) => {
-    session.setLocalWindowSize(windows.connectionWindowBytes);
-    const initialWindowSize = streamWindowBytes();
-    if (initialWindowSize !== windows.streamWindowBytes) session.settings({ initialWindowSize });
-  };
-  const servers = http2Servers(server);
-  invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
-  for (const [http2Server, { sessions }] of servers) {
-    for (const session of sessions) tune(session);
-    http2Server.on('session', tune);
-  }
-}
+/** The connections of a server, by the address of the client as grpc-js tells it. */
+export class Connections {
+  readonly #sessions = new Map<string, ServerHttp2Session>();
 
-/** Changes the window of every stream that is open, and of those to come on its connection. */
-export function changeStreamWindows(server: Server, initialWindowSize: number): void {
-  for (const { sessions } of http2Servers(server).values()) {
-    for (const session of sessions) {
-      if (!session.closed && !session.destroyed) session.settings({ initialWindowSize });
+  /** To be called once the server is bound. */
+  constructor(server: Server, { connectionWindowBytes }: Windows) {
+    const add = (session: ServerHttp2Session) => {
+      // HTTP/2 has no setting for the window that all streams of a connection share.
+      session.setLocalWindowSize(connectionWindowBytes);
+      const { remoteAddress, remotePort } = session.socket;
+      if (remoteAddress === undefined) return;
+      const peer = remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
+      this.#sessions.set(peer, session);
+      session.once('close', () => this.#sessions.delete(peer));
+    };
+    const servers = http2Servers(server);
+    invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
+    for (const [http2Server, { sessions }] of servers) {
+      for (const session of sessions) add(session);
+      http2Server.on('session', add);
     }
+  }
+
+  /** Changes the window of every stream of a connection, those that are open and those to come. */
+  setStreamWindow(peer: string, initialWindowSize: number): void {
+    const session = this.#sessions.get(peer);
+    if (session === undefined || session.closed || session.destroyed) return;
+    session.settings({ initialWindowSize });
   }
 }
 

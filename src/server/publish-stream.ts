@@ -24,6 +24,8 @@ export class PublishStreamCall implements CallReceiver {
   readonly #publisher: Publisher;
   readonly #scanner: PublishScanner;
   readonly #windows: ReceiveWindows;
+  /** Asked for once: a connection that has closed does not tell it any more. */
+  readonly #peer: string;
   #first: PendingBatch | undefined;
   #last: PendingBatch | undefined;
   /** Batches that were read and whose answer has not left for the transport. */
@@ -36,8 +38,9 @@ export class PublishStreamCall implements CallReceiver {
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
     this.#windows = edge.receiveWindows;
-    this.#windows.enter();
-    this.#publisher = edge.broker.openPublisher(call.peer);
+    this.#peer = call.peer;
+    this.#windows.enter(this.#peer);
+    this.#publisher = edge.broker.openPublisher(this.#peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'PublishStream');
   }
 
@@ -48,6 +51,7 @@ export class PublishStreamCall implements CallReceiver {
 
   request(bytes: Buffer): void {
     this.#isReadUnderWay = false;
+    this.#windows.read(this.#peer, bytes.length);
     let batch: ReturnType<PublishScanner['scan']>;
     try {
       batch = this.#scanner.scan(bytes);
@@ -77,7 +81,7 @@ export class PublishStreamCall implements CallReceiver {
     this.#first = undefined;
     this.#last = undefined;
     this.#publisher.close();
-    this.#windows.leave();
+    this.#windows.leave(this.#peer);
   }
 
   /** Without a batch id there is nobody to tell but the stream as a whole. */

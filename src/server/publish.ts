@@ -19,6 +19,8 @@ export class PublishCall implements CallReceiver {
   readonly #publisher: Publisher;
   readonly #scanner: PublishScanner;
   readonly #windows: ReceiveWindows;
+  /** Asked for once: a connection that has closed does not tell it any more. */
+  readonly #peer: string;
   readonly #sum = new ReceiptSum();
   #durableRequestCount = 0;
   #pendingCount = 0;
@@ -31,8 +33,9 @@ export class PublishCall implements CallReceiver {
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
     this.#windows = edge.receiveWindows;
-    this.#windows.enter();
-    this.#publisher = edge.broker.openPublisher(call.peer);
+    this.#peer = call.peer;
+    this.#windows.enter(this.#peer);
+    this.#publisher = edge.broker.openPublisher(this.#peer);
     this.#scanner = new PublishScanner(edge.scanLimits, 'Publish');
   }
 
@@ -42,6 +45,7 @@ export class PublishCall implements CallReceiver {
 
   request(bytes: Buffer): void {
     this.#isReadUnderWay = false;
+    this.#windows.read(this.#peer, bytes.length);
     let batch: ReturnType<PublishScanner['scan']>;
     try {
       batch = this.#scanner.scan(bytes);
@@ -66,7 +70,7 @@ export class PublishCall implements CallReceiver {
   over(): void {
     this.#isClosing = true;
     this.#publisher.close();
-    this.#windows.leave();
+    this.#windows.leave(this.#peer);
   }
 
   #readWhenReady(): void {

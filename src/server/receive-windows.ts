@@ -1,69 +1,108 @@
 import { SluiceError } from '../base/errors.js';
-import { fairShare } from '../base/fair-share.js';
 import { limits } from '../base/limits.js';
 import { secondMs } from '../base/units.js';
 
 export interface ReceiveWindowOptions {
-  /** A stream's window while there are few producers. */
+  /** The widest window of a stream. */
   readonly streamWindowBytes: number;
   /** Memory for what producers have sent and the broker has not read, over all of them. */
   readonly receiveBytes: number;
-  /** Changes the window of every stream, open or to come. */
-  readonly apply: (streamWindowBytes: number) => void;
+  /** Changes the window of every stream of a connection, those that are open and those to come. */
+  readonly apply: (peer: string, streamWindowBytes: number) => void;
+}
+
+/** A connection on which somebody publishes. HTTP/2 has one window for all streams of it. */
+interface Connection {
+  windowBytes: number;
+  producerCount: number;
+  /** Producers that there were when the window was last widened. */
+  usualCount: number;
+  /** Read since then. */
+  readBytes: number;
 }
 
 /**
- * The receive windows of producers' streams: what a producer that is held may leave with the broker. The more of them
- * there are, the smaller the windows, in steps, as each step has to be told to every connection.
+ * The receive windows of producers: what one that is held may leave with the broker. Every connection begins with a
+ * narrow one, and it is widened while producers use it and the broker reads: so a thousand producers that are held
+ * from the start cost little, and a single one on a long way soon has what the way needs. A crowd that comes over a
+ * connection with a wide window has that until it hears of the narrow one, a round trip later.
  */
 export class ReceiveWindows {
   readonly #options: ReceiveWindowOptions;
+  readonly #connections = new Map<string, Connection>();
   #producerCount = 0;
-  #windowBytes: number;
+  /** What all of them may leave here, if they are held now. */
+  #grantedBytes = 0;
 
   constructor(options: ReceiveWindowOptions) {
     this.#options = options;
-    this.#windowBytes = options.streamWindowBytes;
   }
 
-  get windowBytes(): number {
-    return this.#windowBytes;
+  /** What a connection begins with. */
+  static initialBytes({ streamWindowBytes }: Pick<ReceiveWindowOptions, 'streamWindowBytes'>): number {
+    return Math.min(limits.initialWindowBytes, streamWindowBytes);
   }
 
-  /** Throws TOO_MANY_STREAMS where another producer could fill more memory than there is. */
-  enter(): void {
-    const mostProducers = this.#options.receiveBytes / 2 / this.#smallestBytes;
-    if (this.#producerCount >= mostProducers) {
+  get grantedBytes(): number {
+    return this.#grantedBytes;
+  }
+
+  /** A producer's stream. Throws TOO_MANY_STREAMS where it could leave more here than there is memory for. */
+  enter(peer: string): void {
+    const windowBytes = ReceiveWindows.initialBytes(this.#options);
+    if ((this.#producerCount + 1) * windowBytes > this.#options.receiveBytes / 2) {
       const text = `${this.#producerCount} producers' streams are open, and there is no memory for more: close some, or raise --max-in-flight-bytes`;
       throw new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
     }
+    let connection = this.#connections.get(peer);
+    if (connection === undefined) {
+      connection = { windowBytes, producerCount: 0, usualCount: 1, readBytes: 0 };
+      this.#connections.set(peer, connection);
+    }
     this.#producerCount++;
-    this.#adjust();
+    connection.producerCount++;
+    this.#grantedBytes += connection.windowBytes;
+    if (connection.producerCount > 2 * connection.usualCount) this.#set(peer, connection, windowBytes);
   }
 
-  leave(): void {
+  leave(peer: string): void {
+    const connection = this.#connections.get(peer);
+    if (connection === undefined) return;
     this.#producerCount--;
-    this.#adjust();
+    connection.producerCount--;
+    this.#grantedBytes -= connection.windowBytes;
+    if (connection.producerCount > 0) return;
+    this.#connections.delete(peer);
+    // Whoever publishes on it next begins anew, as the books do.
+    this.#tell(peer, connection, ReceiveWindows.initialBytes(this.#options));
   }
 
-  get #smallestBytes(): number {
-    return Math.min(limits.smallestSharedWindowBytes, this.#options.streamWindowBytes);
+  /** So much of a producer's stream was read: it keeps its window in use. */
+  read(peer: string, bytes: number): void {
+    const connection = this.#connections.get(peer);
+    if (connection === undefined || connection.windowBytes >= this.#options.streamWindowBytes) return;
+    connection.readBytes += bytes;
+    const { windowBytes, producerCount } = connection;
+    if (connection.readBytes < 2 * windowBytes * producerCount) return;
+    const widerBytes = Math.min(2 * windowBytes, this.#options.streamWindowBytes);
+    const moreBytes = (widerBytes - windowBytes) * producerCount;
+    // The other half is for those who come.
+    if (this.#grantedBytes + moreBytes <= this.#options.receiveBytes / 2) {
+      this.#set(peer, connection, widerBytes);
+    }
+    connection.readBytes = 0;
   }
 
-  #adjust(): void {
-    const { receiveBytes, streamWindowBytes, apply } = this.#options;
-    const bounds = {
-      totalBytes: receiveBytes,
-      smallestBytes: this.#smallestBytes,
-      largestBytes: streamWindowBytes,
-    };
-    const windowBytes = fairShare(bounds, nextPowerOfTwo(this.#producerCount));
-    if (windowBytes === this.#windowBytes) return;
-    this.#windowBytes = windowBytes;
-    apply(windowBytes);
+  #set(peer: string, connection: Connection, windowBytes: number): void {
+    connection.usualCount = connection.producerCount;
+    connection.readBytes = 0;
+    this.#grantedBytes += (windowBytes - connection.windowBytes) * connection.producerCount;
+    this.#tell(peer, connection, windowBytes);
   }
-}
 
-function nextPowerOfTwo(count: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(1, count)));
+  #tell(peer: string, connection: Connection, windowBytes: number): void {
+    if (connection.windowBytes === windowBytes) return;
+    connection.windowBytes = windowBytes;
+    this.#options.apply(peer, windowBytes);
+  }
 }

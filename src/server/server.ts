@@ -16,12 +16,7 @@ import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor, type Route } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { addHealth } from './health.js';
-import {
-  changeStreamWindows,
-  destroyConnections,
-  setStreamWindow,
-  tuneConnections,
-} from './http2-sessions.js';
+import { Connections, destroyConnections, setStreamWindow } from './http2-sessions.js';
 import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
@@ -85,7 +80,7 @@ export async function startServer(
   const { maxMessageBytes, maxRequestBytes } = options;
   const receiveWindows = new ReceiveWindows({
     ...options,
-    apply: (windowBytes) => changeStreamWindows(server, windowBytes),
+    apply: (peer, windowBytes) => connections.setStreamWindow(peer, windowBytes),
   });
   const edge: Edge = {
     broker,
@@ -114,9 +109,9 @@ export async function startServer(
   server.addService(createServiceDefinition(AdminService), {});
   const health = addHealth(server);
   addReflection(server);
-  setStreamWindow(server, options);
+  setStreamWindow(server, ReceiveWindows.initialBytes(options));
   const port = await bind(server, options.listen);
-  tuneConnections(server, options, () => receiveWindows.windowBytes);
+  const connections = new Connections(server, options);
   const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
 
   let closed: Promise<void> | undefined;

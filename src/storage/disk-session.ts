@@ -9,6 +9,8 @@ export interface DiskSessionServices {
   readonly slots: ReadSlots;
   /** What is to be read at once. */
   readonly readAheadBytes: () => number;
+  /** It holds so many bytes more, or less, than before. */
+  readonly held: (bytes: number) => void;
 }
 
 /**
@@ -20,6 +22,7 @@ export class DiskSession {
   readonly #log: PartitionLog;
   #scan: LogScan | undefined;
   #window: Run[] = [];
+  #windowBytes = 0;
   /** Where the window ends and the scan goes on. */
   #nextOffset: number;
   #fetching: Promise<void> | undefined;
@@ -47,13 +50,20 @@ export class DiskSession {
   /** A read under way is answered with nothing. */
   close(): void {
     this.#isClosed = true;
-    this.#window = [];
+    this.#setWindow([]);
     this.#closeScan();
   }
 
   #dropBelow(offset: number): void {
     const keptFrom = this.#window.findIndex((run) => run.endOffset > offset);
-    this.#window = keptFrom < 0 ? [] : this.#window.slice(keptFrom);
+    if (keptFrom !== 0) this.#setWindow(keptFrom < 0 ? [] : this.#window.slice(keptFrom));
+  }
+
+  #setWindow(window: Run[]): void {
+    const before = this.#windowBytes;
+    this.#window = window;
+    this.#windowBytes = window.reduce((bytes, { messages }) => bytes + messages.length, 0);
+    if (this.#windowBytes !== before) this.#services.held(this.#windowBytes - before);
   }
 
   async #fetchAndTake(maxBytes: number): Promise<Run[]> {
@@ -95,7 +105,7 @@ export class DiskSession {
         const runs = await this.#scan.next();
         if (this.#isClosed) return;
         if (runs.length === 0) this.#closeScan();
-        this.#window.push(...runs);
+        this.#setWindow([...this.#window, ...runs]);
         this.#nextOffset = this.#window.at(-1)?.endOffset ?? this.#nextOffset;
       });
     } catch (error) {

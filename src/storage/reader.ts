@@ -12,8 +12,10 @@ export interface ReaderServices {
   readonly slots: ReadSlots;
   /** What is to be read at once. */
   readonly readAheadBytes: () => number;
+  /** A reader holds so many bytes more, or less, than before. */
+  readonly held: (bytes: number) => void;
   readonly isClosed: () => boolean;
-  /** A reader has begun to hold something. */
+  /** A reader is about to hold something, or uses what it holds. */
   readonly holds: (reader: Reader) => void;
   readonly releases: (reader: Reader) => void;
 }
@@ -57,14 +59,21 @@ export class Reader implements LogReader {
     this.#wasUsed = false;
   }
 
+  /** Between two reads: what it holds may be given up. */
+  get isResting(): boolean {
+    return !this.#isReading;
+  }
+
   #sessionAt(offset: number): DiskSession {
     this.#wasUsed = true;
-    if (this.#session?.covers(offset) === true) return this.#session;
+    if (this.#session?.covers(offset) === true) {
+      this.#services.holds(this);
+      return this.#session;
+    }
     this.close();
     if (this.#services.isClosed()) throw new SluiceError('STORAGE_FAILED', 'the store is closed');
     this.#services.holds(this);
-    const { engine, slots, readAheadBytes } = this.#services;
-    this.#session = new DiskSession({ engine, slots, readAheadBytes }, this.#log, offset);
+    this.#session = new DiskSession(this.#services, this.#log, offset);
     return this.#session;
   }
 

@@ -12,7 +12,9 @@ export class Readers {
   readonly #engine: Engine;
   readonly #slots: ReadSlots;
   readonly #maxBytes: number;
+  /** Those that have waited longest for their next read come first. */
   readonly #holding = new Set<Reader>();
+  #heldBytes = 0;
   #sweep: Timer | undefined;
   #isClosed = false;
 
@@ -31,7 +33,13 @@ export class Readers {
         slots: this.#slots,
         readAheadBytes: () => this.#readAheadBytes(),
         isClosed: () => this.#isClosed,
+        held: (bytes) => {
+          this.#heldBytes += bytes;
+          if (bytes > 0) this.#makeRoom();
+        },
         holds: (reader) => {
+          // The last is the one that was used last.
+          this.#holding.delete(reader);
           this.#holding.add(reader);
           this.#sweepLater();
         },
@@ -51,6 +59,19 @@ export class Readers {
     this.#isClosed = true;
     this.#sweep?.cancel();
     for (const reader of this.#holding) reader.close();
+  }
+
+  /** Bytes of the disk that they hold. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** Who is not reading can read again what it gives up. */
+  #makeRoom(): void {
+    for (const reader of this.#holding) {
+      if (this.#heldBytes <= this.#maxBytes) return;
+      if (reader.isResting) reader.close();
+    }
   }
 
   /** What one of them reads at once, and holds twice: the more of them there are, the less. */

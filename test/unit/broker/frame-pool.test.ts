@@ -1,30 +1,62 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../src/base/limits.js';
 import { MiB } from '../../../src/base/units.js';
-import { FramePool } from '../../../src/broker/frame-pool.js';
+import { FramePool, type FramesUnderWay } from '../../../src/broker/frame-pool.js';
+
+/** A stream whose frames have left until they could be no larger. */
+function grown(pool: FramePool): FramesUnderWay {
+  const frames = pool.open();
+  while (frames.nextFrameBytes < limits.frameBytes) {
+    frames.sent(frames.nextFrameBytes);
+    frames.left();
+  }
+  return frames;
+}
+
+function stall(frames: FramesUnderWay): void {
+  while (!frames.isFull) frames.sent(frames.nextFrameBytes);
+}
 
 describe('FramePool', () => {
-  it('makes frames smaller the more streams have some under way, never by those that have none', () => {
+  it('begins with small frames, and gives larger ones to those whose frames leave', () => {
     const pool = new FramePool(32 * MiB);
-    const idle = Array.from({ length: 1_000 }, () => pool.open());
-    assert.equal(pool.frameBytes, limits.frameBytes);
-    const stalled = idle.slice(0, 64);
-    for (const frames of stalled) frames.sent(pool.frameBytes);
-    assert.equal(pool.frameBytes, limits.smallestFrameBytes);
-    for (const frames of stalled) frames.left();
-    assert.equal(pool.frameBytes, limits.frameBytes);
-    assert.equal(pool.bytesUnderWay, 0);
+    const frames = pool.open();
+    const sizes: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      sizes.push(frames.nextFrameBytes / limits.smallestFrameBytes);
+      frames.sent(frames.nextFrameBytes);
+      frames.left();
+    }
+    assert.deepEqual(sizes, [1, 2, 4, 8, 16, 16]);
   });
 
-  it('bounds what a thousand streams that do not read have under way', () => {
-    const totalBytes = 256 * MiB;
+  it('spends little on those who never read, and leaves the others their frames', () => {
+    const pool = new FramePool(256 * MiB);
+    const reading = grown(pool);
+    for (let i = 0; i < 1_000; i++) stall(pool.open());
+    assert.equal(pool.bytesUnderWay, 1_000 * limits.framesUnderWay * limits.smallestFrameBytes);
+    assert.equal(reading.nextFrameBytes, limits.frameBytes);
+  });
+
+  it('bounds what is under way when all stop reading that did', () => {
+    const totalBytes = 64 * MiB;
     const pool = new FramePool(totalBytes);
-    for (let i = 0; i < 1_000; i++) {
-      const frames = pool.open();
-      // A frame may be twice as large, where that keeps a record whole.
-      while (!frames.isFull) frames.sent(2 * frames.nextFrameBytes);
-    }
-    assert(pool.bytesUnderWay <= totalBytes, `${pool.bytesUnderWay} bytes are under way`);
+    const all = Array.from({ length: 1_000 }, () => grown(pool));
+    for (const frames of all) stall(frames);
+    const mostBytes = totalBytes + all.length * limits.framesUnderWay * limits.smallestFrameBytes;
+    assert(pool.bytesUnderWay <= mostBytes, `${pool.bytesUnderWay} bytes are under way`);
+    for (const frames of all) frames.left();
+    assert.equal(all[0]!.nextFrameBytes, limits.frameBytes, 'memory is there again');
+  });
+
+  it('lets nobody grow while half of the memory is under way', () => {
+    const pool = new FramePool(2 * MiB);
+    const stalled = Array.from({ length: 2 }, () => grown(pool));
+    for (const frames of stalled) stall(frames);
+    const frames = pool.open();
+    frames.sent(1);
+    frames.left();
+    assert.equal(frames.nextFrameBytes, limits.smallestFrameBytes);
   });
 
   it('forgets the frames of a stream that is over', () => {
@@ -32,7 +64,6 @@ describe('FramePool', () => {
     const frames = pool.open();
     frames.sent(5);
     frames.sent(7);
-    assert.equal(frames.isFull, true);
     assert.equal(pool.bytesUnderWay, 12);
     frames.close();
     frames.close();

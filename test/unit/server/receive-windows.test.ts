@@ -4,38 +4,67 @@ import { KiB, MiB } from '../../../src/base/units.js';
 import { ReceiveWindows } from '../../../src/server/receive-windows.js';
 
 describe('ReceiveWindows', () => {
-  let applied: number[];
+  let applied: [string, number][];
   const windowsOf = (receiveBytes: number, streamWindowBytes: number = MiB) =>
-    new ReceiveWindows({ receiveBytes, streamWindowBytes, apply: (bytes) => applied.push(bytes) });
+    new ReceiveWindows({
+      receiveBytes,
+      streamWindowBytes,
+      apply: (peer, bytes) => applied.push([peer, bytes / KiB]),
+    });
   beforeEach(() => {
     applied = [];
   });
 
-  it('shrink in steps as producers come, and grow again as they go', () => {
-    const windows = windowsOf(64 * MiB);
-    for (let i = 0; i < 40; i++) windows.enter();
-    assert.deepEqual(applied, [512 * KiB, 256 * KiB, 128 * KiB]);
-    for (let i = 0; i < 40; i++) windows.leave();
-    assert.deepEqual(applied.slice(3), [256 * KiB, 512 * KiB, MiB]);
+  it('widen while producers use them, as far as they may', () => {
+    const windows = windowsOf(64 * MiB, 300 * KiB);
+    windows.enter('a');
+    for (let i = 0; i < 100; i++) windows.read('a', 32 * KiB);
+    assert.deepEqual(applied, [
+      ['a', 128],
+      ['a', 256],
+      ['a', 300],
+    ]);
+    assert.equal(windows.grantedBytes, 300 * KiB);
+    windows.leave('a');
+    assert.deepEqual(applied.at(-1), ['a', 64]);
+    assert.equal(windows.grantedBytes, 0);
   });
 
-  it('bound what a thousand held producers leave here, each having come with the window of its time', () => {
-    const receiveBytes = 256 * MiB;
+  it('stay narrow for those who are not read', () => {
+    const windows = windowsOf(128 * MiB);
+    for (let i = 0; i < 1_000; i++) windows.enter(`peer-${i % 8}`);
+    assert.deepEqual(applied, []);
+    assert.equal(windows.grantedBytes, 1_000 * limits.initialWindowBytes);
+  });
+
+  it('narrow again when a crowd comes over a wide connection', () => {
+    const windows = windowsOf(64 * MiB);
+    for (let i = 0; i < 4; i++) windows.enter('a');
+    for (let i = 0; i < 1_000; i++) windows.read('a', 64 * KiB);
+    assert.deepEqual(applied.at(-1), ['a', 1024]);
+    for (let i = 0; i < 4; i++) windows.enter('a');
+    assert.deepEqual(applied.at(-1), ['a', 1024], 'twice as many are no crowd');
+    windows.enter('a');
+    assert.deepEqual(applied.at(-1), ['a', 64]);
+    assert.equal(windows.grantedBytes, 9 * limits.initialWindowBytes);
+  });
+
+  it('never promise more than there is, whoever comes and reads', () => {
+    const receiveBytes = 8 * MiB;
     const windows = windowsOf(receiveBytes);
-    let bytes = 0;
-    for (let i = 0; i < 1_000; i++) {
-      windows.enter();
-      bytes += windows.windowBytes;
+    for (let i = 0; i < 64; i++) {
+      windows.enter(`peer-${i}`);
+      for (let j = 0; j < 200; j++) windows.read(`peer-${i}`, 64 * KiB);
+      assert(windows.grantedBytes <= receiveBytes, `${windows.grantedBytes} bytes`);
     }
-    assert(bytes <= receiveBytes, `${bytes} bytes`);
   });
 
   it('refuse a producer for whom there is no memory', () => {
     const windows = windowsOf(1 * MiB);
-    const most = (1 * MiB) / 2 / limits.smallestSharedWindowBytes;
-    for (let i = 0; i < most; i++) windows.enter();
-    assert.throws(() => windows.enter(), { reason: 'TOO_MANY_STREAMS' });
-    windows.leave();
-    windows.enter();
+    const most = (1 * MiB) / 2 / limits.initialWindowBytes;
+    for (let i = 0; i < most; i++) windows.enter(`peer-${i}`);
+    assert.throws(() => windows.enter('late'), { reason: 'TOO_MANY_STREAMS' });
+    windows.leave('peer-3');
+    windows.enter('late');
   });
 });
