@@ -26,21 +26,29 @@ const shape = {
   seed: 1,
 };
 
+/** What the same parts of a scene show when nothing happens: a store that fills slows down by itself. */
+export interface Control {
+  /** Of the consumers' speed alone that is left in the part of the trouble. */
+  readonly consumersShare: number;
+}
+
 export interface Played {
   readonly row: Row;
   readonly plot: string;
+  /** Of the others' speed alone that was left. */
+  readonly share: number;
   /** What of the bar was missed, in words. */
   readonly misses: readonly string[];
 }
 
 /** Plays a scene on a broker of its own and holds it against the bar. Rejects where messages were lost or doubled. */
-export async function play(scene: Scene, phases: Phases): Promise<Played> {
+export async function play(scene: Scene, phases: Phases, control: Control): Promise<Played> {
   const disk = scene.needsSlowDisk === true ? SlowDisk.create() : undefined;
   if (scene.needsSlowDisk === true && disk === undefined)
     throw new Error('there is no gcc to make a slow disk');
   const broker = await BrokerProcess.start({ args: scene.brokerArgs ?? [], env: disk?.env ?? {} });
   try {
-    return await playOn(scene, phases, { broker, disk });
+    return await playOn(scene, phases, control, { broker, disk });
   } catch (error) {
     console.error(broker.tail());
     throw error;
@@ -50,7 +58,7 @@ export async function play(scene: Scene, phases: Phases): Promise<Played> {
   }
 }
 
-async function playOn(scene: Scene, phases: Phases, world: World): Promise<Played> {
+async function playOn(scene: Scene, phases: Phases, control: Control, world: World): Promise<Played> {
   const { broker } = world;
   const { address } = broker;
   const { warmupMs, aloneMs, troubleMs, afterMs } = phases;
@@ -119,11 +127,12 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const growth =
     peakBetween(memory, troubleFromMs, endedMs + afterMs) - peakBetween(memory, 0, troubleFromMs);
   const share = othersBeside / othersAlone;
+  const controlShare = scene.others === 'consumers' ? control.consumersShare : 1;
   const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, alone) : 0;
 
   const misses: string[] = [];
   if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
-  if (share < bar.othersShare) misses.push('the others');
+  if (share / controlShare < bar.othersShare) misses.push('the others');
   if (recovery > bar.recoveryMs) misses.push('recovery');
   const values = {
     producersAloneMibPerSecond: alone / MiB,
@@ -131,6 +140,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     othersAloneMibPerSecond: othersAlone / MiB,
     othersBesideMibPerSecond: othersBeside / MiB,
     othersShare: share,
+    othersShareOfControl: share / controlShare,
     rssGrowthMib: growth / MiB,
     rssPeakMib: peakBetween(memory, 0, endedMs + afterMs) / MiB,
     allowedMib: scene.allowedBytes / MiB,
@@ -139,7 +149,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   };
   const result = [
     `producers ${mib(alone)} -> ${mib(producersBeside)}`,
-    `${scene.others} ${mib(othersAlone)} -> ${mib(othersBeside)} MiB/s (${(share * 100).toFixed(0)} %)`,
+    `${scene.others} ${mib(othersAlone)} -> ${mib(othersBeside)} MiB/s (${percent(share)}${controlShare === 1 ? '' : `, ${percent(share / controlShare)} of no-trouble`})`,
     `rss ${growth < 0 ? '' : '+'}${mib(growth)} of ${mib(scene.allowedBytes)}+64 MiB`,
     ...(scene.stopsProducers ? [`back after ${recovery.toFixed(0)} ms`] : []),
   ].join(', ');
@@ -181,7 +191,11 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
       },
     ],
   });
-  return { row: { name: scene.name, result, values, check }, plot, misses };
+  return { row: { name: scene.name, result, values, check }, plot, share, misses };
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(0)} %`;
 }
 
 async function fill(address: string, topic: string, partitions: number, bytes: number): Promise<void> {

@@ -24,6 +24,8 @@ export interface Scene {
   readonly about: string;
   readonly brokerArgs?: readonly string[];
   readonly needsSlowDisk?: boolean;
+  /** Nothing happens in it: the others are held against it. */
+  readonly isControl?: boolean;
   /** The topic that is published to at full speed; `name` and partitions are given. */
   readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
   /** The shared subscription beside the producers; times are counted from its start. */

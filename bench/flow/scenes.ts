@@ -60,7 +60,8 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
 
 const noTrouble: Scene = {
   name: 'no-trouble',
-  about: 'nothing happens: how far the measurement itself can be trusted on this machine',
+  about: 'nothing happens: what the others are held against',
+  isControl: true,
   consumers: fast(8),
   others: 'consumers',
   stopsProducers: false,
