@@ -86,6 +86,9 @@ export const limits = {
   /** Streams open at once, over all connections. Setting. */
   maxStreams: 20_000,
 
+  /** Messages that one commit moves to a dead-letter topic. */
+  burialBatchMessages: 500,
+
   // --- From the dead letters back to their subscription -----------------------------------------------------
   /** Messages of one commit of a redrive. */
   redriveBatchMessages: 1_000,

@@ -2,13 +2,14 @@ import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
+import { limits } from '../base/limits.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { Burial } from '../core/types.js';
-import type { Append, Storage } from '../storage/types.js';
+import type { Append, LogReader, Storage } from '../storage/types.js';
 import { letterHeaders } from './letter-origin.js';
 import { messageKeyRange } from './message-bytes.js';
-import { readMessage } from './read-message.js';
+import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
 
 export interface DeadLettersServices {
@@ -30,10 +31,46 @@ export class DeadLetters {
     this.#services = services;
   }
 
-  /** Reads the message and says where it goes; nothing is stored yet. */
-  async prepare(topic: Topic, config: SubscriptionConfig, burial: Burial): Promise<Append> {
+  /**
+   * Reads messages and says where each goes, or why it can't; nothing is stored yet. Answers at least one of them, and
+   * no more than make a commit: the caller comes again with the rest.
+   */
+  async prepare(
+    topic: Topic,
+    config: SubscriptionConfig,
+    burials: readonly Burial[],
+  ): Promise<(Append | SluiceError)[]> {
+    const letters: (Append | SluiceError)[] = [];
+    // Neighbours come out of the same record: one reader finds it again.
+    const readers = new Map<number, LogReader>();
+    let byteLength = 0;
+    for (const burial of burials) {
+      if (byteLength >= limits.roundBytes) break;
+      try {
+        const letter = await this.#letter(topic, config, burial, readers);
+        byteLength += letter.byteLength;
+        letters.push(letter);
+      } catch (error) {
+        letters.push(SluiceError.from(error));
+      }
+    }
+    for (const reader of readers.values()) reader.close();
+    return letters;
+  }
+
+  async #letter(
+    topic: Topic,
+    config: SubscriptionConfig,
+    burial: Burial,
+    readers: Map<number, LogReader>,
+  ): Promise<Append> {
     const { storage, clock, topicFor } = this.#services;
-    const { run, from } = await readMessage(storage, topic, burial.partition, burial.offset);
+    let reader = readers.get(burial.partition);
+    if (reader === undefined) {
+      reader = storage.openReader(topic.topicId, burial.partition);
+      readers.set(burial.partition, reader);
+    }
+    const { run, from } = await readMessageBy(reader, storage, topic, burial.partition, burial.offset);
     const start = from === 0 ? 0 : run.ends[from - 1]!;
     const entry = run.messages.subarray(start, run.ends[from]);
     const chunk = withHeaders(entry, {

@@ -1,5 +1,5 @@
 import { SluiceError } from '../base/errors.js';
-import type { Storage } from '../storage/types.js';
+import type { LogReader, Storage } from '../storage/types.js';
 import { checkPartition, type Topic } from './topic.js';
 import type { DeliveredRun } from './types.js';
 
@@ -11,6 +11,22 @@ export async function readMessage(
   offset: number,
 ): Promise<DeliveredRun> {
   checkPartition(topic, partition);
+  const reader = storage.openReader(topic.topicId, partition);
+  try {
+    return await readMessageBy(reader, storage, topic, partition, offset);
+  } finally {
+    reader.close();
+  }
+}
+
+/** As `readMessage`, with a reader of the partition that may know the place already. */
+export async function readMessageBy(
+  reader: LogReader,
+  storage: Storage,
+  topic: Topic,
+  partition: number,
+  offset: number,
+): Promise<DeliveredRun> {
   const { firstOffset, endOffset } = storage.extent(topic.topicId, partition);
   if (offset < firstOffset || offset >= endOffset) {
     const kept = firstOffset === endOffset ? 'it is empty' : `it has ${firstOffset} to ${endOffset - 1}`;
@@ -20,15 +36,10 @@ export async function readMessage(
       { metadata: { firstOffset: String(firstOffset), endOffset: String(endOffset) } },
     );
   }
-  const reader = storage.openReader(topic.topicId, partition);
-  try {
-    for (const run of await reader.read(offset, 1)) {
-      if (offset < run.firstOffset || offset >= run.firstOffset + run.count) continue;
-      const index = offset - run.firstOffset;
-      return { run, from: index, to: index + 1, attempt: 0 };
-    }
-  } finally {
-    reader.close();
+  for (const run of await reader.read(offset, 1)) {
+    if (offset < run.firstOffset || offset >= run.firstOffset + run.count) continue;
+    const index = offset - run.firstOffset;
+    return { run, from: index, to: index + 1, attempt: 0 };
   }
   throw new SluiceError(
     'DATA_LOSS',

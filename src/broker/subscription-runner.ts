@@ -7,7 +7,6 @@ import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { createSubscription } from '../core/subscription.js';
 import type {
-  Burial,
   Credit,
   MessageState,
   PartitionStatus,
@@ -17,8 +16,9 @@ import type {
   Subscription,
   SubscriptionRules,
 } from '../core/types.js';
-import type { Append, CursorUpdate, Storage } from '../storage/types.js';
+import type { CursorUpdate, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
+import { Burials } from './burials.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import type { DeadLetters } from './dead-letters.js';
@@ -60,10 +60,9 @@ export class SubscriptionRunner implements Sleeper {
   readonly #readers: LaneReaders;
   readonly #links = new Map<string, ConsumerLink>();
   readonly #pump: DeliveryPump;
+  readonly #burials: Burials;
   #config: SubscriptionConfig;
   #redrive: RedriveUnderWay | undefined;
-  /** Settles when the last message to be given up has been submitted to the dead-letter topic. */
-  #lastBurial: Promise<unknown> = Promise.resolve();
   #hasEnded = false;
   /** The log has grown, and consumers are about to be served. */
   #isGrowing = false;
@@ -90,6 +89,19 @@ export class SubscriptionRunner implements Sleeper {
       isLive: (link) => this.#isLive(link),
       ready: (link) => this.#serve([link.sessionId]),
       readFailed: (link, partition, thrown) => this.#readFailed(link, partition, thrown),
+    });
+    this.#burials = new Burials({
+      storage: services.storage,
+      logger: services.logger,
+      deadLetters: services.deadLetters,
+      topic,
+      subscriptionId,
+      config: () => this.#config,
+      isOver: () => this.#hasEnded,
+      buried: ({ partition, offset }) => this.#rules.buried(partition, offset),
+      unburied: ({ partition, offset }) => this.#rules.unburied(partition, offset, this.#nowMs()),
+      cursorUpdates: (partitions) => this.#cursorUpdates(partitions),
+      changed: () => this.#apply(),
     });
     for (let partition = 0; partition < topic.config.partitionCount; partition++) {
       this.#addLane(partition, cursors.get(partition));
@@ -313,7 +325,7 @@ export class SubscriptionRunner implements Sleeper {
       // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
       pending.push(this.#commitCursors(effects.dirtyPartitions));
     }
-    for (const burial of effects.burials) pending.push(this.#bury(burial));
+    if (effects.burials.length > 0) pending.push(this.#burials.bury(effects.burials));
     for (const { sessionId, partitions } of effects.assignments) {
       this.#links.get(sessionId)?.sink.assigned(partitions);
     }
@@ -373,49 +385,6 @@ export class SubscriptionRunner implements Sleeper {
     const context = { error, topic: this.topic.name, subscription: name, partition };
     logger.error(context, 'reading for a subscription failed');
     this.#endSession(link, error);
-  }
-
-  /**
-   * Moves a message to the dead-letter topic: its append and the cursor that gives it up are one commit. Messages are
-   * read side by side, but stand there in the order in which they were given up: so they come back when redriven.
-   */
-  async #bury(burial: Burial): Promise<void> {
-    const prepared = this.#services.deadLetters.prepare(this.topic, this.#config, burial);
-    const submitting = Promise.allSettled([prepared, this.#lastBurial]).then(([letter]) =>
-      this.#submitBurial(burial, letter),
-    );
-    this.#lastBurial = submitting;
-    await (await submitting).durable;
-  }
-
-  /** `durable` rejects when the message could not be read, or nothing was written. */
-  #submitBurial(
-    burial: Burial,
-    letter: PromiseSettledResult<Append>,
-  ): { readonly durable: Promise<void> | undefined } {
-    const { storage, logger } = this.#services;
-    const { subscriptionId } = this;
-    const { partition, offset, attempts } = burial;
-    if (this.#hasEnded) return { durable: undefined };
-    if (letter.status === 'rejected') {
-      const error: unknown = letter.reason;
-      logger.error(
-        { error, topic: this.topic.name, subscription: this.#config.name, partition, offset },
-        'a message could not be dead-lettered: it is delivered again',
-      );
-      this.#rules.unburied(partition, offset, this.#nowMs());
-      this.#apply();
-      return { durable: Promise.reject(error) };
-    }
-    this.#rules.buried(partition, offset);
-    const durable = commit(storage, {
-      durability: 'synced',
-      appends: [letter.value],
-      cursors: this.#cursorUpdates([partition]),
-      deadLetters: [{ subscriptionId, partition, offset, attempts }],
-    });
-    this.#apply();
-    return { durable };
   }
 }
 

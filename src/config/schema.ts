@@ -44,7 +44,7 @@ export const schema = {
     'stream-window-bytes',
     bytes({ min: limits.smallestWindowBytes, max: limits.largestWindowBytes }),
     limits.streamWindowBytes,
-    'HTTP/2 receive window of a stream: what a producer may have under way',
+    'Widest HTTP/2 receive window of a stream: what a producer may have under way',
   ),
   connectionWindowBytes: setting(
     'connection-window-bytes',

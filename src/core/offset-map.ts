@@ -1,21 +1,29 @@
 import { lowerBound } from './search.js';
 
-/** Values by offset, in order of offset: for the few messages that need a note of their own. */
+/** What was removed at the front is kept until it is this much, and as much as the rest. */
+const compactAt = 64;
+
+/**
+ * Values by offset, in order of offset: for the few messages that need a note of their own. Most are added at the end and
+ * removed at the front: neither moves the others.
+ */
 export class OffsetMap<T> {
-  readonly #offsets: number[] = [];
-  readonly #values: T[] = [];
+  #offsets: number[] = [];
+  #values: (T | undefined)[] = [];
+  /** Where the first one is. */
+  #head = 0;
 
   get size(): number {
-    return this.#offsets.length;
+    return this.#offsets.length - this.#head;
   }
 
   get(offset: number): T | undefined {
-    const i = lowerBound(this.#offsets, offset);
+    const i = this.#indexFrom(offset);
     return this.#offsets[i] === offset ? this.#values[i] : undefined;
   }
 
   set(offset: number, value: T): void {
-    const i = lowerBound(this.#offsets, offset);
+    const i = this.#indexFrom(offset);
     if (this.#offsets[i] === offset) {
       this.#values[i] = value;
       return;
@@ -30,9 +38,14 @@ export class OffsetMap<T> {
 
   /** Says how many there were. */
   deleteRange(first: number, last: number): number {
-    const start = lowerBound(this.#offsets, first);
-    const stop = lowerBound(this.#offsets, last + 1);
-    if (start < stop) {
+    const start = this.#indexFrom(first);
+    const stop = this.#indexFrom(last + 1);
+    if (start === stop) return 0;
+    if (start === this.#head) {
+      this.#values.fill(undefined, start, stop);
+      this.#head = stop;
+      if (this.#head >= compactAt && this.#head >= this.size) this.#compact();
+    } else {
       this.#offsets.splice(start, stop - start);
       this.#values.splice(start, stop - start);
     }
@@ -41,15 +54,30 @@ export class OffsetMap<T> {
 
   /** The first offset at or after this one that has a value; Infinity when there is none. */
   nextFrom(offset: number): number {
-    return this.#offsets[lowerBound(this.#offsets, offset)] ?? Number.POSITIVE_INFINITY;
+    return this.#offsets[this.#indexFrom(offset)] ?? Number.POSITIVE_INFINITY;
   }
 
   map<R>(transform: (offset: number, value: T) => R): R[] {
-    return this.#offsets.map((offset, i) => transform(offset, this.#values[i]!));
+    const mapped: R[] = [];
+    for (let i = this.#head; i < this.#offsets.length; i += 1) {
+      mapped.push(transform(this.#offsets[i]!, this.#values[i]!));
+    }
+    return mapped;
   }
 
   clear(): void {
-    this.#offsets.length = 0;
-    this.#values.length = 0;
+    this.#offsets = [];
+    this.#values = [];
+    this.#head = 0;
+  }
+
+  #indexFrom(offset: number): number {
+    return Math.max(this.#head, lowerBound(this.#offsets, offset));
+  }
+
+  #compact(): void {
+    this.#offsets = this.#offsets.slice(this.#head);
+    this.#values = this.#values.slice(this.#head);
+    this.#head = 0;
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SubscriptionConfig } from '../../src/base/model.js';
 import type { CursorState } from '../../src/base/positions.js';
+import { letterHeaders } from '../../src/broker/letter-origin.js';
 import type { SubscriptionRules } from '../../src/core/types.js';
 import type { CatalogSubscription, CatalogTopic, Transaction } from '../../src/storage/types.js';
 import { Reference } from '../unit/core/model/reference.js';
@@ -73,12 +74,18 @@ export class Books {
     for (const topic of putTopics ?? []) this.#putTopic(topic);
     for (const subscription of putSubscriptions ?? []) this.#putSubscription(subscription, cursors ?? []);
     for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
+    /** Where the dead letters of this commit are, by what they were. */
+    const letters = new Map<string, Omit<DeadLetter, 'source'>>();
     for (const [i, { topicId, partition, chunks, count }] of (appends ?? []).entries()) {
       const entries = this.topics.get(topicId)!.entries[partition]!;
       assert.equal(firstOffsets[i], entries.length, `offsets of topic ${topicId}/${partition} are not dense`);
       const added = splitEntries(chunks);
       assert.equal(added.length, count, 'an append is not what it says');
       entries.push(...added);
+      if (deadLetters === undefined) continue;
+      for (const [at, entry] of added.entries()) {
+        letters.set(sourceOf(entry), { topicId, partition, offset: firstOffsets[i]! + at });
+      }
     }
     for (const note of deadLetters ?? []) {
       const { model, config, topicId } = this.subscriptions.get(note.subscriptionId)!;
@@ -88,8 +95,9 @@ export class Books {
       assert.equal(note.attempts, message.burialAttempts, `${name} is dead-lettered with other attempts`);
       model.buried(note.partition, note.offset);
       const source = `${this.topics.get(topicId)!.name}/${config.name}/${note.partition}/${note.offset}`;
-      const to = appends![0]!;
-      const where = { topicId: to.topicId, partition: to.partition, offset: firstOffsets[0]! };
+      const where = letters.get(source);
+      assert.ok(where !== undefined, `${name} is noted as dead-lettered, and not in the same commit`);
+      letters.delete(source);
       this.#deadLetters.push({ ...where, source });
     }
   }
@@ -230,4 +238,11 @@ export function rulesOf(config: SubscriptionConfig): SubscriptionRules {
   const { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = config;
   const maxAttempts = deadLetter.isDisabled ? Number.POSITIVE_INFINITY : deadLetter.maxAttempts;
   return { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, maxAttempts };
+}
+
+/** What a dead letter says that it was. */
+function sourceOf(entry: Buffer): string {
+  const { headers } = decodeEntry(entry);
+  const { topic, subscription, partition, offset } = letterHeaders;
+  return [topic, subscription, partition, offset].map((name) => headers[name]).join('/');
 }

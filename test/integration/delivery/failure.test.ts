@@ -187,6 +187,27 @@ describe('failure', () => {
     dead.close();
   });
 
+  it('dead-letters ten thousand messages that are given up at once, in order', async () => {
+    const count = 10_000;
+    await createSubscription('crowded');
+    for (let i = 0; i < count; i += 1_000) await publish(client, 'crowded', texts(`m-${i}`, 1_000));
+    const open = { topic: 'crowded', subscription: 's', maxMessages: count };
+    const consumer = await TestConsumer.open(client, open);
+    const messages = await consumer.take(count);
+    const { settledCount } = await consumer.settleRanges(
+      [{ partition: 0, first: 0, last: count - 1 }],
+      deadLetter('all of them'),
+    );
+    assert.equal(settledCount, BigInt(count));
+    consumer.close();
+    const letters = await TestConsumer.open(client, { ...open, topic: 'crowded.s.dead-letter' });
+    assert.deepEqual(
+      (await letters.take(count)).map(({ text }) => text),
+      messages.map(({ text }) => text),
+    );
+    letters.close();
+  });
+
   it('retries for ever where dead letters are disabled', async () => {
     await createSubscription('stubborn', { maxAttempts: 2, isDisabled: true });
     await publish(client, 'stubborn', ['m']);
