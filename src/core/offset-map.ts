@@ -40,7 +40,7 @@ export class OffsetMap<T> {
   deleteRange(first: number, last: number): number {
     const start = this.#indexFrom(first);
     const stop = this.#indexFrom(last + 1);
-    if (start === stop) return 0;
+    if (start >= stop) return 0;
     if (start === this.#head) {
       this.#values.fill(undefined, start, stop);
       this.#head = stop;
@@ -72,7 +72,7 @@ export class OffsetMap<T> {
   }
 
   #indexFrom(offset: number): number {
-    return Math.max(this.#head, lowerBound(this.#offsets, offset));
+    return lowerBound(this.#offsets, offset, this.#head);
   }
 
   #compact(): void {

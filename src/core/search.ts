@@ -1,6 +1,6 @@
-/** The index of the first number that is not below `value`, in an ascending array; its length if all are. */
-export function lowerBound(ascending: ArrayLike<number>, value: number): number {
-  let low = 0;
+/** The index from `from` on of the first number that is not below `value`, in an array that ascends from there; its length if all are. */
+export function lowerBound(ascending: ArrayLike<number>, value: number, from = 0): number {
+  let low = from;
   let high = ascending.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
