@@ -4,8 +4,12 @@ import type { BrokerProcess } from '../../test/support/broker-process.js';
 import type { SlowDisk } from '../../test/support/slow-disk.js';
 import type { ConsumeJob } from '../load/consume.js';
 
-/** The parts of a scene, each this long: the warm-up is not measured, `alone` is what the others are held against. */
+/**
+ * The parts of a scene, each this long: the warm-up is not measured, `alone` is what the others are held against. Being
+ * alone and the trouble take turns, so many times.
+ */
 export interface Phases {
+  readonly rounds: number;
   readonly warmupMs: number;
   readonly aloneMs: number;
   readonly troubleMs: number;
@@ -24,8 +28,8 @@ export interface Scene {
   readonly about: string;
   readonly brokerArgs?: readonly string[];
   readonly needsSlowDisk?: boolean;
-  /** Nothing happens in it: the others are held against it. */
-  readonly isControl?: boolean;
+  /** Its trouble can come and go many times. */
+  readonly isRepeatable?: boolean;
   /** The topic that is published to at full speed; `name` and partitions are given. */
   readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
   /** The shared subscription beside the producers; times are counted from its start. */

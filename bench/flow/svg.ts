@@ -16,8 +16,8 @@ export interface Plot {
   readonly title: string;
   readonly beginMs: number;
   readonly endMs: number;
-  /** Shaded: the time of trouble. */
-  readonly troubleMs: readonly [number, number];
+  /** Shaded: the times of trouble. */
+  readonly troublesMs: readonly (readonly [number, number])[];
   readonly panels: readonly Panel[];
 }
 
@@ -48,10 +48,10 @@ function drawPanel(plot: Plot, panel: Panel, y0: number, x: (atMs: number) => nu
   const step = niceStep(most / 4);
   const ceiling = Math.ceil(most / step) * step;
   const y = (value: number) => y0 + panelHeight - (Math.min(value, ceiling) / ceiling) * panelHeight;
-  const [from, until] = plot.troubleMs;
-  const parts = [
-    `<rect x="${fixed(x(from))}" y="${y0}" width="${fixed(x(until) - x(from))}" height="${panelHeight}" fill="#fbe9d0"/>`,
-  ];
+  const parts = plot.troublesMs.map(
+    ([from, until]) =>
+      `<rect x="${fixed(x(from))}" y="${y0}" width="${fixed(x(until) - x(from))}" height="${panelHeight}" fill="#fbe9d0"/>`,
+  );
   for (let value = 0; value <= ceiling; value += step) {
     parts.push(
       `<line x1="${left}" x2="${width - right}" y1="${fixed(y(value))}" y2="${fixed(y(value))}" stroke="#ddd"/>`,
