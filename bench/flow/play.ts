@@ -66,7 +66,9 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const turnMs = rounds > 1 ? 6_000 : 0;
   const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + afterMs;
   await createTopic(address, { name: flowTopic, partitionCount, ...scene.topic });
-  await createSubscription(address, { topic: flowTopic, name: subscription });
+  // Longer than any trouble: what a consumer that stops still holds must be its own when it goes on.
+  const ackDeadline = { seconds: 600n };
+  await createSubscription(address, { topic: flowTopic, name: subscription, ackDeadline });
   await fill(address, 'warm', partitionCount, warmBytes);
   if (scene.others === 'reader') await fill(address, storedTopic, 1, storedBytes);
   await scene.prepare?.(world);

@@ -12,6 +12,7 @@ import { Alarm } from './alarm.js';
 import { Catalog } from './catalog.js';
 import { commit } from './committer.js';
 import type { ConsumerLink } from './consumer-link.js';
+import { Counters } from './counters.js';
 import { DeadLetters } from './dead-letters.js';
 import { FramePool } from './frame-pool.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
@@ -29,6 +30,7 @@ import { freshCursor, SubscriptionRunner, sessionNotFound } from './subscription
 import { checkPartition, type Topic, topicNotFound } from './topic.js';
 import type {
   Broker,
+  BrokerStats,
   ConsumeOptions,
   ConsumerInfo,
   ConsumerSession,
@@ -87,6 +89,7 @@ class StoredBroker implements Broker {
   readonly #disk: FreeDiskWatch;
   readonly #deadLetters: DeadLetters;
   readonly #retention: Retention;
+  readonly #counters = new Counters();
   readonly #frames: FramePool;
   readonly #publishers = new Set<StreamPublisher>();
   readonly #sessions = new Map<string, SubscriptionRunner>();
@@ -152,6 +155,7 @@ class StoredBroker implements Broker {
       gate: this.#gate,
       disk: this.#disk,
       clock: this.#services.clock,
+      counters: this.#counters,
       checkServing: () => this.#checkServing(),
       closed: (closed: StreamPublisher) => {
         this.#publishers.delete(closed);
@@ -207,7 +211,9 @@ class StoredBroker implements Broker {
   }
 
   async settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult> {
-    return this.#session(sessionId).settle(sessionId, settlements);
+    const result = await this.#session(sessionId).settle(sessionId, settlements);
+    this.#counters.settledMessages += result.settledCount;
+    return result;
   }
 
   setCredit(sessionId: string, credit: Partial<Credit>): Credit {
@@ -350,6 +356,31 @@ class StoredBroker implements Broker {
     return consumers;
   }
 
+  stats(): BrokerStats {
+    const producers = Array.from(this.#publishers, ({ info }) => info.hold);
+    const consumers = [...this.#catalog.subscriptions.values()].flatMap((runner) =>
+      Array.from(runner.links, ({ wait }) => wait),
+    );
+    const { publishedMessages, publishedBytes, duplicateMessages, refusedBatches } = this.#counters;
+    const { deliveredMessages, deliveredBytes, settledMessages, deadLetteredMessages } = this.#counters;
+    return {
+      publishedMessages,
+      publishedBytes,
+      duplicateMessages,
+      refusedBatches,
+      deliveredMessages,
+      deliveredBytes,
+      settledMessages,
+      deadLetteredMessages,
+      producersByHold: countByReason(producers),
+      heldMs: this.#counters.held.totals(producers),
+      consumersByWait: countByReason(consumers),
+      waitedMs: this.#counters.waited.totals(consumers),
+      frameBytes: this.#frames.bytesUnderWay,
+      ...this.#storage.usage,
+    };
+  }
+
   async getMessage(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
     const topic = this.#catalog.topic(topicName);
     const message = await readMessage(this.#storage, topic, partition, offset);
@@ -400,6 +431,7 @@ class StoredBroker implements Broker {
       alarm: this.#alarm,
       deadLetters: this.#deadLetters,
       frames: this.#frames,
+      counters: this.#counters,
       sessionEnded: (sessionId: string) => {
         this.#sessions.delete(sessionId);
       },
@@ -445,7 +477,6 @@ class StoredBroker implements Broker {
   #consumerInfo(runner: SubscriptionRunner, link: ConsumerLink): ConsumerInfo {
     const status = runner.sessionStatus(link.sessionId);
     const { topic, name } = runner.config;
-    const { wait } = link;
     return {
       sessionId: link.sessionId,
       consumerId: link.options.consumerId,
@@ -457,7 +488,7 @@ class StoredBroker implements Broker {
       outstandingMessageCount: status?.outstandingMessageCount ?? 0,
       outstandingBytes: status?.outstandingBytes ?? 0,
       partitions: status?.partitions ?? [],
-      wait: wait && { reason: wait.reason, forMs: this.#services.clock.monotonicMs() - wait.sinceMs },
+      wait: link.wait,
     };
   }
 
@@ -484,6 +515,17 @@ class StoredBroker implements Broker {
       sessionId: undefined,
     };
   }
+}
+
+function countByReason<R extends string>(
+  states: readonly ({ readonly reason: R } | undefined)[],
+): Map<R | 'none', number> {
+  const counts = new Map<R | 'none', number>();
+  for (const state of states) {
+    const reason = state?.reason ?? 'none';
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  return counts;
 }
 
 function defaultSubscription(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {

@@ -1,6 +1,13 @@
 import { limits } from '../base/limits.js';
+import type { TimeByReason } from './counters.js';
 import type { FramesUnderWay } from './frame-pool.js';
 import type { ConsumeOptions, ConsumerSink, WaitReason } from './types.js';
+
+export interface LinkServices {
+  readonly frames: FramesUnderWay;
+  readonly waited: TimeByReason<WaitReason>;
+  readonly nowMs: () => number;
+}
 
 /** The way to one consumer: who it is, and how much is on the way to it. */
 export class ConsumerLink {
@@ -8,7 +15,7 @@ export class ConsumerLink {
   readonly options: ConsumeOptions;
   readonly sink: ConsumerSink;
   readonly connectTimeMs: number;
-  readonly #frames: FramesUnderWay;
+  readonly #services: LinkServices;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
   /** Reads that are done and have to wait until a frame has left. */
@@ -21,48 +28,51 @@ export class ConsumerLink {
     sessionId: string,
     options: ConsumeOptions,
     sink: ConsumerSink,
-    frames: FramesUnderWay,
+    services: LinkServices,
     connectTimeMs: number,
   ) {
     this.sessionId = sessionId;
     this.options = options;
     this.sink = sink;
-    this.#frames = frames;
+    this.#services = services;
     this.connectTimeMs = connectTimeMs;
   }
 
   /** A consumer that does not read holds up no more than this many frames. */
   get canSend(): boolean {
-    return this.#frames.count + this.readsUnderWay < limits.framesUnderWay;
+    return this.#services.frames.count + this.readsUnderWay < limits.framesUnderWay;
   }
 
   get isHeldByTransport(): boolean {
-    return this.#frames.isFull;
+    return this.#services.frames.isFull;
   }
 
   /** What its next frame may hold. */
   get nextFrameBytes(): number {
-    return this.#frames.nextFrameBytes;
+    return this.#services.frames.nextFrameBytes;
   }
 
-  /** Why it gets nothing, and since when. */
-  get wait(): { readonly reason: WaitReason; readonly sinceMs: number } | undefined {
-    return this.#wait;
+  /** Why it gets nothing, and for how long. */
+  get wait(): { readonly reason: WaitReason; readonly forMs: number } | undefined {
+    const wait = this.#wait;
+    return wait && { reason: wait.reason, forMs: this.#services.nowMs() - wait.sinceMs };
   }
 
-  waitFor(reason: WaitReason, nowMs: number): void {
-    if (this.#wait?.reason !== reason) this.#wait = { reason, sinceMs: nowMs };
+  waitFor(reason: WaitReason): void {
+    if (this.#wait?.reason === reason) return;
+    this.#endWait();
+    this.#wait = { reason, sinceMs: this.#services.nowMs() };
   }
 
-  frameSent(bytes: number, nowMs: number): void {
-    this.#frames.sent(bytes);
-    this.#wait = undefined;
-    if (this.isHeldByTransport) this.waitFor('transport', nowMs);
+  frameSent(bytes: number): void {
+    this.#services.frames.sent(bytes);
+    this.#endWait();
+    if (this.isHeldByTransport) this.waitFor('transport');
   }
 
   frameLeft(): void {
-    this.#frames.left();
-    if (this.#wait?.reason === 'transport') this.#wait = undefined;
+    this.#services.frames.left();
+    if (this.#wait?.reason === 'transport') this.#endWait();
     this.#waiting.shift()?.();
   }
 
@@ -76,7 +86,14 @@ export class ConsumerLink {
   /** The session is over: nothing leaves any more, so nobody must wait for it. */
   close(): void {
     this.#isClosed = true;
-    this.#frames.close();
+    this.#services.frames.close();
+    this.#endWait();
     for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+
+  #endWait(): void {
+    const { wait } = this;
+    if (wait !== undefined) this.#services.waited.add(wait.reason, wait.forMs);
+    this.#wait = undefined;
   }
 }

@@ -1,6 +1,7 @@
 import type { Fetch, ReadRun, Subscription } from '../core/types.js';
 import type { StoredRun } from '../storage/types.js';
 import type { ConsumerLink } from './consumer-link.js';
+import type { Counters } from './counters.js';
 import { fittingEnd } from './fitting-end.js';
 import type { LaneReaders } from './lane-readers.js';
 import { orderingKeysOf } from './message-bytes.js';
@@ -10,6 +11,7 @@ export interface PumpServices {
   readonly rules: Subscription;
   readonly readers: LaneReaders;
   readonly nowMs: () => number;
+  readonly counters: Counters;
   readonly subscriptionId: number;
   readonly isOrderedByKey: boolean;
   /** The session is open, and so is the subscription. */
@@ -60,7 +62,7 @@ export class DeliveryPump {
     while (frame.byteLength < maxBytes && link.canSend && isLive(link)) {
       const fetch = rules.nextFetch(link.sessionId, nowMs());
       if (fetch.kind === 'wait') {
-        link.waitFor(fetch.reason, nowMs());
+        link.waitFor(fetch.reason);
         break;
       }
       try {
@@ -110,8 +112,10 @@ export class DeliveryPump {
   }
 
   #send(link: ConsumerLink, { runs, deliveryIds, byteLength }: Frame): void {
-    const { rules, nowMs, isLive, ready } = this.#services;
-    link.frameSent(byteLength, nowMs());
+    const { rules, nowMs, isLive, ready, counters } = this.#services;
+    link.frameSent(byteLength);
+    counters.deliveredBytes += byteLength;
+    for (const { from, to } of runs) counters.deliveredMessages += to - from;
     link.sink.deliver(runs, () => {
       link.frameLeft();
       if (!isLive(link)) return;

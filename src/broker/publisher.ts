@@ -5,6 +5,7 @@ import { decideSequence } from '../core/producer-sequence.js';
 import type { Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
+import type { Counters } from './counters.js';
 import type { FreeDiskWatch } from './free-disk-watch.js';
 import type { Obstacle, RefusingObstacle } from './obstacle.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
@@ -20,6 +21,7 @@ export interface PublisherServices {
   readonly gate: PublishGate;
   readonly disk: FreeDiskWatch;
   readonly clock: Clock;
+  readonly counters: Counters;
   /** Throws when the broker drains. */
   readonly checkServing: () => void;
   readonly closed: (publisher: StreamPublisher) => void;
@@ -72,14 +74,14 @@ export class StreamPublisher implements Publisher {
       return;
     }
     const { gate } = this.#services;
-    this.#hold = undefined;
+    this.#released();
     if (!gate.isInTheWay) {
       ready();
       return;
     }
     this.#held(gate.holdReason);
     this.#stopWaiting = gate.wait((arrived) => {
-      this.#hold = undefined;
+      this.#released();
       this.#arrived = arrived;
       ready();
     }, this.#requestBytes);
@@ -97,6 +99,7 @@ export class StreamPublisher implements Publisher {
     this.#producerId = batch.producer?.producerId ?? '';
     this.#publish(batch, (error, receipt) => {
       this.#pendingBatchCount--;
+      this.#count(batch, receipt);
       answer(error, receipt);
     });
   }
@@ -135,6 +138,7 @@ export class StreamPublisher implements Publisher {
     this.#ready = undefined;
     this.#stopWaiting?.();
     this.#arrived();
+    this.#released();
     this.#services.closed(this);
   }
 
@@ -144,7 +148,28 @@ export class StreamPublisher implements Publisher {
     return topic.backlog.isInTheWay ? topic.backlog : undefined;
   }
 
+  #count({ source }: PublishBatch, receipt: Receipt | undefined): void {
+    const { counters } = this.#services;
+    if (receipt === undefined) {
+      counters.refusedBatches++;
+      return;
+    }
+    counters.publishedMessages += receipt.messageCount - receipt.duplicateCount;
+    counters.duplicateMessages += receipt.duplicateCount;
+    if (receipt.duplicateCount < receipt.messageCount) counters.publishedBytes += source.byteLength;
+  }
+
+  #released(): void {
+    const hold = this.#hold;
+    if (hold === undefined) return;
+    const { clock, counters } = this.#services;
+    counters.held.add(hold.reason, clock.monotonicMs() - hold.sinceMs);
+    this.#hold = undefined;
+  }
+
   #held(reason: HoldReason): void {
+    if (this.#hold?.reason === reason) return;
+    this.#released();
     this.#hold = { reason, sinceMs: this.#services.clock.monotonicMs() };
   }
 
@@ -156,7 +181,7 @@ export class StreamPublisher implements Publisher {
     this.#stopWaiting = obstacle.wait(() => {
       this.#isBusy = false;
       this.#heldDone = undefined;
-      this.#hold = undefined;
+      this.#released();
       this.#publish(batch, done);
       this.#readOn();
     });

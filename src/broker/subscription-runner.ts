@@ -21,6 +21,7 @@ import type { Alarm, Sleeper } from './alarm.js';
 import { Burials } from './burials.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
+import type { Counters } from './counters.js';
 import type { DeadLetters } from './dead-letters.js';
 import { DeliveryPump } from './delivery-pump.js';
 import type { FramePool } from './frame-pool.js';
@@ -44,6 +45,7 @@ export interface RunnerServices {
   readonly alarm: Alarm;
   readonly deadLetters: DeadLetters;
   readonly frames: FramePool;
+  readonly counters: Counters;
   /** A session has ended: nobody finds it any more. */
   readonly sessionEnded: (sessionId: string) => void;
 }
@@ -84,6 +86,7 @@ export class SubscriptionRunner implements Sleeper {
       rules: this.#rules,
       readers: this.#readers,
       nowMs: () => this.#nowMs(),
+      counters: services.counters,
       subscriptionId,
       isOrderedByKey: config.ordering === 'key',
       isLive: (link) => this.#isLive(link),
@@ -98,7 +101,10 @@ export class SubscriptionRunner implements Sleeper {
       subscriptionId,
       config: () => this.#config,
       isOver: () => this.#hasEnded,
-      buried: ({ partition, offset }) => this.#rules.buried(partition, offset),
+      buried: ({ partition, offset }) => {
+        this.#rules.buried(partition, offset);
+        services.counters.deadLetteredMessages++;
+      },
       unburied: ({ partition, offset }) => this.#rules.unburied(partition, offset, this.#nowMs()),
       cursorUpdates: (partitions) => this.#cursorUpdates(partitions),
       changed: () => this.#apply(),
@@ -161,7 +167,11 @@ export class SubscriptionRunner implements Sleeper {
       sessionId,
       options,
       sink,
-      this.#services.frames.open(),
+      {
+        frames: this.#services.frames.open(),
+        waited: this.#services.counters.waited,
+        nowMs: () => this.#nowMs(),
+      },
       this.#services.clock.wallMs(),
     );
     this.#links.set(sessionId, link);

@@ -1,7 +1,7 @@
 import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
-import type { StoredRun } from '../storage/types.js';
+import type { StorageUsage, StoredRun } from '../storage/types.js';
 
 /** What the server calls, and what it is called back with. Plain values: no gRPC, no generated messages. */
 
@@ -239,6 +239,27 @@ export interface Page<T> {
   readonly nextPageToken: string;
 }
 
+/** Figures for metrics. The counts grow from the start of the broker on, the rest is as it is now. */
+export interface BrokerStats extends StorageUsage {
+  readonly publishedMessages: number;
+  /** Of requests that stored something, encoded. */
+  readonly publishedBytes: number;
+  readonly duplicateMessages: number;
+  readonly refusedBatches: number;
+  /** Each delivery of a message. */
+  readonly deliveredMessages: number;
+  readonly deliveredBytes: number;
+  readonly settledMessages: number;
+  readonly deadLetteredMessages: number;
+  readonly producersByHold: ReadonlyMap<HoldReason | 'none', number>;
+  /** Over all streams, what is still going on included. */
+  readonly heldMs: ReadonlyMap<HoldReason, number>;
+  readonly consumersByWait: ReadonlyMap<WaitReason | 'none', number>;
+  readonly waitedMs: ReadonlyMap<WaitReason, number>;
+  /** Of frames that have not left for the transport. */
+  readonly frameBytes: number;
+}
+
 export interface ServerInfo {
   readonly version: string;
   readonly startTimeMs: number;
@@ -303,6 +324,7 @@ export interface Broker {
   listConsumers(topic: string, subscription: string): readonly ConsumerInfo[];
   getMessage(topic: string, partition: number, offset: number): Promise<MessageInfo>;
   serverInfo(): ServerInfo;
+  stats(): BrokerStats;
 
   /** Refuses new work with DRAINING, ends sessions, waits for what was submitted, closes the store. */
   close(): Promise<void>;

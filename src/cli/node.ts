@@ -5,9 +5,13 @@ import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
 import { createRandom } from '../base/random.js';
 import { createBroker } from '../broker/broker.js';
+import type { Broker, SubscriptionInfo } from '../broker/types.js';
 import type { Settings } from '../config/schema.js';
-import { defaultServerOptions, startServer } from '../server/server.js';
+import { createMetrics } from '../observe/metrics.js';
+import { type AdminHttp, startAdminHttp } from '../server/admin-http.js';
+import { defaultServerOptions, type RunningServer, startServer } from '../server/server.js';
 import { freeDiskBytes, openStorage } from '../storage/storage.js';
+import { brokerMetrics } from './broker-metrics.js';
 
 export interface NodeServices {
   readonly version: string;
@@ -66,13 +70,16 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
       { ...defaultServerOptions, ...settings, ...budget },
       { clock, logger },
     );
+    const admin = await startAdmin(settings, broker, server);
     server.setServing(true);
+    if (admin !== undefined) logger.info({ address: admin.address }, 'serving metrics');
     return {
       address: server.address,
       failed,
       async close() {
         await server.close();
         await broker.close();
+        await admin?.close();
       },
       async abandon() {
         server.setServing(false);
@@ -83,4 +90,37 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     await broker.close();
     throw error;
   }
+}
+
+/** Metrics and probes over HTTP, where the settings ask for them. */
+async function startAdmin(
+  { metricsListen }: Settings,
+  broker: Broker,
+  server: RunningServer,
+): Promise<AdminHttp | undefined> {
+  if (metricsListen === '') return undefined;
+  const metrics = createMetrics(
+    brokerMetrics({
+      stats: () => broker.stats(),
+      subscriptions: () => allSubscriptions(broker),
+      streams: () => server.streamCount,
+      promisedWindowBytes: () => server.promisedWindowBytes,
+    }),
+  );
+  return startAdminHttp({
+    listen: metricsListen,
+    isReady: () => server.isServing,
+    metrics: async () => ({ contentType: metrics.contentType, text: await metrics.text() }),
+  });
+}
+
+function allSubscriptions(broker: Broker): SubscriptionInfo[] {
+  const all: SubscriptionInfo[] = [];
+  let pageToken = '';
+  do {
+    const { items, nextPageToken } = broker.listSubscriptions('', limits.maxPageSize, pageToken);
+    all.push(...items);
+    pageToken = nextPageToken;
+  } while (pageToken !== '');
+  return all;
 }

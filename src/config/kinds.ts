@@ -133,6 +133,15 @@ export const address: Kind<string> = {
   format: (value) => value,
 };
 
+/** A value of this kind, or `none`, which is kept as the empty text. */
+export function optional(kind: Kind<string>): Kind<string> {
+  return {
+    placeholder: kind.placeholder,
+    parse: (value) => (value === 'none' ? '' : kind.parse(value)),
+    format: (value) => (value === '' ? 'none' : kind.format(value)),
+  };
+}
+
 /** The largest unit that leaves a number of at most two decimals. */
 export function formatBytes(value: number): string {
   const units: [string, number][] = [

@@ -1,7 +1,7 @@
 import { limits } from '../base/limits.js';
 import { smallestSharedBytes } from '../base/memory-budget.js';
 import { KiB, MiB } from '../base/units.js';
-import { address, bytes, choice, count, duration, type Kind, text, truth } from './kinds.js';
+import { address, bytes, choice, count, duration, type Kind, optional, text, truth } from './kinds.js';
 
 /**
  * The one table of settings. A setting has one name in three spellings: the flag `--max-message-bytes`, the
@@ -9,6 +9,12 @@ import { address, bytes, choice, count, duration, type Kind, text, truth } from 
  */
 export const schema = {
   listen: setting('listen', address, '127.0.0.1:7070', 'Where gRPC is served; port 0 takes a free one'),
+  metricsListen: setting(
+    'metrics-listen',
+    optional(address),
+    '',
+    'Where /metrics, /livez and /readyz are served over HTTP',
+  ),
   dataDirectory: setting('data-dir', text('<path>'), './data', 'Where messages are kept; made if missing'),
   maxPartitionCount: setting(
     'max-partition-count',

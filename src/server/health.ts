@@ -7,16 +7,24 @@ import { Broker } from '../gen/sluice/v1/broker_pb.js';
 const healthNames = ['', Broker.typeName, Admin.typeName];
 
 export interface Health {
+  readonly isServing: boolean;
   setServing(isServing: boolean): void;
 }
 
 /** The standard health service, for probes and load balancers. Not serving until told otherwise. */
 export function addHealth(server: Server): Health {
   const health = new HealthImplementation();
-  const setServing = (isServing: boolean) => {
+  let isServing = false;
+  const setServing = (value: boolean) => {
+    isServing = value;
     for (const name of healthNames) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
   };
   setServing(false);
   health.addToServer(server);
-  return { setServing };
+  return {
+    get isServing() {
+      return isServing;
+    },
+    setServing,
+  };
 }

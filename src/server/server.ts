@@ -59,6 +59,9 @@ export interface RunningServer {
   readonly port: number;
   /** Streams that are open, for metrics. */
   readonly streamCount: number;
+  /** What producers may leave unread if all of them are held now, for metrics. */
+  readonly promisedWindowBytes: number;
+  readonly isServing: boolean;
   /** What the health service answers; calls are taken either way. */
   setServing(isServing: boolean): void;
   /**
@@ -120,6 +123,12 @@ export async function startServer(
     port,
     get streamCount() {
       return calls.streamCount;
+    },
+    get promisedWindowBytes() {
+      return receiveWindows.grantedBytes;
+    },
+    get isServing() {
+      return health.isServing;
     },
     setServing: health.setServing,
     close() {

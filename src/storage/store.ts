@@ -23,6 +23,7 @@ import type {
   StorageListener,
   StorageOptions,
   StorageServices,
+  StorageUsage,
   Transaction,
 } from './types.js';
 import { Writer } from './writer.js';
@@ -131,6 +132,14 @@ export class Store implements Storage {
     const { submission, firstOffsets } = this.#catalog.accept(transaction);
     this.#writer.enqueue(submission);
     return firstOffsets;
+  }
+
+  get usage(): StorageUsage {
+    return {
+      queuedBytes: this.#writer.queuedBytes,
+      tailBytes: this.#tail.byteLength,
+      readAheadBytes: this.#readers.heldBytes,
+    };
   }
 
   get roomBytes(): number {

@@ -119,6 +119,15 @@ export interface LogReader {
   close(): void;
 }
 
+/** What the store holds in memory, by its own books. */
+export interface StorageUsage {
+  /** Waiting for the writer, or with it. */
+  readonly queuedBytes: number;
+  readonly tailBytes: number;
+  /** What log readers hold of the disk. */
+  readonly readAheadBytes: number;
+}
+
 export interface PartitionExtent {
   /** The first offset that is kept. */
   readonly firstOffset: number;
@@ -176,6 +185,7 @@ export interface Storage {
   submit(transaction: Transaction): readonly number[];
   /** False while more than `writerQueueBytes` wait for the writer. */
   readonly hasRoom: boolean;
+  readonly usage: StorageUsage;
   /** What may still be submitted before there is no room; negative when there is none. */
   readonly roomBytes: number;
   /** Bytes that wait for the writer or are with it. */

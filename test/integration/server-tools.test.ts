@@ -4,8 +4,8 @@ import { SluiceError } from '../../src/base/errors.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { FakeBroker, receiptOf } from '../support/fake-broker.js';
+import { grpcurlDirectory } from '../support/go-tools.js';
 import { type Harness, startHarness } from '../support/grpc-harness.js';
-import { grpcurlDirectory } from '../support/grpcurl.js';
 import { runTool } from '../support/run-tool.js';
 
 /** The tools that people look inside with: none of them shares a line with this server. */

@@ -8,6 +8,7 @@ import type {
   PartitionExtent,
   Storage,
   StorageListener,
+  StorageUsage,
   StoredRun,
   Transaction,
 } from '../../src/storage/types.js';
@@ -206,6 +207,10 @@ export class HeldStorage implements Storage {
       this.#ends.set(`${topicId}/${partition}`, endOffset);
       this.#listener.grown(topicId, partition, endOffset);
     });
+  }
+
+  get usage(): StorageUsage {
+    return this.#real.usage;
   }
 
   get roomBytes(): number {

@@ -2,6 +2,7 @@ import { SluiceError } from '../../src/base/errors.js';
 import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
 import type {
   Broker,
+  BrokerStats,
   ConsumeOptions,
   ConsumerInfo,
   ConsumerSession,
@@ -307,6 +308,10 @@ export class FakeBroker implements Broker {
 
   async getMessage(): Promise<MessageInfo> {
     throw new TypeError('a fault that no client may see');
+  }
+
+  stats(): BrokerStats {
+    throw new Error('nobody asks a fake for its metrics');
   }
 
   serverInfo(): ServerInfo {

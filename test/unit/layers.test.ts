@@ -26,6 +26,7 @@ const confined: Record<string, RegExp> = {
   '@grpc/reflection': /^server\//,
   'grpc-health-check': /^server\//,
   pino: /^observe\//,
+  'prom-client': /^observe\//,
   '@sluice/client': /^cli\//,
 };
 
