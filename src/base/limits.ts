@@ -72,8 +72,8 @@ export const limits = {
   smallestReadAheadBytes: 16 * KiB,
   /** Records fetched at once, where they are so small that the bytes above are not reached. */
   readAheadRecords: 1_000,
-  /** A log reader that is not asked for this long (up to twice) gives up what it holds. */
-  readerIdleMs: 10 * secondMs,
+  /** A log reader that is not asked for this long (up to twice) gives up what it holds: its scan keeps memtables. */
+  readerIdleMs: 1 * secondMs,
   /** Messages of one frame, and the least that a frame may shrink to; a single larger message still makes one. */
   frameBytes: 256 * KiB,
   smallestFrameBytes: 16 * KiB,
