@@ -1,0 +1,46 @@
+/** Settings of a producer. Every one but the topic has a default. */
+export interface ProducerOptions {
+  readonly topic: string;
+  /** All messages go to this partition. Default: by the hash of their key, or spread where they have none. */
+  readonly partition?: number;
+  /**
+   * Who produces. With a name of its own a restarted process goes on where the last one ended (`lastSequence` says how
+   * many of its messages are durable), and fences an older process of the name. Default: a random one.
+   */
+  readonly producerId?: string;
+  /** A batch goes when it is about this large. Default 64 KiB. */
+  readonly batchMaxBytes?: number;
+  /** Or has so many messages. Default 1,000. */
+  readonly batchMaxMessages?: number;
+  /** Or its first message has waited so long. Default 1. */
+  readonly lingerMs?: number;
+  /** Batches that have no receipt yet. Default 8. */
+  readonly maxInFlight?: number;
+  /** Messages that were handed over and have no receipt yet, in bytes, about. Default 16 MiB. */
+  readonly bufferMaxBytes?: number;
+  /** What `send` does while the buffer is full: waits, or fails with BUFFER_FULL. Default `wait`. */
+  readonly whenFull?: 'wait' | 'fail';
+  /** Pause before the first retry, doubling, with jitter, up to the longest. Default 50 and 5,000. */
+  readonly retryMinBackoffMs?: number;
+  readonly retryMaxBackoffMs?: number;
+}
+
+export type CompleteOptions = Required<Omit<ProducerOptions, 'partition'>> &
+  Pick<ProducerOptions, 'partition'>;
+
+const KiB = 1024;
+
+export function complete(options: ProducerOptions): CompleteOptions {
+  return {
+    producerId: `producer-${crypto.randomUUID()}`,
+    batchMaxBytes: 64 * KiB,
+    batchMaxMessages: 1_000,
+    lingerMs: 1,
+    maxInFlight: 8,
+    bufferMaxBytes: 16 * KiB * KiB,
+    whenFull: 'wait',
+    retryMinBackoffMs: 50,
+    retryMaxBackoffMs: 5_000,
+    ...options,
+  };
+}
