@@ -5,6 +5,7 @@ import { SluiceError, StatusCode } from '../errors.js';
 import type { PublishStreamRequestSchema, PublishStreamResponse } from '../gen/sluice/v1/broker_pb.js';
 
 import { Batch, type Receipt } from './batch.js';
+import { Gate } from './gate.js';
 import { estimateBytes, type OutgoingMessage, toMessage } from './message.js';
 import { type CompleteOptions, complete, type ProducerOptions } from './options.js';
 import { placesOf } from './routing.js';
@@ -46,7 +47,7 @@ export class Producer {
   #open: Batch | undefined;
   #linger: NodeJS.Timeout | undefined;
   #bufferedBytes = 0;
-  readonly #roomWaiters: (() => void)[] = [];
+  readonly #room: Gate;
   readonly #idleWaiters: (() => void)[] = [];
   #state: State = { kind: 'recovering' };
   #isWriting = false;
@@ -67,6 +68,7 @@ export class Producer {
     this.#epoch = start.epoch;
     this.#lastSequence = start.lastSequence;
     this.#partitionCount = start.partitionCount;
+    this.#room = new Gate(() => this.#isOver || this.#bufferedBytes < this.#options.bufferMaxBytes);
     this.#connect();
   }
 
@@ -94,15 +96,17 @@ export class Producer {
    */
   async send(outgoing: OutgoingMessage): Promise<Receipt> {
     const message = toMessage(outgoing);
-    while (this.#bufferedBytes >= this.#options.bufferMaxBytes) {
-      this.#checkOpen();
+    this.#checkOpen();
+    if (!this.#room.isOpen) {
       if (this.#options.whenFull === 'fail') {
         const text = `${this.#bufferedBytes} bytes wait for their receipt: the buffer is full`;
         throw new SluiceError(text, { code: StatusCode.RESOURCE_EXHAUSTED, reason: 'BUFFER_FULL' });
       }
-      await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
+      await this.#room.pass();
+      // Whoever stands behind is told the same.
+      if (this.#isOver || this.#isClosing) this.#room.passed();
+      this.#checkOpen();
     }
-    this.#checkOpen();
     const bytes = estimateBytes(message);
     const { batchMaxBytes, batchMaxMessages, lingerMs } = this.#options;
     if (this.#open !== undefined && this.#open.byteLength + bytes > batchMaxBytes) this.#closeBatch();
@@ -110,6 +114,7 @@ export class Producer {
     const batch = this.#open;
     const receipt = new Promise<Receipt>((resolve, reject) => batch.add(message, { resolve, reject }));
     this.#bufferedBytes += bytes;
+    this.#room.passed();
     if (batch.byteLength >= batchMaxBytes || batch.messages.length >= batchMaxMessages) this.#closeBatch();
     else this.#linger ??= setTimeout(() => this.#closeBatch(), lingerMs);
     return receipt;
@@ -297,12 +302,13 @@ export class Producer {
     this.#batches.shift();
     this.#bufferedBytes -= batch.byteLength;
     answer(batch);
-    for (const wake of this.#roomWaiters.splice(0)) wake();
+    this.#room.changed();
     if (this.#batches.length === 0) for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
   #end(error: SluiceError): void {
     this.#state = { kind: 'over', error };
+    this.#room.changed();
     this.#closeBatch();
     while (this.#batches.length > 0) this.#done(this.#batches[0]!, (batch) => batch.reject(error));
   }

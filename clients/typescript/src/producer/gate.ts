@@ -1,0 +1,40 @@
+/** Where those who have to wait for room stand in line: first come, first served, one at a time. */
+export class Gate {
+  readonly #hasRoom: () => boolean;
+  #waiting: (() => void)[] = [];
+  #head = 0;
+  /** Somebody has been let in and has not passed yet. */
+  #isPassing = false;
+
+  constructor(hasRoom: () => boolean) {
+    this.#hasRoom = hasRoom;
+  }
+
+  /** Nobody waits, and there is room: no need to. */
+  get isOpen(): boolean {
+    return !this.#isPassing && this.#head === this.#waiting.length && this.#hasRoom();
+  }
+
+  /** Resolves when it is the caller's turn, who has to say `passed` or `changed` before it waits for anything else. */
+  pass(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Whoever was let in has taken its room. */
+  passed(): void {
+    this.#isPassing = false;
+    this.changed();
+  }
+
+  /** There may be room. */
+  changed(): void {
+    if (this.#isPassing || this.#head === this.#waiting.length || !this.#hasRoom()) return;
+    const next = this.#waiting[this.#head++]!;
+    if (this.#head === this.#waiting.length) {
+      this.#waiting = [];
+      this.#head = 0;
+    }
+    this.#isPassing = true;
+    next();
+  }
+}
