@@ -2,14 +2,18 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { Client, credentials } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import { systemClock } from '../../src/base/clock.js';
+import { limits } from '../../src/base/limits.js';
 import { silentLogger } from '../../src/base/logger.js';
+import { KiB } from '../../src/base/units.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
-import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
+import { Broker, PublishStreamRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
 import { defaultServerOptions, startServer } from '../../src/server/server.js';
-import { FakeBroker } from '../support/fake-broker.js';
+import { FakeBroker, receiptOf } from '../support/fake-broker.js';
+import { frame } from '../support/grpc-framing.js';
 import { callUnary, startHarness } from '../support/grpc-harness.js';
 import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
@@ -112,17 +116,30 @@ describe('the server', () => {
     await close();
   });
 
-  it('opens the windows that it was told to: this is no public option of grpc-js', async () => {
+  it('opens the windows that it was told to, as they are used: this is no public option of grpc-js', async () => {
     const streamWindowBytes = 777_777;
     const connectionWindowBytes = 3_333_333;
-    const { server, close } = await startHarness(new FakeBroker(), {
+    const broker = new FakeBroker();
+    broker.answer = (batch) => receiptOf(batch, 0);
+    const { server, close } = await startHarness(broker, {
       streamWindowBytes,
       connectionWindowBytes,
     });
     const connection = await Http2Connection.open(server.address);
     await connection.barrier();
-    assert.equal(connection.session.remoteSettings.initialWindowSize, streamWindowBytes);
+    const windowBytes = () => connection.session.remoteSettings.initialWindowSize;
+    assert.equal(windowBytes(), limits.initialWindowBytes);
     assert.equal(connection.session.state.remoteWindowSize, connectionWindowBytes);
+    const stream = connection.call('/sluice.v1.Broker/PublishStream');
+    stream.resume();
+    const request = toBinary(
+      PublishStreamRequestSchema,
+      create(PublishStreamRequestSchema, { topic: 't', messages: [{ payload: Buffer.alloc(32 * KiB) }] }),
+    );
+    while (windowBytes() !== streamWindowBytes) {
+      await new Promise((resolve) => stream.write(frame(request), resolve));
+      await connection.barrier();
+    }
     connection.close();
     await close();
   });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { connect, type SluiceClient, SluiceError } from '@sluice/client';
 import { Producer_HoldReason as HoldReason, BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
 import { KiB, MiB } from '../../../src/base/units.js';
-import { useBroker } from '../../support/broker-process.js';
+import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
 import { PressingProducer, untilHeld, untilTrue } from '../../support/pressing-producer.js';
 import { publish } from '../../support/producer.js';
 import { RawConnection } from '../../support/raw-grpc.js';
@@ -17,14 +17,19 @@ const slackBytes = 512 * MiB;
 describe('a nearly full disk', () => {
   const directory = mkdtempSync(join(tmpdir(), 'sluice-ballast-'));
   const ballast = join(directory, 'ballast');
-  const { bavail, bsize } = statfsSync(directory);
-  const broker = useBroker({ args: ['--min-free-disk-bytes', `${bavail * bsize - slackBytes}`] });
+  let broker: BrokerProcess;
   let client: SluiceClient;
-  before(() => {
+  before(async () => {
+    const { bavail, bsize } = statfsSync(directory);
+    broker = await BrokerProcess.start({
+      args: ['--min-free-disk-bytes', `${bavail * bsize - slackBytes}`],
+    });
     client = connect(broker.address);
   });
-  after(() => {
-    client.close();
+  showLogOnFailure(() => broker);
+  after(async () => {
+    client?.close();
+    await broker?.dispose();
     rmSync(directory, { recursive: true });
   });
 
