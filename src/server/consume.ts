@@ -25,12 +25,16 @@ export class ConsumeCall implements CallReceiver {
   readonly #stream: ConsumerStream;
   #hasSubscribed = false;
   #isLeaving = false;
+  #isSettling = false;
+  /** Asked for once: a connection that has closed does not tell it any more. */
+  readonly #peer: string;
   /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
     this.#edge = edge;
+    this.#peer = call.peer;
     this.#stream = new ConsumerStream(call, edge, ConsumeResponseSchema, runsTag.ConsumeResponse);
   }
 
@@ -41,6 +45,7 @@ export class ConsumeCall implements CallReceiver {
   request(bytes: Buffer): void {
     const { session } = this.#stream;
     const acks = session === undefined ? undefined : scanAcks(bytes);
+    if (session !== undefined) this.#widen(bytes.length);
     if (session !== undefined && acks !== undefined) {
       this.#settle(session, acks.settlementId, acks.settlements);
       this.#readMore();
@@ -68,6 +73,15 @@ export class ConsumeCall implements CallReceiver {
 
   over(): void {
     this.#stream.close('broke');
+    if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
+  }
+
+  /** Many settlements want a window like many messages do; who never settles needs none. */
+  #widen(bytes: number): void {
+    const { receiveWindows } = this.#edge;
+    if (!this.#isSettling) receiveWindows.enterConsumer(this.#peer);
+    this.#isSettling = true;
+    receiveWindows.read(this.#peer, bytes);
   }
 
   /** The next request is not read before the session is there to take it. */

@@ -11,11 +11,11 @@ export interface ReceiveWindowOptions {
   readonly apply: (peer: string, streamWindowBytes: number) => void;
 }
 
-/** A connection on which somebody publishes. HTTP/2 has one window for all streams of it. */
+/** A connection on which somebody publishes or settles. HTTP/2 has one window for all streams of it. */
 interface Connection {
   windowBytes: number;
   producerCount: number;
-  /** Producers that there were when the window was last widened. */
+  /** How many there were when the window was last widened. */
   usualCount: number;
   /** Read since then. */
   readBytes: number;
@@ -30,7 +30,8 @@ interface Connection {
 export class ReceiveWindows {
   readonly #options: ReceiveWindowOptions;
   readonly #connections = new Map<string, Connection>();
-  #producerCount = 0;
+  /** Of producers. */
+  #streamCount = 0;
   /** What all of them may leave here, if they are held now. */
   #grantedBytes = 0;
 
@@ -50,25 +51,43 @@ export class ReceiveWindows {
   /** A producer's stream. Throws TOO_MANY_STREAMS where it could leave more here than there is memory for. */
   enter(peer: string): void {
     const windowBytes = ReceiveWindows.initialBytes(this.#options);
-    if ((this.#producerCount + 1) * windowBytes > this.#options.receiveBytes / 2) {
-      const text = `${this.#producerCount} producers' streams are open, and there is no memory for more: close some, or raise --max-in-flight-bytes`;
+    if ((this.#streamCount + 1) * windowBytes > this.#options.receiveBytes / 2) {
+      const text = `${this.#streamCount} producers' streams are open, and there is no memory for more: close some, or raise --max-in-flight-bytes`;
       throw new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
     }
+    this.#streamCount++;
+    this.#join(peer);
+  }
+
+  /** A consumer's stream that settles: it may have a wide window as well, and is never refused. */
+  enterConsumer(peer: string): void {
+    this.#join(peer);
+  }
+
+  leaveConsumer(peer: string): void {
+    this.#part(peer);
+  }
+
+  #join(peer: string): void {
+    const windowBytes = ReceiveWindows.initialBytes(this.#options);
     let connection = this.#connections.get(peer);
     if (connection === undefined) {
       connection = { windowBytes, producerCount: 0, usualCount: 1, readBytes: 0 };
       this.#connections.set(peer, connection);
     }
-    this.#producerCount++;
     connection.producerCount++;
     this.#grantedBytes += connection.windowBytes;
     if (connection.producerCount > 2 * connection.usualCount) this.#set(peer, connection, windowBytes);
   }
 
   leave(peer: string): void {
+    this.#streamCount--;
+    this.#part(peer);
+  }
+
+  #part(peer: string): void {
     const connection = this.#connections.get(peer);
     if (connection === undefined) return;
-    this.#producerCount--;
     connection.producerCount--;
     this.#grantedBytes -= connection.windowBytes;
     if (connection.producerCount > 0) return;
