@@ -324,7 +324,7 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   /**
-   * Carries out what the rules decided: commits cursors, tells consumers of their partitions, lets those receive
+   * Carries out what the rules decided: commits cursors, tells consumers of their partitions and of what was taken back, lets those receive
    * that can, buries what was given up, and sets the alarm. Resolves when all of it is durable; without
    * `isAwaited` nothing is committed where nothing changed.
    */
@@ -338,6 +338,9 @@ export class SubscriptionRunner implements Sleeper {
     if (effects.burials.length > 0) pending.push(this.#burials.bury(effects.burials));
     for (const { sessionId, partitions } of effects.assignments) {
       this.#links.get(sessionId)?.sink.assigned(partitions);
+    }
+    for (const { sessionId, offsets } of effects.revocations) {
+      this.#links.get(sessionId)?.sink.revoked(offsets);
     }
     this.#serve(effects.ready);
     if (isAwaited) return Promise.all(pending);

@@ -102,6 +102,8 @@ export interface ConsumerSink {
   /** `written` is to be called when the frame has left for the transport; never, when the stream broke. */
   deliver(runs: readonly DeliveredRun[], written: () => void): void;
   assigned(partitions: readonly number[]): void;
+  /** These were taken back: what is delivered from now on is another delivery of them. */
+  revoked(offsets: readonly PartitionInterval[]): void;
   heartbeat(timeMs: number, backlogMessageCount: number): void;
   /** The broker ends the session: last call. */
   ended(error: SluiceError): void;

@@ -284,7 +284,7 @@ export abstract class Lane {
   /** Ends leases of the session that are due. */
   expire(session: Session, due: readonly Lease[], nowMs: number): void {
     const headOffset = this.leases.firstOf(session)?.first;
-    const held = this.leases.endAll(due);
+    const held = this.leases.revokeAll(due);
     this.ended(held);
     // The session works in order: what it was at is the first that it held, the others only waited behind it.
     const wasAtWork = held[0]?.first === headOffset;
@@ -328,12 +328,12 @@ export abstract class Lane {
   dropBelow(offset: number): void {
     if (!this.ledger.raiseFloor(offset)) return;
     this.context.outbox.dirty(this.partition);
-    this.ended(this.leases.end(0, this.ledger.acknowledgedOffset - 1));
+    this.ended(this.leases.revoke(0, this.ledger.acknowledgedOffset - 1));
     this.skipped();
   }
 
   seek(offset: number): void {
-    this.leases.end(0, Number.POSITIVE_INFINITY);
+    this.leases.revoke(0, Number.POSITIVE_INFINITY);
     this.ledger.reset(offset);
     this.overtakeRead();
     this.context.outbox.dirty(this.partition);
@@ -351,7 +351,8 @@ export abstract class Lane {
     // One throw for all of them: what failed together and as often comes back in one piece.
     const chance = retry === 'backoff' ? random.next() : 0;
     const again: Piece[] = [];
-    for (const { first, last, index } of messages) {
+    for (const piece of messages) {
+      const { first, last, index } = piece;
       let next = first;
       for (let offset = first; offset <= last; offset += 1) {
         const attempts = this.ledger.attempts(offset) + 1;
@@ -359,10 +360,10 @@ export abstract class Lane {
         this.ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
         if (attempts < rules.maxAttempts) continue;
         this.#bury(offset, orderingKeyAt(index, offset));
-        if (next < offset) again.push({ first: next, last: offset - 1, index });
+        if (next < offset) again.push({ ...piece, first: next, last: offset - 1 });
         next = offset + 1;
       }
-      if (next <= last) again.push({ first: next, last, index });
+      if (next <= last) again.push({ ...piece, first: next });
     }
     return again;
   }

@@ -28,6 +28,8 @@ export function orderingKeyAt({ firstOffset, orderingKeys }: RunIndex, offset: n
 /** Messages that were held until now. */
 export interface Piece extends Interval {
   readonly index: RunIndex;
+  /** With which they had come. */
+  readonly delivery: DeliveryRecord;
 }
 
 /** Consecutive messages of one delivery, with one deadline. */
@@ -110,22 +112,36 @@ export class LeaseTable {
     return undefined;
   }
 
-  /** Ends the leases from `first` to `last`, of one session or of all. Says what was held: ascending. */
-  end(first: number, last: number, session?: Session): Piece[] {
-    return this.#cut(first, last, (lease) => session === undefined || lease.delivery.session === session);
+  /** Ends what the session itself gives up from `first` to `last`. Says what it held: ascending. */
+  end(first: number, last: number, session: Session): Piece[] {
+    return this.#cut(first, last, (lease) => lease.delivery.session === session);
   }
 
-  /** Ends these leases. */
-  endAll(leases: readonly Lease[]): Piece[] {
+  /** Takes back what is held from `first` to `last`, whoever has it, and tells them. Says what it was: ascending. */
+  revoke(first: number, last: number): Piece[] {
+    return this.#revoked(this.#cut(first, last, () => true));
+  }
+
+  /** Takes back these leases, and tells who had them. */
+  revokeAll(leases: readonly Lease[]): Piece[] {
     const inOrder = leases.toSorted((a, b) => a.first - b.first);
-    return inOrder.flatMap((ended) => this.#cut(ended.first, ended.last, (lease) => lease === ended));
+    return this.#revoked(
+      inOrder.flatMap((ended) => this.#cut(ended.first, ended.last, (lease) => lease === ended)),
+    );
+  }
+
+  #revoked(pieces: Piece[]): Piece[] {
+    for (const { first, last, delivery } of pieces) {
+      this.#outbox.revoked(delivery.session, { partition: delivery.partition, first, last });
+    }
+    return pieces;
   }
 
   /** What is held at and behind `offset`: ascending. */
   *heldFrom(offset: number): Iterable<Piece> {
     for (let i = this.#indexAt(offset); i < this.#leases.length; i += 1) {
-      const { first, last, index, isEmpty } = this.#leases[i]!;
-      if (!isEmpty) yield { first: Math.max(first, offset), last, index };
+      const { first, last, index, delivery, isEmpty } = this.#leases[i]!;
+      if (!isEmpty) yield { first: Math.max(first, offset), last, index, delivery };
     }
   }
 
@@ -164,7 +180,7 @@ export class LeaseTable {
       if (lease.isEmpty || !isWanted(lease)) continue;
       const from = Math.max(first, lease.first);
       const to = Math.min(last, lease.last);
-      held.push({ first: from, last: to, index: lease.index });
+      held.push({ first: from, last: to, index: lease.index, delivery: lease.delivery });
       this.#giveBack(lease, from, to);
       rest = this.#withoutPart(lease, from, to);
     }

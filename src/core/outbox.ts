@@ -1,13 +1,15 @@
+import { mergedIntervals } from './intervals.js';
 import type { Session } from './session.js';
-import type { Burial, Effects } from './types.js';
+import type { Burial, Effects, PartitionInterval } from './types.js';
 
-const nothing: Effects = { dirtyPartitions: [], burials: [], assignments: [], ready: [] };
+const nothing: Effects = { dirtyPartitions: [], burials: [], assignments: [], revocations: [], ready: [] };
 
 /** Gathers what the runtime has to do, until it asks. */
 export class Outbox {
   readonly #dirtyPartitions = new Set<number>();
   readonly #reassigned = new Map<Session, readonly number[]>();
   readonly #ready = new Set<Session>();
+  readonly #revoked = new Map<Session, PartitionInterval[]>();
   #burials: Burial[] = [];
 
   dirty(partition: number): void {
@@ -23,6 +25,12 @@ export class Outbox {
     this.#reassigned.set(session, partitions);
   }
 
+  revoked(session: Session, offsets: PartitionInterval): void {
+    const others = this.#revoked.get(session);
+    if (others === undefined) this.#revoked.set(session, [offsets]);
+    else others.push(offsets);
+  }
+
   ready(session: Session): void {
     this.#ready.add(session);
   }
@@ -31,12 +39,12 @@ export class Outbox {
   forget(session: Session): void {
     this.#ready.delete(session);
     this.#reassigned.delete(session);
+    this.#revoked.delete(session);
   }
 
   take(): Effects {
-    const hasEffects =
-      this.#dirtyPartitions.size + this.#reassigned.size + this.#ready.size + this.#burials.length > 0;
-    if (!hasEffects) return nothing;
+    const sets = [this.#dirtyPartitions, this.#reassigned, this.#revoked, this.#ready];
+    if (this.#burials.length === 0 && sets.every(({ size }) => size === 0)) return nothing;
     const effects: Effects = {
       dirtyPartitions: [...this.#dirtyPartitions],
       burials: this.#burials,
@@ -44,10 +52,15 @@ export class Outbox {
         sessionId: session.id,
         partitions,
       })),
+      revocations: Array.from(this.#revoked, ([session, offsets]) => ({
+        sessionId: session.id,
+        offsets: mergedIntervals(offsets),
+      })),
       ready: this.#readyIds(),
     };
     this.#dirtyPartitions.clear();
     this.#reassigned.clear();
+    this.#revoked.clear();
     this.#ready.clear();
     this.#burials = [];
     return effects;

@@ -72,7 +72,7 @@ export class PartitionLane extends Lane {
   }
 
   protected revived(offset: number): void {
-    this.leases.end(offset, Number.POSITIVE_INFINITY);
+    this.leases.revoke(offset, Number.POSITIVE_INFINITY);
     this.#next = Math.min(this.#next, offset);
     this.overtakeRead();
     this.#awaitRetry();

@@ -194,7 +194,7 @@ export class SharedLane extends Lane {
   /** Messages of these keys come again, and so does what is out of the same key behind the first of them. */
   #comeBackInOrder(byKey: ReadonlyMap<number, number[]>, nowMs: number): void {
     for (const offset of this.#heldBehind(byKey)) {
-      const [piece] = this.leases.end(offset, offset);
+      const [piece] = this.leases.revoke(offset, offset);
       const key = orderingKeyAt(piece!.index, offset);
       this.#keys.end(key);
       byKey.get(key)!.push(offset);

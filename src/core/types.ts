@@ -63,6 +63,14 @@ export interface Effects {
   /** Sessions whose set of partitions changed, with all that they have now. */
   readonly assignments: readonly { readonly sessionId: string; readonly partitions: readonly number[] }[];
   /**
+   * What was taken back from sessions that are still open, otherwise than by their own settlements: ascending, merged.
+   * They are to hear of it before anything of it is delivered again.
+   */
+  readonly revocations: readonly {
+    readonly sessionId: string;
+    readonly offsets: readonly PartitionInterval[];
+  }[];
+  /**
    * Sessions that may now be able to receive: each is to call `nextFetch` as soon as its transport has room. Where
    * sessions share partitions, no more of them are named than there is work for, and one that waited is not named
    * again before it has asked. What one leaves makes another ready: so `nextFetch`, `lease` and `abandon` have this

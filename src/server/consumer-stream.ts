@@ -1,12 +1,13 @@
 import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../base/errors.js';
 import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from '../broker/types.js';
-import type { SessionEnd } from '../core/types.js';
+import type { PartitionInterval, SessionEnd } from '../core/types.js';
 import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/sluice/v1/broker_pb.js';
 import { fromHeartbeat, fromSession } from './convert-session.js';
 import type { DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { encodeRuns } from './frames.js';
+import { toRange } from './receipts.js';
 
 /** How far a consumer's session has come. It only ever moves down this list. */
 type State =
@@ -78,6 +79,10 @@ export class ConsumerStream implements ConsumerSink {
 
   assigned(partitions: readonly number[]): void {
     this.send({ assignment: { partitions: [...partitions] } });
+  }
+
+  revoked(offsets: readonly PartitionInterval[]): void {
+    this.send({ revoked: offsets.map(toRange) });
   }
 
   /** To a consumer that does not read, one is enough: they must not pile up. */

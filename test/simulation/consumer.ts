@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { SluiceError } from '../../src/base/errors.js';
 import { limits } from '../../src/base/limits.js';
 import type { ConsumerSession, ConsumerSink, DeliveredRun } from '../../src/broker/types.js';
-import type { Credit } from '../../src/core/types.js';
+import type { Credit, PartitionInterval, Settlement } from '../../src/core/types.js';
 import type { SubscriptionBook, TopicBook } from './books.js';
 import { entryOf } from './held-storage.js';
 
@@ -30,6 +30,8 @@ export class Consumer implements ConsumerSink {
   session: ConsumerSession | undefined;
   credit: Credit;
   isClosed = false;
+  /** What it holds by all that it was told on its stream, and has settled itself: `partition/offset`. */
+  readonly held = new Set<string>();
   #partitions: readonly number[] = [];
   readonly #services: ConsumerServices;
 
@@ -61,6 +63,23 @@ export class Consumer implements ConsumerSink {
 
   assigned(partitions: readonly number[]): void {
     this.#partitions = partitions;
+  }
+
+  revoked(offsets: readonly PartitionInterval[]): void {
+    for (const { partition, first, last } of offsets) {
+      for (let offset = first; offset <= last; offset += 1) this.held.delete(`${partition}/${offset}`);
+    }
+  }
+
+  /** What is neither nacked nor acknowledged stays. */
+  settling(settlements: readonly Settlement[]): void {
+    for (const { partition, first, last, outcome } of settlements) {
+      if (outcome.kind === 'extend') continue;
+      for (const place of this.held) {
+        const [itsPartition, offset] = place.split('/').map(Number) as [number, number];
+        if (itsPartition === partition && offset >= first && offset <= last) this.held.delete(place);
+      }
+    }
   }
 
   heartbeat(_timeMs: number, backlogMessageCount: number): void {
@@ -98,6 +117,9 @@ export class Consumer implements ConsumerSink {
     const objection = model.objection(message, this.name, this.#services.nowMs());
     assert.equal(objection, undefined, `${name} was delivered although ${objection}`);
     assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
+    const place = `${partition}/${offset}`;
+    assert.ok(!this.held.has(place), `${name} comes again, and was not said to be taken back`);
+    this.held.add(place);
     assert.ok(this.hasCredit(), `${name} was delivered without credit`);
     if (config.ordering === 'partition') {
       assert.ok(

@@ -19,7 +19,7 @@ const faults: readonly Fault[] = [
     name: 'a stale acknowledgement settles',
     path: 'src/core/lane.js',
     right: 'const held = this.leases.end(first, last, session);',
-    wrong: 'const held = this.leases.end(first, last);',
+    wrong: 'const held = this.leases.revoke(first, last);',
   },
   {
     name: 'a message that was taken back is not delivered again',
@@ -39,6 +39,12 @@ const faults: readonly Fault[] = [
     right: `            return [];
         this.context.outbox.dirty(this.partition);`,
     wrong: '            return [];',
+  },
+  {
+    name: 'a consumer does not hear of what is taken back from it',
+    path: 'src/core/leases.js',
+    right: 'this.#outbox.revoked(delivery.session, { partition: delivery.partition, first, last });',
+    wrong: '',
   },
 ];
 

@@ -181,6 +181,7 @@ export class Simulation {
     await this.#host.storage.quiesce();
     if (this.#failure !== undefined) throw this.#failure;
     this.#checkStatus();
+    this.#checkConsumers();
   }
 
   /**
@@ -348,6 +349,7 @@ export class Simulation {
   #settleAs(consumer: Consumer, settlements: readonly Settlement[]): void {
     this.#trace(`  ${consumer.name}: ${JSON.stringify(settlements)}`);
     const expected = consumer.book.model.settle(consumer.name, settlements, this.#nowMs);
+    consumer.settling(settlements);
     const settling = this.#host.broker.settle(consumer.session!.sessionId, settlements);
     this.#expectCommitted(`settlement of ${consumer.name}`, settling, (result) => {
       if (result.stale.length > 0) this.#count('staleSettlement');
@@ -564,6 +566,15 @@ export class Simulation {
           `held by ${consumerId}`,
         );
       }
+    }
+  }
+
+  /** What a consumer knows from its stream is what the books say. */
+  #checkConsumers(): void {
+    for (const { name, book, held, isClosed } of this.#consumers) {
+      if (isClosed) continue;
+      const places = book.model.heldBy(name).map(({ partition, offset }) => `${partition}/${offset}`);
+      assert.deepEqual([...held].sort(), places.sort(), `${name} has not been told what it holds`);
     }
   }
 

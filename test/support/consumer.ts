@@ -61,6 +61,8 @@ export class TestConsumer {
   /** Delivered and not yet taken. */
   readonly inbox: Delivered[] = [];
   readonly assignments: number[][] = [];
+  /** What came apart from messages, in its order among them: `delivered 2`, `revoked 0:1-2`, `settled`. */
+  readonly events: string[] = [];
   readonly #stream: ConsumeCall;
   readonly #settled = new Map<bigint, NonNullable<ConsumeResponse['settled']>['result']>();
   readonly #waiters = new Set<Waiter>();
@@ -165,7 +167,12 @@ export class TestConsumer {
         if (response.assignment !== undefined) this.assignments.push([...response.assignment.partitions]);
         if (response.settled !== undefined) {
           this.#settled.set(response.settled.settlementId, response.settled.result);
+          this.events.push('settled');
         }
+        for (const { partition, firstOffset, lastOffset } of response.revoked) {
+          this.events.push(`revoked ${partition}:${firstOffset}-${lastOffset}`);
+        }
+        for (const run of response.runs) this.events.push(`delivered ${run.messages.length}`);
         this.inbox.push(...deliveredOf(response.runs));
         this.#look();
       }

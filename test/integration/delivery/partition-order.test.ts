@@ -54,6 +54,32 @@ describe('delivery in order of the partition', () => {
     consumer.close();
   });
 
+  it('says what it has taken back behind a nack before it answers the nack and delivers again', async () => {
+    await createTopic('taken-back');
+    await publish(client, 'taken-back', texts('m', 3));
+    const consumer = await TestConsumer.open(client, { topic: 'taken-back', subscription: 's' });
+    const [m0] = await consumer.take(3);
+    await consumer.settle([m0!], nack(0));
+    await consumer.take(3);
+    const [first, ...rest] = consumer.events;
+    assert.deepEqual([first, rest[0]], ['delivered 3', 'revoked 0:1-2']);
+    // The redelivery does not wait for the commit that the answer waits for.
+    assert.deepEqual(rest.slice(1).sort(), ['delivered 1', 'delivered 2', 'settled']);
+    consumer.close();
+  });
+
+  it('says which leases have lapsed', async () => {
+    await createTopic('lapsed');
+    await publish(client, 'lapsed', texts('m', 2));
+    const ackDeadline = { seconds: 1n };
+    await client.admin.createSubscription({ subscription: { topic: 'lapsed', name: 's', ackDeadline } });
+    const consumer = await TestConsumer.open(client, { topic: 'lapsed', subscription: 's' });
+    await consumer.take(2);
+    await consumer.until(() => consumer.events.includes('revoked 0:0-1'));
+    assert.equal((await consumer.take(2))[0]!.attempt, 2);
+    consumer.close();
+  });
+
   it('reports a settlement of what was revoked as stale, and leaves the message alone', async () => {
     await createTopic('stale');
     await publish(client, 'stale', texts('m', 3));

@@ -82,6 +82,7 @@ describe('the broker on a store that takes its time', () => {
         }
       },
       assigned() {},
+      revoked() {},
       heartbeat() {},
       ended: (error) => failures.push(error),
     });

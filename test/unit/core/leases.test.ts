@@ -58,7 +58,7 @@ describe('LeaseTable', () => {
               leases.push(lease);
             const due = [...holders.keys()].filter((offset) => holders.get(offset)!.deadlineMs <= atMs);
             assert.deepEqual(
-              offsetsOf(table.endAll(leases)),
+              offsetsOf(table.revokeAll(leases)),
               due.sort((a, b) => a - b),
             );
             for (const offset of due) holders.delete(offset);
@@ -107,7 +107,7 @@ describe('LeaseTable', () => {
       }
       for (let i = 0; i < count; i += 1) {
         const offset = isForwards ? i : count - 1 - i;
-        assert.equal(table.end(offset, offset).length, 1);
+        assert.equal(table.end(offset, offset, session).length, 1);
       }
       assert.equal(table.messageCount, 0);
       assert.equal(deadlines.size, 0);
