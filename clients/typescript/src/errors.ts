@@ -110,6 +110,6 @@ function readDetails(metadata: Metadata | undefined): Partial<ErrorFields> {
   }
 }
 
-function durationMs(duration: Duration): number {
+export function durationMs(duration: Duration): number {
   return Number(duration.seconds) * 1000 + duration.nanos / 1e6;
 }
