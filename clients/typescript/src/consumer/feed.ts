@@ -35,7 +35,7 @@ export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
   /** The loop was left: what it has not settled, it does not want. */
   async return(): Promise<IteratorResult<Delivery, undefined>> {
     this.#isAbandoned = true;
-    for (const message of [...this.#inHand]) this.#inHand.delete(message);
+    for (const message of this.#inHand.loseAll()) this.#inHand.delete(message);
     await this.#close();
     return { done: true, value: undefined };
   }
