@@ -253,7 +253,7 @@ class Session:
         self._grant(0)
 
     async def leave(self) -> None:
-        """Waits until everything settled is answered, then closes this half: what is held is free, and has not failed."""
+        """Has everything settled answered, then closes this half: what is held is free, and has not failed."""
         await self.flush()
         self._writer.end()
 
