@@ -28,7 +28,9 @@ FINAL_CODES = {
     StatusCode.UNIMPLEMENTED,
 }
 LEAVE_TIMEOUT_S = 10.0
-"""How long a broker may take to answer the last settlements and to end the stream."""
+"""How long a broker may take to answer the last settlements and to end the stream,"""
+CANCEL_TIMEOUT_S = 1.0
+"""and how long when `run` was cancelled: somebody is in a hurry."""
 
 
 class Consumer:
@@ -70,7 +72,7 @@ class Consumer:
         try:
             await self._ended.wait()
         except asyncio.CancelledError:
-            await self._close(drain_timeout_ms=0)
+            await self._close(0, CANCEL_TIMEOUT_S)
             raise
         if self._error is not None:
             raise self._error
@@ -174,15 +176,15 @@ class Consumer:
         their settlements answered, and leaves: what was not begun is free for others, and has not failed. Harmless
         twice. From within a handler it only begins, and does not wait.
         """
-        await self._close(self.settings.drain_timeout_ms)
+        await self._close(self.settings.drain_timeout_ms, LEAVE_TIMEOUT_S)
 
-    async def _close(self, drain_timeout_ms: float) -> None:
+    async def _close(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
         if self._closing is None:
-            self._closing = asyncio.create_task(self._shut_down(drain_timeout_ms))
+            self._closing = asyncio.create_task(self._shut_down(drain_timeout_ms, leave_timeout_s))
         if self._workers is None or not self._workers.is_current:
             await asyncio.shield(self._closing)
 
-    async def _shut_down(self, drain_timeout_ms: float) -> None:
+    async def _shut_down(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
         self._lanes.clear()
         if self._session is not None:
             self._session.drain()
@@ -190,17 +192,17 @@ class Consumer:
             await self._workers.stop(drain_timeout_ms)
         if self._task is not None:
             if self._session is not None:
-                await self._leave(self._session, self._task)
+                await self._leave(self._session, self._task, leave_timeout_s)
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._end()
 
-    async def _leave(self, session: Session, task: asyncio.Task[None]) -> None:
+    async def _leave(self, session: Session, task: asyncio.Task[None], timeout_s: float) -> None:
         leaving = asyncio.create_task(session.leave())
         # A stream that breaks meanwhile ends the task, and with it the session.
-        await asyncio.wait([leaving], timeout=LEAVE_TIMEOUT_S)
+        await asyncio.wait([leaving], timeout=timeout_s)
         leaving.cancel()
-        await asyncio.wait([task], timeout=LEAVE_TIMEOUT_S)
+        await asyncio.wait([task], timeout=timeout_s)
 
     async def _end(self) -> None:
         if self._workers is not None:
