@@ -180,14 +180,16 @@ class Consumer:
 
     async def _close(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
         if self._closing is None:
+            self._lanes.clear()
+            if self._session is not None:
+                self._session.drain()
+            if self._workers is not None:
+                self._workers.begin_to_stop()
             self._closing = asyncio.create_task(self._shut_down(drain_timeout_ms, leave_timeout_s))
         if self._workers is None or not self._workers.is_current:
             await asyncio.shield(self._closing)
 
     async def _shut_down(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
-        self._lanes.clear()
-        if self._session is not None:
-            self._session.drain()
         if self._workers is not None:
             await self._workers.stop(drain_timeout_ms)
         if self._task is not None:

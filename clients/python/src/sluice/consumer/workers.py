@@ -39,9 +39,13 @@ class Workers:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def begin_to_stop(self) -> None:
+        """No handler begins any more."""
+        self._is_stopping = True
+
     async def stop(self, timeout_ms: float) -> None:
         """Begins nothing more, waits for what has begun, and cancels what takes longer."""
-        self._is_stopping = True
+        self.begin_to_stop()
         others = self._tasks - {asyncio.current_task()}
         if others and timeout_ms > 0:
             await asyncio.wait(others, timeout=timeout_ms / 1000)
