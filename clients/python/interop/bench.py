@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -77,6 +78,9 @@ async def bench_latency(
         if len(delivered) == count:
             done.set()
 
+    def note(due: float, _: asyncio.Future[Receipt]) -> None:
+        published.append(perf_counter() - due)
+
     consumer = client.consumer(topic, subscription, start="latest")
     running = asyncio.create_task(consumer.run(handle))
     await wait_for_session(client, topic, subscription)
@@ -88,7 +92,7 @@ async def bench_latency(
             while (early := due - perf_counter()) > 0:
                 await asyncio.sleep(early)
             sent = producer.send(struct.pack("<I", i) + rest)
-            sent.add_done_callback(lambda _, due=due: published.append(perf_counter() - due))
+            sent.add_done_callback(partial(note, due))
             if i % BURST == 0:
                 await asyncio.sleep(0)
         await producer.flush()

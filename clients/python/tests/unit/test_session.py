@@ -312,7 +312,7 @@ async def test_heartbeats_and_assignments_are_not_messages(fake: FakeBroker) -> 
     log = Log()
     async with consuming(fake, log) as (_, session):
         await session.send(ConsumeResponse(assignment=PartitionAssignment(partitions=[0, 1])))
-        await session.send(ConsumeResponse(heartbeat={}))  # type: ignore[arg-type]
+        await session.send(ConsumeResponse(heartbeat={}))
         await session.deliver("a")
         await until(lambda: log.began == ["a"])
 
