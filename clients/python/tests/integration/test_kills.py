@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from sluice import Client, Delivery, Receipt, SettlementResult
 from tests.support.broker import Broker
 from tests.support.topics import backlog_of, create_topic, stored
-from tests.support.waiting import until, within
+from tests.support.waiting import until, until_there_are, within
 
 KILLS = 3
 
@@ -30,8 +30,7 @@ async def test_a_producer_loses_and_doubles_nothing(own_broker: Broker) -> None:
         producing = asyncio.create_task(produce())
         for kill in range(1, KILLS + 1):
             target = count * kill // (KILLS + 2)
-            while len(futures) <= target:
-                await asyncio.sleep(0.001)
+            await until_there_are(target + 1, futures)
             await within(asyncio.wait([futures[target]]))
             await own_broker.restart()
         await within(producing, 60)
@@ -91,8 +90,7 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
         running = asyncio.create_task(consumer.run(handler))
         for kill in range(1, KILLS + 1):
             target = count * kill // (KILLS + 1)
-            while len(durable) < target:
-                await asyncio.sleep(0.001)
+            await until_there_are(target, durable)
             await own_broker.restart()
         await until(lambda: len(handled) == count)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,3 +22,7 @@ async def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None
             await asyncio.sleep(0.005)
 
     await within(poll(), limit_s)
+
+
+async def until_there_are(count: int, what: Sized) -> None:
+    await until(lambda: len(what) >= count)
