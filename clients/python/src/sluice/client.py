@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
@@ -30,6 +31,13 @@ def takes(
 
         method.__doc__ = make.__doc__
         method.__name__ = make.__name__
+        # For `help` and for documentation.
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = inspect.signature(settings)
+        signature = signature.replace(
+            parameters=[own, *signature.parameters.values()], return_annotation=make.__annotations__["return"]
+        )
+        method.__signature__ = signature  # type: ignore[attr-defined]
         return method
 
     return decorate
@@ -61,14 +69,14 @@ class Client:
         the broker may have under way to here. `max_receive_bytes`: the largest response that is taken.
         """
         self._channel = open_channel(target, tls=tls, window_bytes=window_bytes, max_receive_bytes=max_receive_bytes)
-        self.calls = Calls(self._channel, metadata)
-        self.broker = BrokerStub(self.calls)
-        self.admin = AdminStub(self.calls)
+        self._calls = Calls(self._channel, metadata)
+        self.broker = BrokerStub(self._calls)
+        self.admin = AdminStub(self._calls)
 
     @takes(ProducerSettings)
     def producer(self, settings: ProducerSettings) -> Producer:
         """Sends to one topic: `async with client.producer("orders") as producer`. See `ProducerSettings`."""
-        return Producer(self.calls, settings)
+        return Producer(self._calls, settings)
 
     @takes(ConsumerSettings)
     def consumer(self, settings: ConsumerSettings) -> Consumer:
@@ -76,7 +84,7 @@ class Client:
         Receives from one subscription: `await client.consumer("orders", "billing").run(handler)`. See
         `ConsumerSettings`.
         """
-        return Consumer(self.calls, settings)
+        return Consumer(self._calls, settings)
 
     async def close(self) -> None:
         """Ends the connection, and with it all calls: close producers and consumers first."""

@@ -214,7 +214,7 @@ class Session:
 
     @property
     def _lease_every_s(self) -> float:
-        return self._ack_deadline_ms / 3 / 1000
+        return max(0.01, self._ack_deadline_ms / 3 / 1000)
 
     def _extend_leases(self) -> None:
         self._lease_timer = self._loop.call_later(self._lease_every_s, self._extend_leases)
