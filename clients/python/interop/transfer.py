@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from cases import CaseMessage
-from sluice import Client, Delivery, Receipt, SettlementResult, SluiceError
+from sluice import Client, Delivery, Producer, Receipt, SettlementResult, SluiceError, StatusCode
 from sluice.v1 import GetSubscriptionRequest
 
 POLL_S = 0.02
@@ -17,7 +17,7 @@ POLL_S = 0.02
 async def produce(client: Client, topic: str, messages: list[CaseMessage]) -> dict[str, Any]:
     """One `send` each, in order; waits for every receipt."""
     sending: list[asyncio.Future[Receipt]] = []
-    async with client.producer(topic) as producer:
+    async with await open_producer(client, topic) as producer:
         for message in messages:
             await producer.room()
             outgoing = message.outgoing
@@ -29,6 +29,17 @@ async def produce(client: Client, topic: str, messages: list[CaseMessage]) -> di
         receipts = await asyncio.gather(*sending)
     places = [None if r.is_duplicate or r.partition is None else [r.partition, r.offset] for r in receipts]
     return {"sent": len(messages), "receipts": places}
+
+
+async def open_producer(client: Client, topic: str) -> Producer:
+    """Also while the broker is away: it comes back."""
+    while True:
+        try:
+            return await client.producer(topic).open()
+        except SluiceError as error:
+            if error.code != StatusCode.UNAVAILABLE:
+                raise
+        await asyncio.sleep(POLL_S)
 
 
 class Check:

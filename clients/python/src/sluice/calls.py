@@ -143,13 +143,11 @@ class BytesStream:
         """Waits while the broker does not read. False: the call is over, and why is told to who reads."""
         try:
             await self._call.write(request)
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, grpc.aio.InternalError):
+        except Exception:
+            # A call that has ended meanwhile: grpcio says so in several classes of several modules. Should it be
+            # anything else, the call can't go on either.
+            self._call.cancel()
             return False
-        except Exception as error:
-            # What grpcio says of a call that has ended meanwhile, in several classes of several modules.
-            if self._call.done():
-                return False
-            raise error
         return True
 
     async def read(self) -> bytes | None:
@@ -167,8 +165,11 @@ class BytesStream:
 
     async def half_close(self) -> None:
         """No more requests."""
-        if not self._call.done():
+        try:
             await self._call.done_writing()
+        except Exception:
+            # As above: it has ended.
+            self._call.cancel()
 
     def cancel(self) -> None:
         """Breaks the call off."""

@@ -33,7 +33,7 @@ def takes(
         method.__name__ = make.__name__
         # For `help` and for documentation.
         own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-        signature = inspect.signature(settings)
+        signature = inspect.signature(settings, eval_str=True)
         signature = signature.replace(
             parameters=[own, *signature.parameters.values()], return_annotation=make.__annotations__["return"]
         )

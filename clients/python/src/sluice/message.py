@@ -1,7 +1,5 @@
 """What is sent, and what a producer is told of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

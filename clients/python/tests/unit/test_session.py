@@ -340,10 +340,19 @@ async def test_the_iterator_holds_what_is_behind_a_nack(fake: FakeBroker) -> Non
         await session.deliver("elsewhere", partition=1, first=0)
         elsewhere = await within(waiting)
         assert elsewhere.payload == b"elsewhere"
+        # Everything of that partition is in the caller's hands: what comes now is behind the nack all the same.
+        elsewhere.nack()
+        nacked_too, _ = await session.next_settlements()
+        await session.deliver("behind", partition=1, first=1)
         waiting = asyncio.create_task(anext(deliveries))
         await session.revoke(0, 1)
         await session.settled(nacked)
         assert (await within(waiting)).payload == b"c"
+        waiting = asyncio.create_task(anext(deliveries))
+        await session.revoke(0, 1, partition=1)
+        await session.settled(nacked_too)
+        await session.deliver("anew", partition=1, first=0, attempt=2)
+        assert (await within(waiting)).payload == b"anew"
         closing = asyncio.create_task(consumer.close())
         await within(session.has_left.wait())
         await within(closing)

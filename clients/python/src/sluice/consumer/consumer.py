@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from types import TracebackType
@@ -19,6 +20,7 @@ from .session import Session
 from .settings import ConsumerSettings
 from .workers import SLICE_S, Workers
 
+logger = logging.getLogger(__name__)
 FINAL_CODES = {
     StatusCode.NOT_FOUND,
     StatusCode.FAILED_PRECONDITION,
@@ -142,7 +144,9 @@ class Consumer:
                 if error.code in FINAL_CODES and error.reason != ErrorReason.SESSION_NOT_FOUND:
                     self._error = error
                     return
-                await asyncio.sleep(backoff.next_ms(error.retry_after_ms) / 1000)
+                wait_ms = backoff.next_ms(error.retry_after_ms)
+                logger.info("%s: again in %d ms after %s", self.settings.subscription, wait_ms, error)
+                await asyncio.sleep(wait_ms / 1000)
         except Exception as fault:
             self._error = SluiceError(f"a fault of the client: {fault!r}", code=StatusCode.INTERNAL)
             raise

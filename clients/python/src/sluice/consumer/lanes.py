@@ -101,14 +101,16 @@ class Lanes:
         elif lane.is_exclusive:
             self._forget(lane)
 
-    def pause(self, lane: Lane) -> None:
-        """Nothing of it may begin, until as many `resume` have come."""
+    def pause(self, lane: Lane) -> Lane:
+        """Nothing of it may begin until `resume` of what this returns: the lane itself may have been forgotten."""
         if not lane.is_exclusive:
-            return
+            return lane
+        lane = self._lane(lane.name)
         lane.pause_count += 1
         if lane.is_ready:
             lane.is_ready = False
             self._ready.remove(lane)
+        return lane
 
     def resume(self, lane: Lane) -> None:
         if not lane.is_exclusive:

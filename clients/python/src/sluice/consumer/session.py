@@ -136,8 +136,7 @@ class Session:
         self._let_go(delivery)
         # Behind it, the broker takes back what it does not know to be done.
         self.flush_acks()
-        lane = delivery.lane
-        self._lanes.pause(lane)
+        lane = self._lanes.pause(delivery.lane)
         self._others_request.on_answer.append(lambda: self._lanes.resume(lane))
         return self._settle(delivery, item)
 

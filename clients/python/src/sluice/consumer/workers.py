@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from .delivery import HELD, Delivery
 from .lanes import Lane, Lanes
 
+logger = logging.getLogger(__name__)
 Handler = Callable[[Delivery], Awaitable[None]]
 SLICE_S = 0.005
 """How long handlers that never wait for anything may keep the event loop from all else."""
@@ -77,6 +79,7 @@ class Workers:
             try:
                 await handler(delivery)
             except Exception as error:
+                logger.warning("the handler of %r failed", delivery, exc_info=True)
                 delivery.nack(reason=str(error) or type(error).__name__)
             except asyncio.CancelledError:
                 if self._is_cancelling:

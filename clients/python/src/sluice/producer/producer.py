@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -20,6 +21,7 @@ from .position import partition_count_of, position_of
 from .queue import SendQueue
 from .settings import ProducerSettings
 
+logger = logging.getLogger(__name__)
 METHOD = "/sluice.v1.Broker/PublishStream"
 MANY = 256
 """Messages of `send_many` between two looks at whether there is room."""
@@ -65,7 +67,10 @@ class Producer:
     async def open(self) -> Producer:
         """
         Asks the broker where this producer ended, and takes over from an older process of its name. Raises SluiceError.
+        Harmless twice.
         """
+        if self._task is not None:
+            return self
         topic = self.settings.topic
         epoch, last_sequence = await position_of(self._broker, topic, self.settings.producer_id)
         self._partition_count = await partition_count_of(self._admin, topic)
@@ -136,7 +141,9 @@ class Producer:
         finally:
             if futures:
                 await asyncio.wait(futures)
-        return [future.result() for future in futures]
+        # All are looked at, so that none counts as a failure that nobody has seen.
+        failed = [future for future in futures if future.exception() is not None]
+        return [future.result() for future in failed or futures]
 
     async def flush(self) -> None:
         """Sends what waits; returns when everything that was handed over before has its answer."""
@@ -213,6 +220,8 @@ class Producer:
             stream.cancel()
             writing.cancel()
             await asyncio.wait([writing])
+            if not writing.cancelled():
+                writing.result()
 
     async def _read(self, stream: BytesStream) -> bytes | None:
         """The next answer. With a limit to how long a batch is tried, waits no longer than that."""
@@ -234,6 +243,14 @@ class Producer:
             reading.cancel()
 
     async def _write(self, stream: BytesStream) -> None:
+        try:
+            await self._write_batches(stream)
+        except Exception:
+            # A fault: nobody must wait for answers any more.
+            stream.cancel()
+            raise
+
+    async def _write_batches(self, stream: BytesStream) -> None:
         """Writes what may be under way, in order, as the transport takes it."""
         queue, settings = self._queue, self.settings
         while True:
@@ -296,6 +313,7 @@ class Producer:
                     raise
                 error = thrown
                 wait_ms = self._backoff.next_ms(error.retry_after_ms)
+        logger.info("%s: going on behind message %d after %s", self.settings.producer_id, stored, failure.error)
         is_refused = failure.is_refusal or (failure.is_too_large and queue.has_large_head)
         while queue.batches and queue.batches[0].last_sequence <= stored:
             queue.pop().resolve_duplicate()
