@@ -20,13 +20,19 @@ export interface ProducerOptions {
   readonly bufferMaxBytes?: number;
   /** What `send` does while the buffer is full: waits, or fails with BUFFER_FULL. Default `wait`. */
   readonly whenFull?: 'wait' | 'fail';
+  /**
+   * How long a batch is tried, from when it is complete. After that it fails with RETRY_TIMEOUT (where the broker could
+   * not be asked, it may be stored all the same), and what is behind it goes on. Default: no limit.
+   */
+  readonly retryTimeoutMs?: number;
   /** Pause before the first retry, doubling, with jitter, up to the longest. Default 50 and 5,000. */
   readonly retryMinBackoffMs?: number;
   readonly retryMaxBackoffMs?: number;
 }
 
-export type CompleteOptions = Required<Omit<ProducerOptions, 'partition'>> &
-  Pick<ProducerOptions, 'partition'>;
+type Optional = 'partition' | 'retryTimeoutMs';
+
+export type CompleteOptions = Required<Omit<ProducerOptions, Optional>> & Pick<ProducerOptions, Optional>;
 
 const KiB = 1024;
 

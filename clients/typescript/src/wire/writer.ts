@@ -31,6 +31,11 @@ export class WireWriter {
     return this.#pos;
   }
 
+  /** What it writes into, until it next needs more room. */
+  get bytes(): Buffer {
+    return this.#buffer;
+  }
+
   /** Makes room for so many bytes: the caller must not write more before it asks again. */
   reserve(byteLength: number): void {
     const needed = this.#pos + byteLength;
