@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { connect, type SluiceClient } from '@sluice/client';
+import { readCases } from '../../clients/typescript/interop/cases.js';
 import { systemClock } from '../../src/base/clock.js';
 import { BrokerProcess, showLogOnFailure } from '../support/broker-process.js';
 import { builtOrSkipped, type ClientLanguage, clientLanguages } from '../support/client-languages.js';
 import { freePort } from '../support/free-port.js';
 import { runInterop } from '../support/interop-program.js';
 import { storedCount } from '../support/topics.js';
-import { readCases } from './interop-cases.js';
 
 const pairLimitMs = 180_000;
 

@@ -78,13 +78,17 @@ export class Producer {
     return Promise.reject(new SluiceError(text, { code, reason: 'BUFFER_FULL' }));
   }
 
+  /** Resolves when the buffer has room: for whoever sends without awaiting each receipt, lest memory fills. */
+  async room(): Promise<void> {
+    if (this.#room.isOpen) return;
+    await this.#room.pass();
+    this.#room.passed();
+  }
+
   /** Resolves when everything that was handed over before has its answer. */
   async flush(): Promise<void> {
-    if (!this.#room.isOpen) {
-      // Behind those who wait for room.
-      await this.#room.pass();
-      this.#room.passed();
-    }
+    // Behind those who wait for room.
+    await this.room();
     this.#closeBatch();
     await this.#outbox.newest?.whenAnswered();
   }
