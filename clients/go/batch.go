@@ -92,52 +92,49 @@ func (b *batch) addHash(key []byte) {
 
 func (b *batch) lastSequence() uint64 { return b.firstSequence + uint64(b.count) - 1 }
 
-// stored tells everybody who waits that the messages are durable, and where. It is false, and tells nobody, where the
-// ranges contradict the number of partitions.
-func (b *batch) stored(receipt *sluicev1.PublishStreamResponse, partitionCount uint32) bool {
-	skipped := min(int(receipt.GetDuplicateCount()), b.count)
-	if skipped < b.count {
-		ranges := receipt.GetRanges()
-		if len(ranges) == 1 && rangeLength(ranges[0]) == uint64(b.count-skipped) {
-			b.first = place{ranges[0].GetPartition(), ranges[0].GetFirstOffset()}
-			b.hasPlaces = true
-		} else {
-			hashes := b.hashes
-			if hashes != nil {
-				hashes = hashes[skipped:]
-			}
-			b.places, b.hasPlaces = placesOf(b.count-skipped, hashes, ranges, partitionCount)
-		}
-		if !b.hasPlaces {
-			return false
-		}
+// locate finds the places in the receipt. It is false where the ranges contradict the number of partitions.
+func (b *batch) locate(receipt *sluicev1.PublishStreamResponse, partitionCount uint32) bool {
+	b.durability = receipt.GetDurability()
+	b.skipped = min(int(receipt.GetDuplicateCount()), b.count)
+	count := b.count - b.skipped
+	if count == 0 {
+		return true
 	}
-	b.answer(skipped, receipt.GetDurability())
-	return true
-}
-
-// answer tells everybody who waits, with the places that were found.
-func (b *batch) answer(skipped int, durability sluicev1.Durability) {
-	b.skipped, b.durability = skipped, durability
-	b.finish()
+	ranges := receipt.GetRanges()
+	if len(ranges) == 1 && rangeLength(ranges[0]) == uint64(count) {
+		b.first = place{ranges[0].GetPartition(), ranges[0].GetFirstOffset()}
+		b.hasPlaces = true
+		return true
+	}
+	hashes := b.hashes
+	if hashes != nil {
+		hashes = hashes[b.skipped:]
+	}
+	b.places, b.hasPlaces = placesOf(count, hashes, ranges, partitionCount)
+	return b.hasPlaces
 }
 
 // storedBefore tells everybody who waits that a try before had stored all of it.
-func (b *batch) storedBefore() { b.answer(b.count, sluicev1.Durability_DURABILITY_UNSPECIFIED) }
+func (b *batch) storedBefore() {
+	b.skipped = b.count
+	b.answer()
+}
 
 func (b *batch) fail(err error) {
 	b.err = err
-	b.finish()
+	b.answer()
 }
 
 // close is when the last message has been added.
 func (b *batch) close(firstSequence uint64) {
 	b.firstSequence = firstSequence
 	b.closedAt = time.Now()
-	b.buffer = mem.NewBuffer(&b.wire, wireBuffers)
+	wire := b.wire
+	b.buffer = mem.NewBuffer(&wire, wireBuffers)
 }
 
-func (b *batch) finish() {
+// answer tells everybody who waits.
+func (b *batch) answer() {
 	b.wire, b.hashes = nil, nil
 	if b.buffer != nil {
 		b.buffer.Free()

@@ -177,28 +177,19 @@ func (p *Producer) read(call grpc.ClientStream) streamFailure {
 // settle gives the receipt to those who wait for the oldest batch.
 func (p *Producer) settle(oldest *batch, receipt *sluicev1.PublishStreamResponse) {
 	p.retries.worked()
-	isStored := oldest.stored(receipt, p.partitionCount)
-	if !isStored && p.config.Partition == nil {
+	if !oldest.locate(receipt, p.partitionCount) && p.config.Partition == nil {
 		// The topic has more partitions than it had. Where they can't be asked for, the places stay unknown.
 		if count, err := p.client.partitionCount(p.ctx, p.config.Topic); err == nil {
 			p.partitionCount = count
+			oldest.locate(receipt, count)
 		}
-		isStored = oldest.stored(receipt, p.partitionCount)
-	}
-	if !isStored {
-		oldest.answer(min(int(receipt.GetDuplicateCount()), oldest.count), receipt.GetDurability())
 	}
 	p.mu.Lock()
 	p.pop()
-	isIdle := len(p.batches) == 0
+	hasMore := p.sentCount < len(p.batches) || p.isClosing
 	p.mu.Unlock()
-	if isIdle || p.hasMoreToWrite() {
+	oldest.answer()
+	if hasMore {
 		p.poke()
 	}
-}
-
-func (p *Producer) hasMoreToWrite() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.sentCount < len(p.batches)
 }

@@ -29,6 +29,7 @@ func (r *room) isFull() bool { return len(r.line) > 0 || r.used >= r.maxBytes }
 func (r *room) wait(ctx context.Context, bytes int) error {
 	w := &waiter{bytes: bytes, decided: make(chan struct{})}
 	r.line = append(r.line, w)
+	r.letIn()
 	r.mu.Unlock()
 	select {
 	case <-w.decided:
