@@ -31,7 +31,7 @@ func TestKeysAreHashedAsTheBrokerDoes(t *testing.T) {
 	}
 }
 
-func span(partition uint32, first, last uint64) *sluicev1.OffsetRange {
+func rangeOf(partition uint32, first, last uint64) *sluicev1.OffsetRange {
 	return &sluicev1.OffsetRange{Partition: partition, FirstOffset: first, LastOffset: last}
 }
 
@@ -45,22 +45,22 @@ func TestPlacesOfABatch(t *testing.T) {
 		ranges []*sluicev1.OffsetRange
 		want   []place
 	}{
-		{"no keys", nil, 3, []*sluicev1.OffsetRange{span(1, 10, 12)}, []place{{1, 10}, {1, 11}, {1, 12}}},
+		{"no keys", nil, 3, []*sluicev1.OffsetRange{rangeOf(1, 10, 12)}, []place{{1, 10}, {1, 11}, {1, 12}}},
 		{"keys of two partitions", []int64{a, b, a}, 3,
-			[]*sluicev1.OffsetRange{span(2, 5, 5), span(3, 8, 9)}, []place{{3, 8}, {2, 5}, {3, 9}}},
+			[]*sluicev1.OffsetRange{rangeOf(2, 5, 5), rangeOf(3, 8, 9)}, []place{{3, 8}, {2, 5}, {3, 9}}},
 		{"without a key among keys, in a partition of its own", []int64{a, keyless, keyless}, 3,
-			[]*sluicev1.OffsetRange{span(1, 0, 1), span(3, 7, 7)}, []place{{3, 7}, {1, 0}, {1, 1}}},
+			[]*sluicev1.OffsetRange{rangeOf(1, 0, 1), rangeOf(3, 7, 7)}, []place{{3, 7}, {1, 0}, {1, 1}}},
 		{"without a key in the partition of a key", []int64{a, keyless, b}, 3,
-			[]*sluicev1.OffsetRange{span(2, 4, 4), span(3, 7, 8)}, []place{{3, 7}, {3, 8}, {2, 4}}},
+			[]*sluicev1.OffsetRange{rangeOf(2, 4, 4), rangeOf(3, 7, 8)}, []place{{3, 7}, {3, 8}, {2, 4}}},
 		{"a partition in two pieces", []int64{a, b, a, a}, 4,
-			[]*sluicev1.OffsetRange{span(2, 4, 4), span(3, 7, 8), span(3, 20, 20)},
+			[]*sluicev1.OffsetRange{rangeOf(2, 4, 4), rangeOf(3, 7, 8), rangeOf(3, 20, 20)},
 			[]place{{3, 7}, {2, 4}, {3, 8}, {3, 20}}},
-		{"too few", nil, 3, []*sluicev1.OffsetRange{span(1, 10, 11)}, nil},
-		{"two ranges that no key explains", nil, 3, []*sluicev1.OffsetRange{span(1, 10, 11), span(2, 0, 0)}, nil},
+		{"too few", nil, 3, []*sluicev1.OffsetRange{rangeOf(1, 10, 11)}, nil},
+		{"two ranges that no key explains", nil, 3, []*sluicev1.OffsetRange{rangeOf(1, 10, 11), rangeOf(2, 0, 0)}, nil},
 		{"a partition that the keys don't go to", []int64{a, b}, 2,
-			[]*sluicev1.OffsetRange{span(0, 1, 1), span(3, 1, 1)}, nil},
+			[]*sluicev1.OffsetRange{rangeOf(0, 1, 1), rangeOf(3, 1, 1)}, nil},
 		{"more partitions than were known", []int64{c, a}, 2,
-			[]*sluicev1.OffsetRange{span(3, 1, 1), span(12, 1, 1)}, nil},
+			[]*sluicev1.OffsetRange{rangeOf(3, 1, 1), rangeOf(12, 1, 1)}, nil},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
