@@ -70,7 +70,7 @@ func (c *Client) NewConsumer(config ConsumerConfig) (*Consumer, error) {
 		ended:   make(chan struct{}),
 		drained: make(chan struct{}),
 		lanes:   newLanes(),
-		credit:  newCreditMeter(config.MaxOutstandingMessages),
+		credit:  newCreditMeter(config.MaxOutstandingMessages, config.Concurrency, time.Now),
 	}
 	consumer.changed.L = &consumer.mu
 	return consumer, nil

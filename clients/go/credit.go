@@ -13,8 +13,9 @@ const (
 
 // creditMeter measures how fast messages are settled while there are any, and grants about a second's worth.
 type creditMeter struct {
-	max    int
-	credit int
+	least, max int
+	credit     int
+	now        func() time.Time
 
 	// held messages: queued or in hand.
 	held      int
@@ -24,15 +25,17 @@ type creditMeter struct {
 	settled int
 }
 
-func newCreditMeter(most int) *creditMeter {
-	return &creditMeter{max: most, credit: min(initialCredit, most)}
+// newCreditMeter grants most at most, and so much that no handler has to wait for a message.
+func newCreditMeter(most, concurrency int, now func() time.Time) *creditMeter {
+	least := min(max(leastCredit, 2*concurrency), most)
+	return &creditMeter{least: least, max: most, credit: min(max(initialCredit, least), most), now: now}
 }
 
 // hold is when messages have come. isFirst: there were none before.
 func (m *creditMeter) hold(count int) (isFirst bool) {
 	isFirst = m.held == 0 && count > 0
 	if isFirst {
-		m.busySince = time.Now()
+		m.busySince = m.now()
 	}
 	m.held += count
 	return isFirst
@@ -48,7 +51,7 @@ func (m *creditMeter) settle() {
 func (m *creditMeter) drop(count int) {
 	m.held -= count
 	if m.held == 0 && count > 0 {
-		m.busy += time.Since(m.busySince)
+		m.busy += m.now().Sub(m.busySince)
 	}
 }
 
@@ -63,7 +66,7 @@ func (m *creditMeter) adjust(now time.Time) {
 	}
 	// Twice of what is settled in a second: credit that comes back is on its way for a while.
 	perSecond := float64(m.settled) / busy.Seconds()
-	wanted := min(max(int(min(2*perSecond, float64(m.max))), leastCredit), m.max)
+	wanted := max(int(min(2*perSecond, float64(m.max))), m.least)
 	switch {
 	case wanted*4 > m.credit*5 || wanted > m.credit && wanted == m.max:
 		m.credit = wanted

@@ -91,6 +91,11 @@ func (ls *lanes) lane(id uint64) *lane {
 // take gives the next message that may be handled now, or nil.
 func (ls *lanes) take() *Delivery {
 	l := ls.ready.first()
+	for l != nil && !l.isOpen() {
+		// Paused since; resume enters it again.
+		ls.ready.removeFirst()
+		l = ls.ready.first()
+	}
 	if l == nil {
 		return nil
 	}
@@ -153,7 +158,8 @@ func (ls *lanes) update(l *lane) {
 		if l.isOpen() && !l.isReady {
 			ls.ready.add(l)
 		}
-	case !l.isFree && !l.isBusy && l.pauses == 0 && !l.isReady && ls.ordering == sluicev1.Ordering_ORDERING_KEY:
+	case !l.isFree && !l.isBusy && l.pauses == 0 && !l.isReady && ls.byID[l.id] == l:
+		// There may be as many keys as messages. A lane that comes again is made again.
 		delete(ls.byID, l.id)
 	}
 }
