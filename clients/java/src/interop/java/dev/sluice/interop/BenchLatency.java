@@ -23,7 +23,7 @@ final class BenchLatency implements Main.Command {
     long[] delivered = new long[count];
     CountDownLatch left = new CountDownLatch(2 * count);
     try (Client client = Client.connect(options.text("server"));
-        Producer producer = client.producer(options.text("topic")).open();
+        Producer producer = Opening.producer(client, options.text("topic"));
         Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).build()) {
       long begin = System.nanoTime() + 200_000_000L;
       CompletableFuture<Void> ended = consumer.run(delivery -> {

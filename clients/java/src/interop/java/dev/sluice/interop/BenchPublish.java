@@ -16,7 +16,7 @@ final class BenchPublish implements Main.Command {
     byte[] payload = new byte[options.number("payload-bytes")];
     CountDownLatch left = new CountDownLatch(count);
     AtomicReference<Throwable> failure = new AtomicReference<>();
-    try (Client client = Client.connect(options.text("server")); Producer producer = client.producer(options.text("topic")).open()) {
+    try (Client client = Client.connect(options.text("server")); Producer producer = Opening.producer(client, options.text("topic"))) {
       long begin = System.nanoTime();
       for (int i = 0; i < count; i++) {
         producer.send(Message.of(payload)).whenComplete((receipt, failed) -> {

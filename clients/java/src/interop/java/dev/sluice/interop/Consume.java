@@ -4,6 +4,8 @@ import dev.sluice.client.Client;
 import dev.sluice.client.Consumer;
 import dev.sluice.client.Delivery;
 import dev.sluice.client.Message;
+import dev.sluice.v1.GetSubscriptionRequest;
+import io.grpc.StatusRuntimeException;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -14,6 +16,8 @@ import java.util.concurrent.CompletableFuture;
 
 /** Handles a case's messages until every one is durably acknowledged, and checks what came. */
 final class Consume implements Main.Command {
+  private static final long BACKLOG_CHECK_EVERY_MS = 50;
+
   @Override
   public Main.Outcome run(Options options) throws Exception {
     Audit audit = new Audit(Cases.messagesOf(options.cases(), options.text("case")));
@@ -25,13 +29,26 @@ final class Consume implements Main.Command {
           if (isDurable && index >= 0) audit.durable(index);
         });
       });
-      CompletableFuture.anyOf(ended, audit.done).get();
+      CompletableFuture.anyOf(ended, audit.handledAll).get();
+      while (!audit.isDurable() && hasBacklog(client, options)) Thread.sleep(BACKLOG_CHECK_EVERY_MS);
     }
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("received", audit.received.size());
     line.put("redelivered", audit.redelivered);
     line.put("problems", audit.problems);
     return new Main.Outcome(line, audit.problems.isEmpty());
+  }
+
+  /** An acknowledgement whose answer was lost when the broker was killed may be durable all the same: only the broker knows. */
+  private static boolean hasBacklog(Client client, Options options) {
+    try {
+      GetSubscriptionRequest request =
+          GetSubscriptionRequest.newBuilder().setTopic(options.text("topic")).setName(options.text("subscription")).build();
+      return client.admin().getSubscription(request).getSubscription().getPartitionsList().stream()
+          .anyMatch(partition -> partition.getBacklogMessageCount() > 0);
+    } catch (StatusRuntimeException down) {
+      return true;
+    }
   }
 
   /** What was to come and what came. */
@@ -46,7 +63,7 @@ final class Consume implements Main.Command {
     /** The message of a key that was handled last for the first time. */
     private final Map<Object, Integer> lastOfKey = new LinkedHashMap<>();
     private final List<String> problems = new ArrayList<>();
-    private final CompletableFuture<Void> done = new CompletableFuture<>();
+    private final CompletableFuture<Void> handledAll = new CompletableFuture<>();
     private int redelivered;
 
     Audit(List<Message> messages) {
@@ -75,6 +92,7 @@ final class Consume implements Main.Command {
       }
       int index = left.remove(0);
       received.put(place, index);
+      if (received.size() == messages.size()) handledAll.complete(null);
       if (!delivery.key().isEmpty()) {
         Integer last = lastOfKey.put(delivery.key(), index);
         if (last != null && last > index) problem("message " + index + " came behind " + last + " of the same key");
@@ -84,7 +102,10 @@ final class Consume implements Main.Command {
 
     synchronized void durable(int index) {
       durable.add(index);
-      if (durable.size() == messages.size()) done.complete(null);
+    }
+
+    synchronized boolean isDurable() {
+      return durable.size() == messages.size();
     }
 
     private void problem(String text) {

@@ -162,6 +162,7 @@ public final class ProducerBuilder {
    * @throws SluiceException where the broker can't be reached, or refuses
    */
   public Producer open() {
+    client.retryConnection();
     ProducerPosition position = ProducerPosition.of(client, topic, producerId);
     int partitionCount = ProducerPosition.partitionCountOf(client, topic);
     Producer producer = new Producer(client, this, position, partitionCount);
