@@ -24,8 +24,14 @@ export interface Exit {
 /** Longest time that a start may take: recovery included. */
 const startLimitMs = 120_000;
 const keptLogLines = 2_000;
-/** As in `make run` and the command's first line. */
-const nodeFlags = ['--initial-old-space-size=256'];
+/** How the command's first line starts Node: `#!/usr/bin/env -S NAME=value … node --flag …`. */
+function startOf(path: string): { readonly flags: string[]; readonly env: Record<string, string> } {
+  const [firstLine = ''] = readFileSync(path, 'utf8').split('\n', 1);
+  const words = firstLine.split(' ').slice(2);
+  const program = words.indexOf('node');
+  const env = words.slice(0, program).map((word) => word.split('=') as [string, string]);
+  return { flags: words.slice(program + 1), env: Object.fromEntries(env) };
+}
 
 /** The environment without settings of the broker: a test says itself what it wants, and unknown ones are refused. */
 export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
@@ -104,12 +110,14 @@ export class BrokerProcess {
     if (this.#child !== undefined) throw new Error('the broker is running already');
     const { dist = distDirectory, args = [], env = {} } = this.#options;
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
+    const command = join(dist, cliPath);
+    const start = startOf(command);
     const child = spawn(
       process.execPath,
-      [...nodeFlags, join(dist, cliPath), ...serve, '--log-format', 'json', ...args],
+      [...start.flags, command, ...serve, '--log-format', 'json', ...args],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
-        env: { ...withoutSettings(process.env), ...env },
+        env: { ...start.env, ...withoutSettings(process.env), ...env },
       },
     );
     this.#child = child;
