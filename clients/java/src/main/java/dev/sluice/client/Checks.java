@@ -1,0 +1,15 @@
+package dev.sluice.client;
+
+/** What settings must be. */
+final class Checks {
+  private Checks() {}
+
+  static int atLeast(int least, int value, String name) {
+    return (int) atLeast((long) least, value, name);
+  }
+
+  static long atLeast(long least, long value, String name) {
+    if (value < least) throw new IllegalArgumentException(name + " is " + value + ": it is at least " + least);
+    return value;
+  }
+}

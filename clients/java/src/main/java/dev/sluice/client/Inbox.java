@@ -1,0 +1,432 @@
+package dev.sluice.client;
+
+import dev.sluice.v1.ConsumeResponse;
+import dev.sluice.v1.GetSubscriptionRequest;
+import dev.sluice.v1.OffsetRange;
+import dev.sluice.v1.Ordering;
+import dev.sluice.v1.Settlement;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.IntSupplier;
+import java.util.function.UnaryOperator;
+
+/**
+ * The messages of a consumer, from their delivery until they are settled. Keeps a session open, queues what comes in lanes, gives
+ * it to whoever handles it, and sends what becomes of it.
+ */
+final class Inbox implements Client.Endable {
+  /** Told, under the lock, that something may be begun. */
+  interface Work {
+    void mayBegin();
+  }
+
+  private static final long ANSWER_TIMEOUT_MS = 10_000;
+
+  private final Client client;
+  private final ConsumerBuilder settings;
+  private final Backoff backoff;
+  final ReentrantLock lock = new ReentrantLock();
+  /** Something has ended that `close` may wait for, or something may be begun. */
+  final Condition changed = lock.newCondition();
+  private final Lanes lanes;
+  private final InHand inHand = new InHand();
+  private final Credit credit;
+  private final Work work;
+  /** Null between sessions. */
+  private Session session;
+  private boolean isStarted;
+  private boolean isClosing;
+  private boolean isOver;
+  private SluiceException error;
+  /** Completes when the consumer is over. */
+  final CompletableFuture<Void> over = new CompletableFuture<>();
+
+  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Work work) {
+    this.client = client;
+    this.settings = settings;
+    this.work = work;
+    this.lanes = new Lanes(isExclusive);
+    this.credit = new Credit(settings.maxOutstandingMessages);
+    this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
+  }
+
+  // --- Sessions ---------------------------------------------------------------------------------------------
+
+  void start() {
+    lock.lock();
+    try {
+      if (isStarted || isOver) return;
+      isStarted = true;
+      client.opened(this);
+      connect();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void connect() {
+    session = new Session(client, this, settings, credit.granted());
+    session.start();
+  }
+
+  void received(Session from, ConsumeFrame frame) {
+    lock.lock();
+    try {
+      if (from != session) return;
+      if (frame.rest().hasOpened()) opened(from, frame.rest());
+      else if (from.phase == Session.Phase.OPEN) take(from, frame);
+      else from.early.add(frame);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void opened(Session opened, ConsumeResponse response) {
+    opened.ackDeadlineMs = Math.max(1, ErrorDetails.toDuration(response.getOpened().getAckDeadline()).toMillis());
+    opened.phase = Session.Phase.ASKING_ORDER;
+    client.execute(() -> {
+      try {
+        GetSubscriptionRequest request =
+            GetSubscriptionRequest.newBuilder().setTopic(settings.topic).setName(settings.subscription).build();
+        ordered(opened, client.admin().getSubscription(request).getSubscription().getOrdering());
+      } catch (RuntimeException failed) {
+        closed(opened, SluiceException.from(failed));
+        opened.cancel("the subscription's ordering is not known");
+      }
+    });
+  }
+
+  private void ordered(Session opened, Ordering ordering) {
+    lock.lock();
+    try {
+      if (opened != session) return;
+      lanes.order(ordering);
+      opened.phase = Session.Phase.OPEN;
+      for (ConsumeFrame frame : opened.early) take(opened, frame);
+      opened.early.clear();
+      tickLater(opened);
+      if (settings.extendLeases) extendLater(opened);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void take(Session from, ConsumeFrame frame) {
+    for (OffsetRange range : frame.rest().getRevokedList()) revoke(from, range);
+    if (frame.rest().hasSettled()) settled(from, frame.rest().getSettled());
+    if (isClosing || frame.runs().isEmpty()) return;
+    backoff.succeeded();
+    for (Run run : frame.runs()) {
+      for (int i = 0; i < run.count(); i++) lanes.add(new Delivery(from, run, i));
+    }
+    work.mayBegin();
+  }
+
+  private void settled(Session from, ConsumeResponse.Settled settled) {
+    Settlements.Request request = from.settlements.settled(settled.getSettlementId());
+    if (request == null) return;
+    backoff.succeeded();
+    if (request.paused() != null) {
+      lanes.resume(request.paused());
+      work.mayBegin();
+    }
+    if (isClosing) changed.signalAll();
+    if (!request.waiters().isEmpty()) client.execute(() -> request.answer(settled.getResult()));
+  }
+
+  private void revoke(Session from, OffsetRange range) {
+    int partition = range.getPartition();
+    long first = range.getFirstOffset();
+    long last = range.getLastOffset();
+    lanes.drop(partition, first, last, delivery -> delivery.state = Delivery.State.REVOKED);
+    inHand.forEach(delivery -> {
+      boolean isMeant = delivery.session == from && delivery.partition() == partition;
+      if (isMeant && delivery.offset() >= first && delivery.offset() <= last) revoke(delivery);
+    });
+  }
+
+  private void revoke(Delivery delivery) {
+    inHand.remove(delivery, Delivery.State.REVOKED);
+    if (delivery.onRevoked != null) client.execute(delivery.onRevoked);
+  }
+
+  void closed(Session closed, SluiceException reason) {
+    lock.lock();
+    try {
+      if (closed != session) return;
+      session = null;
+      drop(closed);
+      if (isClosing) {
+        changed.signalAll();
+      } else if (Failure.endsConsumer(reason)) {
+        end(reason);
+      } else {
+        client.after(backoff.nextMs(reason.retryDelay().orElse(null)), () -> client.execute(this::reconnect));
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void reconnect() {
+    client.retryConnection();
+    lock.lock();
+    try {
+      if (session == null && !isClosing && !isOver) connect();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Nothing of the session can be settled any more. */
+  private void drop(Session closed) {
+    lanes.clear(delivery -> delivery.state = Delivery.State.REVOKED);
+    inHand.forEach(this::revoke);
+    List<Settlements.Request> abandoned = closed.settlements.abandon();
+    for (Settlements.Request request : abandoned) if (request.paused() != null) lanes.resume(request.paused());
+    List<CompletableFuture<Boolean>> results = new ArrayList<>();
+    for (Settlements.Request request : abandoned) request.waiters().forEach(waiter -> results.add(waiter.result()));
+    if (!results.isEmpty()) client.execute(() -> results.forEach(result -> result.complete(false)));
+  }
+
+  // --- Beginning; under the lock ----------------------------------------------------------------------------
+
+  /** The next delivery to be handled, in hand from now on; null when there is none. */
+  Delivery begin() {
+    Delivery delivery = isClosing ? null : lanes.take();
+    if (delivery != null) inHand.add(delivery);
+    return delivery;
+  }
+
+  int readyCount() {
+    return isClosing ? 0 : lanes.readyCount();
+  }
+
+  /** A handler has returned, or thrown. */
+  void handled(Delivery delivery, Throwable thrown) {
+    if (delivery.state == Delivery.State.IN_HAND) {
+      if (thrown == null) settleAck(delivery, null);
+      else settleOther(delivery, SettlementOf.nack(null, textOf(thrown)), true, new CompletableFuture<>());
+    }
+    lanes.finished(delivery.lane);
+    if (isClosing) changed.signalAll();
+  }
+
+  boolean isClosing() {
+    return isClosing;
+  }
+
+  boolean isOver() {
+    return isOver;
+  }
+
+  /** Why it is over; null where that was wished. */
+  SluiceException error() {
+    return error;
+  }
+
+  private static String textOf(Throwable thrown) {
+    return thrown.getMessage() == null ? thrown.toString() : thrown.getMessage();
+  }
+
+  // --- Settling ---------------------------------------------------------------------------------------------
+
+  CompletableFuture<Boolean> ack(Delivery delivery) {
+    CompletableFuture<Boolean> result = new CompletableFuture<>();
+    lock.lock();
+    try {
+      if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
+      else settleAck(delivery, result);
+    } finally {
+      lock.unlock();
+    }
+    return result;
+  }
+
+  CompletableFuture<Boolean> settle(Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack) {
+    CompletableFuture<Boolean> result = new CompletableFuture<>();
+    lock.lock();
+    try {
+      if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
+      else settleOther(delivery, outcome, isNack, result);
+    } finally {
+      lock.unlock();
+    }
+    return result;
+  }
+
+  CompletableFuture<Boolean> extend(Delivery delivery, UnaryOperator<Settlement.Builder> outcome) {
+    CompletableFuture<Boolean> result = new CompletableFuture<>();
+    lock.lock();
+    try {
+      if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
+      else submit(delivery, outcome, null, result);
+    } finally {
+      lock.unlock();
+    }
+    return result;
+  }
+
+  private void settleAck(Delivery delivery, CompletableFuture<Boolean> result) {
+    inHand.remove(delivery, Delivery.State.SETTLED);
+    credit.settled();
+    Session of = delivery.session;
+    of.settlements.ack(delivery, result);
+    // Credit that waits for the interval would hold up the broker.
+    if (settings.ackIntervalMs == 0 || of.settlements.ackCount() >= credit.granted() / 4) {
+      of.settlements.flush();
+    } else if (!of.isAckTimerSet) {
+      of.isAckTimerSet = true;
+      client.after(settings.ackIntervalMs, () -> flushAcks(of));
+    }
+  }
+
+  private void flushAcks(Session of) {
+    lock.lock();
+    try {
+      of.isAckTimerSet = false;
+      if (of == session) of.settlements.flush();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void settleOther(
+      Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack, CompletableFuture<Boolean> result) {
+    inHand.remove(delivery, Delivery.State.SETTLED);
+    credit.settled();
+    submit(delivery, outcome, isNack ? lanes.pause(delivery) : null, result);
+  }
+
+  private void submit(Delivery delivery, UnaryOperator<Settlement.Builder> outcome, Lane paused, CompletableFuture<Boolean> result) {
+    Settlements.Waiter waiter = new Settlements.Waiter(delivery.partition(), delivery.offset(), result);
+    delivery.session.settlements.submit(List.of(outcome.apply(delivery.settlement()).build()), List.of(waiter), paused);
+  }
+
+  boolean isRevoked(Delivery delivery) {
+    lock.lock();
+    try {
+      return delivery.state == Delivery.State.REVOKED;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  void whenRevoked(Delivery delivery, Runnable task) {
+    lock.lock();
+    try {
+      delivery.onRevoked = task;
+      if (delivery.state == Delivery.State.REVOKED) client.execute(task);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  // --- Clockwork --------------------------------------------------------------------------------------------
+
+  private void tickLater(Session of) {
+    client.after(Credit.TICK_MS, () -> {
+      lock.lock();
+      try {
+        if (of != session || isClosing) return;
+        credit.tick(lanes.queuedCount() + inHand.count() > 0);
+        of.grant(credit.granted());
+        tickLater(of);
+      } finally {
+        lock.unlock();
+      }
+    });
+  }
+
+  private void extendLater(Session of) {
+    client.after(Math.max(1, of.ackDeadlineMs / 3), () -> {
+      lock.lock();
+      try {
+        if (of != session) return;
+        extendHeld(of);
+        extendLater(of);
+      } finally {
+        lock.unlock();
+      }
+    });
+  }
+
+  private void extendHeld(Session of) {
+    OffsetSet held = new OffsetSet();
+    lanes.forEachQueued(delivery -> held.add(delivery.partition(), delivery.offset()));
+    inHand.forEach(delivery -> held.add(delivery.partition(), delivery.offset()));
+    if (held.pieceCount() == 0) return;
+    UnaryOperator<Settlement.Builder> extend = SettlementOf.extend(Duration.ofMillis(of.ackDeadlineMs));
+    List<Settlement> settlements = new ArrayList<>();
+    held.forEachRange(range -> settlements.add(extend.apply(Settlement.newBuilder().setOffsets(range)).build()));
+    for (int from = 0; from < settlements.size(); from += Settlements.MAX_RANGES) {
+      int to = Math.min(settlements.size(), from + Settlements.MAX_RANGES);
+      of.settlements.submit(settlements.subList(from, to), List.of(), null);
+    }
+  }
+
+  // --- The end ----------------------------------------------------------------------------------------------
+
+  /** Takes nothing more, waits for handlers (`handlerCount`), settles what they did, and leaves. */
+  void close(IntSupplier handlerCount) throws InterruptedException {
+    lock.lock();
+    try {
+      if (isOver) return;
+      isClosing = true;
+      changed.signalAll();
+      if (session != null && session.phase != Session.Phase.OPENING) session.grant(0);
+      lanes.clear(delivery -> delivery.state = Delivery.State.REVOKED);
+      long waitNanos = TimeUnit.MILLISECONDS.toNanos(settings.drainTimeoutMs);
+      while (!isOver && handlerCount.getAsInt() > 0 && waitNanos > 0) waitNanos = changed.awaitNanos(waitNanos);
+      if (session != null && session.phase != Session.Phase.OPENING) leave();
+      if (!isOver) end(null);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private void leave() throws InterruptedException {
+    Session leaving = session;
+    leaving.settlements.flush();
+    long waitNanos = TimeUnit.MILLISECONDS.toNanos(ANSWER_TIMEOUT_MS);
+    while (session == leaving && !leaving.settlements.isIdle() && waitNanos > 0) {
+      waitNanos = changed.awaitNanos(waitNanos);
+      // Extensions and nacks may have been before it.
+      leaving.settlements.flush();
+    }
+    // Handlers that are still at work settle nothing any more.
+    inHand.forEach(this::revoke);
+    if (session == leaving) leaving.leave();
+    while (session == leaving && waitNanos > 0) waitNanos = changed.awaitNanos(waitNanos);
+  }
+
+  @Override
+  public void end(SluiceException reason) {
+    lock.lock();
+    try {
+      if (isOver) return;
+      isClosing = true;
+      isOver = true;
+      error = reason;
+      Session last = session;
+      session = null;
+      if (last != null) {
+        drop(last);
+        last.cancel("the consumer is closed");
+      }
+      changed.signalAll();
+      client.ended(this);
+      client.execute(() -> {
+        if (reason == null) over.complete(null);
+        else over.completeExceptionally(reason);
+      });
+    } finally {
+      lock.unlock();
+    }
+  }
+}

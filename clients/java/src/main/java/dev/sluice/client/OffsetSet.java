@@ -1,0 +1,76 @@
+package dev.sluice.client;
+
+import dev.sluice.v1.OffsetRange;
+import java.util.Arrays;
+import java.util.function.Consumer;
+
+/** Offsets by partition, gathered to be sent as ranges. Those that are added in order cost next to nothing. */
+final class OffsetSet {
+  private Ranges[] byPartition = new Ranges[8];
+  private int pieceCount;
+
+  private static final class Ranges {
+    long[] firsts = new long[4];
+    long[] lasts = new long[4];
+    int count;
+  }
+
+  void add(int partition, long offset) {
+    if (partition >= byPartition.length) byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
+    Ranges ranges = byPartition[partition];
+    if (ranges == null) ranges = byPartition[partition] = new Ranges();
+    int at = ranges.count - 1;
+    if (at >= 0 && ranges.lasts[at] + 1 == offset) {
+      ranges.lasts[at] = offset;
+      return;
+    }
+    if (ranges.count == ranges.firsts.length) {
+      ranges.firsts = Arrays.copyOf(ranges.firsts, 2 * ranges.count);
+      ranges.lasts = Arrays.copyOf(ranges.lasts, 2 * ranges.count);
+    }
+    ranges.firsts[ranges.count] = offset;
+    ranges.lasts[ranges.count++] = offset;
+    pieceCount++;
+  }
+
+  /** At least as many as there will be ranges. */
+  int pieceCount() {
+    return pieceCount;
+  }
+
+  /** As few ranges as there can be. */
+  void forEachRange(Consumer<OffsetRange> action) {
+    for (int partition = 0; partition < byPartition.length; partition++) {
+      Ranges ranges = byPartition[partition];
+      if (ranges == null) continue;
+      sort(ranges);
+      long first = ranges.firsts[0];
+      long last = ranges.lasts[0];
+      for (int i = 1; i < ranges.count; i++) {
+        if (ranges.firsts[i] > last + 1) {
+          action.accept(range(partition, first, last));
+          first = ranges.firsts[i];
+        }
+        last = Math.max(last, ranges.lasts[i]);
+      }
+      action.accept(range(partition, first, last));
+    }
+  }
+
+  private static void sort(Ranges ranges) {
+    boolean isSorted = true;
+    for (int i = 1; i < ranges.count && isSorted; i++) isSorted = ranges.firsts[i - 1] <= ranges.firsts[i];
+    if (isSorted) return;
+    long[][] pairs = new long[ranges.count][];
+    for (int i = 0; i < ranges.count; i++) pairs[i] = new long[] {ranges.firsts[i], ranges.lasts[i]};
+    Arrays.sort(pairs, (a, b) -> Long.compare(a[0], b[0]));
+    for (int i = 0; i < ranges.count; i++) {
+      ranges.firsts[i] = pairs[i][0];
+      ranges.lasts[i] = pairs[i][1];
+    }
+  }
+
+  private static OffsetRange range(int partition, long first, long last) {
+    return OffsetRange.newBuilder().setPartition(partition).setFirstOffset(first).setLastOffset(last).build();
+  }
+}

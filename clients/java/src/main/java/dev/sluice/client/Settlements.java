@@ -1,0 +1,132 @@
+package dev.sluice.client;
+
+import dev.sluice.v1.AcknowledgeResponse;
+import dev.sluice.v1.ConsumeRequest;
+import dev.sluice.v1.OffsetRange;
+import dev.sluice.v1.Settlement;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Consumer;
+
+/**
+ * What one session settles: gathers acknowledgements into ranges, numbers requests, and knows who waits for which answer. Guarded by
+ * the lock of the consumer.
+ */
+final class Settlements {
+  /** The broker stops reading a stream on which much more wait for their answer; acknowledgements are gathered meanwhile. */
+  private static final int MAX_UNANSWERED = 64;
+  /** Half of what the broker takes in one request. */
+  static final int MAX_RANGES = 5_000;
+
+  private final Consumer<ConsumeRequest> send;
+  private OffsetSet acks = new OffsetSet();
+  private int ackCount;
+  private List<Waiter> ackWaiters = new ArrayList<>();
+  private boolean isFlushDue;
+  /** Sent and not answered, by id. */
+  private final Map<Long, Request> unanswered = new HashMap<>();
+  private final ArrayDeque<Request> unsent = new ArrayDeque<>();
+  private long lastId;
+
+  /** Who waits to hear whether a message was settled. */
+  record Waiter(int partition, long offset, CompletableFuture<Boolean> result) {}
+
+  /** `paused` is the lane that goes on with the answer; null for none. */
+  record Request(long id, ConsumeRequest message, List<Waiter> waiters, Lane paused) {
+    /** Tells who waits; not under a lock. */
+    void answer(AcknowledgeResponse result) {
+      Map<Integer, TreeMap<Long, Long>> stale = new HashMap<>();
+      for (OffsetRange range : result.getStaleList()) {
+        stale.computeIfAbsent(range.getPartition(), partition -> new TreeMap<>()).put(range.getFirstOffset(), range.getLastOffset());
+      }
+      for (Waiter waiter : waiters) {
+        TreeMap<Long, Long> ranges = stale.get(waiter.partition);
+        Map.Entry<Long, Long> range = ranges == null ? null : ranges.floorEntry(waiter.offset);
+        waiter.result.complete(range == null || range.getValue() < waiter.offset);
+      }
+    }
+  }
+
+  Settlements(Consumer<ConsumeRequest> send) {
+    this.send = send;
+  }
+
+  /** `result` is null where nobody waits for it. */
+  void ack(Delivery delivery, CompletableFuture<Boolean> result) {
+    acks.add(delivery.partition(), delivery.offset());
+    ackCount++;
+    if (result != null) ackWaiters.add(new Waiter(delivery.partition(), delivery.offset(), result));
+    if (acks.pieceCount() >= MAX_RANGES) closeAcks();
+  }
+
+  /** Acknowledgements that were not sent yet. */
+  int ackCount() {
+    return ackCount;
+  }
+
+  /** Sends what was gathered, as soon as the broker has answered enough. */
+  void flush() {
+    isFlushDue = true;
+    pump();
+  }
+
+  /** Settles otherwise than by acknowledging, behind all that was acknowledged before: such requests take a faster path alone. */
+  void submit(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
+    closeAcks();
+    enqueue(settlements, waiters, paused);
+    pump();
+  }
+
+  /** Nothing waits for an answer or to be sent. */
+  boolean isIdle() {
+    return unanswered.isEmpty() && unsent.isEmpty() && ackCount == 0;
+  }
+
+  /** An answer has come; null for one to no request. */
+  Request settled(long id) {
+    Request request = unanswered.remove(id);
+    pump();
+    return request;
+  }
+
+  /** The session is over: what nobody answers any more. */
+  List<Request> abandon() {
+    closeAcks();
+    List<Request> all = new ArrayList<>(unanswered.values());
+    all.addAll(unsent);
+    unanswered.clear();
+    unsent.clear();
+    return all;
+  }
+
+  private void pump() {
+    if (isFlushDue && unsent.isEmpty() && unanswered.size() < MAX_UNANSWERED) closeAcks();
+    while (!unsent.isEmpty() && unanswered.size() < MAX_UNANSWERED) {
+      Request next = unsent.poll();
+      unanswered.put(next.id, next);
+      send.accept(next.message);
+    }
+  }
+
+  private void closeAcks() {
+    isFlushDue = false;
+    if (ackCount == 0) return;
+    List<Settlement> settlements = new ArrayList<>();
+    acks.forEachRange(range -> settlements.add(SettlementOf.ack(Settlement.newBuilder().setOffsets(range)).build()));
+    enqueue(settlements, ackWaiters, null);
+    acks = new OffsetSet();
+    ackCount = 0;
+    ackWaiters = new ArrayList<>();
+  }
+
+  private void enqueue(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
+    long id = ++lastId;
+    ConsumeRequest message = ConsumeRequest.newBuilder().addAllSettlements(settlements).setSettlementId(id).build();
+    unsent.add(new Request(id, message, waiters, paused));
+  }
+}

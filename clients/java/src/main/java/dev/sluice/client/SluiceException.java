@@ -1,0 +1,140 @@
+package dev.sluice.client;
+
+import com.google.rpc.BadRequest;
+import dev.sluice.v1.ErrorReason;
+import dev.sluice.v1.PublishError;
+import io.grpc.Status;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+
+/**
+ * A call that failed: by the broker's decision, because the broker could not be reached, or because a producer or consumer is
+ * over. Programs decide by {@link #reason()}, which never changes its meaning.
+ */
+public final class SluiceException extends RuntimeException {
+  /** Reason of a {@code send} that the full buffer of its producer refused. */
+  public static final String BUFFER_FULL = "BUFFER_FULL";
+  /** Reason of what a closed client, producer or consumer refuses. */
+  public static final String CLOSED = "CLOSED";
+  /** Reason of messages that were tried for longer than the producer's {@code retryTimeoutMs}. */
+  public static final String RETRY_TIMEOUT = "RETRY_TIMEOUT";
+
+  private static final long serialVersionUID = 1L;
+
+  private final Status.Code code;
+  private final String reason;
+  private final transient Map<String, String> metadata;
+  private final transient List<FieldViolation> fieldViolations;
+  private final Duration retryDelay;
+
+  SluiceException(Status.Code code, String reason, String message) {
+    this(code, reason, message, ErrorDetails.NONE, null);
+  }
+
+  SluiceException(Status.Code code, String reason, String message, ErrorDetails details, Throwable cause) {
+    super(message, cause);
+    this.code = code;
+    this.reason = reason;
+    this.metadata = details.metadata();
+    this.fieldViolations = details.fieldViolations();
+    this.retryDelay = details.retryDelay();
+  }
+
+  /**
+   * What a call threw, as a SluiceException: with reason, facts and retry delay, where the broker sent them.
+   *
+   * @param thrown by a generated stub, by a future ({@code CompletionException}), or by this client
+   * @return the exception itself where it is one already; UNKNOWN for what is none of these
+   */
+  public static SluiceException from(Throwable thrown) {
+    for (Throwable at = thrown; at != null; at = at.getCause()) {
+      if (at instanceof SluiceException known) return known;
+      ErrorDetails details = ErrorDetails.of(at);
+      if (details != null) {
+        Status status = details.status();
+        String reason = details.reason().isEmpty() ? status.getCode().name() : details.reason();
+        String text = status.getDescription() == null ? status.getCode().name() : status.getDescription();
+        return new SluiceException(status.getCode(), reason, text, details, thrown);
+      }
+    }
+    return new SluiceException(Status.Code.UNKNOWN, Status.Code.UNKNOWN.name(), String.valueOf(thrown), ErrorDetails.NONE, thrown);
+  }
+
+  /** Why one batch of a PublishStream was refused. */
+  static SluiceException from(PublishError error) {
+    Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
+    String reason = error.getReason().isEmpty() ? code.name() : error.getReason();
+    Duration delay = error.hasRetryDelay() ? ErrorDetails.toDuration(error.getRetryDelay()) : null;
+    ErrorDetails details = new ErrorDetails(Status.fromCode(code), reason, Map.of(), List.of(), delay);
+    return new SluiceException(code, reason, error.getMessage(), details, null);
+  }
+
+  static SluiceException closed(String what) {
+    return new SluiceException(Status.Code.CANCELLED, CLOSED, what + " is closed");
+  }
+
+  /**
+   * The status code of gRPC, for proxies and libraries.
+   *
+   * @return the code
+   */
+  public Status.Code code() {
+    return code;
+  }
+
+  /**
+   * The stable name of the error: {@code TOPIC_NOT_FOUND}. Where the broker gave none (it did not answer, or something between
+   * here and there did) it is the name of the code: {@code UNAVAILABLE}.
+   *
+   * @return a name of {@link ErrorReason} without its prefix, the name of a code, or a reason of this client's own
+   */
+  public String reason() {
+    return reason;
+  }
+
+  /**
+   * The reason as a value of the protocol.
+   *
+   * @return {@code ERROR_REASON_UNSPECIFIED} where it is none that this version knows
+   */
+  public ErrorReason errorReason() {
+    try {
+      return ErrorReason.valueOf("ERROR_REASON_" + reason);
+    } catch (IllegalArgumentException unknown) {
+      return ErrorReason.ERROR_REASON_UNSPECIFIED;
+    }
+  }
+
+  /**
+   * Facts for programs, by name.
+   *
+   * @return empty where the broker sent none
+   */
+  public Map<String, String> metadata() {
+    return metadata == null ? Map.of() : metadata;
+  }
+
+  /**
+   * What was wrong with the request, field by field.
+   *
+   * @return empty where the broker sent none
+   */
+  public List<FieldViolation> fieldViolations() {
+    return fieldViolations == null ? List.of() : fieldViolations;
+  }
+
+  /**
+   * How long the broker asks to wait before the next try.
+   *
+   * @return empty where it did not say
+   */
+  public Optional<Duration> retryDelay() {
+    return Optional.ofNullable(retryDelay);
+  }
+
+  static FieldViolation toViolation(BadRequest.FieldViolation violation) {
+    return new FieldViolation(violation.getField(), violation.getDescription());
+  }
+}

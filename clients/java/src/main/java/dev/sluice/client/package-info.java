@@ -1,0 +1,2 @@
+/** Producers and consumers for Sluice, a durable gRPC streaming message broker. */
+package dev.sluice.client;
