@@ -18,7 +18,7 @@ final class BenchLatency implements Main.Command {
   public Main.Outcome run(Options options) throws Exception {
     int rate = options.number("rate");
     int count = rate * options.number("seconds");
-    int payloadBytes = Math.max(Integer.BYTES, options.number("payload-bytes"));
+    int payloadBytes = Math.max(Integer.BYTES, options.payloadBytes());
     long[] published = new long[count];
     long[] delivered = new long[count];
     CountDownLatch left = new CountDownLatch(2 * count);

@@ -30,6 +30,10 @@ record Options(Map<String, String> values, Path cases) {
     return Integer.parseInt(text(name));
   }
 
+  int payloadBytes() {
+    return Integer.parseInt(values.getOrDefault("payload-bytes", "100"));
+  }
+
   long timeoutSeconds() {
     return Long.parseLong(values.getOrDefault("timeout", "120"));
   }
