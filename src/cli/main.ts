@@ -1,4 +1,4 @@
-#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=131072 node --initial-old-space-size=256
+#!/usr/bin/env -S node --initial-old-space-size=256
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../base/clock.js';
 import { commands } from './commands.js';

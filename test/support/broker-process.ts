@@ -24,13 +24,10 @@ export interface Exit {
 /** Longest time that a start may take: recovery included. */
 const startLimitMs = 120_000;
 const keptLogLines = 2_000;
-/** How the command's first line starts Node: `#!/usr/bin/env -S NAME=value … node --flag …`. */
-function startOf(path: string): { readonly flags: string[]; readonly env: Record<string, string> } {
+/** With which flags the command's first line starts Node: `#!/usr/bin/env -S node --flag …`. */
+function nodeFlags(path: string): string[] {
   const [firstLine = ''] = readFileSync(path, 'utf8').split('\n', 1);
-  const words = firstLine.split(' ').slice(2);
-  const program = words.indexOf('node');
-  const env = words.slice(0, program).map((word) => word.split('=') as [string, string]);
-  return { flags: words.slice(program + 1), env: Object.fromEntries(env) };
+  return firstLine.split(' ').slice(3);
 }
 
 /** The environment without settings of the broker: a test says itself what it wants, and unknown ones are refused. */
@@ -111,13 +108,12 @@ export class BrokerProcess {
     const { dist = distDirectory, args = [], env = {} } = this.#options;
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
     const command = join(dist, cliPath);
-    const start = startOf(command);
     const child = spawn(
       process.execPath,
-      [...start.flags, command, ...serve, '--log-format', 'json', ...args],
+      [...nodeFlags(command), command, ...serve, '--log-format', 'json', ...args],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
-        env: { ...start.env, ...withoutSettings(process.env), ...env },
+        env: { ...withoutSettings(process.env), ...env },
       },
     );
     this.#child = child;
