@@ -19,6 +19,9 @@ type Client struct {
 	Admin sluicev1.AdminClient
 
 	conn *grpc.ClientConn
+	// open ends with Close.
+	open   context.Context
+	finish context.CancelFunc
 }
 
 // Connect makes a client of the broker at target: "host:port", or any name that gRPC resolves. It fails only where the
@@ -34,11 +37,15 @@ func Connect(target string, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn}, nil
+	c := &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn}
+	c.open, c.finish = context.WithCancel(context.Background())
+	return c, nil
 }
 
-// Close ends the connection and every call under way. Close producers and consumers first.
+// Close ends the connection and every call under way. Close producers and consumers first: those that are still open
+// end with CLOSED.
 func (c *Client) Close() error {
+	c.finish()
 	return c.conn.Close()
 }
 

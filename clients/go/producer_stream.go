@@ -35,6 +35,7 @@ type streamFailure struct {
 func (p *Producer) run() {
 	defer close(p.ended)
 	defer p.cancel()
+	defer context.AfterFunc(p.client.open, func() { p.end(closedError("client")) })()
 	for {
 		failure := p.stream()
 		p.mu.Lock()
@@ -62,6 +63,7 @@ func (p *Producer) stream() streamFailure {
 	}
 	p.mu.Lock()
 	p.cancelStream = cancel
+	p.watchOldest()
 	p.mu.Unlock()
 	written := make(chan struct{})
 	go func() {

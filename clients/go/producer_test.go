@@ -117,6 +117,24 @@ func TestWhatCanNotBeEncodedFailsAlone(t *testing.T) {
 	check(t, err)
 }
 
+func TestAMessageThatIsTooLargeFailsAlone(t *testing.T) {
+	ctx := testContext(t)
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	producer := openProducer(t, client, ProducerConfig{Topic: topic})
+	// Above the limit of a message, of a request, and of what the broker reads at all.
+	for size, want := range map[int]Reason{
+		2 << 20: ReasonMessageTooLarge, 4<<20 + 1: ReasonRequestTooLarge, 6 << 20: ReasonRequestTooLarge,
+	} {
+		large := producer.Send(ctx, &Message{Payload: make([]byte, size)})
+		small := producer.Send(ctx, &Message{})
+		_, err := large.Get(ctx)
+		equal(t, ReasonOf(err), want, "reason")
+		_, err = small.Get(ctx)
+		check(t, err)
+	}
+}
+
 func TestANameResumesAndFences(t *testing.T) {
 	ctx := testContext(t)
 	client := connect(t, shared.Address)

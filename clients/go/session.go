@@ -185,6 +185,10 @@ func (c *Consumer) sessionEnded(s *session) {
 func (c *Consumer) keepOpen() {
 	defer close(c.ended)
 	defer c.cancel()
+	defer context.AfterFunc(c.client.open, func() {
+		c.end(closedError("client"))
+		c.cancel()
+	})()
 	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
 	for {
 		isOpened, err := c.serve()
@@ -226,6 +230,8 @@ func isEnd(err *Error) bool {
 func (c *Consumer) end(err *Error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.over = err
+	if c.over == nil {
+		c.over = err
+	}
 	c.changed.Broadcast()
 }

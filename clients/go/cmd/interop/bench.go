@@ -2,180 +2,94 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
-	"slices"
-	"sync"
+	"errors"
 	"time"
 
 	sluice "github.com/sluice-mq/sluice/clients/go"
-	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// measured is what bench publish and bench consume print.
+// measured is what the benches of throughput print.
 type measured struct {
 	Messages int     `json:"messages"`
 	Seconds  float64 `json:"seconds"`
 }
 
 // benchPublish measures from the first send to the last receipt.
-func benchPublish(ctx context.Context, client *sluice.Client, topic string, count, payloadBytes int) (any, error) {
-	producer, err := client.OpenProducer(ctx, sluice.ProducerConfig{Topic: topic})
+func benchPublish(ctx context.Context, client *sluice.Client, o *options) (any, error) {
+	producer, err := openProducer(ctx, client, o.topic)
 	if err != nil {
 		return nil, err
 	}
-	message := &sluice.Message{Payload: make([]byte, payloadBytes)}
-	results := make([]*sluice.Result, count)
-	begun := time.Now()
-	for i := range results {
-		results[i] = producer.Send(ctx, message)
+	message := &sluice.Message{Payload: make([]byte, o.payloadBytes)}
+	// One result of each batch: its messages become durable, or fail, together.
+	var results []*sluice.Result
+	began := time.Now()
+	for range o.messages {
+		result := producer.Send(ctx, message)
+		if n := len(results); n == 0 || results[n-1].Done() != result.Done() {
+			results = append(results, result)
+		}
 	}
 	if err := producer.Flush(ctx); err != nil {
 		return nil, err
 	}
-	elapsed := time.Since(begun)
 	for _, result := range results {
 		if _, err := result.Get(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return measured{count, elapsed.Seconds()}, producer.Close(ctx)
+	took := time.Since(began)
+	return &measured{o.messages, took.Seconds()}, producer.Close(ctx)
 }
 
 // benchConsume measures from the first delivery to the last durable acknowledgement.
-func benchConsume(ctx context.Context, client *sluice.Client, topic, subscription string, count int) (any, error) {
-	consumer, err := client.NewConsumer(sluice.ConsumerConfig{Topic: topic, Subscription: subscription})
+func benchConsume(ctx context.Context, client *sluice.Client, o *options) (any, error) {
+	consumer, err := client.NewConsumer(sluice.ConsumerConfig{Topic: o.topic, Subscription: o.subscription})
 	if err != nil {
 		return nil, err
 	}
-	var begun time.Time
+	var began time.Time
 	handled := 0
+	// One settlement for each request that acknowledges: its messages become durable together.
+	var settlements []sluice.Settlement
 	all := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	ended := make(chan error, 1)
 	go func() {
-		ended <- consumer.Run(ctx, func(context.Context, *sluice.Delivery) error {
+		err := consumer.Run(ctx, func(_ context.Context, d *sluice.Delivery) error {
 			if handled == 0 {
-				begun = time.Now()
+				began = time.Now()
 			}
-			if handled++; handled == count {
+			settlement := d.Ack()
+			if n := len(settlements); n == 0 || settlements[n-1].Done() != settlement.Done() {
+				settlements = append(settlements, settlement)
+			}
+			if handled++; handled == o.messages {
 				close(all)
 			}
 			return nil
 		})
+		cancel(err)
+		ended <- err
 	}()
 	select {
 	case <-all:
-	case err := <-ended:
-		return nil, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	// Closing waits until what was acknowledged is durable.
+	for _, settlement := range settlements {
+		isDurable, err := settlement.Wait(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !isDurable {
+			return nil, errors.New("an acknowledgement was not taken")
+		}
+	}
+	took := time.Since(began)
 	if err := consumer.Close(ctx); err != nil {
 		return nil, err
 	}
-	elapsed := time.Since(begun)
-	return measured{handled, elapsed.Seconds()}, <-ended
-}
-
-type latencies struct {
-	Messages int         `json:"messages"`
-	Publish  percentiles `json:"publish"`
-	Deliver  percentiles `json:"deliver"`
-}
-
-type percentiles struct {
-	P50Ms float64 `json:"p50Ms"`
-	P99Ms float64 `json:"p99Ms"`
-	MaxMs float64 `json:"maxMs"`
-}
-
-// benchLatency counts a message's time from the moment when it was due: one that is sent late waits as well.
-func benchLatency(
-	ctx context.Context, client *sluice.Client, topic, subscription string, rate, seconds float64, payloadBytes int,
-) (any, error) {
-	count := int(rate * seconds)
-	consumer, err := client.NewConsumer(sluice.ConsumerConfig{
-		Topic: topic, Subscription: subscription, Start: sluice.Latest(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	var begun time.Time
-	due := func(i int) time.Time { return begun.Add(time.Duration(float64(i) / rate * float64(time.Second))) }
-	delivered := make([]time.Duration, 0, count)
-	all := make(chan struct{})
-	ended := make(chan error, 1)
-	go func() {
-		ended <- consumer.Run(ctx, func(_ context.Context, d *sluice.Delivery) error {
-			delivered = append(delivered, time.Since(due(int(binary.LittleEndian.Uint32(d.Payload)))))
-			if len(delivered) == count {
-				close(all)
-			}
-			return nil
-		})
-	}()
-	if err := untilConnected(ctx, client, topic, subscription); err != nil {
-		return nil, err
-	}
-	producer, err := client.OpenProducer(ctx, sluice.ProducerConfig{Topic: topic})
-	if err != nil {
-		return nil, err
-	}
-	results := make(chan *sluice.Result, count)
-	published := make([]time.Duration, count)
-	var waiting sync.WaitGroup
-	waiting.Go(func() {
-		i := 0
-		for result := range results {
-			if _, err = result.Get(ctx); err != nil {
-				return
-			}
-			published[i] = time.Since(due(i))
-			i++
-		}
-	})
-	begun = time.Now()
-	for i := range count {
-		time.Sleep(time.Until(due(i)))
-		payload := make([]byte, max(4, payloadBytes))
-		binary.LittleEndian.PutUint32(payload, uint32(i))
-		results <- producer.Send(ctx, &sluice.Message{Payload: payload})
-	}
-	close(results)
-	waiting.Wait()
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case <-all:
-	case err := <-ended:
-		return nil, err
-	}
-	if err := consumer.Close(ctx); err != nil {
-		return nil, err
-	}
-	return latencies{count, percentilesOf(published), percentilesOf(delivered)}, producer.Close(ctx)
-}
-
-// untilConnected waits until the broker knows the consumer: what is sent before would not count.
-func untilConnected(ctx context.Context, client *sluice.Client, topic, subscription string) error {
-	request := &sluicev1.ListConsumersRequest{Topic: topic, Subscription: subscription}
-	for {
-		found, err := client.Admin.ListConsumers(ctx, request)
-		switch reason := sluice.ReasonOf(err); {
-		case reason == sluice.ReasonTopicNotFound || reason == sluice.ReasonSubscriptionNotFound:
-			// The consumer makes them.
-		case err != nil || len(found.GetConsumers()) > 0:
-			return err
-		}
-		if err := pause(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-func percentilesOf(times []time.Duration) percentiles {
-	slices.Sort(times)
-	at := func(share float64) float64 {
-		return times[min(len(times)-1, int(share*float64(len(times))))].Seconds() * 1000
-	}
-	return percentiles{at(0.5), at(0.99), at(1)}
+	return &measured{o.messages, took.Seconds()}, <-ended
 }

@@ -1,5 +1,5 @@
-// Command interop is the program of clients/interop/README.md: it produces and consumes the cases that all clients share,
-// and measures this client.
+// Command interop is the Go program of clients/interop/README.md: it produces and consumes the cases that all clients
+// share, and measures this one.
 package main
 
 import (
@@ -8,94 +8,122 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log"
 	"os"
-	"strings"
+	"path/filepath"
 	"time"
 
 	sluice "github.com/sluice-mq/sluice/clients/go"
 )
 
-const timedOut = 2
+const (
+	exitFailed   = 1
+	exitTimedOut = 2
+)
 
+// options are those of all commands.
 type options struct {
-	server, topic, subscription, caseName, cases string
-	messages, payloadBytes                       int
-	rate, seconds, timeout                       float64
+	server, topic, subscription string
+	caseName, casesPath         string
+	messages, payloadBytes      int
+	rate, seconds               float64
+	timeout                     float64
+}
+
+// command does one thing and says what it prints.
+type command func(ctx context.Context, client *sluice.Client, o *options) (result any, err error)
+
+var commands = map[string]command{
+	"produce":       produce,
+	"consume":       consume,
+	"bench publish": benchPublish,
+	"bench consume": benchConsume,
+	"bench latency": benchLatency,
 }
 
 func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
-func run(arguments []string) int {
-	command, o := parse(arguments)
+func run(args []string) int {
+	name, rest := commandOf(args)
+	do, ok := commands[name]
+	if !ok {
+		log.Printf("no such command: %q; there are produce, consume, bench publish, bench consume, bench latency", name)
+		return exitFailed
+	}
+	o, err := parse(name, rest)
+	if err != nil {
+		return exitFailed
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(o.timeout*float64(time.Second)))
 	defer cancel()
-	result, err := execute(ctx, command, o)
+	result, err := connectAndDo(ctx, o, do)
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		fmt.Fprintf(os.Stderr, "not done after %v seconds: %v\n", o.timeout, err)
-		return timedOut
+	case ctx.Err() != nil:
+		log.Printf("not done after %v s", o.timeout)
+		return exitTimedOut
 	case err != nil:
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		log.Print(err)
+		return exitFailed
 	}
-	line, err := json.Marshal(result)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
+		log.Print(err)
+		return exitFailed
 	}
-	fmt.Println(string(line))
-	if checked, isChecked := result.(consumed); isChecked && checked.failed() {
-		return 1
+	if checked, ok := result.(*consumed); ok && len(checked.Problems) > 0 {
+		return exitFailed
 	}
 	return 0
 }
 
-// parse takes the command from before the flags: "produce", "bench publish".
-func parse(arguments []string) (string, *options) {
-	var words []string
-	for len(arguments) > 0 && !strings.HasPrefix(arguments[0], "-") {
-		words, arguments = append(words, arguments[0]), arguments[1:]
+func commandOf(args []string) (name string, rest []string) {
+	switch {
+	case len(args) == 0:
+		return "", nil
+	case args[0] == "bench" && len(args) > 1:
+		return "bench " + args[1], args[2:]
 	}
-	o := &options{}
-	flags := flag.NewFlagSet("interop", flag.ExitOnError)
-	flags.StringVar(&o.server, "server", "", "host:port of the broker")
-	flags.StringVar(&o.topic, "topic", "", "")
-	flags.StringVar(&o.subscription, "subscription", "", "")
-	flags.StringVar(&o.caseName, "case", "", "name of a case")
-	flags.StringVar(&o.cases, "cases", defaultCases(), "where the cases are")
-	flags.IntVar(&o.messages, "messages", 0, "")
-	flags.IntVar(&o.payloadBytes, "payload-bytes", 100, "")
-	flags.Float64Var(&o.rate, "rate", 1_000, "messages a second")
-	flags.Float64Var(&o.seconds, "seconds", 10, "")
-	flags.Float64Var(&o.timeout, "timeout", 120, "seconds")
-	_ = flags.Parse(arguments) // It ends the program where that fails.
-	return strings.Join(words, " "), o
+	return args[0], args[1:]
 }
 
-func execute(ctx context.Context, command string, o *options) (any, error) {
-	client, err := sluice.Connect(o.server)
-	if err != nil {
+func parse(name string, args []string) (*options, error) {
+	o := &options{}
+	flags := flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.StringVar(&o.server, "server", "", "host:port of the broker")
+	flags.StringVar(&o.topic, "topic", "", "topic")
+	flags.StringVar(&o.subscription, "subscription", "", "subscription")
+	flags.StringVar(&o.caseName, "case", "", "name of a case")
+	flags.StringVar(&o.casesPath, "cases", defaultCasesPath(), "file of the cases")
+	flags.IntVar(&o.messages, "messages", 1_000_000, "messages to send or to handle")
+	flags.IntVar(&o.payloadBytes, "payload-bytes", 100, "bytes of each payload")
+	flags.Float64Var(&o.rate, "rate", 1000, "messages a second")
+	flags.Float64Var(&o.seconds, "seconds", 10, "how long to send")
+	flags.Float64Var(&o.timeout, "timeout", 120, "seconds after which the program gives up, with exit code 2")
+	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	switch command {
-	case "bench publish":
-		return benchPublish(ctx, client, o.topic, o.messages, o.payloadBytes)
-	case "bench consume":
-		return benchConsume(ctx, client, o.topic, o.subscription, o.messages)
-	case "bench latency":
-		return benchLatency(ctx, client, o.topic, o.subscription, o.rate, o.seconds, o.payloadBytes)
-	case "produce", "consume":
-		messages, err := readCase(o.cases, o.caseName)
-		if err != nil {
-			return nil, err
-		}
-		if command == "produce" {
-			return produce(ctx, client, o.topic, messages)
-		}
-		return consume(ctx, client, o.topic, o.subscription, messages)
+	if o.server == "" || o.topic == "" {
+		log.Print("--server and --topic are needed")
+		return nil, errors.New("incomplete")
 	}
-	return nil, fmt.Errorf("no command %q: see clients/interop/README.md", command)
+	return o, nil
+}
+
+// defaultCasesPath is found from the program's own place, clients/go/build.
+func defaultCasesPath() string {
+	program, err := os.Executable()
+	if err != nil {
+		return "cases.json"
+	}
+	return filepath.Join(filepath.Dir(program), "../../interop/cases.json")
+}
+
+func connectAndDo(ctx context.Context, o *options, do command) (result any, err error) {
+	client, err := sluice.Connect(o.server)
+	if err != nil {
+		return nil, fmt.Errorf("can't connect: %w", err)
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	return do(ctx, client, o)
 }
