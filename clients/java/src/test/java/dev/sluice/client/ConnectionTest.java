@@ -54,6 +54,7 @@ class ConnectionTest {
     public void getTopic(GetTopicRequest request, StreamObserver<GetTopicResponse> answers) {
       if (request.getName().equals("silence")) {
         Context.current().addListener(context -> seen.add("cancelled"), Runnable::run);
+        seen.add("in hand");
         return;
       }
       answers.onNext(GetTopicResponse.newBuilder().setTopic(Topic.newBuilder().setName(request.getName())).build());
@@ -121,7 +122,7 @@ class ConnectionTest {
         }
       }));
       caller.start();
-      Topics.await("the call has come", () -> !seen.isEmpty());
+      Topics.await("the call has come", () -> seen.contains("in hand"));
       context.cancel(null);
       assertEquals(Status.Code.CANCELLED, SluiceException.from(failed.get()).code());
       Topics.await("the broker hears of it", () -> seen.contains("cancelled"));
