@@ -42,6 +42,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     benches.add_parser("consume", parents=[common, subscribed, messages])
     latency = benches.add_parser("latency", parents=[common, subscribed, payload])
     latency.add_argument("--rate", type=float, default=1_000, help="messages a second")
+    latency.add_argument("--warmup", type=float, default=0, help="seconds before that, which do not count")
     latency.add_argument("--seconds", type=float, default=10)
     return parser.parse_args(arguments)
 
@@ -63,6 +64,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             options.subscription,
             rate=options.rate,
             seconds=options.seconds,
+            warmup=options.warmup,
             payload_bytes=options.payload_bytes,
         )
 

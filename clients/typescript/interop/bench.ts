@@ -45,9 +45,10 @@ export async function benchConsume(client: Client, topic: string, subscription: 
 /** A message's time runs from the moment when it was due: one that is sent late waits as well. */
 export async function benchLatency(
   client: Client,
-  { topic, subscription, rate, seconds, payloadBytes }: LatencyOptions,
+  { topic, subscription, rate, seconds, warmupSeconds, payloadBytes }: LatencyOptions,
 ) {
-  const count = Math.round(rate * seconds);
+  const warmupCount = Math.round(rate * warmupSeconds);
+  const count = warmupCount + Math.round(rate * seconds);
   const published: number[] = [];
   const delivered: number[] = [];
   let beginMs = 0;
@@ -68,7 +69,10 @@ export async function benchLatency(
   }
   await producer.close();
   await done;
-  return { messages: count, publish: percentiles(published), deliver: percentiles(delivered) };
+  // They come in order, nearly.
+  const counted = published.slice(warmupCount);
+  const publish = percentiles(counted);
+  return { messages: counted.length, publish, deliver: percentiles(delivered.slice(warmupCount)) };
 }
 
 export interface LatencyOptions {
@@ -77,6 +81,8 @@ export interface LatencyOptions {
   /** Messages a second. */
   readonly rate: number;
   readonly seconds: number;
+  /** Before that, at the same rate; not counted. */
+  readonly warmupSeconds: number;
   readonly payloadBytes: number;
 }
 

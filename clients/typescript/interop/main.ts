@@ -17,6 +17,7 @@ const { values: flags, positionals } = parseArgs({
     'payload-bytes': { type: 'string', default: '100' },
     rate: { type: 'string', default: '1000' },
     seconds: { type: 'string', default: '10' },
+    warmup: { type: 'string', default: '0' },
     timeout: { type: 'string', default: '120' },
   },
 });
@@ -42,9 +43,20 @@ async function run(): Promise<object> {
       case 'bench consume':
         return await benchConsume(client, topic, need('subscription'), Number(need('messages')));
       case 'bench latency': {
-        const [rate, seconds] = [Number(flags.rate), Number(flags.seconds)];
+        const [rate, seconds, warmupSeconds] = [flags.rate, flags.seconds, flags.warmup].map(Number) as [
+          number,
+          number,
+          number,
+        ];
         const subscription = need('subscription');
-        return await benchLatency(client, { topic, subscription, rate, seconds, payloadBytes });
+        return await benchLatency(client, {
+          topic,
+          subscription,
+          rate,
+          seconds,
+          warmupSeconds,
+          payloadBytes,
+        });
       }
       default:
         throw new Error(`no command "${positionals.join(' ')}": see clients/interop/README.md`);

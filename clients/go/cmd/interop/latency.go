@@ -20,7 +20,8 @@ type latencies struct {
 
 // benchLatency sends at a steady rate. A message's time runs from the moment when it was due.
 func benchLatency(ctx context.Context, client *sluice.Client, o *options) (any, error) {
-	count := int(o.rate * o.seconds)
+	warmup := int(o.rate * o.warmup)
+	count := warmup + int(o.rate*o.seconds)
 	l := &latencyRun{count: count, interval: time.Duration(float64(time.Second) / o.rate), all: make(chan struct{})}
 	producer, err := openProducer(ctx, client, o.topic)
 	if err != nil {
@@ -58,7 +59,9 @@ func benchLatency(ctx context.Context, client *sluice.Client, o *options) (any, 
 	if err := consumer.Close(ctx); err != nil {
 		return nil, err
 	}
-	return &latencies{count, percentilesOf(published), percentilesOf(l.delivered)}, <-ended
+	// They come in order, nearly.
+	published, delivered := published[warmup:], l.delivered[warmup:]
+	return &latencies{len(published), percentilesOf(published), percentilesOf(delivered)}, <-ended
 }
 
 // latencyRun is one run of bench latency.

@@ -26,7 +26,7 @@ type options struct {
 	server, topic, subscription string
 	caseName, casesPath         string
 	messages, payloadBytes      int
-	rate, seconds               float64
+	rate, seconds, warmup       float64
 	timeout                     float64
 }
 
@@ -99,6 +99,7 @@ func parse(name string, args []string) (*options, error) {
 	flags.IntVar(&o.payloadBytes, "payload-bytes", 100, "bytes of each payload")
 	flags.Float64Var(&o.rate, "rate", 1000, "messages a second")
 	flags.Float64Var(&o.seconds, "seconds", 10, "how long to send")
+	flags.Float64Var(&o.warmup, "warmup", 0, "seconds before that, which do not count")
 	flags.Float64Var(&o.timeout, "timeout", 120, "seconds after which the program gives up, with exit code 2")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
