@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createServer, type Server } from 'node:tls';
+import { createServer } from 'node:tls';
+import { Proxy } from './proxy.js';
 
 interface KeyPair {
   readonly cert: Buffer;
@@ -66,42 +65,15 @@ export class TestAuthority {
   }
 }
 
-/** Ends TLS in front of a broker, as a load balancer does. */
-export class TlsProxy {
-  readonly #server: Server;
-  readonly #sockets = new Set<Socket>();
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
-
-  /** With `clientAuthority` only clients are let in that have a certificate of it. */
-  static async start(target: string, own: KeyPair, clientAuthority?: Buffer): Promise<TlsProxy> {
-    const colon = target.lastIndexOf(':');
-    const [host, port] = [target.slice(0, colon), Number(target.slice(colon + 1))];
-    const asks = clientAuthority === undefined ? {} : { ca: clientAuthority, requestCert: true };
-    const server = createServer({ ...own, ...asks, ALPNProtocols: ['h2'] }, (near) => {
-      const far = connect({ host, port });
-      for (const socket of [near, far]) {
-        proxy.#sockets.add(socket);
-        // The other end hears of it by its own end.
-        socket.on('error', () => {});
-        socket.once('close', () => proxy.#sockets.delete(socket));
-      }
-      near.pipe(far).pipe(near);
-    });
-    const proxy = new TlsProxy(server);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return proxy;
-  }
-
-  get address(): string {
-    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  close(): void {
-    this.#server.close();
-    for (const socket of this.#sockets) socket.destroy();
-  }
+/**
+ * Ends TLS in front of a broker, as a load balancer does. With `clientAuthority` only clients are let in that have a
+ * certificate of it.
+ */
+export function startTlsProxy(target: string, own: KeyPair, clientAuthority?: Buffer): Promise<Proxy> {
+  const asks = clientAuthority === undefined ? {} : { ca: clientAuthority, requestCert: true };
+  return Proxy.start(
+    target,
+    (accepted) => createServer({ ...own, ...asks, ALPNProtocols: ['h2'] }, accepted),
+    (near, far) => near.pipe(far).pipe(near),
+  );
 }

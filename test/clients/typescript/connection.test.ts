@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { type ConnectOptions, connect } from '@sluice/client';
 import { ClientBroker } from '../../support/client-broker.js';
-import { TestAuthority, TlsProxy } from '../../support/tls-proxy.js';
+import type { Proxy } from '../../support/proxy.js';
+import { startTlsProxy, TestAuthority } from '../../support/tls-proxy.js';
 
 const brokerName = 'broker.internal';
 
 describe('the connection of the TypeScript client', () => {
   const sluice = ClientBroker.use();
   let authority: TestAuthority;
-  const proxies: TlsProxy[] = [];
+  const proxies: Proxy[] = [];
   before(function () {
     try {
       authority = new TestAuthority();
@@ -24,7 +25,7 @@ describe('the connection of the TypeScript client', () => {
   });
 
   async function startProxy(clientAuthority?: Buffer): Promise<string> {
-    const proxy = await TlsProxy.start(sluice.broker.address, authority.issue(brokerName), clientAuthority);
+    const proxy = await startTlsProxy(sluice.broker.address, authority.issue(brokerName), clientAuthority);
     proxies.push(proxy);
     return proxy.address;
   }
