@@ -6,6 +6,7 @@ import { SluiceError, StatusCode } from './errors.js';
 import { type ConnectOptions, defaults, toCallCredentials, toMetadata } from './options.js';
 import { RequestWriter, readResponses } from './streams.js';
 
+/** What one call may have of its own. */
 export interface CallOptions {
   /** Added to the metadata of the connection. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -17,9 +18,11 @@ export interface CallOptions {
 
 /** Responses, to be iterated once. Leaving the loop cancels the call. */
 export interface ServerStream<O> extends AsyncIterable<O> {
+  /** Breaks the call off: whoever iterates is told CANCELLED. */
   cancel(): void;
 }
 
+/** Many requests, one response. */
 export interface ClientStream<I, O> {
   /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
   write(request: I): Promise<void>;
@@ -27,11 +30,15 @@ export interface ClientStream<I, O> {
   end(): void;
   /** The one response. */
   readonly result: Promise<O>;
+  /** Breaks the call off: `result` rejects with CANCELLED. */
   cancel(): void;
 }
 
+/** Requests and responses, each at its own pace. */
 export interface BidiStream<I, O> extends ServerStream<O> {
+  /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
   write(request: I): Promise<void>;
+  /** No more requests; responses still come. */
   end(): void;
 }
 

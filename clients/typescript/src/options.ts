@@ -6,18 +6,22 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 
+/** Whom to trust, and who this is. */
 export interface TlsOptions {
   /** PEM. Default: the authorities that the system trusts. */
   readonly ca?: Uint8Array;
-  /** PEM: the client's own certificate and key, where the broker asks for them. */
+  /** PEM: the client's own certificate, where the broker asks for one. */
   readonly cert?: Uint8Array;
+  /** PEM: its private key. */
   readonly key?: Uint8Array;
   /** The name that the broker's certificate carries, if it is not that of the target. */
   readonly serverName?: string;
 }
 
+/** Names in lower case, and their values. */
 export type MetadataValues = Readonly<Record<string, string>>;
 
+/** Settings of a connection. Every one has a default. */
 export interface ConnectOptions {
   /** `true` for TLS with the defaults. Default: plaintext. */
   readonly tls?: boolean | TlsOptions;

@@ -10,8 +10,10 @@ import { InHand } from './in-hand.js';
 import { Lanes } from './lanes.js';
 import { type CompleteConsumerOptions, type ConsumerOptions, complete } from './options.js';
 import type { Outlet } from './outlet.js';
+import { subscribeRequest } from './request.js';
 import { isFinal, Session, type SessionEvents } from './session.js';
 
+/** How a handler is run. */
 export interface RunOptions {
   /** Closes the consumer when it is aborted. */
   readonly signal?: AbortSignal;
@@ -36,9 +38,12 @@ export class Consumer implements AsyncIterable<Delivery> {
   #receiving: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
+  /** Connects to nothing yet. Throws where a number or a time is none. */
   constructor(client: Client, options: ConsumerOptions) {
     this.#client = client;
     this.#options = complete(options);
+    // Throws where they are no settings: later, that would look like a stream that breaks again and again.
+    subscribeRequest(this.#options, 1);
     const { maxOutstandingMessages, concurrency } = this.#options;
     this.#credit = new Credit(maxOutstandingMessages, concurrency, performance.now());
   }
@@ -144,8 +149,6 @@ export class Consumer implements AsyncIterable<Delivery> {
   #events(outlet: Outlet): SessionEvents {
     return {
       delivered: (messages, ordering) => {
-        // What comes while it closes is free again when it leaves.
-        if (this.#closing.signal.aborted) return;
         this.#lanes.add(messages, ordering);
         outlet.wake();
       },
@@ -182,9 +185,9 @@ export class Consumer implements AsyncIterable<Delivery> {
     this.#closing.abort();
     const outlet = this.#outlet;
     if (outlet === undefined) return;
+    // What is queued stays leased until it leaves, so that nothing of it fails meanwhile.
     outlet.end();
     this.#session?.setCredit(0);
-    this.#lanes.reset();
     await this.#drain(outlet);
     const session = this.#session;
     if (session !== undefined) {

@@ -1,5 +1,6 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 
+/** What a failed message comes with. */
 export interface NackOptions {
   /** When it comes again. Default: by the backoff of the subscription. */
   readonly delayMs?: number;
@@ -15,8 +16,11 @@ export interface NackOptions {
  * stream broke before the answer. What was not acknowledged comes again.
  */
 export interface Delivery {
+  /** That of the subscription. */
   readonly topic: string;
+  /** Of the topic, from 0. */
   readonly partition: number;
+  /** Its number in the partition, from 0. */
   readonly offset: bigint;
   /** 1 on the first delivery; one more with each that failed. */
   readonly attempt: number;
@@ -24,9 +28,11 @@ export interface Delivery {
   readonly publishTime: Date;
   /** Who sent it; empty where the producer has no name. */
   readonly producerId: string;
-  /** Empty where there is none. Keys and payloads are views of what was received: copy what you keep for long. */
+  /** Empty where there is none. A view of what was received: copy it if you keep it for long. */
   readonly key: Buffer;
+  /** Empty where there is none. A view, too. */
   readonly payload: Buffer;
+  /** Empty where there are none. */
   readonly headers: Readonly<Record<string, string>>;
   /** When the event happened, by the producer's clock, to the millisecond. */
   readonly eventTime: Date | undefined;

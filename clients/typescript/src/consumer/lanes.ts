@@ -72,14 +72,17 @@ export class Lanes {
 
   /** Nothing of the lane is handed out before the broker has answered a nack. */
   hold(lane: Lane): void {
-    if (lane.isOrdered) lane.unansweredNacks++;
+    const { name } = lane;
+    if (name !== undefined) this.#laneNamed(name).unansweredNacks++;
   }
 
   release(lane: Lane): void {
-    if (!lane.isOrdered || lane.unansweredNacks === 0) return;
-    lane.unansweredNacks--;
-    this.#list(lane);
-    this.#forget(lane);
+    // What was iterated may be of a lane that was forgotten meanwhile, and made again.
+    const current = lane.name === undefined ? undefined : this.#lanes.get(lane.name);
+    if (current === undefined || current.unansweredNacks === 0) return;
+    current.unansweredNacks--;
+    this.#list(current);
+    this.#forget(current);
   }
 
   /** Drops what the broker has taken back. */
@@ -125,6 +128,10 @@ export class Lanes {
       if (key.length === 0) return this.#free;
       name += `/${key.toString('latin1')}`;
     }
+    return this.#laneNamed(name);
+  }
+
+  #laneNamed(name: string): Lane {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
       lane = new Lane(name);

@@ -7,11 +7,22 @@ import {
   StartPositionSchema,
 } from '../gen/sluice/v1/message_pb.js';
 
-/** Where a subscription begins; `time`: with the first message that the broker took at or after it. */
-export type Start = 'earliest' | 'latest' | { readonly offset: bigint } | { readonly time: Date };
+/** Where a subscription begins. */
+export type Start =
+  | 'earliest'
+  | 'latest'
+  | {
+      /** In every partition. */
+      readonly offset: bigint;
+    }
+  | {
+      /** With the first message that the broker accepted at or after it. */
+      readonly time: Date;
+    };
 
 /** Settings of a consumer. Every one but the topic and the subscription has a default. */
 export interface ConsumerOptions {
+  /** Made, where the broker allows it, if it is not there. */
   readonly topic: string;
   /** A durable name. Consumers of one subscription share its messages. */
   readonly subscription: string;
@@ -34,8 +45,9 @@ export interface ConsumerOptions {
   readonly extendLeases?: boolean;
   /** How long `close` waits for handlers, and then for the broker's answers. Default 30,000. */
   readonly drainTimeoutMs?: number;
-  /** Pause before a broken stream is opened again, doubling, with jitter, up to the longest. Default 50 and 5,000. */
+  /** Pause before a broken stream is opened again; it doubles, with jitter. Default 50. */
   readonly retryMinBackoffMs?: number;
+  /** The longest such pause, unless the broker asks for more. Default 5,000. */
   readonly retryMaxBackoffMs?: number;
 }
 

@@ -1,12 +1,12 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { ByteStream } from '../calls.js';
 import type { Client } from '../client.js';
 import { durationMs, type SluiceError, StatusCode } from '../errors.js';
 import { Ordering } from '../gen/sluice/v1/admin_pb.js';
-import { Broker, ConsumeRequestSchema, type SessionOpened } from '../gen/sluice/v1/broker_pb.js';
+import { Broker, type SessionOpened } from '../gen/sluice/v1/broker_pb.js';
 import { HeldMessage, type Lender } from './held-message.js';
 import { heldRanges, LeaseTimer } from './leases.js';
-import { type CompleteConsumerOptions, toStartPosition } from './options.js';
+import type { CompleteConsumerOptions } from './options.js';
+import { creditRequest, subscribeRequest } from './request.js';
 import { type Range, type Response, type Run, readResponse } from './response.js';
 import { type Outcome, toSettlement } from './settlement.js';
 import { Settlements } from './settlements.js';
@@ -75,7 +75,7 @@ export class Session implements Lender {
   /** Subscribes, and takes what comes until the broker ends the stream. Throws when the stream breaks. */
   async receive(): Promise<void> {
     try {
-      this.#subscribe();
+      this.#write(subscribeRequest(this.#options, this.#events.creditGranted()));
       for await (const bytes of this.#stream) {
         const response = readResponse(bytes);
         if (response.opened !== undefined) await this.#opened(response.opened);
@@ -95,7 +95,7 @@ export class Session implements Lender {
   }
 
   setCredit(messages: number): void {
-    this.#write({ flowControl: { maxOutstandingMessages: messages } });
+    this.#write(creditRequest(messages));
   }
 
   /** Sends what is settled, waits until it is durable, and closes its half of the stream. */
@@ -144,17 +144,6 @@ export class Session implements Lender {
     this.#settlements.settle(toSettlement(range, outcome), partition, offsetNumber, answered);
   }
 
-  #subscribe(): void {
-    const { topic, subscription, consumerId, start, maxOutstandingBytes } = this.#options;
-    const flowControl = {
-      maxOutstandingMessages: this.#events.creditGranted(),
-      maxOutstandingBytes: BigInt(maxOutstandingBytes),
-    };
-    this.#write({
-      subscribe: { topic, subscription, consumerId, flowControl, start: toStartPosition(start) },
-    });
-  }
-
   async #opened({ sessionId, ackDeadline }: SessionOpened): Promise<void> {
     const { topic, subscription: name, extendLeases } = this.#options;
     this.#id = sessionId;
@@ -191,10 +180,9 @@ export class Session implements Lender {
     }
   }
 
-  #write(request: MessageInitShape<typeof ConsumeRequestSchema>): void {
-    const bytes = toBinary(ConsumeRequestSchema, create(ConsumeRequestSchema, request));
+  #write(request: Buffer): void {
     // A stream that is over says so where its answers are read.
-    this.#stream.write(Buffer.from(bytes)).catch(() => {});
+    this.#stream.write(request).catch(() => {});
   }
 }
 

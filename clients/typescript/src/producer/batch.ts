@@ -9,7 +9,9 @@ import type { MessageEncoder } from './message.js';
 export interface Receipt {
   /** Undefined for a duplicate: a retry found it stored, and the broker does not say where. */
   readonly partition: number | undefined;
+  /** Its number in the partition, from 0. */
   readonly offset: bigint | undefined;
+  /** What it survives; not said of a duplicate. */
   readonly durability: Durability;
   /** A try before, whose answer was lost, had stored it. */
   readonly isDuplicate: boolean;

@@ -6,6 +6,7 @@ import { hashOfKey } from './routing.js';
 export interface OutgoingMessage {
   /** Messages with equal keys share a partition and keep their order. */
   readonly key?: Uint8Array | string;
+  /** What it is about; up to a megabyte, unless the broker is set otherwise. */
   readonly payload?: Uint8Array | string;
   /** Names that begin with `sluice-` are the broker's own. */
   readonly headers?: Readonly<Record<string, string>>;
