@@ -1,13 +1,13 @@
 import { createServer, type Socket } from 'node:net';
 import { systemClock } from '../../src/base/clock.js';
-import { Proxy } from './proxy.js';
+import { TcpProxy } from './tcp-proxy.js';
 
 /**
  * A long way to the broker: bytes arrive half a round trip after they were sent, either way, in order. There is no
  * limit on how many are on the way, as on a fast line.
  */
-export function startDelayingProxy(target: string, roundTripMs: number): Promise<Proxy> {
-  return Proxy.start(
+export function startDelayingProxy(target: string, roundTripMs: number): Promise<TcpProxy> {
+  return TcpProxy.start(
     target,
     (accepted) => createServer({ noDelay: true }, accepted),
     (near, far) => {

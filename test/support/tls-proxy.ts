@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:tls';
-import { Proxy } from './proxy.js';
+import { TcpProxy } from './tcp-proxy.js';
 
 interface KeyPair {
   readonly cert: Buffer;
@@ -69,9 +69,9 @@ export class TestAuthority {
  * Ends TLS in front of a broker, as a load balancer does. With `clientAuthority` only clients are let in that have a
  * certificate of it.
  */
-export function startTlsProxy(target: string, own: KeyPair, clientAuthority?: Buffer): Promise<Proxy> {
+export function startTlsProxy(target: string, own: KeyPair, clientAuthority?: Buffer): Promise<TcpProxy> {
   const asks = clientAuthority === undefined ? {} : { ca: clientAuthority, requestCert: true };
-  return Proxy.start(
+  return TcpProxy.start(
     target,
     (accepted) => createServer({ ...own, ...asks, ALPNProtocols: ['h2'] }, accepted),
     (near, far) => near.pipe(far).pipe(near),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ConnectOptions, connect } from '@sluice/client';
 import { ClientBroker } from '../../support/client-broker.js';
-import type { Proxy } from '../../support/proxy.js';
+import type { TcpProxy } from '../../support/tcp-proxy.js';
 import { startTlsProxy, TestAuthority } from '../../support/tls-proxy.js';
 
 const brokerName = 'broker.internal';
@@ -9,7 +9,7 @@ const brokerName = 'broker.internal';
 describe('the connection of the TypeScript client', () => {
   const sluice = ClientBroker.use();
   let authority: TestAuthority;
-  const proxies: Proxy[] = [];
+  const proxies: TcpProxy[] = [];
   before(function () {
     try {
       authority = new TestAuthority();

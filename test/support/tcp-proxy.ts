@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createConnection, type Server, type Socket } from 'node:net';
 
 /** Stands before a broker: each connection that the server accepts is joined with one of its own to the target. */
-export class Proxy {
+export class TcpProxy {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
 
@@ -15,7 +15,7 @@ export class Proxy {
     target: string,
     serve: (accepted: (near: Socket) => void) => Server,
     join: (near: Socket, far: Socket) => void,
-  ): Promise<Proxy> {
+  ): Promise<TcpProxy> {
     const colon = target.lastIndexOf(':');
     const [host, port] = [target.slice(0, colon), Number(target.slice(colon + 1))];
     const server = serve((near) => {
@@ -28,7 +28,7 @@ export class Proxy {
       }
       join(near, far);
     });
-    const proxy = new Proxy(server);
+    const proxy = new TcpProxy(server);
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return proxy;
