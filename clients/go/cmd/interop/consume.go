@@ -30,13 +30,13 @@ func consume(ctx context.Context, client *sluice.Client, o *options) (any, error
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	books := newBooks(messages)
 	acks := make(chan acknowledgement, len(messages))
 	ended := make(chan error, 1)
 	go func() {
-		err := consumer.Run(ctx, func(ctx context.Context, d *sluice.Delivery) error {
+		err := consumer.Run(running, func(ctx context.Context, d *sluice.Delivery) error {
 			books.handled(d)
 			select {
 			case acks <- acknowledgement{place{d.Partition(), d.Offset()}, d.Ack()}:
@@ -47,9 +47,10 @@ func consume(ctx context.Context, client *sluice.Client, o *options) (any, error
 		cancel(err)
 		ended <- err
 	}()
-	if err := awaitDurable(ctx, client, o, books, acks); err != nil {
+	if err := awaitDurable(running, client, o, books, acks); err != nil {
 		return nil, err
 	}
+	// Not by what ends with Run, for that is what Close brings about.
 	if err := consumer.Close(ctx); err != nil {
 		return nil, err
 	}

@@ -33,26 +33,27 @@ func benchLatency(ctx context.Context, client *sluice.Client, o *options) (any, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
+	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	ended := make(chan error, 1)
 	go func() {
-		err := consumer.Run(ctx, l.handle)
+		err := consumer.Run(running, l.handle)
 		cancel(err)
 		ended <- err
 	}()
-	if err := awaitSession(ctx, client, o); err != nil {
+	if err := awaitSession(running, client, o); err != nil {
 		return nil, err
 	}
-	published, err := l.send(ctx, producer, o.payloadBytes)
+	published, err := l.send(running, producer, o.payloadBytes)
 	if err != nil {
 		return nil, err
 	}
 	select {
 	case <-l.all:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	case <-running.Done():
+		return nil, context.Cause(running)
 	}
+	// Not by what ends with Run, for that is what Close brings about.
 	if err := producer.Close(ctx); err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (l *latencyRun) since(index int) time.Duration {
 
 // handle notes when a message came. Its payload begins with its index.
 func (l *latencyRun) handle(_ context.Context, d *sluice.Delivery) error {
-	if len(d.Payload) < indexBytes || l.began.Load() == 0 {
+	if len(d.Payload) < indexBytes || l.began.Load() == 0 || len(l.delivered) == l.count {
 		return nil // Of somebody else.
 	}
 	l.delivered = append(l.delivered, l.since(int(binary.LittleEndian.Uint32(d.Payload))))
