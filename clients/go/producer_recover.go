@@ -96,11 +96,25 @@ func (p *Producer) position() (uint64, *Error) {
 		ctx, cancel = context.WithDeadline(ctx, at.Add(time.Millisecond))
 		defer cancel()
 	}
-	_, stored, err := p.client.producerPosition(ctx, p.config.Topic, p.config.ProducerID)
+	epoch, stored, err := p.client.producerPosition(ctx, p.config.Topic, p.config.ProducerID)
 	if err != nil {
 		return 0, toError(err)
 	}
+	if epoch > p.epoch {
+		// What somebody stored who has taken over is not ours: the broker says so to whatever is sent next.
+		return p.answered(), nil
+	}
 	return stored, nil
+}
+
+// answered is the last message before the oldest that has no answer.
+func (p *Producer) answered() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.batches) == 0 {
+		return p.lastSequence
+	}
+	return p.batches[0].firstSequence - 1
 }
 
 // resume settles what is known now, and numbers the rest behind what the broker has.

@@ -157,6 +157,28 @@ func TestANameResumesAndFences(t *testing.T) {
 	equal(t, len(readLog(t, client, topic)), 4, "messages in the log")
 }
 
+func TestWhatAnotherOfTheNameStoredMeanwhileIsNotTakenForItsOwn(t *testing.T) {
+	ctx := testContext(t)
+	broker := ownBroker(t)
+	client := connect(t, broker.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	config := ProducerConfig{Topic: topic, ProducerID: "importer"}
+	first := openProducer(t, client, config)
+	_, err := first.Publish(ctx, &Message{})
+	check(t, err)
+	second := openProducer(t, client, config)
+	for range 2 {
+		_, err := second.Publish(ctx, &Message{})
+		check(t, err)
+	}
+	broker.Kill()
+	late := first.Send(ctx, &Message{})
+	check(t, broker.Restart())
+	_, err = late.Get(ctx)
+	equal(t, ReasonOf(err), ReasonProducerFenced, "what the first had not sent")
+	equal(t, len(readLog(t, client, topic)), 3, "messages in the log")
+}
+
 func TestADeletedTopicEndsTheProducer(t *testing.T) {
 	ctx := testContext(t)
 	client := connect(t, shared.Address)

@@ -68,6 +68,23 @@ describe('Producer of the TypeScript client', () => {
     assert.deepEqual([...(await stored('named')).values()], ['1', '2', '3']);
   });
 
+  it('does not take for its own what another process of its name stored while its stream was broken', async () => {
+    const options = { topic: 'taken-over', producerId: 'till-5' };
+    const older = await sluice.client.producer(options);
+    await older.send({ payload: '1' });
+    const newer = await sluice.client.producer(options);
+    await newer.send({ payload: '2' });
+    await newer.send({ payload: '3' });
+    await sluice.broker.kill();
+    const late = older.send({ payload: 'late' });
+    const refused = assert.rejects(late, { reason: 'PRODUCER_FENCED' });
+    await sluice.broker.start();
+    await refused;
+    await newer.close();
+    await older.close();
+    assert.deepEqual([...(await stored('taken-over')).values()], ['1', '2', '3']);
+  });
+
   it('holds its callers, or refuses them, while the buffer is full', async () => {
     const size = 1_000;
     const waiting = await Producer.open(sluice.client, {

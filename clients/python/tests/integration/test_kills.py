@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict
 
-from sluice import Client, Delivery, Receipt, SettlementResult
+import pytest
+
+from sluice import Client, Delivery, ErrorReason, Receipt, SettlementResult, SluiceError
 from tests.support.broker import Broker
 from tests.support.topics import backlog_of, create_topic, stored
 from tests.support.waiting import until, until_there_are, within
@@ -46,6 +48,23 @@ async def test_a_producer_loses_and_doubles_nothing(own_broker: Broker) -> None:
         for i, receipt in enumerate(receipts):
             if not receipt.is_duplicate and receipt.partition is not None and receipt.offset is not None:
                 assert log[receipt.partition, receipt.offset].payload == str(i).encode()
+
+
+async def test_what_another_of_the_name_stored_meanwhile_is_not_taken_for_its_own(own_broker: Broker) -> None:
+    async with Client(own_broker.address) as client:
+        older = await client.producer("t", producer_id="me").open()
+        await within(older.send("1"))
+        newer = await client.producer("t", producer_id="me").open()
+        await within(newer.send_many(["2", "3"]))
+        await own_broker.kill()
+        late = older.send("late")
+        await own_broker.restart()
+        with pytest.raises(SluiceError) as caught:
+            await within(late)
+        assert caught.value.reason == ErrorReason.PRODUCER_FENCED
+        await within(older.close())
+        await within(newer.close())
+        assert sorted(m.payload for m in (await stored(client, "t")).values()) == [b"1", b"2", b"3"]
 
 
 async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Broker) -> None:

@@ -39,6 +39,7 @@ export class Outbox {
   readonly #options: CompleteOptions;
   readonly #events: OutboxEvents;
   readonly #backoff: Backoff;
+  readonly #epoch: bigint;
   /** Not answered yet, oldest first. */
   readonly #batches: Batch[] = [];
   #state: State = { kind: 'recovering' };
@@ -50,13 +51,14 @@ export class Outbox {
   constructor(
     client: Client,
     options: CompleteOptions,
-    start: { readonly lastSequence: bigint; readonly partitionCount: number },
+    start: { readonly epoch: bigint; readonly lastSequence: bigint; readonly partitionCount: number },
     events: OutboxEvents,
   ) {
     this.#client = client;
     this.#options = options;
     this.#events = events;
     this.#backoff = new Backoff(options);
+    this.#epoch = start.epoch;
     this.#lastSequence = start.lastSequence;
     this.#partitionCount = start.partitionCount;
     this.#connect();
@@ -157,9 +159,10 @@ export class Outbox {
       try {
         const { topic, producerId, retryTimeoutMs = positionTimeoutMs } = this.#options;
         const timeoutMs = Math.max(1, Math.min(positionTimeoutMs, retryTimeoutMs));
-        const { lastSequence } = await positionOf(this.#client, topic, producerId, { timeoutMs });
+        const { epoch, lastSequence } = await positionOf(this.#client, topic, producerId, { timeoutMs });
         if (this.#state.kind !== 'recovering') return;
-        this.#resume(lastSequence, refused, cause);
+        // What somebody stored who has taken over is not ours: the broker says so to whatever is sent next.
+        this.#resume(epoch > this.#epoch ? this.#answeredSequence : lastSequence, refused, cause);
         return;
       } catch (thrown) {
         cause = SluiceError.from(thrown);
@@ -171,6 +174,12 @@ export class Outbox {
         waitMs = this.#backoff.nextMs(cause.retryAfterMs);
       }
     }
+  }
+
+  /** Everything up to here has its answer. */
+  get #answeredSequence(): bigint {
+    const [oldest] = this.#batches;
+    return oldest === undefined ? this.#lastSequence : oldest.firstSequence - 1n;
   }
 
   #resume(storedSequence: bigint, refused: SluiceError | undefined, cause: SluiceError | undefined): void {

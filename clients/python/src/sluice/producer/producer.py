@@ -306,13 +306,16 @@ class Producer:
         while True:
             await self._pause(wait_ms, error)
             try:
-                _, stored = await position_of(self._broker, self.settings.topic, self.settings.producer_id)
+                epoch, stored = await position_of(self._broker, self.settings.topic, self.settings.producer_id)
                 break
             except SluiceError as thrown:
                 if not is_passing(thrown):
                     raise
                 error = thrown
                 wait_ms = self._backoff.next_ms(error.retry_after_ms)
+        if epoch > self._epoch:
+            # What somebody stored who has taken over is not ours: the broker says so to whatever is sent next.
+            stored = queue.batches[0].first_sequence - 1 if queue.batches else queue.last_sequence
         logger.info("%s: going on behind message %d after %s", self.settings.producer_id, stored, failure.error)
         is_refused = failure.is_refusal or (failure.is_too_large and queue.has_large_head)
         while queue.batches and queue.batches[0].last_sequence <= stored:
