@@ -56,7 +56,8 @@ describe('closing a Consumer of the TypeScript client', () => {
   it('waits no longer than it should, and tells the handler', async () => {
     await sluice.createTopic('stuck');
     await publish(sluice.client, 'stuck', ['m']);
-    const consumer = sluice.client.consumer({ topic: 'stuck', subscription: 's', drainTimeoutMs: 50 });
+    // Within the same time the broker has to answer that the consumer leaves, or its stream is broken off.
+    const consumer = sluice.client.consumer({ topic: 'stuck', subscription: 's', drainTimeoutMs: 2_000 });
     let signal: AbortSignal | undefined;
     const running = consumer.run((delivery) => {
       signal = delivery.signal;
