@@ -47,8 +47,11 @@ final class Credit {
       wasBusy &= wasBusyInTick[i];
     }
     double perSecond = (double) settled * TICKS_PER_SECOND / ticksKnown;
-    int wanted = (int) Math.max(Math.min(LEAST, most), Math.min(most, HEADROOM * perSecond));
-    boolean isMuchMore = wanted > granted + granted / 4 || (wanted == most && wanted > granted);
-    if (isMuchMore || (wasBusy && wanted < granted / 2)) granted = wanted;
+    int least = Math.min(LEAST, most);
+    int wanted = (int) Math.max(least, Math.min(most, HEADROOM * perSecond));
+    // The broker is told of much only: the rest is noise.
+    boolean isMuchMore = wanted > granted + granted / 4 || wanted == most;
+    boolean isMuchLess = wanted < granted / 2 || wanted == least;
+    if (wanted > granted ? isMuchMore : wasBusy && isMuchLess) granted = wanted;
   }
 }
