@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench bench-flow sim clean
+.PHONY: help run install build test check format proto bench bench-flow bench-clients clients sim clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,10 +18,10 @@ install: node_modules/.package-lock.json ## Install the packages of the lock fil
 
 build: install ## Compile to dist/
 	@tsc -b
+	@chmod +x dist/src/cli/main.js
 
 run: build ## Start a broker on ./data
-	@# Without a large old space V8 collects it every second or two, and each time messages wait 20 ms.
-	@node --initial-old-space-size=256 dist/src/cli/main.js serve
+	@dist/src/cli/main.js serve
 
 test: build ## Everything: checks, unit, contract, integration, fault tests
 	@$(MAKE) --no-print-directory check
@@ -48,6 +48,12 @@ bench: build ## Measure: table and JSON
 
 bench-flow: build ## Measure flow control: stalls, slow disks, crowds; draws docs/flow/*.svg
 	@node dist/bench/flow/main.js
+
+clients: build ## Build and test the clients of all languages, each with each
+	@mocha --no-config --reporter dist/test/support/reporter.cjs --timeout 60000 'dist/test/clients/**/*.test.js'
+
+bench-clients: build ## Measure the clients of all languages
+	@node dist/bench/clients/main.js
 
 sim: build ## Simulate: SEED=n one run in full, SEEDS=n so many (200) from FIRST on
 	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) node dist/test/simulation/main.js

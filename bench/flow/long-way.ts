@@ -1,6 +1,6 @@
 import { KiB, MiB } from '../../src/base/units.js';
 import { BrokerProcess } from '../../test/support/broker-process.js';
-import { DelayingProxy } from '../../test/support/delaying-proxy.js';
+import { startDelayingProxy } from '../../test/support/delaying-proxy.js';
 import { assertEqual, createTopic, storedCount } from '../bench-case.js';
 import { runInWorker } from '../load-worker.js';
 import type { Row } from '../report.js';
@@ -23,7 +23,7 @@ export async function measureLongWay(measureMs: number): Promise<Row> {
 
 async function throughput(args: readonly string[], measureMs: number): Promise<number> {
   const broker = await BrokerProcess.start({ args });
-  const proxy = await DelayingProxy.start(broker.address, roundTripMs);
+  const proxy = await startDelayingProxy(broker.address, roundTripMs);
   try {
     await createTopic(broker.address, { name: topic });
     const { byteRate, messageCount } = await runInWorker('publish', {

@@ -9,7 +9,7 @@ import { runInWorker } from '../load-worker.js';
 import { count, type Row } from '../report.js';
 import { flowTopic, type Phases, partitionCount, type Scene, storedTopic, type World } from './scene.js';
 import { drawPlot, toRate } from './svg.js';
-import { bar, peakBetween, rateBetween, recoveryMs } from './verdict.js';
+import { bar, fullRate, peakBetween, rateBetween, recoveryMs } from './verdict.js';
 
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
@@ -140,7 +140,8 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const growth =
     peakBetween(memory, first.beginsMs, endedMs + afterMs) - peakBetween(memory, 0, first.beginsMs);
   const share = othersBeside / othersAlone;
-  const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, alone) : 0;
+  const full = fullRate(producers, first.aloneFromMs, first.beginsMs);
+  const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, full) : 0;
 
   const misses: string[] = [];
   if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
@@ -155,6 +156,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     rssGrowthMib: growth / MiB,
     rssPeakMib: peakBetween(memory, 0, endedMs + afterMs) / MiB,
     allowedMib: scene.allowedBytes / MiB,
+    fullMibPerSecond: full / MiB,
     recoveryMs: recovery,
     machineLoad: loadavg()[0]!,
   };
@@ -162,7 +164,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     `producers ${mib(alone)} -> ${mib(producersBeside)}`,
     `${scene.others} ${mib(othersAlone)} -> ${mib(othersBeside)} MiB/s (${(share * 100).toFixed(0)} %)`,
     `rss ${growth < 0 ? '' : '+'}${mib(growth)} of ${mib(scene.allowedBytes)}+64 MiB`,
-    ...(scene.stopsProducers ? [`back after ${recovery.toFixed(0)} ms`] : []),
+    ...(scene.stopsProducers ? [`back at ${mib(full)} after ${recovery.toFixed(0)} ms`] : []),
   ].join(', ');
   const check = [
     `${count(published.messageCount)} receipted = stored`,

@@ -1,8 +1,14 @@
 import { connect, type SluiceClient } from '@sluice/client';
-import { Consumer_WaitReason as WaitReason, BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
+import {
+  Producer_HoldReason as HoldReason,
+  Consumer_WaitReason as WaitReason,
+  BacklogLimit_WhenFull as WhenFull,
+} from '@sluice/client/api';
 import { limits } from '../../src/base/limits.js';
 import { KiB, MiB, secondMs } from '../../src/base/units.js';
+import { flowClients, RunningFlowClient } from '../../test/support/flow-clients.js';
 import { PressingProducer, untilHeld } from '../../test/support/pressing-producer.js';
+import { publish } from '../../test/support/producer.js';
 import { RawConnection } from '../../test/support/raw-grpc.js';
 import { untilReleased } from '../../test/support/slow-disk.js';
 import { StalledConsumer } from '../../test/support/stalled-consumer.js';
@@ -238,6 +244,68 @@ function crowd(): Scene {
   };
 }
 
+const libraryRequestBytes = 16 * KiB;
+const libraryRequests = 1_000;
+
+/** A held producer and a consumer that does not read, of each library: HTTP/2 holds them, and not one library. */
+function otherLibraries(): Scene {
+  const unread = 'unread';
+  let commands: (readonly string[])[] = [];
+  let running: RunningFlowClient[] = [];
+  let round = 0;
+  const heldTopic = (library: number) => `held-${library}-${round}`;
+  const start = (library: number, ...args: (string | number)[]) => {
+    running.push(new RunningFlowClient(commands[library]!, ...args));
+  };
+  return {
+    name: 'other-libraries',
+    about: 'a held producer and a consumer that does not read, of grpc-go and of grpcio',
+    isRepeatable: true,
+    consumers: fast(8),
+    others: 'consumers',
+    stopsProducers: false,
+    allowedBytes: flowClients.length * (frames + readAhead + limits.streamWindowBytes + libraryRequestBytes),
+    async prepare(world) {
+      commands = await Promise.all(flowClients.map((library) => library.build()));
+      await asked(world, async (client) => {
+        const messages = Array.from({ length: 16 }, () => 'x'.repeat(64 * KiB));
+        for (let i = 0; i < 16; i++) await publish(client, unread, messages);
+      });
+    },
+    async begin(world) {
+      const { address } = world.broker;
+      round++;
+      running = [];
+      await asked(world, async (client) => {
+        for (const i of flowClients.keys()) {
+          const topic = { name: heldTopic(i), maxMessages: 20, whenFull: WhenFull.BLOCK };
+          await createLimitedTopic(client, topic, 's');
+          start(i, 'publish', address, topic.name, libraryRequestBytes, libraryRequests);
+          start(i, 'consume', address, unread, `s-${i}-${round}`, 16 * MiB);
+        }
+        const heldCount = async () => {
+          const { producers } = await client.admin.listProducers({});
+          return producers.filter(({ holdReason }) => holdReason === HoldReason.BACKLOG).length;
+        };
+        while ((await heldCount()) < flowClients.length);
+      });
+    },
+    async end(world) {
+      const seen = await asked(world, async (client) => {
+        const stalled = await waits(client, unread, '');
+        for (const i of flowClients.keys()) {
+          await client.admin.deleteSubscription({ topic: heldTopic(i), name: 's' });
+        }
+        return stalled;
+      });
+      for (const client of running) client.writeLine();
+      await Promise.all(running.map((client) => client.ended));
+      const receipts = running.map(({ said }) => said.receipts).filter((count) => count !== undefined);
+      return `${seen}; producers went on to ${receipts.join(' and ')} receipts`;
+    },
+  };
+}
+
 export const scenes: readonly Scene[] = [
   noTrouble,
   grantsMuch,
@@ -247,6 +315,7 @@ export const scenes: readonly Scene[] = [
   slowSync('disk-stall', 'the disk stands still', untilReleased),
   fullBacklog,
   crowd(),
+  otherLibraries(),
 ];
 
 /** A stall is as long as it is, whatever the other scenes take. */

@@ -4,9 +4,9 @@ import type { Sample } from '../load/samples.js';
 /** The bar of flow control. */
 export const bar = { growthBytes: 64 * MiB, othersShare: 0.95, recoveryMs: 1 * secondMs } as const;
 
-/** A producer counts as back at this share of its speed before: compactions and the like come at any time. */
-const fullSpeedShare = 0.9;
-const recoveryWindowMs = 500;
+/** Half seconds differ, by compactions and the like: at full speed is what is no slower than the slowest tenth of them. */
+const slowestShare = 0.1;
+const windowMs = 500;
 
 /** Units a second between two times. */
 export function rateBetween(samples: readonly Sample[], fromMs: number, untilMs: number): number {
@@ -24,11 +24,17 @@ export function peakBetween(samples: readonly Sample[], fromMs: number, untilMs:
   );
 }
 
+/** The least that counts as full speed, by what was between two times. */
+export function fullRate(samples: readonly Sample[], fromMs: number, untilMs: number): number {
+  const starts = samples.filter(({ atMs }) => atMs >= fromMs && atMs + windowMs <= untilMs);
+  const rates = starts.map(({ atMs }) => rateBetween(samples, atMs, atMs + windowMs)).sort((a, b) => a - b);
+  return rates[Math.floor(rates.length * slowestShare)] ?? Number.POSITIVE_INFINITY;
+}
+
 /** How long after `endMs` full speed began: the first half second of it. Infinity: not within the samples. */
-export function recoveryMs(samples: readonly Sample[], endMs: number, fullRate: number): number {
-  for (const { atMs } of samples) {
-    if (atMs < endMs) continue;
-    if (rateBetween(samples, atMs, atMs + recoveryWindowMs) >= fullSpeedShare * fullRate) return atMs - endMs;
-  }
-  return Number.POSITIVE_INFINITY;
+export function recoveryMs(samples: readonly Sample[], endMs: number, full: number): number {
+  const back = samples.find(
+    ({ atMs }) => atMs >= endMs && rateBetween(samples, atMs, atMs + windowMs) >= full,
+  );
+  return back === undefined ? Number.POSITIVE_INFINITY : back.atMs - endMs;
 }

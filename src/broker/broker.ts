@@ -11,17 +11,16 @@ import type { Storage, StorageListener } from '../storage/types.js';
 import { Alarm } from './alarm.js';
 import { Catalog } from './catalog.js';
 import { commit } from './committer.js';
-import type { ConsumerLink } from './consumer-link.js';
 import { Counters } from './counters.js';
 import { DeadLetters } from './dead-letters.js';
 import { FramePool } from './frame-pool.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
+import { Inspector } from './inspector.js';
 import { LogStream } from './log-stream.js';
 import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
 import { StreamPublisher } from './publisher.js';
-import { readMessage } from './read-message.js';
 import { Redrive } from './redrive.js';
 import { Retention } from './retention.js';
 import type { BrokerSettings } from './settings.js';
@@ -94,6 +93,7 @@ class StoredBroker implements Broker {
   readonly #publishers = new Set<StreamPublisher>();
   readonly #sessions = new Map<string, SubscriptionRunner>();
   readonly #heartbeats: Heartbeats;
+  readonly #inspector: Inspector;
   readonly #startTimeMs: number;
   #isDraining = false;
 
@@ -127,6 +127,13 @@ class StoredBroker implements Broker {
       }),
       createRunner: (topic, subscriptionId, config, cursors) =>
         new SubscriptionRunner(this.#runnerServices(), topic, subscriptionId, config, cursors),
+    });
+    this.#inspector = new Inspector({
+      storage,
+      catalog: this.#catalog,
+      publishers: this.#publishers,
+      counters: this.#counters,
+      frames: this.#frames,
     });
   }
 
@@ -257,23 +264,23 @@ class StoredBroker implements Broker {
     this.#checkServing();
     const { topic, durable } = this.#catalog.createTopic(config);
     await durable;
-    return this.#topicInfo(topic);
+    return this.#inspector.topicInfo(topic);
   }
 
   getTopic(name: string): TopicInfo {
-    return this.#topicInfo(this.#catalog.topic(name));
+    return this.#inspector.topicInfo(this.#catalog.topic(name));
   }
 
   listTopics(pageSize: number, pageToken: string): { items: TopicInfo[]; nextPageToken: string } {
     const { items, nextPageToken } = this.#catalog.topics.page(pageSize, pageToken);
-    return { items: items.map((topic) => this.#topicInfo(topic)), nextPageToken };
+    return { items: items.map((topic) => this.#inspector.topicInfo(topic)), nextPageToken };
   }
 
   async updateTopic(name: string, change: TopicChange): Promise<TopicInfo> {
     this.#checkServing();
     const { topic, durable } = this.#catalog.updateTopic(name, change);
     await durable;
-    return this.#topicInfo(topic);
+    return this.#inspector.topicInfo(topic);
   }
 
   async deleteTopic(name: string): Promise<void> {
@@ -341,56 +348,19 @@ class StoredBroker implements Broker {
   // --- Looking inside -------------------------------------------------------------------------------------
 
   listProducers(topicName: string): ProducerInfo[] {
-    const producers = Array.from(this.#publishers, ({ info }) => info);
-    return topicName === '' ? producers : producers.filter(({ topic }) => topic === topicName);
+    return this.#inspector.producers(topicName);
   }
 
   listConsumers(topicName: string, subscriptionName: string): ConsumerInfo[] {
-    const consumers: ConsumerInfo[] = [];
-    for (const runner of this.#catalog.subscriptions.values()) {
-      const { topic, name } = runner.config;
-      if (topicName !== '' && topic !== topicName) continue;
-      if (subscriptionName !== '' && name !== subscriptionName) continue;
-      for (const link of runner.links) consumers.push(this.#consumerInfo(runner, link));
-    }
-    return consumers;
+    return this.#inspector.consumers(topicName, subscriptionName);
+  }
+
+  getMessage(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
+    return this.#inspector.message(topicName, partition, offset);
   }
 
   stats(): BrokerStats {
-    const producers = Array.from(this.#publishers, ({ info }) => info.hold);
-    const consumers = [...this.#catalog.subscriptions.values()].flatMap((runner) =>
-      Array.from(runner.links, ({ wait }) => wait),
-    );
-    const { publishedMessages, publishedBytes, duplicateMessages, refusedBatches } = this.#counters;
-    const { deliveredMessages, deliveredBytes, settledMessages, deadLetteredMessages } = this.#counters;
-    return {
-      publishedMessages,
-      publishedBytes,
-      duplicateMessages,
-      refusedBatches,
-      deliveredMessages,
-      deliveredBytes,
-      settledMessages,
-      deadLetteredMessages,
-      producersByHold: countByReason(producers),
-      heldMs: this.#counters.held.totals(producers),
-      consumersByWait: countByReason(consumers),
-      waitedMs: this.#counters.waited.totals(consumers),
-      frameBytes: this.#frames.bytesUnderWay,
-      ...this.#storage.usage,
-    };
-  }
-
-  async getMessage(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
-    const topic = this.#catalog.topic(topicName);
-    const message = await readMessage(this.#storage, topic, partition, offset);
-    const statuses = [];
-    const { targetSubscriptionId } = message.run;
-    for (const runner of topic.subscriptions.values()) {
-      if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
-      statuses.push(await this.#messageStatus(runner, partition, offset));
-    }
-    return { message, statuses };
+    return this.#inspector.stats();
   }
 
   serverInfo(): ServerInfo {
@@ -463,69 +433,6 @@ class StoredBroker implements Broker {
     await durable;
     return { runner, isNew: true };
   }
-
-  #topicInfo(topic: Topic): TopicInfo {
-    const partitions = [];
-    for (let partition = 0; partition < topic.config.partitionCount; partition++) {
-      const { endOffset, bytes } = this.#storage.extent(topic.topicId, partition);
-      const firstOffset = topic.firstOffset(partition);
-      partitions.push({ partition, firstOffset, nextOffset: endOffset, bytes });
-    }
-    return { config: topic.config, partitions };
-  }
-
-  #consumerInfo(runner: SubscriptionRunner, link: ConsumerLink): ConsumerInfo {
-    const status = runner.sessionStatus(link.sessionId);
-    const { topic, name } = runner.config;
-    return {
-      sessionId: link.sessionId,
-      consumerId: link.options.consumerId,
-      topic,
-      subscription: name,
-      peer: link.options.peer,
-      connectTimeMs: link.connectTimeMs,
-      credit: status?.credit ?? { messages: 0, bytes: 0 },
-      outstandingMessageCount: status?.outstandingMessageCount ?? 0,
-      outstandingBytes: status?.outstandingBytes ?? 0,
-      partitions: status?.partitions ?? [],
-      wait: link.wait,
-    };
-  }
-
-  async #messageStatus(
-    runner: SubscriptionRunner,
-    partition: number,
-    offset: number,
-  ): Promise<MessageInfo['statuses'][number]> {
-    const state = runner.messageState(partition, offset);
-    const subscription = runner.config.name;
-    if (state.kind !== 'done') {
-      return {
-        subscription,
-        state: state.kind,
-        failedAttempts: state.failedAttempts,
-        sessionId: state.kind === 'processing' ? state.sessionId : undefined,
-      };
-    }
-    const note = await this.#storage.readDeadLetter(runner.subscriptionId, partition, offset);
-    return {
-      subscription,
-      state: note === undefined ? 'done' : 'failed',
-      failedAttempts: note?.attempts ?? 0,
-      sessionId: undefined,
-    };
-  }
-}
-
-function countByReason<R extends string>(
-  states: readonly ({ readonly reason: R } | undefined)[],
-): Map<R | 'none', number> {
-  const counts = new Map<R | 'none', number>();
-  for (const state of states) {
-    const reason = state?.reason ?? 'none';
-    counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  }
-  return counts;
 }
 
 function defaultSubscription(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {

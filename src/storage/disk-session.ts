@@ -14,7 +14,7 @@ export interface DiskSessionServices {
 }
 
 /**
- * A reader behind the tail: an open scan, the runs that were read last, and one read ahead. The runs stay until
+ * A reader behind the tail: a scan, open for moments, the runs that were read last, and one read ahead. The runs stay until
  * the reader has passed them, because a consumer with little credit comes back into the middle of them.
  */
 export class DiskSession {
@@ -26,6 +26,7 @@ export class DiskSession {
   /** Where the window ends and the scan goes on. */
   #nextOffset: number;
   #fetching: Promise<void> | undefined;
+  #isScanning = false;
   #failure: unknown;
   #isClosed = false;
 
@@ -45,6 +46,12 @@ export class DiskSession {
   read(offset: number, maxBytes: number): Run[] | Promise<Run[]> {
     this.#dropBelow(offset);
     return this.#window.length > 0 ? this.#take(maxBytes) : this.#fetchAndTake(maxBytes);
+  }
+
+  /** Lets go of the scan, not of what was read. It is opened again where reading goes on. */
+  closeScan(): void {
+    // A fetch may wait long for its slot.
+    if (!this.#isScanning) this.#closeScan();
   }
 
   /** A read under way is answered with nothing. */
@@ -102,7 +109,10 @@ export class DiskSession {
       await slots.run(async () => {
         if (this.#isClosed) return;
         this.#scan ??= new LogScan(engine, this.#log, this.#nextOffset, readAheadBytes());
-        const runs = await this.#scan.next();
+        this.#isScanning = true;
+        const runs = await this.#scan.next().finally(() => {
+          this.#isScanning = false;
+        });
         if (this.#isClosed) return;
         if (runs.length === 0) this.#closeScan();
         this.#setWindow([...this.#window, ...runs]);

@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
+import { limits } from '../base/limits.js';
 import { DiskSession } from './disk-session.js';
 import type { Engine } from './engine.js';
 import { checkReadable } from './log-errors.js';
@@ -26,7 +27,8 @@ export class Reader implements LogReader {
   readonly #log: PartitionLog;
   #session: DiskSession | undefined;
   #isReading = false;
-  #wasUsed = false;
+  /** Since it was last asked, about. */
+  #idleMs = 0;
 
   constructor(services: ReaderServices, log: PartitionLog) {
     this.#services = services;
@@ -53,10 +55,12 @@ export class Reader implements LogReader {
     this.#services.releases(this);
   }
 
-  /** Gives up what it holds, unless it was used since this was last called. */
-  closeIfIdle(): void {
-    if (!this.#wasUsed && !this.#isReading) this.close();
-    this.#wasUsed = false;
+  /** Called every `limits.scanOpenMs`: lets go of the scan, and of everything else where it was not used for long. */
+  sweep(): void {
+    this.#session?.closeScan();
+    if (this.#isReading) return;
+    this.#idleMs += limits.scanOpenMs;
+    if (this.#idleMs >= limits.readerIdleMs) this.close();
   }
 
   /** Between two reads: what it holds may be given up. */
@@ -65,7 +69,7 @@ export class Reader implements LogReader {
   }
 
   #sessionAt(offset: number): DiskSession {
-    this.#wasUsed = true;
+    this.#idleMs = 0;
     if (this.#session?.covers(offset) === true) {
       this.#services.holds(this);
       return this.#session;

@@ -85,9 +85,9 @@ export class Readers {
   }
 
   #sweepLater(): void {
-    this.#sweep ??= this.#clock.after(limits.readerIdleMs, () => {
+    this.#sweep ??= this.#clock.after(limits.scanOpenMs, () => {
       this.#sweep = undefined;
-      for (const reader of this.#holding) reader.closeIfIdle();
+      for (const reader of this.#holding) reader.sweep();
       if (this.#holding.size > 0) this.#sweepLater();
     });
   }

@@ -24,8 +24,11 @@ export interface Exit {
 /** Longest time that a start may take: recovery included. */
 const startLimitMs = 120_000;
 const keptLogLines = 2_000;
-/** As in `make run` and the command's first line. */
-const nodeFlags = ['--initial-old-space-size=256'];
+/** With which flags the command's first line starts Node: `#!/usr/bin/env -S node --flag …`. */
+function nodeFlags(path: string): string[] {
+  const [firstLine = ''] = readFileSync(path, 'utf8').split('\n', 1);
+  return firstLine.split(' ').slice(3);
+}
 
 /** The environment without settings of the broker: a test says itself what it wants, and unknown ones are refused. */
 export function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
@@ -104,9 +107,10 @@ export class BrokerProcess {
     if (this.#child !== undefined) throw new Error('the broker is running already');
     const { dist = distDirectory, args = [], env = {} } = this.#options;
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
+    const command = join(dist, cliPath);
     const child = spawn(
       process.execPath,
-      [...nodeFlags, join(dist, cliPath), ...serve, '--log-format', 'json', ...args],
+      [...nodeFlags(command), command, ...serve, '--log-format', 'json', ...args],
       {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { ...withoutSettings(process.env), ...env },

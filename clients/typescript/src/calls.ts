@@ -1,11 +1,12 @@
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import type { Client, CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
+import type { CallOptions as GrpcCallOptions, Client as GrpcClient, Metadata } from '@grpc/grpc-js';
 import { SluiceError, StatusCode } from './errors.js';
-import { type ConnectOptions, defaults, toMetadata } from './options.js';
+import { type ConnectOptions, defaults, toCallCredentials, toMetadata } from './options.js';
 import { RequestWriter, readResponses } from './streams.js';
 
+/** What one call may have of its own. */
 export interface CallOptions {
   /** Added to the metadata of the connection. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -17,9 +18,11 @@ export interface CallOptions {
 
 /** Responses, to be iterated once. Leaving the loop cancels the call. */
 export interface ServerStream<O> extends AsyncIterable<O> {
+  /** Breaks the call off: whoever iterates is told CANCELLED. */
   cancel(): void;
 }
 
+/** Many requests, one response. */
 export interface ClientStream<I, O> {
   /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
   write(request: I): Promise<void>;
@@ -27,11 +30,15 @@ export interface ClientStream<I, O> {
   end(): void;
   /** The one response. */
   readonly result: Promise<O>;
+  /** Breaks the call off: `result` rejects with CANCELLED. */
   cancel(): void;
 }
 
+/** Requests and responses, each at its own pace. */
 export interface BidiStream<I, O> extends ServerStream<O> {
+  /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
   write(request: I): Promise<void>;
+  /** No more requests; responses still come. */
   end(): void;
 }
 
@@ -48,40 +55,99 @@ export type ServiceClient<M extends GenServiceMethods> = {
   readonly [K in keyof M]: Call<M[K]['input'], M[K]['output'], M[K]['methodKind']>;
 };
 
+/** What every call needs. */
+export interface Connection {
+  readonly grpc: GrpcClient;
+  readonly options: ConnectOptions;
+  isClosed: boolean;
+}
+
 /** Makes the calls of a service out of its generated description. */
 export function createServiceClient<M extends GenServiceMethods>(
   service: GenService<M>,
-  client: Client,
-  options: ConnectOptions,
+  connection: Connection,
 ): ServiceClient<M> {
   const calls: Record<string, unknown> = {};
   for (const [name, method] of Object.entries<DescMethod>(service.method)) {
-    calls[name] = createCall(method, client, options);
+    calls[name] = createCall(method, connection);
   }
   return calls as ServiceClient<M>;
 }
 
+/** A stream of encoded messages, both ways. */
+export type ByteStream = BidiStream<Buffer, Buffer>;
+
+/** Opens a bidirectional stream for somebody who encodes and decodes by himself. */
+export function openBytes(method: DescMethod, connection: Connection): ByteStream {
+  return openBidi(method, connection, undefined, pass, pass);
+}
+
+function openBidi<I, O>(
+  method: DescMethod,
+  connection: Connection,
+  callOptions: CallOptions | undefined,
+  encode: (request: I) => Buffer,
+  decode: (bytes: Buffer) => O,
+): BidiStream<I, O> {
+  const [metadata, grpcOptions] = prepare(connection, callOptions);
+  const call = connection.grpc.makeBidiStreamRequest(pathOf(method), pass, decode, metadata, grpcOptions);
+  const writer = new RequestWriter(call, sendBufferBytes(connection));
+  const responses = readResponses(call);
+  call.on('status', (status) => {
+    const failed = status.code !== StatusCode.OK;
+    writer.close(failed ? SluiceError.from(Object.assign(new Error(status.details), status)) : undefined);
+  });
+  cancelOn(callOptions?.signal, call);
+  return {
+    write: async (request) => writer.write(encode(request)),
+    end: () => writer.end(),
+    cancel: () => call.cancel(),
+    [Symbol.asyncIterator]: () => responses,
+  };
+}
+
+const pass = (bytes: Buffer): Buffer => bytes;
+
+function pathOf(method: DescMethod): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
+
+function sendBufferBytes({ options }: Connection): number {
+  return options.sendBufferBytes ?? defaults.sendBufferBytes;
+}
+
+function prepare(connection: Connection, call: CallOptions | undefined): [Metadata, GrpcCallOptions] {
+  if (connection.isClosed) {
+    const text = 'the client is closed';
+    throw new SluiceError(text, { code: StatusCode.CANCELLED, reason: 'CLIENT_CLOSED' });
+  }
+  const { metadata } = connection.options;
+  const fixed = typeof metadata === 'function' ? undefined : metadata;
+  return [
+    toMetadata(fixed, call?.metadata),
+    {
+      ...(call?.timeoutMs !== undefined && { deadline: Date.now() + call.timeoutMs }),
+      ...(typeof metadata === 'function' && { credentials: toCallCredentials(metadata) }),
+    },
+  ];
+}
+
 type AnyRequest = MessageInitShape<DescMessage>;
 
-function createCall(method: DescMethod, client: Client, options: ConnectOptions): unknown {
-  const path = `/${method.parent.typeName}/${method.name}`;
-  const sendBufferBytes = options.sendBufferBytes ?? defaults.sendBufferBytes;
+function createCall(method: DescMethod, connection: Connection): unknown {
+  const path = pathOf(method);
   const encode = (request: AnyRequest): Buffer => {
     const bytes = toBinary(method.input, create(method.input, request));
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
-  const pass = (request: Buffer): Buffer => request;
   const decode = (bytes: Buffer) => fromBinary(method.output, bytes);
-  const prepare = (call: CallOptions | undefined): [Metadata, GrpcCallOptions] => [
-    toMetadata(options.metadata, call?.metadata),
-    call?.timeoutMs === undefined ? {} : { deadline: Date.now() + call.timeoutMs },
-  ];
+  const { grpc: client } = connection;
 
   switch (method.methodKind) {
     case 'unary':
       return (request: AnyRequest, callOptions?: CallOptions) =>
         new Promise((resolve, reject) => {
-          const [metadata, grpc] = prepare(callOptions);
+          const [metadata, grpc] = prepare(connection, callOptions);
           const settle = settleWith(resolve, reject);
           const call = client.makeUnaryRequest(path, pass, decode, encode(request), metadata, grpc, settle);
           cancelOn(callOptions?.signal, call);
@@ -93,7 +159,7 @@ function createCall(method: DescMethod, client: Client, options: ConnectOptions)
           pass,
           decode,
           encode(request),
-          ...prepare(callOptions),
+          ...prepare(connection, callOptions),
         );
         cancelOn(callOptions?.signal, call);
         const responses = readResponses(call);
@@ -102,13 +168,13 @@ function createCall(method: DescMethod, client: Client, options: ConnectOptions)
     case 'client_streaming':
       return (callOptions?: CallOptions) => {
         const { promise: result, resolve, reject } = deferred<unknown>();
-        const [metadata, grpc] = prepare(callOptions);
+        const [metadata, grpc] = prepare(connection, callOptions);
         const call = client.makeClientStreamRequest(path, pass, decode, metadata, grpc, (error, response) => {
           const failure = error === null ? undefined : SluiceError.from(error);
           writer.close(failure);
           settleWith(resolve, reject)(error, response);
         });
-        const writer = new RequestWriter(call, sendBufferBytes);
+        const writer = new RequestWriter(call, sendBufferBytes(connection));
         // A failure is told by `result`; the stream repeats it where nobody would listen.
         call.on('error', () => {});
         cancelOn(callOptions?.signal, call);
@@ -120,24 +186,7 @@ function createCall(method: DescMethod, client: Client, options: ConnectOptions)
         };
       };
     case 'bidi_streaming':
-      return (callOptions?: CallOptions) => {
-        const call = client.makeBidiStreamRequest(path, pass, decode, ...prepare(callOptions));
-        const writer = new RequestWriter(call, sendBufferBytes);
-        const responses = readResponses(call);
-        call.on('status', (status) => {
-          const failed = status.code !== StatusCode.OK;
-          writer.close(
-            failed ? SluiceError.from(Object.assign(new Error(status.details), status)) : undefined,
-          );
-        });
-        cancelOn(callOptions?.signal, call);
-        return {
-          write: async (request: AnyRequest) => writer.write(encode(request)),
-          end: () => writer.end(),
-          cancel: () => call.cancel(),
-          [Symbol.asyncIterator]: () => responses,
-        };
-      };
+      return (callOptions?: CallOptions) => openBidi(method, connection, callOptions, encode, decode);
   }
 }
 

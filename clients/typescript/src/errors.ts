@@ -4,19 +4,45 @@ import { Metadata, status as StatusCode } from '@grpc/grpc-js';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from './gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from './gen/google/rpc/status_pb.js';
 import { type PublishError, type PublishFailure, PublishFailureSchema } from './gen/sluice/v1/broker_pb.js';
+import type { ErrorReason } from './gen/sluice/v1/error_reason_pb.js';
 
 /** The status codes of gRPC, by name. */
 export { StatusCode };
 
+/** A field of a request that the broker did not take. */
 export interface FieldViolation {
   /** A path: `settlements[2].offsets`. */
   readonly field: string;
+  /** What is wrong with it. */
   readonly description: string;
 }
 
+/** The reasons that the broker gives: `TOPIC_NOT_FOUND`. */
+export type BrokerReason = Exclude<keyof typeof ErrorReason, 'UNSPECIFIED'>;
+
+/** Those of this client itself. */
+export type ClientReason =
+  /** `send` with `whenFull: 'fail'`, and the buffer is full. */
+  | 'BUFFER_FULL'
+  /** A batch could not be stored within `retryTimeoutMs`. */
+  | 'RETRY_TIMEOUT'
+  /** The producer or the consumer is closed. */
+  | 'CLOSED'
+  /** The consumer runs already. */
+  | 'RUNNING'
+  /** The client is closed. */
+  | 'CLIENT_CLOSED'
+  /** A write to a stream that is over. */
+  | 'CALL_ENDED'
+  /** Of an aborted `signal`: the message is not leased to this consumer any more. */
+  | 'LEASE_LOST';
+
+/** Others are the names of status codes, and reasons of newer brokers. */
+export type Reason = BrokerReason | ClientReason | (string & {});
+
 interface ErrorFields {
   readonly code: StatusCode;
-  readonly reason: string;
+  readonly reason: Reason;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly fieldViolations?: readonly FieldViolation[];
   readonly retryAfterMs?: number | undefined;
@@ -26,19 +52,22 @@ interface ErrorFields {
 
 /** A call that failed: by the broker's decision, or because the broker could not be reached. */
 export class SluiceError extends Error {
+  /** Always this, for those who tell errors apart by name. */
   override readonly name = 'SluiceError';
+  /** The status code of gRPC, which proxies and libraries go by. */
   readonly code: StatusCode;
   /**
    * Stable name of the error, from `ErrorInfo`. Where there is none (the broker did not answer, or something
    * between here and there did) it is the name of the code: `UNAVAILABLE`.
    */
-  readonly reason: string;
+  readonly reason: Reason;
   /** Facts for programs. */
   readonly metadata: Readonly<Record<string, string>>;
   /** What was wrong with the request, field by field. */
   readonly fieldViolations: readonly FieldViolation[];
   /** How long the broker asks to wait before the next try. */
   readonly retryAfterMs: number | undefined;
+  /** What only some methods say. */
   readonly details: {
     /** Of a failed Publish: how much of its stream is durable. */
     readonly publishFailure: PublishFailure | undefined;
@@ -110,6 +139,6 @@ function readDetails(metadata: Metadata | undefined): Partial<ErrorFields> {
   }
 }
 
-function durationMs(duration: Duration): number {
+export function durationMs(duration: Duration): number {
   return Number(duration.seconds) * 1000 + duration.nanos / 1e6;
 }

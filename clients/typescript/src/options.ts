@@ -1,20 +1,35 @@
-import { type ChannelCredentials, type ChannelOptions, credentials, Metadata } from '@grpc/grpc-js';
+import {
+  type CallCredentials,
+  type ChannelCredentials,
+  type ChannelOptions,
+  credentials,
+  Metadata,
+} from '@grpc/grpc-js';
 
+/** Whom to trust, and who this is. */
 export interface TlsOptions {
   /** PEM. Default: the authorities that the system trusts. */
   readonly ca?: Uint8Array;
-  /** PEM: the client's own certificate and key, where the broker asks for them. */
+  /** PEM: the client's own certificate, where the broker asks for one. */
   readonly cert?: Uint8Array;
+  /** PEM: its private key. */
   readonly key?: Uint8Array;
   /** The name that the broker's certificate carries, if it is not that of the target. */
   readonly serverName?: string;
 }
 
+/** Names in lower case, and their values. */
+export type MetadataValues = Readonly<Record<string, string>>;
+
+/** Settings of a connection. Every one has a default. */
 export interface ConnectOptions {
   /** `true` for TLS with the defaults. Default: plaintext. */
   readonly tls?: boolean | TlsOptions;
-  /** Sent with every call: `{ authorization: 'Bearer …' }`. */
-  readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * Sent with every call: `{ authorization: 'Bearer …' }`. A function is asked before each call, for tokens that expire;
+   * a call for which it throws fails with UNKNOWN.
+   */
+  readonly metadata?: MetadataValues | (() => MetadataValues | Promise<MetadataValues>);
   /**
    * HTTP/2 receive window of every stream and of the connection: what the broker may have under way to here.
    * gRPC's own default of 64 KiB caps a stream at 64 KiB a round trip. Default 1 MiB.
@@ -34,6 +49,10 @@ export const defaults = {
   windowBytes: 1 * MiB,
   maxReceiveBytes: 64 * MiB,
   sendBufferBytes: 1 * MiB,
+  reconnectMinBackoffMs: 50,
+  reconnectMaxBackoffMs: 5_000,
+  keepaliveEveryMs: 30_000,
+  keepaliveTimeoutMs: 10_000,
 } as const;
 
 export function toCredentials(tls: ConnectOptions['tls']): ChannelCredentials {
@@ -49,6 +68,12 @@ export function toChannelOptions(target: string, options: ConnectOptions): Chann
     'grpc.max_send_message_length': options.maxSendBytes ?? -1,
     // Connections are not shared with other clients of this process, so that their windows and ends are its own.
     'grpc.use_local_subchannel_pool': 1,
+    // A broker that comes back is found within seconds, however long it was away.
+    'grpc.initial_reconnect_backoff_ms': defaults.reconnectMinBackoffMs,
+    'grpc.max_reconnect_backoff_ms': defaults.reconnectMaxBackoffMs,
+    // One that vanished without a word is noticed, too.
+    'grpc.keepalive_time_ms': defaults.keepaliveEveryMs,
+    'grpc.keepalive_timeout_ms': defaults.keepaliveTimeoutMs,
   };
   if (typeof options.tls === 'object' && options.tls.serverName !== undefined) {
     channel['grpc.ssl_target_name_override'] = options.tls.serverName;
@@ -60,7 +85,17 @@ export function toChannelOptions(target: string, options: ConnectOptions): Chann
   return channel;
 }
 
-export function toMetadata(...sources: (Readonly<Record<string, string>> | undefined)[]): Metadata {
+/** Metadata that is asked for when a call begins. */
+export function toCallCredentials(ask: () => MetadataValues | Promise<MetadataValues>): CallCredentials {
+  return credentials.createFromMetadataGenerator((_call, answer) => {
+    (async () => toMetadata(await ask()))().then(
+      (metadata) => answer(null, metadata),
+      (error: unknown) => answer(error instanceof Error ? error : new Error(String(error))),
+    );
+  });
+}
+
+export function toMetadata(...sources: (MetadataValues | undefined)[]): Metadata {
   const metadata = new Metadata();
   for (const source of sources) {
     for (const [name, value] of Object.entries(source ?? {})) metadata.set(name, value);

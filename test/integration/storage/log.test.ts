@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { SluiceError } from '../../../src/base/errors.js';
+import { limits } from '../../../src/base/limits.js';
 import { createRandom } from '../../../src/base/random.js';
+import { Engine, type Scan } from '../../../src/storage/engine.js';
 import type { Append } from '../../../src/storage/types.js';
 import {
   append,
@@ -196,9 +198,47 @@ describe('storage: the log', () => {
     assert(Array.isArray(again) && again[0] === run, 'what was read last is still there');
     clock.fire();
     assert(Array.isArray(reader.read(0, 1_000)), 'it was in use');
-    clock.fire();
-    clock.fire();
+    for (let idleMs = 0; idleMs < limits.readerIdleMs; idleMs += limits.scanOpenMs) clock.fire();
     assert(reader.read(0, 1_000) instanceof Promise, 'it was idle: it reads again');
+  });
+
+  it('lets go of its scan while nobody reads on, and goes on where it was', async () => {
+    const clock = new VirtualWall(1_000);
+    const { storage } = await createHarness({ tailBytes: 0 }, clock);
+    const topicId = await createTopic(storage, 'orders');
+    const sent = Array.from({ length: 40 }, (_, i) => `${i}`.padEnd(40_000, '.'));
+    for (const text of sent) await commit(storage, { appends: [append(topicId, 0, [text])] });
+    const { scan } = Engine.prototype;
+    const open = new Set<Scan>();
+    let openedCount = 0;
+    Engine.prototype.scan = function (...args) {
+      const opened = scan.apply(this, args);
+      const { close } = opened;
+      opened.close = () => {
+        open.delete(opened);
+        return close.call(opened);
+      };
+      open.add(opened);
+      openedCount++;
+      return opened;
+    };
+    try {
+      const reader = storage.openReader(topicId, 0);
+      const found: string[] = [];
+      while (found.length < sent.length) {
+        found.push(...payloads(await reader.read(found.length, 1)));
+        // A scan keeps memtables. What reads ahead just now is done in a moment.
+        while (open.size > 0) {
+          clock.fire();
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+      assert.deepEqual(found, sent);
+      assert(openedCount > 2, 'it was not opened again');
+      reader.close();
+    } finally {
+      Engine.prototype.scan = scan;
+    }
   });
 
   it('finds the first message of a time, and never lets time go back', async () => {

@@ -59,6 +59,34 @@ describe('client calls', () => {
     assert.deepEqual(seen, ['test', 'one']);
   });
 
+  it('asks for metadata before each call, and fails the call for which there is none', async () => {
+    const seen: unknown[] = [];
+    broker = await startFakeBroker({
+      getTopic(call: { metadata: Metadata }, done: sendUnaryData<unknown>) {
+        seen.push(call.metadata.get('authorization')[0]);
+        done(null, create(GetTopicResponseSchema, {}));
+      },
+    });
+    let issued = 0;
+    const metadata = async () => {
+      issued++;
+      if (issued > 2) throw new Error('no token left');
+      return { authorization: `Bearer ${issued}` };
+    };
+    const client = connect(broker.target, { metadata });
+    await client.admin.getTopic({ name: 'orders' });
+    await client.admin.getTopic({ name: 'orders' });
+    await assert.rejects(client.admin.getTopic({ name: 'orders' }), /no token left/);
+    client.close();
+    assert.deepEqual(seen, ['Bearer 1', 'Bearer 2']);
+  });
+
+  it('fails with DEADLINE_EXCEEDED a call that takes too long', async () => {
+    broker = await startFakeBroker({ getTopic() {} });
+    const late = broker.client.admin.getTopic({ name: 'orders' }, { timeoutMs: 50 });
+    await assert.rejects(late, { code: StatusCode.DEADLINE_EXCEEDED, reason: 'DEADLINE_EXCEEDED' });
+  });
+
   it('throws the reason, the facts and the delay of a refusal', async () => {
     broker = await startFakeBroker({
       getTopic(_call: unknown, done: sendUnaryData<unknown>) {

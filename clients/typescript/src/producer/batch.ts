@@ -1,48 +1,125 @@
+import { create, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../errors.js';
-import type { Durability, Message } from '../gen/sluice/v1/message_pb.js';
-import { estimateBytes } from './message.js';
+import { PublishStreamRequestSchema } from '../gen/sluice/v1/broker_pb.js';
+import type { Durability } from '../gen/sluice/v1/message_pb.js';
+import { WireWriter } from '../wire/writer.js';
+import type { MessageEncoder } from './message.js';
 
 /** What became of a message: it is durable. */
 export interface Receipt {
   /** Undefined for a duplicate: a retry found it stored, and the broker does not say where. */
   readonly partition: number | undefined;
+  /** Its number in the partition, from 0. */
   readonly offset: bigint | undefined;
+  /** What it survives; not said of a duplicate. */
   readonly durability: Durability;
   /** A try before, whose answer was lost, had stored it. */
   readonly isDuplicate: boolean;
 }
 
-interface Waiting {
-  readonly resolve: (receipt: Receipt) => void;
-  readonly reject: (error: SluiceError) => void;
+/** What stands before the messages in the requests of a producer. */
+export interface RequestHead {
+  readonly topic: string;
+  readonly partition: number | undefined;
+  readonly producerId: string;
+  readonly epoch: bigint;
 }
 
-/** Messages that travel in one request. */
+/** The numbers and lengths of a head, with their tags, take less. */
+const headNumberBytes = 80;
+const firstCapacity = 4 * 1024;
+
+/** Messages that travel in one request. They are encoded as they come, behind room for the head of the request. */
 export class Batch {
-  readonly messages: Message[] = [];
-  readonly #waiting: Waiting[] = [];
-  byteLength = 0;
+  readonly #head: RequestHead;
+  readonly #headRoom: number;
+  readonly #writer: WireWriter;
+  readonly #resolvers: ((receipt: Receipt) => void)[] = [];
+  readonly #rejecters: ((error: SluiceError) => void)[] = [];
+  #endWaiters: (() => void)[] | undefined = [];
+  /** Of each message's key. */
+  readonly keyHashes: (number | undefined)[] = [];
   /** Of its first message; given when the batch is closed, and anew when one before it has failed. */
   firstSequence = 0n;
+  /** By a monotonic clock: when it was complete. */
+  closedAtMs = 0;
   /** On the current stream. */
   isSent = false;
+  #wasEncoded = false;
 
-  get lastSequence(): bigint {
-    return this.firstSequence + BigInt(this.messages.length) - 1n;
+  constructor(head: RequestHead) {
+    this.#head = head;
+    this.#headRoom = Buffer.byteLength(head.topic) + Buffer.byteLength(head.producerId) + headNumberBytes;
+    this.#writer = new WireWriter(firstCapacity, this.#headRoom);
   }
 
-  add(message: Message, waiting: Waiting): void {
-    this.messages.push(message);
-    this.#waiting.push(waiting);
-    this.byteLength += estimateBytes(message);
+  get count(): number {
+    return this.#resolvers.length;
+  }
+
+  /** Of its messages, encoded. */
+  get byteLength(): number {
+    return this.#writer.pos - this.#headRoom;
+  }
+
+  get lastSequence(): bigint {
+    return this.firstSequence + BigInt(this.count) - 1n;
+  }
+
+  /** Adds the message that was measured, of so many bytes. */
+  add(
+    encoder: MessageEncoder,
+    byteLength: number,
+    resolve: (receipt: Receipt) => void,
+    reject: (error: SluiceError) => void,
+  ): void {
+    this.#writer.reserve(byteLength);
+    this.keyHashes.push(encoder.write(this.#writer));
+    this.#resolvers.push(resolve);
+    this.#rejecters.push(reject);
+  }
+
+  /** The request that carries it. No other message may be added afterwards. */
+  encode(): Buffer {
+    const { topic, partition, producerId, epoch } = this.#head;
+    const producer = { producerId, epoch, firstSequence: this.firstSequence };
+    const routed = partition === undefined ? {} : { partition };
+    const request = create(PublishStreamRequestSchema, {
+      topic,
+      ...routed,
+      producer,
+      batchId: this.firstSequence,
+    });
+    const head = toBinary(PublishStreamRequestSchema, request);
+    const start = this.#headRoom - head.length;
+    // A stream that broke may still hold the request of an earlier try: that is not written over.
+    if (this.#wasEncoded || start < 0) return Buffer.concat([head, this.#writer.view(this.#headRoom)]);
+    this.#wasEncoded = true;
+    this.#writer.bytes.set(head, start);
+    return this.#writer.view(start);
   }
 
   /** All of it is durable. */
   resolve(receiptOf: (index: number) => Receipt): void {
-    for (const [i, { resolve }] of this.#waiting.entries()) resolve(receiptOf(i));
+    for (let i = 0; i < this.#resolvers.length; i++) this.#resolvers[i]!(receiptOf(i));
+    this.#end();
   }
 
   reject(error: SluiceError): void {
-    for (const { reject } of this.#waiting) reject(error);
+    for (const reject of this.#rejecters) reject(error);
+    this.#end();
+  }
+
+  /** Resolves when it has its answer. */
+  async whenAnswered(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      if (this.#endWaiters === undefined) resolve();
+      else this.#endWaiters.push(resolve);
+    });
+  }
+
+  #end(): void {
+    for (const wake of this.#endWaiters ?? []) wake();
+    this.#endWaiters = undefined;
   }
 }

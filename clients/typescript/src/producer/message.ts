@@ -1,36 +1,111 @@
-import { create } from '@bufbuild/protobuf';
-import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { type Message, MessageSchema } from '../gen/sluice/v1/message_pb.js';
+import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import { fieldBytes, varintBytes, type WireWriter } from '../wire/writer.js';
+import { hashOfKey } from './routing.js';
 
 /** A message to be sent. Text is sent as UTF-8. */
 export interface OutgoingMessage {
   /** Messages with equal keys share a partition and keep their order. */
   readonly key?: Uint8Array | string;
+  /** What it is about; up to a megabyte, unless the broker is set otherwise. */
   readonly payload?: Uint8Array | string;
   /** Names that begin with `sluice-` are the broker's own. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** When the event happened; the broker does not read it. */
-  readonly eventTime?: Date;
+  /** When the event happened; the broker does not read it. A Timestamp for what a Date is too coarse for. */
+  readonly eventTime?: Date | Pick<Timestamp, 'seconds' | 'nanos'>;
 }
 
-const encoder = new TextEncoder();
+/** Tags of `messages` in a request, of Message, of an entry of its headers, and of Timestamp. */
+const messagesTag = 0x7a;
+const keyTag = 0x0a;
+const payloadTag = 0x12;
+const headersTag = 0x1a;
+const eventTimeTag = 0x22;
+const nameTag = 0x0a;
+const valueTag = 0x12;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
 
-export function toMessage({ key, payload, headers, eventTime }: OutgoingMessage): Message {
-  return create(MessageSchema, {
-    ...(key !== undefined && { key: toBytes(key) }),
-    ...(payload !== undefined && { payload: toBytes(payload) }),
-    ...(headers !== undefined && { headers: { ...headers } }),
-    ...(eventTime !== undefined && { eventTime: timestampFromDate(eventTime) }),
-  });
+const mostVarintBytes = 10;
+
+/** Measures one message after the other, and writes it as a field of a publish request. */
+export class MessageEncoder {
+  #message: OutgoingMessage = {};
+  #keyBytes = 0;
+  #payloadBytes = 0;
+  #contentBytes = 0;
+  #time: { readonly seconds: bigint; readonly nanos: number } | undefined;
+
+  /** Looks at a message; answers how many bytes it takes in a request. */
+  measure(message: OutgoingMessage): number {
+    const { key, payload, headers, eventTime } = message;
+    this.#message = message;
+    this.#keyBytes = key === undefined ? 0 : byteLengthOf(key);
+    this.#payloadBytes = payload === undefined ? 0 : byteLengthOf(payload);
+    this.#time = eventTime instanceof Date ? toTimestamp(eventTime) : eventTime;
+    let byteLength = 0;
+    if (this.#keyBytes > 0) byteLength += fieldBytes(this.#keyBytes);
+    if (this.#payloadBytes > 0) byteLength += fieldBytes(this.#payloadBytes);
+    if (headers !== undefined) {
+      for (const name in headers) byteLength += fieldBytes(headerBytes(name, headers[name]!));
+    }
+    if (this.#time !== undefined) byteLength += fieldBytes(timeBytes(this.#time));
+    this.#contentBytes = byteLength;
+    return fieldBytes(byteLength);
+  }
+
+  /** Writes what was measured. Answers the hash of its key; undefined where it has none. */
+  write(writer: WireWriter): number | undefined {
+    const { key, payload, headers } = this.#message;
+    let hash: number | undefined;
+    writer.byte(messagesTag);
+    writer.varint(this.#contentBytes);
+    if (this.#keyBytes > 0) {
+      writer.content(keyTag, key!, this.#keyBytes);
+      hash = hashOfKey(writer.bytes, writer.pos - this.#keyBytes, writer.pos);
+    }
+    if (this.#payloadBytes > 0) writer.content(payloadTag, payload!, this.#payloadBytes);
+    if (headers !== undefined) {
+      for (const name in headers) writeHeader(writer, name, headers[name]!);
+    }
+    if (this.#time !== undefined) writeTime(writer, this.#time);
+    this.#message = {};
+    return hash;
+  }
 }
 
-/** About what it takes, encoded: for batches and buffers. The broker measures for itself. */
-export function estimateBytes({ key, payload, headers }: Message): number {
-  let bytes = 24 + key.length + payload.length;
-  for (const [name, value] of Object.entries(headers)) bytes += 8 + name.length + value.length;
-  return bytes;
+function byteLengthOf(value: Uint8Array | string): number {
+  return typeof value === 'string' ? Buffer.byteLength(value) : value.length;
 }
 
-function toBytes(value: Uint8Array | string): Uint8Array<ArrayBuffer> {
-  return (typeof value === 'string' ? encoder.encode(value) : value) as Uint8Array<ArrayBuffer>;
+function headerBytes(name: string, value: string): number {
+  return fieldBytes(Buffer.byteLength(name)) + fieldBytes(Buffer.byteLength(value));
+}
+
+function writeHeader(writer: WireWriter, name: string, value: string): void {
+  writer.byte(headersTag);
+  writer.varint(headerBytes(name, value));
+  writer.content(nameTag, name, Buffer.byteLength(name));
+  writer.content(valueTag, value, Buffer.byteLength(value));
+}
+
+function toTimestamp(date: Date): { seconds: bigint; nanos: number } {
+  const ms = date.getTime();
+  const seconds = Math.floor(ms / 1000);
+  return { seconds: BigInt(seconds), nanos: (ms - seconds * 1000) * 1_000_000 };
+}
+
+function secondsBytes(seconds: bigint): number {
+  return seconds < 0n ? mostVarintBytes : varintBytes(Number(seconds));
+}
+
+function timeBytes({ seconds, nanos }: { readonly seconds: bigint; readonly nanos: number }): number {
+  return 1 + secondsBytes(seconds) + (nanos === 0 ? 0 : 1 + varintBytes(nanos));
+}
+
+function writeTime(writer: WireWriter, time: { readonly seconds: bigint; readonly nanos: number }): void {
+  writer.byte(eventTimeTag);
+  writer.varint(timeBytes(time));
+  writer.byte(secondsTag);
+  writer.int64(time.seconds);
+  writer.number(nanosTag, time.nanos);
 }

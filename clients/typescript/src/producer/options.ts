@@ -1,5 +1,6 @@
 /** Settings of a producer. Every one but the topic has a default. */
 export interface ProducerOptions {
+  /** Made, where the broker allows it, if it is not there. */
   readonly topic: string;
   /** All messages go to this partition. Default: by the hash of their key, or spread where they have none. */
   readonly partition?: number;
@@ -20,13 +21,20 @@ export interface ProducerOptions {
   readonly bufferMaxBytes?: number;
   /** What `send` does while the buffer is full: waits, or fails with BUFFER_FULL. Default `wait`. */
   readonly whenFull?: 'wait' | 'fail';
-  /** Pause before the first retry, doubling, with jitter, up to the longest. Default 50 and 5,000. */
+  /**
+   * How long a batch is tried, from when it is complete. After that it fails with RETRY_TIMEOUT (where the broker could
+   * not be asked, it may be stored all the same), and what is behind it goes on. Default: no limit.
+   */
+  readonly retryTimeoutMs?: number;
+  /** Pause before the first retry; it doubles, with jitter. Default 50. */
   readonly retryMinBackoffMs?: number;
+  /** The longest such pause, unless the broker asks for more. Default 5,000. */
   readonly retryMaxBackoffMs?: number;
 }
 
-export type CompleteOptions = Required<Omit<ProducerOptions, 'partition'>> &
-  Pick<ProducerOptions, 'partition'>;
+type Optional = 'partition' | 'retryTimeoutMs';
+
+export type CompleteOptions = Required<Omit<ProducerOptions, Optional>> & Pick<ProducerOptions, Optional>;
 
 const KiB = 1024;
 

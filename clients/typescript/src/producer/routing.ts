@@ -1,15 +1,15 @@
-import type { Message, OffsetRange } from '../gen/sluice/v1/message_pb.js';
+import type { OffsetRange } from '../gen/sluice/v1/message_pb.js';
 
 /**
- * The partition of a key: 32-bit FNV-1a, then the finalizer of MurmurHash3, modulo the partitions. A part of the
- * protocol: broker and clients agree on it for ever.
+ * The hash of a key: 32-bit FNV-1a, then the finalizer of MurmurHash3; its partition is that modulo the partitions. A
+ * part of the protocol: broker and clients agree on it for ever.
  */
-export function partitionOfKey(key: Uint8Array, partitionCount: number): number {
+export function hashOfKey(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let hash = 0x811c9dc5;
-  for (const byte of key) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return ((hash ^ (hash >>> 16)) >>> 0) % partitionCount;
+  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 /** Where a message is. */
@@ -19,47 +19,60 @@ export interface Place {
 }
 
 /**
- * Which message of a batch is where, from the ranges of its receipt: in each partition they stand in their order.
- * Messages without a key stay together, in the partition whose range is longer than its keys explain. Undefined where
- * the ranges contradict the number of partitions: it has grown.
+ * Which message of a batch is where, from the hashes of their keys and the ranges of the receipt: in each partition they
+ * stand in their order. Messages without a key stay together, in the partition whose ranges are longer than the keys
+ * explain. Undefined where the ranges contradict the number of partitions: it has grown.
  */
 export function placesOf(
-  messages: readonly Message[],
+  keyHashes: readonly (number | undefined)[],
   ranges: readonly OffsetRange[],
   partitionCount: number,
 ): Place[] | undefined {
   const [only] = ranges;
   if (ranges.length === 1 && only !== undefined) {
-    if (only.lastOffset - only.firstOffset + 1n !== BigInt(messages.length)) return undefined;
-    return messages.map((_, i) => ({ partition: only.partition, offset: only.firstOffset + BigInt(i) }));
+    if (lengthOf(only) !== keyHashes.length) return undefined;
+    return keyHashes.map((_, i) => ({ partition: only.partition, offset: only.firstOffset + BigInt(i) }));
   }
-  const partitions = messages.map(({ key }) => (key.length === 0 ? -1 : partitionOfKey(key, partitionCount)));
-  const left = new Map<number, bigint>();
-  for (const { partition, firstOffset, lastOffset } of ranges) {
-    left.set(partition, (left.get(partition) ?? 0n) + lastOffset - firstOffset + 1n);
-  }
-  for (const partition of partitions) {
-    if (partition >= 0) left.set(partition, (left.get(partition) ?? 0n) - 1n);
-  }
-  const keylessCount = partitions.filter((partition) => partition < 0).length;
-  const more = [...left].filter(([, count]) => count !== 0n);
-  const keyless = more[0]?.[0];
-  const isExplained =
-    keylessCount === 0 ? more.length === 0 : more.length === 1 && more[0]![1] === BigInt(keylessCount);
-  if (!isExplained) return undefined;
-  const next = new Map<number, { index: number; offset: bigint }>();
-  return partitions.map((routed) => {
-    const partition = routed < 0 ? keyless! : routed;
-    const own = ranges.filter((range) => range.partition === partition);
-    const at = next.get(partition) ?? { index: 0, offset: own[0]!.firstOffset };
-    const place = { partition, offset: at.offset };
-    const isLast = at.offset === own[at.index]!.lastOffset;
-    next.set(
-      partition,
-      isLast && at.index + 1 < own.length
-        ? { index: at.index + 1, offset: own[at.index + 1]!.firstOffset }
-        : { index: at.index, offset: at.offset + 1n },
-    );
-    return place;
+  const partitions = keyHashes.map((hash) => (hash === undefined ? undefined : hash % partitionCount));
+  const keyless = partitionOfKeyless(partitions, ranges);
+  if (keyless === undefined) return undefined;
+  const offsets = new Map<number, Iterator<bigint>>();
+  return partitions.map((partition = keyless.partition) => {
+    let next = offsets.get(partition);
+    if (next === undefined) {
+      next = offsetsIn(ranges.filter((range) => range.partition === partition));
+      offsets.set(partition, next);
+    }
+    return { partition, offset: next.next().value };
   });
+}
+
+/** Where the messages without a key are; undefined where the ranges are not explained by that. */
+function partitionOfKeyless(
+  partitions: readonly (number | undefined)[],
+  ranges: readonly OffsetRange[],
+): { readonly partition: number } | undefined {
+  const left = new Map<number, number>();
+  for (const range of ranges) left.set(range.partition, (left.get(range.partition) ?? 0) + lengthOf(range));
+  let keylessCount = 0;
+  for (const partition of partitions) {
+    if (partition === undefined) keylessCount++;
+    else left.set(partition, (left.get(partition) ?? 0) - 1);
+  }
+  const unexplained = [...left].filter(([, count]) => count !== 0);
+  const [first] = unexplained;
+  if (first === undefined) return keylessCount === 0 ? { partition: 0 } : undefined;
+  const [partition, count] = first;
+  return unexplained.length === 1 && count === keylessCount ? { partition } : undefined;
+}
+
+function* offsetsIn(ranges: readonly OffsetRange[]): Generator<bigint, bigint> {
+  for (const { firstOffset, lastOffset } of ranges) {
+    for (let offset = firstOffset; offset <= lastOffset; offset++) yield offset;
+  }
+  throw new RangeError('the ranges were shorter than counted');
+}
+
+function lengthOf({ firstOffset, lastOffset }: OffsetRange): number {
+  return Number(lastOffset - firstOffset) + 1;
 }

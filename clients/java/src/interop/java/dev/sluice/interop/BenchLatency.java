@@ -17,8 +17,9 @@ final class BenchLatency implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {
     int rate = options.number("rate");
-    int count = rate * options.number("seconds");
-    int payloadBytes = Math.max(Integer.BYTES, options.number("payload-bytes"));
+    int warmupCount = rate * options.numberOr("warmup", 0);
+    int count = warmupCount + rate * options.number("seconds");
+    int payloadBytes = Math.max(Integer.BYTES, options.numberOr("payload-bytes", 100));
     long[] published = new long[count];
     long[] delivered = new long[count];
     CountDownLatch left = new CountDownLatch(2 * count);
@@ -46,9 +47,9 @@ final class BenchLatency implements Main.Command {
       CompletableFuture.anyOf(ended, all).get();
     }
     Map<String, Object> line = new LinkedHashMap<>();
-    line.put("messages", count);
-    line.put("publish", summary(published));
-    line.put("deliver", summary(delivered));
+    line.put("messages", count - warmupCount);
+    line.put("publish", summary(Arrays.copyOfRange(published, warmupCount, count)));
+    line.put("deliver", summary(Arrays.copyOfRange(delivered, warmupCount, count)));
     return new Main.Outcome(line, true);
   }
 

@@ -13,7 +13,7 @@ final class BenchPublish implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {
     int count = options.number("messages");
-    byte[] payload = new byte[options.number("payload-bytes")];
+    byte[] payload = new byte[options.numberOr("payload-bytes", 100)];
     CountDownLatch left = new CountDownLatch(count);
     AtomicReference<Throwable> failure = new AtomicReference<>();
     try (Client client = Client.connect(options.text("server")); Producer producer = Opening.producer(client, options.text("topic"))) {

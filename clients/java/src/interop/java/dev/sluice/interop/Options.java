@@ -7,7 +7,7 @@ import java.util.Map;
 /** `--name value` pairs. */
 record Options(Map<String, String> values, Path cases) {
   private static final java.util.Set<String> NAMES = java.util.Set.of(
-      "server", "topic", "subscription", "case", "cases", "timeout", "messages", "payload-bytes", "rate", "seconds");
+      "server", "topic", "subscription", "case", "cases", "timeout", "messages", "payload-bytes", "rate", "seconds", "warmup");
 
   static Options parse(String[] arguments, int from, Path defaultCases) {
     Map<String, String> values = new HashMap<>();
@@ -28,6 +28,10 @@ record Options(Map<String, String> values, Path cases) {
 
   int number(String name) {
     return Integer.parseInt(text(name));
+  }
+
+  int numberOr(String name, int otherwise) {
+    return values.containsKey(name) ? number(name) : otherwise;
   }
 
   long timeoutSeconds() {

@@ -23,10 +23,13 @@ public final class SluiceException extends RuntimeException {
 
   private static final long serialVersionUID = 1L;
 
+  /** For proxies and libraries. */
   private final Status.Code code;
+  /** For programs. */
   private final String reason;
   private final transient Map<String, String> metadata;
   private final transient List<FieldViolation> fieldViolations;
+  /** Null where the broker does not say. */
   private final Duration retryDelay;
 
   SluiceException(Status.Code code, String reason, String message) {

@@ -1,37 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
-import { createServer } from 'node:net';
-import { connect, Producer, type Receipt, type SluiceClient, SluiceError } from '@sluice/client';
-import { BrokerProcess, showLogOnFailure } from '../support/broker-process.js';
-
-/** One that nobody listens on at the moment. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await new Promise<number>((resolve) => {
-    server.listen(0, '127.0.0.1', () => resolve((server.address() as { port: number }).port));
-  });
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+import { Producer, type Receipt, SluiceError } from '@sluice/client';
+import { ClientBroker } from '../../support/client-broker.js';
 
 describe('Producer of the TypeScript client', () => {
-  let broker: BrokerProcess;
-  let client: SluiceClient;
-  before(async () => {
-    // Where it was before a restart, it is to be found again.
-    broker = await BrokerProcess.start({ args: ['--listen', `127.0.0.1:${await freePort()}`] });
-    client = connect(broker.address);
-  });
-  showLogOnFailure(() => broker);
-  after(async () => {
-    client?.close();
-    await broker?.dispose();
-  });
+  const sluice = ClientBroker.use();
 
   /** Every message of a topic: its payload as text, by `partition/offset`. */
   async function stored(topic: string): Promise<Map<string, string>> {
     const found = new Map<string, string>();
-    for await (const { runs } of client.broker.read({ topic })) {
+    for await (const { runs } of sluice.client.broker.read({ topic })) {
       for (const { partition, firstOffset, messages } of runs) {
         for (const [i, { payload }] of messages.entries()) {
           found.set(`${partition}/${firstOffset + BigInt(i)}`, Buffer.from(payload).toString());
@@ -44,8 +22,8 @@ describe('Producer of the TypeScript client', () => {
   const placeOf = ({ partition, offset }: Receipt) => `${partition}/${offset}`;
 
   it('says where each message is, with and without keys, over several partitions', async () => {
-    await client.admin.createTopic({ topic: { name: 'places', partitionCount: 4 } });
-    const producer = await Producer.open(client, { topic: 'places' });
+    await sluice.client.admin.createTopic({ topic: { name: 'places', partitionCount: 4 } });
+    const producer = await Producer.open(sluice.client, { topic: 'places' });
     const sending = Array.from({ length: 500 }, (_, i) =>
       producer.send({ payload: `m-${i}`, ...(i % 3 > 0 && { key: `key-${i % 17}` }) }),
     );
@@ -60,7 +38,7 @@ describe('Producer of the TypeScript client', () => {
   });
 
   it('fails what is refused for good, alone, and keeps the order of the rest', async () => {
-    const producer = await Producer.open(client, { topic: 'refusing', batchMaxMessages: 2 });
+    const producer = await Producer.open(sluice.client, { topic: 'refusing', batchMaxMessages: 2 });
     const sending = ['a', 'b', 'c', 'd', 'e', 'f'].map((text, i) =>
       producer
         .send({ payload: text, ...(i === 2 && { headers: { 'sluice-mine': 'no' } }) })
@@ -77,10 +55,10 @@ describe('Producer of the TypeScript client', () => {
 
   it('goes on where a process of its name ended, which it fences', async () => {
     const options = { topic: 'named', producerId: 'till-4' };
-    const older = await Producer.open(client, options);
+    const older = await Producer.open(sluice.client, options);
     await older.send({ payload: '1' });
     await older.send({ payload: '2' });
-    const newer = await Producer.open(client, options);
+    const newer = await Producer.open(sluice.client, options);
     assert.equal(newer.lastSequence, 2n);
     await newer.send({ payload: '3' });
     await assert.rejects(older.send({ payload: 'late' }), { reason: 'PRODUCER_FENCED' });
@@ -92,8 +70,16 @@ describe('Producer of the TypeScript client', () => {
 
   it('holds its callers, or refuses them, while the buffer is full', async () => {
     const size = 1_000;
-    const waiting = await Producer.open(client, { topic: 'buffered', bufferMaxBytes: 4 * size, lingerMs: 1 });
-    const failing = await Producer.open(client, { topic: 'buffered', bufferMaxBytes: 1, whenFull: 'fail' });
+    const waiting = await Producer.open(sluice.client, {
+      topic: 'buffered',
+      bufferMaxBytes: 4 * size,
+      lingerMs: 1,
+    });
+    const failing = await Producer.open(sluice.client, {
+      topic: 'buffered',
+      bufferMaxBytes: 1,
+      whenFull: 'fail',
+    });
     const payload = 'x'.repeat(size);
     await Promise.all(Array.from({ length: 50 }, () => waiting.send({ payload })));
     const first = failing.send({ payload });
@@ -105,11 +91,48 @@ describe('Producer of the TypeScript client', () => {
     await assert.rejects(waiting.send({ payload }), { reason: 'CLOSED' });
   });
 
+  it('takes what was handed over before it is closed, also what stands in line for room', async () => {
+    const producer = await sluice.client.producer({ topic: 'in-line', bufferMaxBytes: 1_000 });
+    const payload = 'x'.repeat(600);
+    const sending = Array.from({ length: 20 }, () => producer.send({ payload }));
+    const flushed = producer.flush();
+    const closed = producer.close();
+    await assert.rejects(producer.send({ payload }), { reason: 'CLOSED' });
+    await flushed;
+    assert.equal((await stored('in-line')).size, 20);
+    await Promise.all(sending);
+    await closed;
+  });
+
+  it('gives up what could not be stored in time, and goes on with what is behind it', async () => {
+    const options = { topic: 'in-time', batchMaxMessages: 1, retryTimeoutMs: 300, retryMaxBackoffMs: 60_000 };
+    const producer = await sluice.client.producer(options);
+    await producer.send({ payload: '1' });
+    await sluice.broker.kill();
+    const late = ['2', '3'].map((payload) => producer.send({ payload }));
+    for (const each of late) await assert.rejects(each, { reason: 'RETRY_TIMEOUT' });
+    // It has not given up the broker.
+    const starting = sluice.broker.start();
+    const send = () => producer.send({ payload: '4' });
+    let isStored = false;
+    while (!isStored)
+      isStored = await send().then(
+        () => true,
+        () => false,
+      );
+    await starting;
+    await send();
+    await producer.close();
+    const found = [...(await stored('in-time')).values()];
+    assert.deepEqual([...new Set(found)], ['1', '4'], 'what was given up is not there');
+    assert.equal(producer.lastSequence, BigInt(found.length));
+  });
+
   it('stores everything once and in order through a broker that is killed again and again', async function () {
     this.timeout(120_000);
     const total = 20_000;
-    await client.admin.createTopic({ topic: { name: 'kills', partitionCount: 2 } });
-    const producer = await Producer.open(client, { topic: 'kills', bufferMaxBytes: 200_000 });
+    await sluice.client.admin.createTopic({ topic: { name: 'kills', partitionCount: 2 } });
+    const producer = await Producer.open(sluice.client, { topic: 'kills', bufferMaxBytes: 200_000 });
     let receiptCount = 0;
     let duplicateCount = 0;
     const producing = (async () => {
@@ -131,7 +154,7 @@ describe('Producer of the TypeScript client', () => {
     for (let kill = 1; kill <= 4; kill++) {
       const until = (kill * total) / 6 + randomInt(total / 10);
       while (receiptCount < until) await new Promise((resolve) => setImmediate(resolve));
-      await broker.restart();
+      await sluice.broker.restart();
     }
     await producing;
     const found = await stored('kills');

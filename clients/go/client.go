@@ -1,0 +1,105 @@
+package sluice
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// Client is one connection to a broker. It connects with its first call, and again whenever the connection is lost.
+type Client struct {
+	// Broker has the calls of the data plane as they are in the API. Their errors are *Error.
+	Broker sluicev1.BrokerClient
+	// Admin has the calls for topics, subscriptions, and looking inside. Their errors are *Error.
+	Admin sluicev1.AdminClient
+
+	conn *grpc.ClientConn
+	// open ends with Close.
+	open   context.Context
+	finish context.CancelFunc
+}
+
+// Connect makes a client of the broker at target: "host:port", or any name that gRPC resolves. It fails only where the
+// options can't be used: a broker that can't be reached makes the calls fail, with UNAVAILABLE.
+func Connect(target string, options ...Option) (*Client, error) {
+	settings := defaultSettings()
+	for _, option := range options {
+		if err := option(&settings); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := grpc.NewClient(target, settings.dialOptions()...)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn}
+	c.open, c.finish = context.WithCancel(context.Background())
+	return c, nil
+}
+
+// Close ends the connection and every call under way. Close producers and consumers first: those that are still open
+// end with CLOSED.
+func (c *Client) Close() error {
+	c.finish()
+	return c.conn.Close()
+}
+
+// The pauses of the connection itself are shorter than gRPC's own, which grow to two minutes: a broker that comes back
+// is to be found at once.
+var reconnect = grpc.ConnectParams{
+	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+	MinConnectTimeout: 5 * time.Second,
+}
+
+// A connection that died without a word is noticed after these.
+var keepAlive = keepalive.ClientParameters{Time: time.Minute, Timeout: 10 * time.Second}
+
+func (s *settings) dialOptions() []grpc.DialOption {
+	dial := []grpc.DialOption{
+		grpc.WithTransportCredentials(s.transport),
+		grpc.WithInitialWindowSize(s.windowBytes),
+		grpc.WithInitialConnWindowSize(s.windowBytes),
+		grpc.WithReadBufferSize(ioBufferBytes),
+		grpc.WithWriteBufferSize(ioBufferBytes),
+		grpc.WithConnectParams(reconnect),
+		grpc.WithKeepaliveParams(keepAlive),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(s.maxReceiveBytes)),
+		grpc.WithChainUnaryInterceptor(unaryErrors),
+		grpc.WithChainStreamInterceptor(streamErrors),
+	}
+	if s.metadata != nil {
+		dial = append(dial, grpc.WithPerRPCCredentials(s.metadata))
+	}
+	return append(dial, s.dial...)
+}
+
+// unaryErrors makes typed errors of those of unary calls.
+func unaryErrors(
+	ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+	options ...grpc.CallOption,
+) error {
+	return errorFrom(invoke(ctx, method, request, response, conn, options...))
+}
+
+// streamErrors makes typed errors of those of streams.
+func streamErrors(
+	ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer,
+	options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	stream, err := open(ctx, description, conn, method, options...)
+	if err != nil {
+		return nil, errorFrom(err)
+	}
+	return typedStream{stream}, nil
+}
+
+type typedStream struct{ grpc.ClientStream }
+
+func (s typedStream) SendMsg(m any) error { return errorFrom(s.ClientStream.SendMsg(m)) }
+
+func (s typedStream) RecvMsg(m any) error { return errorFrom(s.ClientStream.RecvMsg(m)) }

@@ -1,0 +1,327 @@
+package sluice
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// Handler handles one message. Returning nil acknowledges it; an error nacks it, with its text as reason. A handler may
+// also settle the delivery by itself: what it did first counts. The context ends when the broker has taken the message
+// back (its cause is then ErrRevoked), or when the consumer does not wait for handlers any longer.
+type Handler func(ctx context.Context, d *Delivery) error
+
+// Consumer receives the messages of one subscription: either with Run and a handler, or one by one with Receive. A
+// broken stream is opened again until Close. What can't mend (a subscription that was deleted, a missing right, ...)
+// ends the consumer with that error.
+type Consumer struct {
+	client *Client
+	config ConsumerConfig
+	// ctx is that of the streams.
+	ctx    context.Context
+	cancel context.CancelFunc
+	// ended is closed when there will be no stream any more.
+	ended chan struct{}
+	// drained is closed when no handler runs any more.
+	drained chan struct{}
+
+	mu sync.Mutex
+	// changed is signalled when there may be something to take, or nothing any more.
+	changed sync.Cond
+	// waiting takers.
+	waiting int
+	lanes   *lanes
+	credit  *creditMeter
+	// inHand is the list of what was taken and is not settled.
+	inHand *Delivery
+	// session is nil while there is none.
+	session *session
+	use     use
+	// isClosing: nothing more is taken. isLeaving: no handler runs any more, what is gathered goes out.
+	isClosing, isLeaving bool
+	// over is why the consumer ended by itself.
+	over error
+}
+
+// use is what a consumer was begun with: it is used in one way only.
+type use int
+
+const (
+	unused use = iota
+	usedByRun
+	usedByReceive
+)
+
+// NewConsumer makes a consumer. It is opened by Run, or by the first Receive.
+func (c *Client) NewConsumer(config ConsumerConfig) (*Consumer, error) {
+	config, err := config.complete()
+	if err != nil {
+		return nil, err
+	}
+	consumer := &Consumer{
+		client:  c,
+		config:  config,
+		ended:   make(chan struct{}),
+		drained: make(chan struct{}),
+		lanes:   newLanes(),
+		credit:  newCreditMeter(config.MaxOutstandingMessages, config.Concurrency, time.Now),
+	}
+	consumer.changed.L = &consumer.mu
+	return consumer, nil
+}
+
+// Run handles messages until ctx ends or Close is called, and then closes the consumer; that is no error. It returns an
+// error when the consumer ended by itself, or when handlers did not return within the drain timeout. Handlers are not
+// cancelled by ctx: they may finish.
+func (c *Consumer) Run(ctx context.Context, handle Handler) error {
+	if err := c.begin(ctx, usedByRun); err != nil {
+		return err
+	}
+	c.startWorkers(ctx, handle)
+	select {
+	case <-ctx.Done():
+	case <-c.ended:
+	}
+	// A consumer that has ended by itself has handlers to wait for, too.
+	if err := c.Close(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// Receive waits for the next message, which the caller has to settle. Behind a failed message nothing of its partition
+// (or key) is given out before the broker has answered. The error is that of ctx, or CLOSED after Close, or what ended
+// the consumer.
+func (c *Consumer) Receive(ctx context.Context) (*Delivery, error) {
+	if err := c.begin(ctx, usedByReceive); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d := c.take(); d != nil {
+		return d, nil
+	}
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.changed.Broadcast()
+	})
+	defer stop()
+	for {
+		if c.isClosing || c.over != nil {
+			return nil, c.closedOrOver()
+		}
+		if d := c.take(); d != nil {
+			return d, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c.wait()
+	}
+}
+
+// Deliveries iterates over Receive until ctx ends or the consumer is closed. A consumer that ended by itself yields its
+// error as the last thing.
+func (c *Consumer) Deliveries(ctx context.Context) iter.Seq2[*Delivery, error] {
+	return func(yield func(*Delivery, error) bool) {
+		for {
+			d, err := c.Receive(ctx)
+			if err == nil {
+				if !yield(d, nil) {
+					return
+				}
+				continue
+			}
+			if ctx.Err() == nil && ReasonOf(err) != ReasonClosed {
+				yield(nil, err)
+			}
+			return
+		}
+	}
+}
+
+// begin opens the consumer, once.
+func (c *Consumer) begin(ctx context.Context, use use) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.isClosing || c.over != nil:
+		return c.closedOrOver()
+	case c.use == use && use == usedByReceive:
+		return nil
+	case c.use != unused:
+		return ownError(codes.FailedPrecondition, "FAILED_PRECONDITION", "the consumer is in use: one Run, or Receive")
+	}
+	c.use = use
+	c.lanes.isSerial = use == usedByRun
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	go c.keepOpen()
+	return nil
+}
+
+func (c *Consumer) closedOrOver() error {
+	if c.over != nil {
+		return c.over
+	}
+	return closedError("consumer")
+}
+
+// take gives out what may be handled now, or nil.
+func (c *Consumer) take() *Delivery {
+	if c.isClosing || c.over != nil {
+		return nil
+	}
+	d := c.lanes.take()
+	if d == nil {
+		return nil
+	}
+	d.state = stateInHand
+	d.next = c.inHand
+	if d.next != nil {
+		d.next.previous = d
+	}
+	c.inHand = d
+	c.announce()
+	return d
+}
+
+// announce wakes one taker if there is something to take, who then wakes the next.
+func (c *Consumer) announce() {
+	if c.waiting > 0 && c.lanes.ready.first() != nil {
+		c.changed.Signal()
+	}
+}
+
+func (c *Consumer) wait() {
+	c.waiting++
+	c.changed.Wait()
+	c.waiting--
+}
+
+// settle settles what is in hand; nil acknowledges.
+func (c *Consumer) settle(d *Delivery, settlement *sluicev1.Settlement) Settlement {
+	switch d.state {
+	case stateSettled:
+		return d.settlement
+	case stateRevoked:
+		return lapsed
+	}
+	c.release(d, stateSettled)
+	c.credit.settle()
+	s := d.run.session
+	d.settlement = Settlement{s.gather(d, settlement), d.run.partition, d.offset}
+	return d.settlement
+}
+
+// release takes a delivery out of what is in hand.
+func (c *Consumer) release(d *Delivery, state deliveryState) {
+	d.state = state
+	if d.previous != nil {
+		d.previous.next = d.next
+	} else {
+		c.inHand = d.next
+	}
+	if d.next != nil {
+		d.next.previous = d.previous
+	}
+	d.previous, d.next = nil, nil
+}
+
+// revoke drops what the broker has taken back, and tells those who have it.
+func (c *Consumer) revoke(isRevoked func(*Delivery) bool) {
+	c.credit.drop(c.lanes.drop(isRevoked))
+	for d := c.inHand; d != nil; {
+		next := d.next
+		if isRevoked(d) {
+			c.release(d, stateRevoked)
+			c.credit.drop(1)
+			if d.revoked != nil {
+				close(d.revoked)
+			}
+			if d.worker != nil {
+				d.worker.interrupt()
+			}
+		}
+		d = next
+	}
+}
+
+// Close takes no more messages, lets running handlers finish, sends what was settled and waits for the answers, then
+// leaves: what was received and not begun is free for others, and has not failed. So is what Receive gave out and
+// nobody settled. Not to be called by a handler: it waits for it. When ctx ends first, or handlers take longer than the
+// drain timeout, their contexts end, and so does Close, with an error. Harmless twice.
+func (c *Consumer) Close(ctx context.Context) error {
+	c.mu.Lock()
+	c.isClosing = true
+	c.credit.drop(c.lanes.drop(everything))
+	isBegun := c.use != unused
+	if !isBegun && c.over == nil {
+		// Nothing will begin any more.
+		c.over = closedError("consumer")
+		close(c.ended)
+	}
+	// Whoever closes a second time does not wait again for handlers that were given up.
+	hasHandlers := c.use == usedByRun && !c.isLeaving
+	c.pokeSession()
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	if !isBegun {
+		return nil
+	}
+	var err error
+	if hasHandlers {
+		err = c.drain(ctx)
+	}
+	c.mu.Lock()
+	c.isLeaving = true
+	if c.session == nil {
+		c.cancel()
+	}
+	c.pokeSession()
+	c.mu.Unlock()
+	select {
+	case <-c.ended:
+	case <-ctx.Done():
+		err = errors.Join(err, ctx.Err())
+	case <-time.After(leaveTimeout):
+		err = errors.Join(err, ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the broker does not answer"))
+	}
+	c.cancel()
+	<-c.ended
+	return err
+}
+
+// leaveTimeout is how long Close waits for the last answers of the broker.
+const leaveTimeout = 10 * time.Second
+
+// drain waits for handlers.
+func (c *Consumer) drain(ctx context.Context) error {
+	timer := time.NewTimer(c.config.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.drained:
+		return nil
+	case <-timer.C:
+		return ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED",
+			"handlers still run after %v", c.config.DrainTimeout)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func everything(*Delivery) bool { return true }
+
+func (c *Consumer) pokeSession() {
+	if c.session != nil {
+		c.session.poke()
+	}
+}

@@ -1,0 +1,89 @@
+package sluice
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// ConsumerConfig has the settings of a consumer. All but Topic and Subscription may be left at their zero value, which
+// stands for the default.
+type ConsumerConfig struct {
+	// Topic and Subscription say what is received. Both are made if they are not there.
+	Topic, Subscription string
+	// ConsumerID is for people: ListConsumers shows it. Default: host and process.
+	ConsumerID string
+	// Start is where the subscription begins, if this consumer creates it. Default: Earliest.
+	Start *sluicev1.StartPosition
+	// MaxOutstandingMessages is the most credit. What is granted follows the speed of processing: about a second's
+	// worth, at least 16. Default 10,000.
+	MaxOutstandingMessages int
+	// MaxOutstandingBytes bounds the same in bytes. Default 16 MiB.
+	MaxOutstandingBytes int
+	// Concurrency is how many handlers run at once. Order is kept as the subscription orders: by partition, by key, or
+	// not. Default 1.
+	Concurrency int
+	// AckInterval is how long acknowledgements are gathered, to be sent as ranges. Default 5 ms.
+	AckInterval time.Duration
+	// KeepLeases leaves leases as they are. By default, those of what is held are extended at a third of their time.
+	KeepLeases bool
+	// DrainTimeout is how long Close waits for handlers. Default 30 s.
+	DrainTimeout time.Duration
+	// RetryMinBackoff and RetryMaxBackoff bound the pause before a broken stream is opened again, which doubles, with
+	// jitter. Default 50 ms and 5 s.
+	RetryMinBackoff, RetryMaxBackoff time.Duration
+}
+
+// Earliest is the first message that is kept.
+func Earliest() *sluicev1.StartPosition { return boundary(sluicev1.StartPosition_BOUNDARY_EARLIEST) }
+
+// Latest is behind the last message.
+func Latest() *sluicev1.StartPosition { return boundary(sluicev1.StartPosition_BOUNDARY_LATEST) }
+
+// AtOffset is that offset in every partition.
+func AtOffset(offset uint64) *sluicev1.StartPosition {
+	return &sluicev1.StartPosition{Position: &sluicev1.StartPosition_Offset{Offset: offset}}
+}
+
+// AtTime is the first message that the broker accepted at or after this time.
+func AtTime(t time.Time) *sluicev1.StartPosition {
+	return &sluicev1.StartPosition{Position: &sluicev1.StartPosition_Time{Time: timestamppb.New(t)}}
+}
+
+func boundary(b sluicev1.StartPosition_Boundary) *sluicev1.StartPosition {
+	return &sluicev1.StartPosition{Position: &sluicev1.StartPosition_Boundary_{Boundary: b}}
+}
+
+func (c ConsumerConfig) complete() (ConsumerConfig, error) {
+	if c.Topic == "" || c.Subscription == "" {
+		return c, ownError(codes.InvalidArgument, ReasonInvalidField, "a consumer needs a topic and a subscription")
+	}
+	numbers := map[string]int{
+		"MaxOutstandingMessages": c.MaxOutstandingMessages, "MaxOutstandingBytes": c.MaxOutstandingBytes,
+		"Concurrency": c.Concurrency, "AckInterval": int(c.AckInterval), "DrainTimeout": int(c.DrainTimeout),
+		"RetryMinBackoff": int(c.RetryMinBackoff), "RetryMaxBackoff": int(c.RetryMaxBackoff),
+	}
+	if err := noneNegative(numbers); err != nil {
+		return c, err
+	}
+	if c.ConsumerID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "unknown"
+		}
+		c.ConsumerID = fmt.Sprintf("%.150s/%d", host, os.Getpid())
+	}
+	setDefault(&c.MaxOutstandingMessages, 10_000)
+	setDefault(&c.MaxOutstandingBytes, 16<<20)
+	setDefault(&c.Concurrency, 1)
+	setDefault(&c.AckInterval, 5*time.Millisecond)
+	setDefault(&c.DrainTimeout, 30*time.Second)
+	setDefault(&c.RetryMinBackoff, 50*time.Millisecond)
+	setDefault(&c.RetryMaxBackoff, 5*time.Second)
+	return c, nil
+}

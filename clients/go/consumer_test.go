@@ -1,0 +1,152 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+func TestOrderIsKeptWithManyHandlers(t *testing.T) {
+	lanes := map[sluicev1.Ordering]func(*Delivery) string{
+		byPartition: func(d *Delivery) string { return fmt.Sprint(d.Partition()) },
+		byKey:       func(d *Delivery) string { return string(d.Key) },
+		byNothing:   func(d *Delivery) string { return fmt.Sprint(d.Partition(), d.Offset()) },
+	}
+	for ordering, laneOf := range lanes {
+		t.Run(ordering.String(), func(t *testing.T) {
+			client := connect(t, shared.Address)
+			topic := makeTopic(t, client, &sluicev1.Topic{PartitionCount: 4})
+			makeSubscription(t, client, &sluicev1.Subscription{Topic: topic, Ordering: ordering})
+			publish(t, client, topic, numbered(900, 23)...)
+			watch := watchLanes(t, 900)
+			// The first handlers wait for each other, so that several do run at once.
+			var together sync.WaitGroup
+			together.Add(3)
+			first := make(chan struct{}, 3)
+			consumer := newConsumer(t, client, ConsumerConfig{Topic: topic, Concurrency: 8})
+			stop := runConsumer(t, consumer, func(_ context.Context, d *Delivery) error {
+				defer watch.handle(laneOf(d), numberOf(t, d))()
+				select {
+				case first <- struct{}{}:
+					together.Done()
+					together.Wait()
+				default:
+				}
+				return nil
+			})
+			await(t, "all are handled", watch.all)
+			stop()
+			equal(t, backlog(t, client, topic), 0, "backlog")
+			if watch.most < 3 {
+				t.Fatalf("only %d handlers at once", watch.most)
+			}
+		})
+	}
+}
+
+func TestADurableAckIsTrueAndTheMessageDoesNotComeAgain(t *testing.T) {
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	traced := &Message{Key: []byte("k"), Headers: map[string]string{
+		"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}}
+	publish(t, client, topic, traced, &Message{Payload: []byte("second")})
+	first := newConsumer(t, client, ConsumerConfig{Topic: topic})
+	d := receive(t, first)
+	equal(t, d.Topic(), topic, "topic")
+	equal(t, d.Attempt(), 1, "attempt")
+	equal(t, d.Headers["traceparent"], traced.Headers["traceparent"], "traceparent")
+	equal(t, string(d.Key), "k", "key")
+	if age := time.Since(d.PublishTime()); age < -time.Minute || age > time.Minute {
+		t.Fatalf("published %v ago", age)
+	}
+	ack := d.Ack()
+	equal(t, settled(t, ack), true, "settled")
+	equal(t, settled(t, d.Nack("too late")), true, "what is done first counts")
+	equal(t, settled(t, d.Extend(time.Minute)), false, "an extension of what is settled")
+	check(t, first.Close(testContext(t)))
+	_, err := first.Receive(testContext(t))
+	equal(t, ReasonOf(err), ReasonClosed, "reason after close")
+	second := newConsumer(t, client, ConsumerConfig{Topic: topic})
+	d = receive(t, second)
+	equal(t, string(d.Payload), "second", "what comes next")
+	equal(t, d.Attempt(), 1, "what was received and not settled when the first left has not failed: attempt")
+}
+
+func TestWhereASubscriptionBegins(t *testing.T) {
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	publish(t, client, topic, numbered(5, 0)...)
+	for _, begins := range []struct {
+		name  string
+		start *sluicev1.StartPosition
+		first uint64
+	}{
+		{"by-default", nil, 0}, {"earliest", Earliest(), 0}, {"offset", AtOffset(3), 3},
+		{"time", AtTime(time.Unix(0, 0)), 0}, {"latest", Latest(), 5},
+	} {
+		consumer := newConsumer(t, client, ConsumerConfig{Topic: topic, Subscription: begins.name, Start: begins.start})
+		first := make(chan *Delivery, 1)
+		go func() {
+			if d, err := consumer.Receive(t.Context()); err == nil {
+				first <- d
+			}
+		}()
+		if begins.name == "latest" {
+			awaitThat(t, "the session is open", func() bool {
+				consumer.mu.Lock()
+				defer consumer.mu.Unlock()
+				return consumer.session != nil && consumer.session.isOpen
+			})
+			publish(t, client, topic, &Message{})
+		}
+		equal(t, await(t, "a message", first).Offset(), begins.first, "first offset from "+begins.name)
+	}
+}
+
+// grantedMessages is the credit that the broker has been told.
+func grantedMessages(t *testing.T, client *Client, topic string) uint32 {
+	t.Helper()
+	consumers, err := client.Admin.ListConsumers(testContext(t), &sluicev1.ListConsumersRequest{Topic: topic})
+	check(t, err)
+	if len(consumers.GetConsumers()) == 0 {
+		return 0
+	}
+	return consumers.GetConsumers()[0].GetFlowControl().GetMaxOutstandingMessages()
+}
+
+func TestCreditFollowsTheSpeed(t *testing.T) {
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	publish(t, client, topic, numbered(50_000, 0)...)
+	slow := newConsumer(t, client, ConsumerConfig{Topic: topic, ConsumerID: "slow"})
+	stop := runConsumer(t, slow, func(ctx context.Context, d *Delivery) error {
+		sleep(ctx, 50*time.Millisecond)
+		return nil
+	})
+	awaitThat(t, "little is granted to who is slow", func() bool {
+		granted := grantedMessages(t, client, topic)
+		return granted >= leastCredit && granted <= 40
+	})
+	stop()
+	fast := newConsumer(t, client, ConsumerConfig{Topic: topic})
+	full := make(chan struct{})
+	var closeOnce sync.Once
+	stop = runConsumer(t, fast, func(context.Context, *Delivery) error {
+		// Fast, but not so fast that everything is handled before it has been measured.
+		for began := time.Now(); time.Since(began) < 20*time.Microsecond; {
+		}
+		fast.mu.Lock()
+		defer fast.mu.Unlock()
+		if fast.session.granted == 10_000 {
+			closeOnce.Do(func() { close(full) })
+		}
+		return nil
+	})
+	await(t, "all is granted to who is fast", full)
+	stop()
+}

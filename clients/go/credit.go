@@ -1,0 +1,79 @@
+package sluice
+
+import "time"
+
+const (
+	leastCredit   = 16
+	initialCredit = 1000
+	// creditEvery is how often credit may grow; it shrinks by what was measured over shrinkAfter of work.
+	creditEvery = 100 * time.Millisecond
+	growAfter   = 50 * time.Millisecond
+	shrinkAfter = time.Second
+)
+
+// creditMeter measures how fast messages are settled while there are any, and grants about a second's worth.
+type creditMeter struct {
+	least, max int
+	credit     int
+	now        func() time.Time
+
+	// held messages: queued or in hand.
+	held      int
+	busySince time.Time
+	// busy is how long some were held in this window, before busySince; settled counts what was settled in it.
+	busy    time.Duration
+	settled int
+}
+
+// newCreditMeter grants most at most, and so much that no handler has to wait for a message.
+func newCreditMeter(most, concurrency int, now func() time.Time) *creditMeter {
+	least := min(max(leastCredit, 2*concurrency), most)
+	return &creditMeter{least: least, max: most, credit: min(max(initialCredit, least), most), now: now}
+}
+
+// hold is when messages have come. isFirst: there were none before.
+func (m *creditMeter) hold(count int) (isFirst bool) {
+	isFirst = m.held == 0 && count > 0
+	if isFirst {
+		m.busySince = m.now()
+	}
+	m.held += count
+	return isFirst
+}
+
+// settle is when one is done with.
+func (m *creditMeter) settle() {
+	m.settled++
+	m.drop(1)
+}
+
+// drop is when messages go otherwise.
+func (m *creditMeter) drop(count int) {
+	m.held -= count
+	if m.held == 0 && count > 0 {
+		m.busy += m.now().Sub(m.busySince)
+	}
+}
+
+// adjust sets the credit anew. It grows as soon as it is seen to be too small, and only changes by much.
+func (m *creditMeter) adjust(now time.Time) {
+	busy := m.busy
+	if m.held > 0 {
+		busy += now.Sub(m.busySince)
+	}
+	if busy < growAfter {
+		return
+	}
+	// Twice of what is settled in a second: credit that comes back is on its way for a while.
+	perSecond := float64(m.settled) / busy.Seconds()
+	wanted := max(int(min(2*perSecond, float64(m.max))), m.least)
+	switch {
+	case wanted*4 > m.credit*5 || wanted > m.credit && wanted == m.max:
+		m.credit = wanted
+	case busy < shrinkAfter:
+		return
+	case wanted*4 < m.credit*3:
+		m.credit = wanted
+	}
+	m.busy, m.settled, m.busySince = 0, 0, now
+}

@@ -1,0 +1,258 @@
+package sluice
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// lane is messages that are handled one after the other: those of a partition or of a key, as the subscription orders.
+type lane struct {
+	id uint64
+	// isFree: no order among its messages, and any number of handlers at once.
+	isFree bool
+	// queue of messages, in pieces as they came; those before head are gone.
+	queue [][]Delivery
+	head  int
+	// isBusy: a handler has one of its messages, perhaps still from an older session.
+	isBusy bool
+	// pauses counts failed messages that the broker has not answered yet.
+	pauses int
+	// isReady: in the list of those that have something to give.
+	isReady bool
+}
+
+func (l *lane) isEmpty() bool { return l.head == len(l.queue) }
+
+func (l *lane) isOpen() bool { return l.isFree || !l.isBusy && l.pauses == 0 }
+
+// lanes holds what was received and is not handled yet. It belongs to the mutex of its consumer.
+type lanes struct {
+	ordering sluicev1.Ordering
+	// isSerial: a lane is busy from the moment when a message is taken until it is finished. Not so where the caller
+	// takes messages by itself.
+	isSerial bool
+	byID     map[uint64]*lane
+	free     *lane
+	ready    laneQueue
+	// queuedCount of messages.
+	queuedCount int
+}
+
+func newLanes() *lanes {
+	return &lanes{byID: map[uint64]*lane{}, free: &lane{isFree: true}}
+}
+
+// add queues a run.
+func (ls *lanes) add(run []Delivery) {
+	for len(run) > 0 {
+		l, n := ls.stretch(run)
+		for i := range run[:n] {
+			run[i].lane = l
+		}
+		l.queue = append(l.queue, run[:n])
+		ls.queuedCount += n
+		ls.update(l)
+		run = run[n:]
+	}
+}
+
+// stretch finds the lane of the first message, and how many in a row go there.
+func (ls *lanes) stretch(run []Delivery) (*lane, int) {
+	partition := uint64(run[0].run.partition)
+	switch ls.ordering {
+	case sluicev1.Ordering_ORDERING_NONE:
+		return ls.free, len(run)
+	case sluicev1.Ordering_ORDERING_KEY:
+		if len(run[0].Key) > 0 {
+			// As in the broker: keys that share a hash are kept in order with each other.
+			return ls.lane(partition<<32 | uint64(hashKey(run[0].Key))), 1
+		}
+		n := 1
+		for n < len(run) && len(run[n].Key) == 0 {
+			n++
+		}
+		return ls.free, n
+	default:
+		return ls.lane(partition << 32), len(run)
+	}
+}
+
+func (ls *lanes) lane(id uint64) *lane {
+	l := ls.byID[id]
+	if l == nil {
+		l = &lane{id: id}
+		ls.byID[id] = l
+	}
+	return l
+}
+
+// take gives the next message that may be handled now, or nil.
+func (ls *lanes) take() *Delivery {
+	l := ls.ready.first()
+	for l != nil && !l.isOpen() {
+		// Paused since; resume enters it again.
+		ls.ready.removeFirst()
+		l = ls.ready.first()
+	}
+	if l == nil {
+		return nil
+	}
+	piece := &l.queue[l.head]
+	d := &(*piece)[0]
+	*piece = (*piece)[1:]
+	if len(*piece) == 0 {
+		*piece = nil
+		l.head++
+		l.compact()
+	}
+	ls.queuedCount--
+	if ls.isSerial && !l.isFree {
+		l.isBusy = true
+	}
+	if l.isEmpty() || !l.isOpen() {
+		ls.ready.removeFirst()
+		ls.update(l)
+	}
+	return d
+}
+
+func (l *lane) compact() {
+	if l.isEmpty() {
+		l.queue, l.head = l.queue[:0], 0
+	} else if l.head >= 64 && l.head*2 >= len(l.queue) {
+		l.queue = slices.Delete(l.queue, 0, l.head)
+		l.head = 0
+	}
+}
+
+// finish is when the handler of a message has returned.
+func (ls *lanes) finish(d *Delivery) {
+	if d.lane.isFree {
+		return
+	}
+	d.lane.isBusy = false
+	ls.update(d.lane)
+}
+
+// pause holds back what is behind a failed message. It returns the lane to resume; nil where there is no order.
+func (ls *lanes) pause(d *Delivery) *lane {
+	if d.lane.isFree {
+		return nil
+	}
+	l := ls.lane(d.lane.id)
+	l.pauses++
+	return l
+}
+
+func (ls *lanes) resume(l *lane) {
+	l.pauses--
+	ls.update(l)
+}
+
+// update enters a lane that has something to give into the list, and forgets one that has nothing.
+func (ls *lanes) update(l *lane) {
+	switch {
+	case !l.isEmpty():
+		if l.isOpen() && !l.isReady {
+			ls.ready.add(l)
+		}
+	case !l.isFree && !l.isBusy && l.pauses == 0 && !l.isReady && ls.byID[l.id] == l:
+		// There may be as many keys as messages. A lane that comes again is made again.
+		delete(ls.byID, l.id)
+	}
+}
+
+// drop takes out of the queues what is revoked, or everything; and says how many messages that was.
+func (ls *lanes) drop(isRevoked func(*Delivery) bool) int {
+	before := ls.queuedCount
+	ls.ready.clear()
+	for _, l := range ls.all() {
+		var kept [][]Delivery
+		for _, piece := range l.queue[l.head:] {
+			kept = append(kept, ls.keep(piece, isRevoked)...)
+		}
+		l.queue, l.head = kept, 0
+		ls.update(l)
+	}
+	return before - ls.queuedCount
+}
+
+// keep is what remains of a piece.
+func (ls *lanes) keep(piece []Delivery, isRevoked func(*Delivery) bool) (kept [][]Delivery) {
+	first := 0
+	for i := range piece {
+		if !isRevoked(&piece[i]) {
+			continue
+		}
+		piece[i].state = stateRevoked
+		ls.queuedCount--
+		if first < i {
+			kept = append(kept, piece[first:i])
+		}
+		first = i + 1
+	}
+	if first < len(piece) {
+		kept = append(kept, piece[first:])
+	}
+	return kept
+}
+
+func (ls *lanes) all() []*lane {
+	all := make([]*lane, 0, len(ls.byID)+1)
+	all = append(all, ls.free)
+	for _, l := range ls.byID {
+		all = append(all, l)
+	}
+	// In an order of its own, so that what happens does not depend on the map.
+	slices.SortFunc(all, func(a, b *lane) int { return cmp.Compare(a.id, b.id) })
+	return all
+}
+
+// spans of what is queued, by partition.
+func (ls *lanes) spans(into map[uint32][]span) {
+	for _, l := range ls.all() {
+		for _, piece := range l.queue[l.head:] {
+			partition := piece[0].run.partition
+			into[partition] = append(into[partition], span{piece[0].offset, piece[len(piece)-1].offset})
+		}
+	}
+}
+
+// laneQueue is a line of lanes: first come, first served.
+type laneQueue struct {
+	lanes []*lane
+	head  int
+}
+
+func (q *laneQueue) first() *lane {
+	if q.head == len(q.lanes) {
+		return nil
+	}
+	return q.lanes[q.head]
+}
+
+func (q *laneQueue) add(l *lane) {
+	l.isReady = true
+	if q.head > 0 && len(q.lanes) == cap(q.lanes) {
+		q.lanes = slices.Delete(q.lanes, 0, q.head)
+		q.head = 0
+	}
+	q.lanes = append(q.lanes, l)
+}
+
+func (q *laneQueue) removeFirst() {
+	q.lanes[q.head].isReady = false
+	q.lanes[q.head] = nil
+	q.head++
+	if q.head == len(q.lanes) {
+		q.lanes, q.head = q.lanes[:0], 0
+	}
+}
+
+func (q *laneQueue) clear() {
+	for q.first() != nil {
+		q.removeFirst()
+	}
+}

@@ -1,0 +1,237 @@
+package sluice
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// session is one Consume stream.
+type session struct {
+	consumer *Consumer
+	ctx      context.Context
+	call     grpc.ClientStream
+	// wake tells the writer that there may be something to write.
+	wake chan struct{}
+
+	// What follows belongs to the mutex of the consumer.
+
+	isOpen      bool
+	ackDeadline time.Duration
+	outbox      outbox
+	// unanswered settlements by their id.
+	unanswered map[uint64]*settleGroup
+	lastID     uint64
+	// granted credit, as the broker was told last.
+	granted            int
+	adjustAt, extendAt time.Time
+}
+
+// serve opens a stream and takes what comes until it is over. The error is nil when it ended well.
+func (c *Consumer) serve() (isOpened bool, err error) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	call, err := c.client.conn.NewStream(ctx, &sluicev1.Broker_ServiceDesc.Streams[consumeIndex],
+		sluicev1.Broker_Consume_FullMethodName, passThrough)
+	if err != nil {
+		return false, err
+	}
+	s := &session{
+		consumer: c, ctx: ctx, call: call,
+		wake:       make(chan struct{}, 1),
+		unanswered: map[uint64]*settleGroup{},
+		adjustAt:   time.Now().Add(creditEvery),
+	}
+	c.mu.Lock()
+	s.granted = c.credit.credit
+	c.session = s
+	c.mu.Unlock()
+	defer c.sessionEnded(s)
+
+	// What is wrong with the stream is heard by who reads it.
+	if call.SendMsg(&sluicev1.ConsumeRequest{Subscribe: c.subscribe(s.granted)}) != nil {
+		return false, s.read()
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		s.write()
+	}()
+	err = s.read()
+	cancel()
+	<-written
+	return s.isOpen, err
+}
+
+var consumeIndex = streamIndex("Consume")
+
+func (c *Consumer) subscribe(credit int) *sluicev1.SubscribeRequest {
+	return &sluicev1.SubscribeRequest{
+		Topic:        c.config.Topic,
+		Subscription: c.config.Subscription,
+		ConsumerId:   c.config.ConsumerID,
+		Start:        c.config.Start,
+		FlowControl:  c.flowControl(credit),
+	}
+}
+
+func (c *Consumer) flowControl(messages int) *sluicev1.FlowControl {
+	maxMessages, maxBytes := uint32(messages), uint64(c.config.MaxOutstandingBytes)
+	return &sluicev1.FlowControl{MaxOutstandingMessages: &maxMessages, MaxOutstandingBytes: &maxBytes}
+}
+
+// read takes what comes, until the stream is over.
+func (s *session) read() error {
+	for {
+		var raw rawFrame
+		if err := s.call.RecvMsg(&raw); err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+		f, err := parseFrame(raw.bytes, s)
+		if err != nil {
+			return err
+		}
+		if f.opened != nil {
+			if err := s.opened(f.opened); err != nil {
+				return err
+			}
+		}
+		s.received(&f)
+	}
+}
+
+// opened asks how the subscription orders, before the first message is queued.
+func (s *session) opened(opened *sluicev1.SessionOpened) error {
+	c := s.consumer
+	found, err := c.client.Admin.GetSubscription(s.ctx, &sluicev1.GetSubscriptionRequest{
+		Topic: c.config.Topic, Name: c.config.Subscription,
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lanes.ordering = found.GetSubscription().GetOrdering()
+	s.isOpen = true
+	s.ackDeadline = opened.GetAckDeadline().AsDuration()
+	s.extendAt = time.Now().Add(s.ackDeadline / 3)
+	s.poke()
+	return nil
+}
+
+// received does what a response says, in the order that the broker means: what it takes back was delivered before.
+func (s *session) received(f *frame) {
+	c := s.consumer
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(f.revoked) > 0 {
+		c.revoke(within(f.revoked))
+	}
+	for _, run := range f.runs {
+		if c.isClosing {
+			break
+		}
+		c.lanes.add(run)
+		if c.credit.hold(len(run)) {
+			s.poke()
+		}
+	}
+	for _, settled := range f.settled {
+		group := s.unanswered[settled.GetSettlementId()]
+		if group == nil {
+			continue
+		}
+		delete(s.unanswered, settled.GetSettlementId())
+		group.answer(settled.GetResult().GetStale())
+		c.resume(group)
+		s.poke()
+	}
+	c.announce()
+}
+
+// resume lets the lanes go on that waited for this answer.
+func (c *Consumer) resume(group *settleGroup) {
+	for _, l := range group.paused {
+		c.lanes.resume(l)
+	}
+}
+
+// sessionEnded: what is queued is dropped, what is in hand has no lease any more, and no answer will come.
+func (c *Consumer) sessionEnded(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.session = nil
+	c.revoke(everything)
+	groups := s.outbox.lapse()
+	for _, group := range s.unanswered {
+		groups = append(groups, group)
+	}
+	s.unanswered = nil
+	for _, group := range groups {
+		group.lapse()
+		c.resume(group)
+	}
+}
+
+// keepOpen serves one stream after the other until the consumer is closed, or ends by itself.
+func (c *Consumer) keepOpen() {
+	defer close(c.ended)
+	defer c.cancel()
+	defer context.AfterFunc(c.client.open, func() {
+		c.end(closedError("client"))
+		c.cancel()
+	})()
+	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
+	for {
+		isOpened, err := c.serve()
+		c.mu.Lock()
+		isClosing := c.isClosing
+		c.mu.Unlock()
+		if isClosing {
+			return
+		}
+		if isOpened {
+			pauses.worked()
+		}
+		if err == nil {
+			err = ownError(codes.Unavailable, "UNAVAILABLE", "the broker has ended the stream")
+		}
+		failure := toError(err)
+		if isEnd(failure) {
+			c.end(failure)
+			return
+		}
+		if !sleep(c.ctx, pauses.pause(failure.RetryDelay)) {
+			return
+		}
+	}
+}
+
+// isEnd: trying again does not help.
+func isEnd(err *Error) bool {
+	switch err.Code {
+	case codes.NotFound:
+		return err.Reason != ReasonSessionNotFound
+	case codes.FailedPrecondition, codes.InvalidArgument, codes.PermissionDenied, codes.Unauthenticated,
+		codes.Unimplemented:
+		return true
+	}
+	return false
+}
+
+func (c *Consumer) end(err *Error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over == nil {
+		c.over = err
+	}
+	c.changed.Broadcast()
+}

@@ -1,0 +1,176 @@
+"""Calls of a broker: with the connection's metadata, with deadlines, and with errors of one kind."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import grpc.aio
+
+from .connection import MetadataSource
+from .errors import SluiceError, StatusCode, from_rpc_error
+
+
+class Encodable(Protocol):
+    """A message that protoc has generated."""
+
+    def SerializeToString(self) -> bytes: ...
+
+
+Response = TypeVar("Response", covariant=True)
+
+
+class Decodable(Protocol[Response]):
+    """The class of such a message."""
+
+    def FromString(self, data: bytes, /) -> Response: ...
+
+
+class Calls:
+    """What the generated stubs are made of. Every method raises `SluiceError`."""
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: MetadataSource | None) -> None:
+        self._channel = channel
+        self._metadata = metadata
+
+    async def metadata(self, more: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+        """Of one call: that of the connection, and what the call itself adds."""
+        source = self._metadata
+        try:
+            given = source() if callable(source) else source
+            own = await given if inspect.isawaitable(given) else given
+        except Exception as error:
+            # As the libraries of gRPC have it: a token that is not to be had now may be had later.
+            raise SluiceError(f"no metadata for the call: {error!r}", code=StatusCode.UNAVAILABLE) from error
+        merged = {**(own or {}), **(more or {})}
+        return [(name.lower(), value) for name, value in merged.items()]
+
+    async def open_stream(self, path: str) -> BytesStream:
+        """A stream of requests and responses as bytes, for those who encode for themselves."""
+        metadata = await self.metadata()
+        return BytesStream(self._channel.stream_stream(path)(metadata=metadata))
+
+    async def unary_unary(
+        self,
+        path: str,
+        request: Encodable,
+        response: Decodable[Response],
+        timeout_ms: float | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Response:
+        merged = await self.metadata(metadata)
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
+        try:
+            answer = await call(request.SerializeToString(), timeout=seconds(timeout_ms), metadata=merged)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return response.FromString(answer)
+
+    async def stream_unary(
+        self,
+        path: str,
+        requests: AsyncIterable[Encodable],
+        response: Decodable[Response],
+        timeout_ms: float | None,
+        metadata: Mapping[str, str] | None,
+    ) -> Response:
+        merged = await self.metadata(metadata)
+        call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(path)
+        try:
+            answer = await call(encoded(requests), timeout=seconds(timeout_ms), metadata=merged)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        return response.FromString(answer)
+
+    async def unary_stream(
+        self,
+        path: str,
+        request: Encodable,
+        response: Decodable[Response],
+        timeout_ms: float | None,
+        metadata: Mapping[str, str] | None,
+    ) -> AsyncIterator[Response]:
+        merged = await self.metadata(metadata)
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
+        call = start(request.SerializeToString(), timeout=seconds(timeout_ms), metadata=merged)
+        async for answer in responses(call):
+            yield response.FromString(answer)
+
+    async def stream_stream(
+        self,
+        path: str,
+        requests: AsyncIterable[Encodable],
+        response: Decodable[Response],
+        timeout_ms: float | None,
+        metadata: Mapping[str, str] | None,
+    ) -> AsyncIterator[Response]:
+        merged = await self.metadata(metadata)
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
+        call = start(encoded(requests), timeout=seconds(timeout_ms), metadata=merged)
+        async for answer in responses(call):
+            yield response.FromString(answer)
+
+
+def seconds(timeout_ms: float | None) -> float | None:
+    return None if timeout_ms is None else timeout_ms / 1000
+
+
+async def encoded(requests: AsyncIterable[Encodable]) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request.SerializeToString()
+
+
+async def responses(call: Any) -> AsyncIterator[bytes]:
+    """Leaving the loop cancels the call."""
+    try:
+        async for response in call:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
+    finally:
+        call.cancel()
+
+
+class BytesStream:
+    """One call that streams both ways. Reading and writing are done by one task each."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    async def write(self, request: bytes) -> bool:
+        """Waits while the broker does not read. False: the call is over, and why is told to who reads."""
+        try:
+            await self._call.write(request)
+        except Exception:
+            # A call that has ended meanwhile: grpcio says so in several classes of several modules. Should it be
+            # anything else, the call can't go on either.
+            self._call.cancel()
+            return False
+        return True
+
+    async def read(self) -> bytes | None:
+        """The next response; None when the broker has ended the call well. Raises SluiceError otherwise."""
+        try:
+            response = await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        if response is not grpc.aio.EOF:
+            return bytes(response)
+        code = await self._call.code()
+        if code == StatusCode.OK:
+            return None
+        raise SluiceError(await self._call.details() or "the call was cancelled", code=code)
+
+    async def half_close(self) -> None:
+        """No more requests."""
+        try:
+            await self._call.done_writing()
+        except Exception:
+            # As above: it has ended.
+            self._call.cancel()
+
+    def cancel(self) -> None:
+        """Breaks the call off."""
+        self._call.cancel()

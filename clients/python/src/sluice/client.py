@@ -1,0 +1,102 @@
+"""One connection to a broker."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import Concatenate, ParamSpec, TypeVar
+
+from .calls import Calls
+from .connection import MIB, MetadataSource, Tls, open_channel
+from .consumer.consumer import Consumer
+from .consumer.settings import ConsumerSettings
+from .producer.producer import Producer
+from .producer.settings import ProducerSettings
+from .v1.stubs import AdminStub, BrokerStub
+
+P = ParamSpec("P")
+Settings = TypeVar("Settings")
+Made = TypeVar("Made")
+
+
+def takes(
+    settings: Callable[P, Settings],
+) -> Callable[[Callable[[Client, Settings], Made]], Callable[Concatenate[Client, P], Made]]:
+    """Lets a method that makes something of settings take them as its own arguments."""
+
+    def decorate(make: Callable[[Client, Settings], Made]) -> Callable[Concatenate[Client, P], Made]:
+        def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Made:
+            return make(self, settings(*args, **kwargs))
+
+        method.__doc__ = make.__doc__
+        method.__name__ = make.__name__
+        # For `help` and for documentation.
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        signature = inspect.signature(settings, eval_str=True)
+        signature = signature.replace(
+            parameters=[own, *signature.parameters.values()], return_annotation=make.__annotations__["return"]
+        )
+        method.__signature__ = signature  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+class Client:
+    """
+    A connection to the broker at `target` (`host:port`, or any gRPC name), for one event loop. It connects with the
+    first call: what can't be reached makes that call fail with UNAVAILABLE.
+    """
+
+    broker: BrokerStub
+    """Every call of the data plane."""
+    admin: AdminStub
+    """Topics, subscriptions, and looking inside."""
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        tls: bool | Tls = False,
+        metadata: MetadataSource | None = None,
+        window_bytes: int = MIB,
+        max_receive_bytes: int = 64 * MIB,
+    ) -> None:
+        """
+        `tls`: True for TLS with the defaults. `metadata`: sent with every call, as `{"authorization": "Bearer …"}`,
+        or a function that is asked for it before every call. `window_bytes`: HTTP/2 receive window of a stream, what
+        the broker may have under way to here. `max_receive_bytes`: the largest response that is taken.
+        """
+        self._channel = open_channel(target, tls=tls, window_bytes=window_bytes, max_receive_bytes=max_receive_bytes)
+        self._calls = Calls(self._channel, metadata)
+        self.broker = BrokerStub(self._calls)
+        self.admin = AdminStub(self._calls)
+
+    @takes(ProducerSettings)
+    def producer(self, settings: ProducerSettings) -> Producer:
+        """Sends to one topic: `async with client.producer("orders") as producer`. See `ProducerSettings`."""
+        return Producer(self._calls, settings)
+
+    @takes(ConsumerSettings)
+    def consumer(self, settings: ConsumerSettings) -> Consumer:
+        """
+        Receives from one subscription: `await client.consumer("orders", "billing").run(handler)`. See
+        `ConsumerSettings`.
+        """
+        return Consumer(self._calls, settings)
+
+    async def close(self) -> None:
+        """Ends the connection, and with it all calls: close producers and consumers first."""
+        await self._channel.close()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,1 @@
+"""Receives messages of one subscription."""

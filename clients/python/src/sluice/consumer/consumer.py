@@ -1,0 +1,228 @@
+"""The consumer: see `Consumer`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from types import TracebackType
+
+from ..backoff import Backoff
+from ..calls import Calls
+from ..errors import SluiceError, StatusCode
+from ..v1.reasons import ErrorReason
+from .credit import Credit
+from .delivery import Delivery
+from .lanes import Lanes
+from .opening import open_session
+from .session import Session
+from .settings import ConsumerSettings
+from .workers import SLICE_S, Workers
+
+logger = logging.getLogger(__name__)
+FINAL_CODES = {
+    StatusCode.NOT_FOUND,
+    StatusCode.FAILED_PRECONDITION,
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.PERMISSION_DENIED,
+    StatusCode.UNAUTHENTICATED,
+    StatusCode.UNIMPLEMENTED,
+}
+LEAVE_TIMEOUT_S = 10.0
+"""How long a broker may take to answer the last settlements and to end the stream,"""
+CANCEL_TIMEOUT_S = 1.0
+"""and how long when `run` was cancelled: somebody is in a hurry."""
+
+
+class Consumer:
+    """
+    Receives the messages of one subscription, in its order, over one stream that is opened again whenever it breaks.
+    Made by `Client.consumer`. Either `run` a handler, or iterate: `async for delivery in consumer`.
+    """
+
+    def __init__(self, calls: Calls, settings: ConsumerSettings) -> None:
+        self.settings = settings
+        self._calls = calls
+        self._loop = asyncio.get_running_loop()
+        self._lanes = Lanes()
+        self._credit = Credit(settings.max_outstanding_messages, self._loop.time())
+        self._workers: Workers | None = None
+        self._session: Session | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
+        self._error: SluiceError | None = None
+        """What ended it, if nobody closed it."""
+        self._news = asyncio.Event()
+        """For the iterator: there is something to look at."""
+        self._slice_end = 0.0
+
+    # --- Handlers -----------------------------------------------------------------------------------------------
+
+    async def run(self, handler: Callable[[Delivery], Awaitable[None]]) -> None:
+        """
+        Calls the handler for every message until `close`. One that returns acknowledges; one that raises nacks with
+        the text of what it raised, unless it has settled the message itself. Raises SluiceError when the
+        subscription can't be consumed (any more). Cancelling it cancels the handlers, and leaves the messages that
+        they had to others, as not failed.
+        """
+        if self._task is not None:
+            raise RuntimeError("this consumer is in use already")
+        self._workers = Workers(self._lanes, self.settings.concurrency, handler)
+        self._start()
+        try:
+            await self._ended.wait()
+        except asyncio.CancelledError:
+            await self._close(0, CANCEL_TIMEOUT_S)
+            raise
+        if self._error is not None:
+            raise self._error
+
+    def _start(self) -> None:
+        if self._task is None and self._closing is None:
+            name = f"sluice consumer of {self.settings.topic}/{self.settings.subscription}"
+            self._task = asyncio.create_task(self._receive(), name=name)
+
+    def _arrived(self) -> None:
+        """There are messages, or a lane goes on."""
+        if self._workers is not None:
+            self._workers.wake()
+        else:
+            self._news.set()
+
+    # --- Iterating ----------------------------------------------------------------------------------------------
+
+    def __aiter__(self) -> Consumer:
+        """
+        The caller settles each delivery. After a nack, what was queued behind is held until the broker has answered.
+        Ends after `close`; raises SluiceError when the subscription can't be consumed (any more).
+        """
+        if self._workers is not None:
+            raise RuntimeError("this consumer runs a handler")
+        self._start()
+        return self
+
+    async def __anext__(self) -> Delivery:
+        # A caller that never waits for anything must not keep the event loop from all else.
+        if monotonic() >= self._slice_end:
+            await asyncio.sleep(0)
+            self._slice_end = monotonic() + SLICE_S
+        while True:
+            delivery = self._next_delivery()
+            if delivery is not None:
+                return delivery
+            if self._error is not None:
+                raise self._error
+            if self._closing is not None:
+                raise StopAsyncIteration
+            self._news.clear()
+            await self._news.wait()
+
+    def _next_delivery(self) -> Delivery | None:
+        while (lane := self._lanes.take()) is not None:
+            delivery = lane.queue.popleft()
+            self._lanes.release(lane)
+            if delivery.is_held:
+                return delivery
+        return None
+
+    # --- Streams ------------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        """Stream after stream, until the consumer is closed or over."""
+        backoff = Backoff(self.settings.retry_min_backoff_ms, self.settings.retry_max_backoff_ms)
+        try:
+            while True:
+                try:
+                    await self._consume(backoff)
+                    error = SluiceError("the broker has ended the stream", code=StatusCode.UNAVAILABLE)
+                except SluiceError as thrown:
+                    error = thrown
+                if self._closing is not None:
+                    return
+                if error.code in FINAL_CODES and error.reason != ErrorReason.SESSION_NOT_FOUND:
+                    self._error = error
+                    return
+                wait_ms = backoff.next_ms(error.retry_after_ms)
+                logger.info("%s: again in %d ms after %s", self.settings.subscription, wait_ms, error)
+                await asyncio.sleep(wait_ms / 1000)
+        except Exception as fault:
+            self._error = SluiceError(f"a fault of the client: {fault!r}", code=StatusCode.INTERNAL)
+            raise
+        finally:
+            if self._closing is None:
+                await self._end()
+
+    async def _consume(self, backoff: Backoff) -> None:
+        """One stream, from its opening to its end."""
+        session = await open_session(self._calls, self.settings, self._lanes, self._credit, self._arrived)
+        self._session = session
+        backoff.reset()
+        try:
+            if self._closing is not None:
+                session.drain()
+            await session.read()
+        finally:
+            self._session = None
+            session.end()
+
+    # --- The end ------------------------------------------------------------------------------------------------
+
+    async def flush(self) -> None:
+        """Sends every settlement, and waits until the broker has answered: then it is durable, or came too late."""
+        if self._session is not None:
+            await self._session.flush()
+
+    async def close(self) -> None:
+        """
+        Takes no more messages, lets running handlers finish (for `drain_timeout_ms`; then they are cancelled), has
+        their settlements answered, and leaves: what was not begun is free for others, and has not failed. Harmless
+        twice. From within a handler it only begins, and does not wait.
+        """
+        await self._close(self.settings.drain_timeout_ms, LEAVE_TIMEOUT_S)
+
+    async def _close(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
+        if self._closing is None:
+            self._lanes.clear()
+            if self._session is not None:
+                self._session.drain()
+            if self._workers is not None:
+                self._workers.begin_to_stop()
+            self._closing = asyncio.create_task(self._shut_down(drain_timeout_ms, leave_timeout_s))
+        if self._workers is None or not self._workers.is_current:
+            await asyncio.shield(self._closing)
+
+    async def _shut_down(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
+        if self._workers is not None:
+            await self._workers.stop(drain_timeout_ms)
+        if self._task is not None:
+            if self._session is not None:
+                await self._leave(self._session, self._task, leave_timeout_s)
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._end()
+
+    async def _leave(self, session: Session, task: asyncio.Task[None], timeout_s: float) -> None:
+        leaving = asyncio.create_task(session.leave())
+        # A stream that breaks meanwhile ends the task, and with it the session.
+        await asyncio.wait([leaving], timeout=timeout_s)
+        leaving.cancel()
+        await asyncio.wait([task], timeout=timeout_s)
+
+    async def _end(self) -> None:
+        if self._workers is not None:
+            await self._workers.stop(self.settings.drain_timeout_ms)
+        self._ended.set()
+        self._news.set()
+
+    async def __aenter__(self) -> Consumer:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

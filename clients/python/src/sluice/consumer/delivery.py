@@ -1,0 +1,136 @@
+"""One message, as it was delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..v1 import Message, MessageRun
+from ..wire import to_datetime
+from .settlements import NOTHING_SETTLED, SettlementResult
+
+if TYPE_CHECKING:
+    from .lanes import Lane
+    from .session import Session
+
+HELD, SETTLED, REVOKED = 0, 1, 2
+
+
+class Delivery:
+    """
+    A message with its place, to be settled once: what is done first counts, and the rest does nothing. Each of the
+    four ways to settle does so in the background; await its result to know whether it is durable.
+    """
+
+    __slots__ = ("_message", "_revoked", "_run", "lane", "offset", "partition", "session", "state")
+
+    lane: Lane
+
+    def __init__(self, session: Session, run: MessageRun, partition: int, offset: int, message: Message) -> None:
+        self.session = session
+        self._run = run
+        self.partition = partition
+        self.offset = offset
+        self._message = message
+        self.state = HELD
+        self._revoked: asyncio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<Delivery of {self.topic!r}, partition {self.partition}, offset {self.offset}>"
+
+    @property
+    def topic(self) -> str:
+        return self.session.topic
+
+    @property
+    def payload(self) -> bytes:
+        return self._message.payload
+
+    @property
+    def key(self) -> bytes:
+        """Empty where the message has none."""
+        return self._message.key
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """A copy. Where a trace goes on: `traceparent`, if its producer has sent one."""
+        return dict(self._message.headers)
+
+    @property
+    def event_time(self) -> datetime | None:
+        """When the event happened, by the producer's clock."""
+        nanoseconds = self.event_time_ns
+        return None if nanoseconds is None else to_datetime(nanoseconds)
+
+    @property
+    def event_time_ns(self) -> int | None:
+        """The same in nanoseconds since 1970."""
+        message = self._message
+        return message.event_time.ToNanoseconds() if message.HasField("event_time") else None
+
+    @property
+    def publish_time(self) -> datetime:
+        """When the broker accepted it."""
+        return to_datetime(self._run.publish_time.ToNanoseconds())
+
+    @property
+    def producer_id(self) -> str:
+        """Which producer wrote it; empty for an anonymous one."""
+        return self._run.producer_id
+
+    @property
+    def attempt(self) -> int:
+        """1 on the first delivery; grows by one with every failed delivery."""
+        return self._run.attempt
+
+    @property
+    def is_held(self) -> bool:
+        """Neither settled nor taken back."""
+        return self.state == HELD
+
+    @property
+    def is_revoked(self) -> bool:
+        """The broker has taken it back, or the session is over: it comes again, and settling does nothing."""
+        return self.state == REVOKED
+
+    @property
+    def revoked(self) -> asyncio.Event:
+        """Set when the message is taken back: a long handler may stop then."""
+        if self._revoked is None:
+            self._revoked = asyncio.Event()
+            if self.state == REVOKED:
+                self._revoked.set()
+        return self._revoked
+
+    def revoke(self) -> None:
+        """For the session, which knows what the broker has said."""
+        if self.state != HELD:
+            return
+        self.state = REVOKED
+        if self._revoked is not None:
+            self._revoked.set()
+
+    def ack(self) -> SettlementResult:
+        """Processed: it never comes again, once that is durable."""
+        if self.state != HELD:
+            return NOTHING_SETTLED
+        return self.session.ack(self)
+
+    def nack(self, delay_ms: float | None = None, reason: str = "") -> SettlementResult:
+        """Failed: it comes again after the subscription's backoff, or after this delay."""
+        if self.state != HELD:
+            return NOTHING_SETTLED
+        return self.session.nack(self, delay_ms, reason)
+
+    def extend(self, by_ms: float | None = None) -> SettlementResult:
+        """Still at work: the lease ends so long from now (default: the subscription's time for a message)."""
+        if self.state != HELD:
+            return NOTHING_SETTLED
+        return self.session.extend(self, by_ms)
+
+    def dead_letter(self, reason: str = "") -> SettlementResult:
+        """Hopeless: to the dead-letter topic at once."""
+        if self.state != HELD:
+            return NOTHING_SETTLED
+        return self.session.dead_letter(self, reason)

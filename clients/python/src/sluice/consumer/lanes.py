@@ -1,0 +1,137 @@
+"""Which message may be handled next, so that the order of the subscription is kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from typing import TYPE_CHECKING
+
+from ..v1 import ORDERING_KEY, ORDERING_NONE, ORDERING_PARTITION, Ordering
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
+
+FREE = None
+"""The name of the lane of messages that keep no order."""
+
+
+class Lane:
+    """Messages of one partition, or of one key: one at a time, in order."""
+
+    __slots__ = ("is_busy", "is_exclusive", "is_ready", "name", "pause_count", "queue")
+
+    def __init__(self, name: Hashable, is_exclusive: bool) -> None:
+        self.name = name
+        self.is_exclusive = is_exclusive
+        """False: of messages without an order, any number may be handled at once."""
+        self.queue: deque[Delivery] = deque()
+        self.is_busy = False
+        """Somebody works on it."""
+        self.pause_count = 0
+        """Nacks that the broker has not answered."""
+        self.is_ready = False
+        """It stands among those from which the next one is taken."""
+
+
+class Lanes:
+    """
+    All lanes of a consumer, over its sessions: one that is busy stays so when the session ends, until its handler
+    returns.
+    """
+
+    def __init__(self) -> None:
+        self._lanes: dict[Hashable, Lane] = {}
+        self._ready: deque[Lane] = deque()
+        self.ordering: Ordering = ORDERING_PARTITION
+
+    def put(self, partition: int, deliveries: Iterable[Delivery]) -> None:
+        """Queues messages of one partition, in order."""
+        if self.ordering == ORDERING_KEY:
+            for delivery in deliveries:
+                key = delivery.key
+                lane = self._lane((partition, key)) if key else self._lane(FREE)
+                delivery.lane = lane
+                lane.queue.append(delivery)
+                if not lane.is_ready:
+                    self._make_ready(lane)
+            return
+        lane = self._lane(FREE if self.ordering == ORDERING_NONE else partition)
+        for delivery in deliveries:
+            delivery.lane = lane
+        lane.queue.extend(deliveries)
+        self._make_ready(lane)
+
+    def _lane(self, name: Hashable) -> Lane:
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane(name, name is not FREE)
+        return lane
+
+    def _make_ready(self, lane: Lane) -> None:
+        if not (lane.is_ready or lane.is_busy or lane.pause_count) and lane.queue:
+            lane.is_ready = True
+            self._ready.append(lane)
+
+    @property
+    def ready_count(self) -> int:
+        """How many handlers could begin now, about."""
+        free = self._lanes.get(FREE)
+        return len(self._ready) + (len(free.queue) - 1 if free is not None and free.is_ready else 0)
+
+    def take(self) -> Lane | None:
+        """The lane whose turn it is; busy until it is released, unless it keeps no order."""
+        while self._ready:
+            lane = self._ready.popleft()
+            if not lane.queue:
+                self._forget(lane)
+            elif lane.is_exclusive:
+                lane.is_ready = False
+                lane.is_busy = True
+                return lane
+            else:
+                self._ready.append(lane)
+                return lane
+        return None
+
+    def release(self, lane: Lane) -> None:
+        """Nobody works on it any more: it stands behind the others."""
+        lane.is_busy = False
+        if lane.queue:
+            self._make_ready(lane)
+        elif lane.is_exclusive:
+            self._forget(lane)
+
+    def pause(self, lane: Lane) -> Lane:
+        """Nothing of it may begin until `resume` of what this returns: the lane itself may have been forgotten."""
+        if not lane.is_exclusive:
+            return lane
+        lane = self._lane(lane.name)
+        lane.pause_count += 1
+        if lane.is_ready:
+            lane.is_ready = False
+            self._ready.remove(lane)
+        return lane
+
+    def resume(self, lane: Lane) -> None:
+        if not lane.is_exclusive:
+            return
+        lane.pause_count -= 1
+        self._make_ready(lane)
+        self._forget(lane)
+
+    def clear(self) -> None:
+        """Drops everything queued. What is busy stays so."""
+        for lane in self._lanes.values():
+            lane.queue.clear()
+            lane.is_ready = False
+        self._ready.clear()
+        for lane in list(self._lanes.values()):
+            self._forget(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        """There may be millions of keys: only lanes in use are kept."""
+        if lane.queue:
+            return
+        lane.is_ready = False
+        if not (lane.is_busy or lane.pause_count):
+            self._lanes.pop(lane.name, None)

@@ -1,0 +1,70 @@
+"""How a session begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..calls import BytesStream, Calls
+from ..errors import SluiceError, StatusCode
+from ..v1 import (
+    ORDERING_PARTITION,
+    ORDERING_UNSPECIFIED,
+    ConsumeRequest,
+    ConsumeResponse,
+    FlowControl,
+    GetSubscriptionRequest,
+    Ordering,
+    SessionOpened,
+    SubscribeRequest,
+)
+from ..v1.stubs import AdminStub
+from .credit import Credit
+from .lanes import Lanes
+from .session import Session
+from .settings import ConsumerSettings
+
+METHOD = "/sluice.v1.Broker/Consume"
+CALL_TIMEOUT_MS = 10_000
+
+
+async def open_session(
+    calls: Calls, settings: ConsumerSettings, lanes: Lanes, credit: Credit, arrived: Callable[[], None]
+) -> Session:
+    """Subscribes, and asks how the subscription orders before the first message is taken. Raises SluiceError."""
+    stream = await calls.open_stream(METHOD)
+    try:
+        flow_control = FlowControl(
+            max_outstanding_messages=credit.messages, max_outstanding_bytes=settings.max_outstanding_bytes
+        )
+        subscribe = SubscribeRequest(
+            topic=settings.topic,
+            subscription=settings.subscription,
+            consumer_id=settings.consumer_id,
+            flow_control=flow_control,
+            start=settings.start_position,
+        )
+        await stream.write(ConsumeRequest(subscribe=subscribe).SerializeToString())
+        opened, first = await read_opened(stream)
+        lanes.ordering = await ordering_of(calls, settings)
+        session = Session(stream, settings, opened, lanes, credit, arrived)
+    except BaseException:
+        stream.cancel()
+        raise
+    session.take(first)
+    return session
+
+
+async def read_opened(stream: BytesStream) -> tuple[SessionOpened, ConsumeResponse]:
+    """What the session is, and the response that says so."""
+    response = await stream.read()
+    first = ConsumeResponse() if response is None else ConsumeResponse.FromString(response)
+    if not first.HasField("opened"):
+        raise SluiceError("the broker has opened no session", code=StatusCode.UNAVAILABLE)
+    return first.opened, first
+
+
+async def ordering_of(calls: Calls, settings: ConsumerSettings) -> Ordering:
+    request = GetSubscriptionRequest(topic=settings.topic, name=settings.subscription)
+    found = await AdminStub(calls).get_subscription(request, timeout_ms=CALL_TIMEOUT_MS)
+    ordering = found.subscription.ordering
+    return ORDERING_PARTITION if ordering == ORDERING_UNSPECIFIED else ordering

@@ -1,0 +1,276 @@
+"""One `Consume` stream: what it holds, what it settles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from ..calls import BytesStream
+from ..errors import duration_ms
+from ..v1 import (
+    ConsumeRequest,
+    ConsumeResponse,
+    FlowControl,
+    MessageRun,
+    OffsetRange,
+    SessionOpened,
+    Settlement,
+)
+from .credit import Credit
+from .delivery import SETTLED, Delivery
+from .lanes import Lanes
+from .ranges import OffsetGatherer, spans_of
+from .settings import ConsumerSettings
+from .settlements import MAX_RANGES, SettlementRequest, SettlementResult, encode_acks, settlement
+from .writer import RequestWriter
+
+MAX_UNANSWERED = 64
+"""Requests with acknowledgements: the broker stops reading a stream when a hundred have no answer."""
+CREDIT_EVERY_S = 1.0
+MAX_REASON_LENGTH = 1_000
+
+
+class Session:
+    """From the broker's `opened` to the end of the stream."""
+
+    def __init__(
+        self,
+        stream: BytesStream,
+        settings: ConsumerSettings,
+        opened: SessionOpened,
+        lanes: Lanes,
+        credit: Credit,
+        arrived: Callable[[], None],
+    ) -> None:
+        self.topic = settings.topic
+        self.session_id = opened.session_id
+        self.is_draining = False
+        """It takes no more messages."""
+        self._stream = stream
+        self._settings = settings
+        self._lanes = lanes
+        self._credit = credit
+        self._arrived = arrived
+        self._loop = asyncio.get_running_loop()
+        self._ack_deadline_ms = duration_ms(opened.ack_deadline)
+        self._writer = RequestWriter(stream)
+        self._held: dict[int, dict[int, Delivery]] = {}
+        """By partition and offset: neither settled nor taken back."""
+        self._held_count = 0
+        self._request_count = 0
+        self._unanswered: dict[int, SettlementRequest] = {}
+        self._acks = OffsetGatherer()
+        self._acks_request = SettlementRequest()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._others: list[Settlement] = []
+        """Outcomes other than acknowledgements, of this turn of the event loop."""
+        self._others_request = SettlementRequest()
+        self._lease_timer: asyncio.TimerHandle | None = None
+        self._credit_timer = self._loop.call_later(CREDIT_EVERY_S, self._watch_credit)
+        if settings.extend_leases:
+            self._lease_timer = self._loop.call_later(self._lease_every_s, self._extend_leases)
+
+    # --- What the broker says -----------------------------------------------------------------------------------
+
+    async def read(self) -> None:
+        """Takes what the broker sends until it ends the stream. Raises SluiceError when that is a failure."""
+        while (response := await self._stream.read()) is not None:
+            self.take(ConsumeResponse.FromString(response))
+
+    def take(self, response: ConsumeResponse) -> None:
+        """In line: what is taken back was delivered before, what is delivered comes behind."""
+        if response.revoked:
+            self._revoke(response.revoked)
+        if response.runs and not self.is_draining:
+            for run in response.runs:
+                self._deliver(run)
+            self._arrived()
+        if response.HasField("settled"):
+            settled = response.settled
+            request = self._unanswered.pop(settled.settlement_id, None)
+            if request is not None:
+                request.answer(settled.result)
+                self._arrived()
+            if self._acks.count and len(self._unanswered) == MAX_UNANSWERED - 1:
+                self.flush_acks()
+
+    def _deliver(self, run: MessageRun) -> None:
+        partition, first = run.partition, run.first_offset
+        deliveries = [
+            Delivery(self, run, partition, offset, message) for offset, message in enumerate(run.messages, first)
+        ]
+        held = self._held.setdefault(partition, {})
+        held.update(zip(range(first, first + len(deliveries)), deliveries))
+        self._held_count += len(deliveries)
+        self._lanes.put(partition, deliveries)
+
+    def _revoke(self, ranges: Iterable[OffsetRange]) -> None:
+        for piece in ranges:
+            held = self._held.get(piece.partition, {})
+            for offset in [o for o in held if piece.first_offset <= o <= piece.last_offset]:
+                held.pop(offset).revoke()
+                self._held_count -= 1
+        if self._held_count == 0:
+            self._credit.idle()
+
+    # --- Settling -----------------------------------------------------------------------------------------------
+
+    def ack(self, delivery: Delivery) -> SettlementResult:
+        self._let_go(delivery)
+        partition, offset = delivery.partition, delivery.offset
+        self._acks.add(partition, offset)
+        result = SettlementResult(self._acks_request, partition, offset)
+        count = self._acks.count
+        if count >= MAX_RANGES or (count >= self._credit.messages // 4 and self._may_send_acks):
+            # Much of the credit is used up: the broker waits for it.
+            self.flush_acks()
+        elif self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(self._settings.ack_interval_ms / 1000, self._acks_due)
+        return result
+
+    def nack(self, delivery: Delivery, delay_ms: float | None, reason: str) -> SettlementResult:
+        item = settlement(delivery.partition, delivery.offset, delivery.offset)
+        item.nack.reason = reason[:MAX_REASON_LENGTH]
+        if delay_ms is not None:
+            item.nack.delay.FromMicroseconds(round(delay_ms * 1000))
+        self._let_go(delivery)
+        # Behind it, the broker takes back what it does not know to be done.
+        self.flush_acks()
+        lane = self._lanes.pause(delivery.lane)
+        self._others_request.on_answer.append(lambda: self._lanes.resume(lane))
+        return self._settle(delivery, item)
+
+    def dead_letter(self, delivery: Delivery, reason: str) -> SettlementResult:
+        item = settlement(delivery.partition, delivery.offset, delivery.offset)
+        item.dead_letter.reason = reason[:MAX_REASON_LENGTH]
+        self._let_go(delivery)
+        return self._settle(delivery, item)
+
+    def extend(self, delivery: Delivery, by_ms: float | None) -> SettlementResult:
+        item = settlement(delivery.partition, delivery.offset, delivery.offset)
+        item.extend.by.FromMicroseconds(round((self._ack_deadline_ms if by_ms is None else by_ms) * 1000))
+        return self._settle(delivery, item)
+
+    def _let_go(self, delivery: Delivery) -> None:
+        delivery.state = SETTLED
+        del self._held[delivery.partition][delivery.offset]
+        self._held_count -= 1
+        self._credit.settled()
+        if self._held_count == 0:
+            self._credit.idle()
+
+    def _settle(self, delivery: Delivery, item: Settlement) -> SettlementResult:
+        if not self._others:
+            self._loop.call_soon(self._flush_others)
+        self._others.append(item)
+        result = SettlementResult(self._others_request, delivery.partition, delivery.offset)
+        if len(self._others) == MAX_RANGES:
+            self._flush_others()
+        return result
+
+    def _flush_others(self) -> None:
+        if not self._others:
+            return
+        settlements, self._others = self._others, []
+        request, self._others_request = self._others_request, SettlementRequest()
+        message = ConsumeRequest(settlement_id=self._await_answer(request), settlements=settlements)
+        self._writer.put(message.SerializeToString())
+
+    def _acks_due(self) -> None:
+        self._ack_timer = None
+        if self._may_send_acks:
+            self.flush_acks()
+
+    @property
+    def _may_send_acks(self) -> bool:
+        """Otherwise they go with the next answer."""
+        return len(self._unanswered) < MAX_UNANSWERED
+
+    def flush_acks(self) -> None:
+        """Sends what has gathered."""
+        if self._ack_timer is not None:
+            self._ack_timer.cancel()
+            self._ack_timer = None
+        if self._acks.count:
+            request, self._acks_request = self._acks_request, SettlementRequest()
+            self._writer.put(encode_acks(self._await_answer(request), self._acks.take()))
+            self._adjust_credit()
+
+    def _await_answer(self, request: SettlementRequest) -> int:
+        self._request_count += 1
+        request.request_id = self._request_count
+        self._unanswered[self._request_count] = request
+        return self._request_count
+
+    async def flush(self) -> None:
+        """Sends every settlement, and waits until the broker has answered them or the stream is over."""
+        self.flush_acks()
+        self._flush_others()
+        for request in list(self._unanswered.values()):
+            await request.wait()
+
+    # --- Leases and credit --------------------------------------------------------------------------------------
+
+    @property
+    def _lease_every_s(self) -> float:
+        return max(0.01, self._ack_deadline_ms / 3 / 1000)
+
+    def _extend_leases(self) -> None:
+        self._lease_timer = self._loop.call_later(self._lease_every_s, self._extend_leases)
+        # What has gathered is not extended any more.
+        self.flush_acks()
+        for partition, held in self._held.items():
+            for first, last in spans_of(held):
+                item = settlement(partition, first, last)
+                item.extend.by.FromMicroseconds(round(self._ack_deadline_ms * 1000))
+                self._others.append(item)
+                if len(self._others) == MAX_RANGES:
+                    self._flush_others()
+        self._flush_others()
+
+    def _watch_credit(self) -> None:
+        self._credit_timer = self._loop.call_later(CREDIT_EVERY_S, self._watch_credit)
+        if self._held_count == 0:
+            self._credit.idle()
+        self._adjust_credit()
+
+    def _adjust_credit(self) -> None:
+        if not self.is_draining and self._credit.update(self._loop.time()):
+            self._grant(self._credit.messages)
+
+    def _grant(self, messages: int) -> None:
+        credit = FlowControl(
+            max_outstanding_messages=messages, max_outstanding_bytes=self._settings.max_outstanding_bytes
+        )
+        self._writer.put(ConsumeRequest(flow_control=credit).SerializeToString())
+
+    # --- The end ------------------------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Takes no more messages. What is held can still be settled."""
+        self.is_draining = True
+        self._grant(0)
+
+    async def leave(self) -> None:
+        """Has everything settled answered, then closes this half: what is held is free, and has not failed."""
+        await self.flush()
+        self._writer.end()
+
+    def end(self) -> None:
+        """The stream is over: everything held has been taken back."""
+        for timer in (self._ack_timer, self._lease_timer, self._credit_timer):
+            if timer is not None:
+                timer.cancel()
+        self._writer.cancel()
+        self._stream.cancel()
+        self._lanes.clear()
+        for held in self._held.values():
+            for delivery in held.values():
+                delivery.revoke()
+        self._held.clear()
+        self._held_count = 0
+        requests = [*self._unanswered.values(), self._acks_request, self._others_request]
+        self._unanswered.clear()
+        self._others.clear()
+        for request in requests:
+            request.lose()

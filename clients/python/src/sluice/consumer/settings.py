@@ -1,0 +1,61 @@
+"""What can be set of a consumer."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from ..connection import MIB
+from ..v1 import StartPosition
+from ..wire import to_nanoseconds
+
+
+@dataclass(frozen=True)
+class ConsumerSettings:
+    """Settings of a consumer. All but the topic and the subscription have a default."""
+
+    topic: str
+    subscription: str
+    """A durable name. Consumers of one subscription share its messages."""
+    _: KW_ONLY
+    consumer_id: str = field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}"[:200])
+    """For people: shown by ListConsumers. Default: host and process."""
+    start: Literal["earliest", "latest"] | datetime | StartPosition = "earliest"
+    """Where the subscription begins, if this consumer creates it: a time is that of the first message wanted."""
+    max_outstanding_messages: int = 10_000
+    """Most credit. What is granted follows the speed of processing: about a second's worth, at least 16."""
+    max_outstanding_bytes: int = 16 * MIB
+    concurrency: int = 1
+    """Handlers at once. Order is kept as the subscription orders: by partition, by key, or not."""
+    ack_interval_ms: float = 5
+    """Acknowledgements are gathered so long and sent as ranges."""
+    extend_leases: bool = True
+    """Leases of what is held are extended at a third of their time."""
+    drain_timeout_ms: float = 30_000
+    """How long `close` waits for handlers."""
+    retry_min_backoff_ms: float = 50
+    """Pause before a broken stream is opened again; it doubles, with jitter,"""
+    retry_max_backoff_ms: float = 5_000
+    """up to this. A longer pause that the broker asks for counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("max_outstanding_messages", "max_outstanding_bytes", "concurrency"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+
+    @property
+    def start_position(self) -> StartPosition:
+        start = self.start
+        if isinstance(start, StartPosition):
+            return start
+        position = StartPosition()
+        if isinstance(start, datetime):
+            position.time.FromNanoseconds(to_nanoseconds(start))
+        elif start == "latest":
+            position.boundary = StartPosition.BOUNDARY_LATEST
+        else:
+            position.boundary = StartPosition.BOUNDARY_EARLIEST
+        return position

@@ -1,0 +1,96 @@
+"""Requests that settle messages, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterable
+
+from ..v1 import AcknowledgeResponse, ConsumeRequest, OffsetRange, Settlement
+
+Settled = tuple[int, int, int]
+"""Partition, first and last offset."""
+MAX_RANGES = 10_000
+"""What the broker takes in one request."""
+
+
+class SettlementRequest:
+    """One request, from its making to its answer."""
+
+    __slots__ = ("_event", "_stale", "is_answered", "on_answer", "request_id", "was_lost")
+
+    def __init__(self) -> None:
+        self.request_id = 0
+        self.is_answered = False
+        self.was_lost = False
+        """The stream broke before the answer came: nobody knows."""
+        self._stale: list[Settled] = []
+        self._event: asyncio.Event | None = None
+        self.on_answer: list[Callable[[], None]] = []
+
+    def answer(self, result: AcknowledgeResponse) -> None:
+        self._stale = [(r.partition, r.first_offset, r.last_offset) for r in result.stale]
+        self._finish()
+
+    def lose(self) -> None:
+        self.was_lost = True
+        self._finish()
+
+    def _finish(self) -> None:
+        self.is_answered = True
+        if self._event is not None:
+            self._event.set()
+        for call in self.on_answer:
+            call()
+
+    async def wait(self) -> None:
+        if self.is_answered:
+            return
+        if self._event is None:
+            self._event = asyncio.Event()
+        await self._event.wait()
+
+    def has_settled(self, partition: int, offset: int) -> bool:
+        """Durably, once it is answered."""
+        if self.was_lost:
+            return False
+        return not any(p == partition and first <= offset <= last for p, first, last in self._stale)
+
+
+class SettlementResult:
+    """
+    What becomes of a settlement, for those who await it: True when it is durable; False when the lease was over, or
+    the stream broke before the broker's answer: the message comes again. It costs nothing to forget it.
+    """
+
+    __slots__ = ("_offset", "_partition", "_request")
+
+    def __init__(self, request: SettlementRequest | None, partition: int, offset: int) -> None:
+        self._request = request
+        self._partition = partition
+        self._offset = offset
+
+    def __await__(self) -> Generator[object, None, bool]:
+        request = self._request
+        if request is None:
+            return False
+        if not request.is_answered:
+            yield from request.wait().__await__()
+        return request.has_settled(self._partition, self._offset)
+
+
+NOTHING_SETTLED = SettlementResult(None, 0, 0)
+"""Of a message that is not held any more."""
+
+
+def encode_acks(request_id: int, ranges: Iterable[Settled]) -> bytes:
+    """Acknowledgements and nothing else, which the broker reads fastest."""
+    request = ConsumeRequest(settlement_id=request_id)
+    for partition, first, last in ranges:
+        offsets = OffsetRange(partition=partition, first_offset=first, last_offset=last)
+        request.settlements.add(offsets=offsets, ack=Settlement.Ack())
+    return request.SerializeToString()
+
+
+def settlement(partition: int, first: int, last: int) -> Settlement:
+    """Without an outcome yet."""
+    return Settlement(offsets=OffsetRange(partition=partition, first_offset=first, last_offset=last))

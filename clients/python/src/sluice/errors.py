@@ -1,0 +1,132 @@
+"""What goes wrong, in the terms of the broker's one table of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from .v1 import PublishError, PublishFailure
+
+StatusCode = grpc.StatusCode
+"""The status codes of gRPC, by name."""
+
+CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+BUFFER_FULL = "BUFFER_FULL"
+"""Reason: a producer whose buffer is full was told to fail rather than to wait (RESOURCE_EXHAUSTED)."""
+CLOSED = "CLOSED"
+"""Reason: the producer or consumer has been closed on this side (CANCELLED)."""
+
+
+@dataclass(frozen=True)
+class FieldViolation:
+    """What was wrong with one field of a request."""
+
+    field: str
+    """A path: `settlements[2].offsets`."""
+    description: str
+
+
+class SluiceError(Exception):
+    """A call or a message that failed: by the broker's decision, or because it could not be reached."""
+
+    code: grpc.StatusCode
+    """The status code of gRPC: for proxies and libraries."""
+    reason: str
+    """
+    Stable name of the error: one of `ErrorReason`, or a name that this version does not know. Where the broker gave
+    none (it did not answer, or something between here and there did) it is the name of the code: `UNAVAILABLE`.
+    """
+    metadata: Mapping[str, str]
+    """Facts for programs."""
+    field_violations: tuple[FieldViolation, ...]
+    """What was wrong with the request, field by field."""
+    retry_after_ms: float | None
+    """How long the broker asks to wait before the next try."""
+    publish_failure: PublishFailure | None
+    """Of a failed `Publish`: how much of its stream is durable."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+        field_violations: Iterable[FieldViolation] = (),
+        retry_after_ms: float | None = None,
+        publish_failure: PublishFailure | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason or code.name
+        self.metadata = metadata or {}
+        self.field_violations = tuple(field_violations)
+        self.retry_after_ms = retry_after_ms
+        self.publish_failure = publish_failure
+
+    @property
+    def message(self) -> str:
+        """For people."""
+        return str(self.args[0])
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+    @property
+    def has_reason(self) -> bool:
+        """The broker itself gave the reason."""
+        return self.reason != self.code.name or bool(self.metadata)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> SluiceError:
+    """A failed call, with what its status details say. Details that can't be read are left out: the status stands."""
+    metadata = error.trailing_metadata() or ()
+    details = next((value for name, value in metadata if name == "grpc-status-details-bin"), None)
+    fields = read_details(details) if isinstance(details, bytes) else {}
+    return SluiceError(error.details() or "", code=error.code(), **fields)
+
+
+def read_details(details: bytes) -> dict[str, Any]:
+    """The standard error details that Sluice sends, as arguments of `SluiceError`."""
+    fields: dict[str, Any] = {}
+    try:
+        for detail in status_pb2.Status.FromString(details).details:
+            name = detail.type_url.rpartition("/")[2]
+            if name == "google.rpc.ErrorInfo":
+                info = error_details_pb2.ErrorInfo.FromString(detail.value)
+                fields |= {"reason": info.reason, "metadata": dict(info.metadata)}
+            elif name == "google.rpc.RetryInfo":
+                retry = error_details_pb2.RetryInfo.FromString(detail.value)
+                fields["retry_after_ms"] = duration_ms(retry.retry_delay)
+            elif name == "google.rpc.BadRequest":
+                request = error_details_pb2.BadRequest.FromString(detail.value)
+                found = [FieldViolation(v.field, v.description) for v in request.field_violations]
+                fields["field_violations"] = found
+            elif name == "sluice.v1.PublishFailure":
+                fields["publish_failure"] = PublishFailure.FromString(detail.value)
+    except DecodeError:
+        return {}
+    return fields
+
+
+def from_publish_error(error: PublishError) -> SluiceError:
+    """Why one batch of a PublishStream was refused."""
+    code = CODES.get(error.code, StatusCode.UNKNOWN)
+    delay = duration_ms(error.retry_delay) if error.HasField("retry_delay") else None
+    return SluiceError(error.message, code=code, reason=error.reason, retry_after_ms=delay)
+
+
+def closed(what: str) -> SluiceError:
+    return SluiceError(f"the {what} is closed", code=StatusCode.CANCELLED, reason=CLOSED)
+
+
+def duration_ms(duration: Duration) -> float:
+    return duration.seconds * 1000 + duration.nanos / 1e6

@@ -1,0 +1,49 @@
+"""What can be set of a producer."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal
+
+from ..connection import KIB, MIB
+
+
+@dataclass(frozen=True)
+class ProducerSettings:
+    """Settings of a producer. Every one but the topic has a default."""
+
+    topic: str
+    _: KW_ONLY
+    partition: int | None = None
+    """All messages go to this one. Default: by the hash of their key, or spread where they have none."""
+    producer_id: str = field(default_factory=lambda: f"producer-{uuid.uuid4()}")
+    """
+    Who produces. With a name of its own a restarted process goes on where the last one ended (`last_sequence` says how
+    many of its messages are durable), and fences an older process of the name. Default: a random one.
+    """
+    batch_max_bytes: int = 64 * KIB
+    """A batch goes when it is about this large,"""
+    batch_max_messages: int = 1_000
+    """or has so many messages,"""
+    linger_ms: float = 1
+    """or its first message has waited so long."""
+    max_in_flight: int = 8
+    """Batches that have no receipt yet."""
+    buffer_max_bytes: int = 16 * MIB
+    """Messages that were handed over and have no receipt yet, about."""
+    when_full: Literal["wait", "fail"] = "wait"
+    """What `send` does while the buffer is full: the message waits, or fails with BUFFER_FULL."""
+    retry_timeout_ms: float | None = None
+    """How long a batch is tried; after it, it fails, and what is behind it goes on. Default: for ever."""
+    retry_min_backoff_ms: float = 50
+    """Pause before the first retry; it doubles, with jitter,"""
+    retry_max_backoff_ms: float = 5_000
+    """up to this. A longer pause that the broker asks for counts."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_max_bytes", "batch_max_messages", "max_in_flight", "buffer_max_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.when_full not in ("wait", "fail"):
+            raise ValueError('when_full must be "wait" or "fail"')

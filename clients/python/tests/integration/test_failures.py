@@ -1,0 +1,159 @@
+"""Messages that fail, and leases that end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sluice import Client, Delivery, Message
+from sluice.v1 import ORDERING_KEY, ORDERING_PARTITION, GetMessageRequest
+from tests.support.handling import Handled, create_subscription_with_topic, publish
+from tests.support.topics import backlog_of, stored
+from tests.support.waiting import until, within
+
+
+async def test_a_failed_message_comes_again_before_those_behind_it(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION)
+    await publish(client, topic, *(f"{i}" for i in range(200)))
+    handled = Handled(200)
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.payload == b"7" and delivery.attempt == 1:
+            raise ValueError("not today")
+        handled.note(delivery)
+
+    consumer = client.consumer(topic, "s")
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await within(consumer.close())
+    await within(running)
+    assert handled.payloads == [str(i) for i in range(200)]
+    assert handled.deliveries[7].attempt == 2
+
+
+async def test_a_failed_message_of_a_key_holds_back_its_key_only(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_KEY)
+    await publish(client, topic, *(Message(f"{i}", key="ab"[i % 2]) for i in range(40)))
+    handled = Handled(40)
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.payload == b"4" and delivery.attempt == 1:
+            delivery.nack(delay_ms=300)
+            return
+        handled.note(delivery)
+
+    consumer = client.consumer(topic, "s", concurrency=2)
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await within(consumer.close())
+    await within(running)
+    for first in (0, 1):
+        own = [int(payload) for payload in handled.payloads if int(payload) % 2 == first]
+        assert own == list(range(first, 40, 2))
+    assert handled.payloads.index("39") < handled.payloads.index("4"), "the other key went on meanwhile"
+
+
+async def test_a_delay_holds_a_message_back(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION)
+    await publish(client, topic, "a", "b")
+    loop = asyncio.get_running_loop()
+    nacked_at = again_at = 0.0
+    handled = Handled(2)
+
+    async def handler(delivery: Delivery) -> None:
+        nonlocal nacked_at, again_at
+        if delivery.attempt == 1 and delivery.payload == b"a":
+            nacked_at = loop.time()
+            assert await delivery.nack(delay_ms=400, reason="later") is True
+            return
+        again_at = again_at or loop.time()
+        handled.note(delivery)
+
+    consumer = client.consumer(topic, "s")
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await within(consumer.close())
+    await within(running)
+    assert handled.payloads == ["a", "b"]
+    assert again_at - nacked_at >= 0.39
+
+
+async def test_the_last_attempt_and_the_hopeless_go_to_the_dead_letters(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION, max_attempts=2, backoff_ms=5)
+    await publish(client, topic, "fails", "hopeless", "good")
+    handled = Handled(1)
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.payload == b"fails":
+            raise ValueError("always")
+        if delivery.payload == b"hopeless":
+            assert await delivery.dead_letter("no such customer") is True
+            assert await delivery.ack() is False, "what was done first counts"
+            return
+        handled.note(delivery)
+
+    consumer = client.consumer(topic, "s")
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await within(consumer.close())
+    await within(running)
+    await within(_until_settled(client, topic))
+    letters = list((await stored(client, f"{topic}.s.dead-letter")).values())
+    assert sorted(letter.payload for letter in letters) == [b"fails", b"hopeless"]
+    reasons = {letter.payload: letter.headers["sluice-dead-letter-reason"] for letter in letters}
+    assert reasons[b"hopeless"] == "no such customer"
+
+
+async def _until_settled(client: Client, topic: str) -> None:
+    while await backlog_of(client, topic, "s") > 0:
+        await asyncio.sleep(0.01)
+
+
+async def test_leases_of_long_handlers_are_extended(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION, ack_deadline_ms=200)
+    await publish(client, topic, "long", "queued")
+    handled = Handled(2)
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.payload == b"long":
+            # Three and a half times the lease.
+            await asyncio.sleep(0.7)
+            assert delivery.is_held
+            assert await delivery.ack() is True
+        handled.note(delivery)
+
+    consumer = client.consumer(topic, "s")
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await within(consumer.close())
+    await within(running)
+    assert handled.payloads == ["long", "queued"]
+    assert all(delivery.attempt == 1 for delivery in handled.deliveries)
+
+
+async def test_an_acknowledgement_that_comes_too_late_is_stale(client: Client, topic: str) -> None:
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION, ack_deadline_ms=150, backoff_ms=5)
+    await publish(client, topic, "slow")
+    handled = Handled(1)
+    late: list[bool] = []
+
+    async def handler(delivery: Delivery) -> None:
+        if delivery.attempt == 1:
+            while await _failed_attempts(client, topic) == 0:
+                await asyncio.sleep(0.01)
+            late.append(await delivery.ack())
+            return
+        handled.note(delivery)
+        late.append(await delivery.ack())
+
+    consumer = client.consumer(topic, "s", extend_leases=False)
+    running = asyncio.create_task(consumer.run(handler))
+    await within(handled.all.wait())
+    await until(lambda: len(late) == 2)
+    assert late == [False, True]
+    await within(consumer.close())
+    await within(running)
+
+
+async def _failed_attempts(client: Client, topic: str) -> int:
+    answer = await client.admin.get_message(GetMessageRequest(topic=topic, partition=0, offset=0))
+    return answer.statuses[0].failed_attempts

@@ -1,0 +1,28 @@
+"""Tests wait for what happens, never for a time: limits are only there for tests that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sized
+from typing import TypeVar
+
+T = TypeVar("T")
+LIMIT_S = 30.0
+
+
+async def within(what: Awaitable[T], limit_s: float = LIMIT_S) -> T:
+    return await asyncio.wait_for(what, limit_s)
+
+
+async def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
+    """For what nobody announces: looks again and again."""
+
+    async def poll() -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    await within(poll(), limit_s)
+
+
+async def until_there_are(count: int, what: Sized) -> None:
+    await until(lambda: len(what) >= count)

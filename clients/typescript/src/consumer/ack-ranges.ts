@@ -1,0 +1,45 @@
+import type { Range } from './response.js';
+
+/** Acknowledged offsets that wait to be sent, as ranges. What is acknowledged in order costs no memory. */
+export class AckRanges {
+  /** For each partition: first and last offset of a range, and so on, as they were acknowledged. */
+  readonly #byPartition = new Map<number, number[]>();
+  #count = 0;
+
+  /** How many messages. */
+  get count(): number {
+    return this.#count;
+  }
+
+  add(partition: number, offset: number): void {
+    this.#count++;
+    const bounds = this.#byPartition.get(partition);
+    if (bounds === undefined) this.#byPartition.set(partition, [offset, offset]);
+    else if (bounds[bounds.length - 1] === offset - 1) bounds[bounds.length - 1] = offset;
+    else bounds.push(offset, offset);
+  }
+
+  /** Takes all of them, as few as there can be. */
+  take(): Range[] {
+    const ranges: Range[] = [];
+    for (const [partition, bounds] of this.#byPartition) {
+      for (const [first, last] of merged(bounds)) ranges.push({ partition, first, last });
+    }
+    this.#byPartition.clear();
+    this.#count = 0;
+    return ranges;
+  }
+}
+
+function merged(bounds: readonly number[]): [number, number][] {
+  const sorted: [number, number][] = [];
+  for (let i = 0; i < bounds.length; i += 2) sorted.push([bounds[i]!, bounds[i + 1]!]);
+  sorted.sort(([a], [b]) => a - b);
+  const ranges: [number, number][] = [];
+  for (const [first, last] of sorted) {
+    const before = ranges.at(-1);
+    if (before !== undefined && first <= before[1] + 1) before[1] = Math.max(before[1], last);
+    else ranges.push([first, last]);
+  }
+  return ranges;
+}

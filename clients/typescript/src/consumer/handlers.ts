@@ -1,0 +1,86 @@
+import type { Handler } from './delivery.js';
+import type { HeldMessage } from './held-message.js';
+import type { InHand } from './in-hand.js';
+import type { Lanes } from './lanes.js';
+import type { Outlet } from './outlet.js';
+
+/** Lets a handler process messages, so many at once, one at a time of each lane. */
+export class Handlers implements Outlet {
+  readonly #lanes: Lanes;
+  readonly #inHand: InHand;
+  readonly #handler: Handler;
+  readonly #concurrency: number;
+  #isHandingOut = false;
+  #hasEnded = false;
+
+  constructor(lanes: Lanes, inHand: InHand, handler: Handler, concurrency: number) {
+    this.#lanes = lanes;
+    this.#inHand = inHand;
+    this.#handler = handler;
+    this.#concurrency = concurrency;
+  }
+
+  wake(): void {
+    // A handler that returns at once ends up here again from within.
+    if (this.#isHandingOut) return;
+    this.#isHandingOut = true;
+    while (!this.#hasEnded && this.#inHand.count < this.#concurrency) {
+      const message = this.#lanes.take(true);
+      if (message === undefined) break;
+      this.#handle(message);
+    }
+    this.#isHandingOut = false;
+  }
+
+  /** It is in hand until its handler returns. */
+  over(): void {}
+
+  end(): void {
+    this.#hasEnded = true;
+  }
+
+  whenIdle(): Promise<void> {
+    return this.#inHand.whenEmpty();
+  }
+
+  #handle(message: HeldMessage): void {
+    // Not a word about promises where there is none: handlers that return at once are by far the fastest.
+    let result: unknown;
+    try {
+      result = this.#handler(message);
+    } catch (error) {
+      this.#failed(message, error);
+      return;
+    }
+    if (!isThenable(result)) {
+      this.#succeeded(message);
+      return;
+    }
+    this.#inHand.add(message);
+    result.then(
+      () => this.#succeeded(message),
+      (error) => this.#failed(message, error),
+    );
+  }
+
+  #succeeded(message: HeldMessage): void {
+    message.acknowledge();
+    this.#returned(message);
+  }
+
+  #failed(message: HeldMessage, error: unknown): void {
+    const reason = error instanceof Error ? error.message : String(error);
+    void message.nack({ reason });
+    this.#returned(message);
+  }
+
+  #returned(message: HeldMessage): void {
+    this.#inHand.delete(message);
+    this.#lanes.done(message.lane);
+    this.wake();
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}

@@ -1,0 +1,154 @@
+import { Fifo } from '../fifo.js';
+import { Ordering } from '../gen/sluice/v1/admin_pb.js';
+import type { HeldMessage } from './held-message.js';
+import { isIn, type Range } from './response.js';
+
+/** Messages that have to be handled one after the other: those of a partition, or of a key in it. */
+export class Lane {
+  readonly name: string | undefined;
+  readonly queue = new Fifo<HeldMessage>();
+  /** A handler is at work on one of its messages. */
+  isBusy = false;
+  /** Nacks that have no answer yet: until then it is not known what the broker has taken back. */
+  unansweredNacks = 0;
+  /** Stands among those that have something to do. */
+  isListed = false;
+
+  /** Without a name: what is in it has no order, and may be handled all at once. */
+  constructor(name: string | undefined) {
+    this.name = name;
+  }
+
+  get isOrdered(): boolean {
+    return this.name !== undefined;
+  }
+}
+
+/**
+ * What has been delivered and not handed out, in the order that the subscription keeps. Lanes outlive sessions: while a
+ * handler is at work on what an earlier session brought, nothing else of its lane is handed out.
+ */
+export class Lanes {
+  readonly #lanes = new Map<string, Lane>();
+  readonly #free = new Lane(undefined);
+  /** Those with a message that may be handed out now, each once, whose turn it is first. */
+  readonly #ready = new Fifo<Lane>();
+
+  /** Messages of one run, in order. */
+  add(messages: readonly HeldMessage[], ordering: Ordering): void {
+    for (const message of messages) {
+      const lane = this.#laneOf(message, ordering);
+      message.lane = lane;
+      lane.queue.push(message);
+      this.#list(lane);
+    }
+  }
+
+  /**
+   * The next message that may be handled. With `isExclusive`, its lane is busy until it is `done`; otherwise whoever asks
+   * takes care of the order.
+   */
+  take(isExclusive: boolean): HeldMessage | undefined {
+    for (let lane = this.#ready.shift(); lane !== undefined; lane = this.#ready.shift()) {
+      lane.isListed = false;
+      if (lane.isBusy || lane.unansweredNacks > 0) continue;
+      const message = lane.queue.shift();
+      if (message === undefined) continue;
+      if (isExclusive && lane.isOrdered) lane.isBusy = true;
+      else if (lane.queue.length > 0) this.#list(lane);
+      else this.#forget(lane);
+      return message;
+    }
+    return undefined;
+  }
+
+  /** Nobody is at work on what was taken from the lane any more. */
+  done(lane: Lane): void {
+    if (!lane.isOrdered) return;
+    lane.isBusy = false;
+    this.#list(lane);
+    this.#forget(lane);
+  }
+
+  /** Nothing of the lane is handed out before the broker has answered a nack. */
+  hold(lane: Lane): void {
+    const { name } = lane;
+    if (name !== undefined) this.#laneNamed(name).unansweredNacks++;
+  }
+
+  release(lane: Lane): void {
+    // What was iterated may be of a lane that was forgotten meanwhile, and made again.
+    const current = lane.name === undefined ? undefined : this.#lanes.get(lane.name);
+    if (current === undefined || current.unansweredNacks === 0) return;
+    current.unansweredNacks--;
+    this.#list(current);
+    this.#forget(current);
+  }
+
+  /** Drops what the broker has taken back. */
+  revoke(ranges: readonly Range[]): void {
+    this.#drop(({ partition, offsetNumber }) => isIn(ranges, partition, offsetNumber));
+  }
+
+  /** The session is over: everything that it brought is dropped, and nothing is answered any more. */
+  reset(): void {
+    for (const lane of this.#lanes.values()) lane.unansweredNacks = 0;
+    this.#drop(() => true);
+  }
+
+  /** How many messages have not been handed out. */
+  get count(): number {
+    let count = 0;
+    for (const lane of this.#all()) count += lane.queue.length;
+    return count;
+  }
+
+  /** They themselves. */
+  *[Symbol.iterator](): Generator<HeldMessage> {
+    for (const lane of this.#all()) yield* lane.queue;
+  }
+
+  *#all(): Generator<Lane> {
+    yield this.#free;
+    yield* this.#lanes.values();
+  }
+
+  #drop(isUnwanted: (message: HeldMessage) => boolean): void {
+    for (const lane of this.#all()) {
+      for (const message of lane.queue.removeWhere(isUnwanted)) message.lose();
+      this.#forget(lane);
+    }
+  }
+
+  #laneOf(message: HeldMessage, ordering: Ordering): Lane {
+    if (ordering === Ordering.NONE) return this.#free;
+    let name = String(message.partition);
+    if (ordering === Ordering.KEY) {
+      const { key } = message;
+      if (key.length === 0) return this.#free;
+      name += `/${key.toString('latin1')}`;
+    }
+    return this.#laneNamed(name);
+  }
+
+  #laneNamed(name: string): Lane {
+    let lane = this.#lanes.get(name);
+    if (lane === undefined) {
+      lane = new Lane(name);
+      this.#lanes.set(name, lane);
+    }
+    return lane;
+  }
+
+  #list(lane: Lane): void {
+    if (lane.isListed || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length === 0) return;
+    lane.isListed = true;
+    this.#ready.push(lane);
+  }
+
+  /** There may be millions of keys: a lane is there for as long as it has something to remember. */
+  #forget(lane: Lane): void {
+    if (lane.name === undefined || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length > 0) return;
+    this.#lanes.delete(lane.name);
+  }
+}

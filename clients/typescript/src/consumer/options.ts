@@ -1,0 +1,85 @@
+import { hostname } from 'node:os';
+import { create } from '@bufbuild/protobuf';
+import { timestampFromDate } from '@bufbuild/protobuf/wkt';
+import {
+  type StartPosition,
+  StartPosition_Boundary,
+  StartPositionSchema,
+} from '../gen/sluice/v1/message_pb.js';
+
+/** Where a subscription begins. */
+export type Start =
+  | 'earliest'
+  | 'latest'
+  | {
+      /** In every partition. */
+      readonly offset: bigint;
+    }
+  | {
+      /** With the first message that the broker accepted at or after it. */
+      readonly time: Date;
+    };
+
+/** Settings of a consumer. Every one but the topic and the subscription has a default. */
+export interface ConsumerOptions {
+  /** Made, where the broker allows it, if it is not there. */
+  readonly topic: string;
+  /** A durable name. Consumers of one subscription share its messages. */
+  readonly subscription: string;
+  /** For people: shown by ListConsumers. Default: host and process. */
+  readonly consumerId?: string;
+  /** Where the subscription begins, if this consumer is the first. Default `earliest`. */
+  readonly start?: Start;
+  /**
+   * Most messages that this consumer may hold. What is granted follows the speed of processing: about a second's worth,
+   * at least 16. Default 10,000.
+   */
+  readonly maxOutstandingMessages?: number;
+  /** The same in bytes; one message may pass it. Default 16 MiB. */
+  readonly maxOutstandingBytes?: number;
+  /** Handlers at once. Order is kept as the subscription orders: by partition, by key, or not. Default 1. */
+  readonly concurrency?: number;
+  /** Acknowledgements are gathered so long and sent as ranges. Default 5. */
+  readonly ackIntervalMs?: number;
+  /** Leases of what is held are extended at a third of their time. Default true. */
+  readonly extendLeases?: boolean;
+  /** How long `close` waits for handlers, and then for the broker's answers. Default 30,000. */
+  readonly drainTimeoutMs?: number;
+  /** Pause before a broken stream is opened again; it doubles, with jitter. Default 50. */
+  readonly retryMinBackoffMs?: number;
+  /** The longest such pause, unless the broker asks for more. Default 5,000. */
+  readonly retryMaxBackoffMs?: number;
+}
+
+export type CompleteConsumerOptions = Required<ConsumerOptions>;
+
+const MiB = 1024 * 1024;
+
+export function complete(options: ConsumerOptions): CompleteConsumerOptions {
+  return {
+    consumerId: `${hostname()}-${process.pid}`,
+    start: 'earliest',
+    maxOutstandingMessages: 10_000,
+    maxOutstandingBytes: 16 * MiB,
+    concurrency: 1,
+    ackIntervalMs: 5,
+    extendLeases: true,
+    drainTimeoutMs: 30_000,
+    retryMinBackoffMs: 50,
+    retryMaxBackoffMs: 5_000,
+    ...options,
+  };
+}
+
+export function toStartPosition(start: Start): StartPosition {
+  if (start === 'earliest' || start === 'latest') {
+    const value = start === 'earliest' ? StartPosition_Boundary.EARLIEST : StartPosition_Boundary.LATEST;
+    return create(StartPositionSchema, { position: { case: 'boundary', value } });
+  }
+  return create(StartPositionSchema, {
+    position:
+      'offset' in start
+        ? { case: 'offset', value: start.offset }
+        : { case: 'time', value: timestampFromDate(start.time) },
+  });
+}

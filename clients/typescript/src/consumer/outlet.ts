@@ -1,0 +1,14 @@
+import type { SluiceError } from '../errors.js';
+import type { HeldMessage } from './held-message.js';
+
+/** Where messages go: to a handler, or to somebody who iterates. */
+export interface Outlet {
+  /** There may be something to hand out. */
+  wake(): void;
+  /** A message is settled, or lost. */
+  over(message: HeldMessage): void;
+  /** Hands out no more; with an error where the consumer failed. Harmless twice. */
+  end(error?: SluiceError): void;
+  /** Resolves when nobody is at work on what was handed out. */
+  whenIdle(): Promise<void>;
+}

@@ -1,0 +1,130 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import {
+  ConsumeResponse_SettledSchema,
+  type SessionOpened,
+  SessionOpenedSchema,
+} from '../gen/sluice/v1/broker_pb.js';
+import { OffsetRangeSchema } from '../gen/sluice/v1/message_pb.js';
+import { WireReader } from '../wire/reader.js';
+
+/** Offsets of one partition, both ends included. */
+export interface Range {
+  readonly partition: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Messages of one partition at consecutive offsets, still encoded. */
+export interface Run {
+  readonly partition: number;
+  readonly firstOffset: number;
+  readonly publishTimeMs: number;
+  readonly producerId: string;
+  readonly attempt: number;
+  /** What the messages are encoded in: the i-th from `bounds[2 * i]` to `bounds[2 * i + 1]`. */
+  readonly bytes: Buffer;
+  readonly bounds: readonly number[];
+}
+
+/** What a consumer has to know of a ConsumeResponse. */
+export interface Response {
+  readonly opened: SessionOpened | undefined;
+  readonly revoked: readonly Range[];
+  readonly settled: { readonly id: number; readonly stale: readonly Range[] } | undefined;
+  readonly runs: readonly Run[];
+}
+
+/** Tags of ConsumeResponse, and of MessageRun with the Timestamp in it. */
+const openedTag = 0x0a;
+const runsTag = 0x12;
+const settledTag = 0x2a;
+const revokedTag = 0x32;
+const partitionTag = 0x08;
+const firstOffsetTag = 0x10;
+const publishTimeTag = 0x1a;
+const producerIdTag = 0x22;
+const attemptTag = 0x28;
+const messagesTag = 0x7a;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
+
+/** Reads a ConsumeResponse; the messages in it are found, and not decoded. */
+export function readResponse(bytes: Buffer): Response {
+  const reader = new WireReader();
+  reader.bytes = bytes;
+  let opened: SessionOpened | undefined;
+  let settled: Response['settled'];
+  const revoked: Range[] = [];
+  const runs: Run[] = [];
+  while (reader.pos < bytes.length) {
+    const tag = reader.varint();
+    if (tag === runsTag) runs.push(readRun(reader));
+    else if (tag === settledTag) settled = readSettled(part(reader));
+    else if (tag === revokedTag) revoked.push(toRange(fromBinary(OffsetRangeSchema, part(reader))));
+    else if (tag === openedTag) opened = fromBinary(SessionOpenedSchema, part(reader));
+    else reader.skip(tag);
+  }
+  return { opened, revoked, settled, runs };
+}
+
+function part(reader: WireReader): Buffer {
+  const end = reader.fieldEnd();
+  const bytes = reader.bytes.subarray(reader.pos, end);
+  reader.pos = end;
+  return bytes;
+}
+
+function readRun(reader: WireReader): Run {
+  const end = reader.fieldEnd();
+  const bounds: number[] = [];
+  const run = { partition: 0, firstOffset: 0, publishTimeMs: 0, producerId: '', attempt: 0 };
+  while (reader.pos < end) {
+    const tag = reader.varint();
+    if (tag === messagesTag) {
+      const messageEnd = reader.fieldEnd();
+      bounds.push(reader.pos, messageEnd);
+      reader.pos = messageEnd;
+    } else if (tag === partitionTag) run.partition = reader.varint();
+    else if (tag === firstOffsetTag) run.firstOffset = reader.varint();
+    else if (tag === publishTimeTag) run.publishTimeMs = readTimeMs(reader);
+    else if (tag === producerIdTag) run.producerId = part(reader).toString();
+    else if (tag === attemptTag) run.attempt = reader.varint();
+    else reader.skip(tag);
+  }
+  return { ...run, bytes: reader.bytes, bounds };
+}
+
+/** The broker's own times lie after 1970. */
+function readTimeMs(reader: WireReader): number {
+  const end = reader.fieldEnd();
+  let ms = 0;
+  while (reader.pos < end) {
+    const tag = reader.varint();
+    if (tag === secondsTag) ms += reader.varint() * 1000;
+    else if (tag === nanosTag) ms += Math.floor(reader.varint() / 1e6);
+    else reader.skip(tag);
+  }
+  return ms;
+}
+
+function readSettled(bytes: Buffer): NonNullable<Response['settled']> {
+  const { settlementId, result } = fromBinary(ConsumeResponse_SettledSchema, bytes);
+  return { id: Number(settlementId), stale: (result?.stale ?? []).map(toRange) };
+}
+
+interface OffsetRange {
+  readonly partition: number;
+  readonly firstOffset: bigint;
+  readonly lastOffset: bigint;
+}
+
+function toRange({ partition, firstOffset, lastOffset }: OffsetRange): Range {
+  return { partition, first: Number(firstOffset), last: Number(lastOffset) };
+}
+
+/** Whether an offset lies in one of the ranges. */
+export function isIn(ranges: readonly Range[], partition: number, offset: number): boolean {
+  return ranges.some(
+    (range) => range.partition === partition && range.first <= offset && offset <= range.last,
+  );
+}

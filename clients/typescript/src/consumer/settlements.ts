@@ -1,0 +1,173 @@
+import type { Settlement } from '../gen/sluice/v1/broker_pb.js';
+import { AckRanges } from './ack-ranges.js';
+import { isIn, type Range } from './response.js';
+import { encodeAcks, encodeSettlements } from './settlement.js';
+
+/** Told once: whether it is durable. */
+export type Answered = (isDurable: boolean) => void;
+
+export interface SettlementsOptions {
+  readonly ackIntervalMs: number;
+  /** So many acknowledgements are not kept any longer: the broker may have stopped for want of credit. */
+  readonly promptCount: () => number;
+  /** Resolves when there is room for the next request. */
+  readonly write: (request: Buffer) => Promise<void>;
+}
+
+/** The broker takes no more ranges in one request, */
+const maxRangesPerRequest = 10_000;
+/** and stops reading the stream at some more requests without an answer: what comes then is gathered here instead. */
+const maxUnansweredRequests = 50;
+
+interface Waiting {
+  readonly partition: number;
+  readonly offset: number;
+  readonly answered: Answered;
+}
+
+/** What was settled together, in one request or more. */
+interface Group {
+  readonly waiting: readonly Waiting[];
+  readonly stale: Range[];
+  unansweredRequests: number;
+}
+
+interface Other extends Waiting {
+  readonly settlement: Settlement;
+}
+
+/**
+ * The settlements of one session, on their way to the broker: acknowledgements are gathered and go out as ranges, other
+ * outcomes at once. Each request has an id, which the broker returns when what it says is durable.
+ */
+export class Settlements {
+  readonly #options: SettlementsOptions;
+  readonly #acks = new AckRanges();
+  #ackWaiting: Waiting[] = [];
+  #others: Other[] = [];
+  readonly #unanswered = new Map<number, Group>();
+  #idleWaiters: (() => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  /** What waits is to go out as soon as that is possible. */
+  #isDue = false;
+  #isWriting = false;
+  #isOver = false;
+  #lastId = 0;
+
+  constructor(options: SettlementsOptions) {
+    this.#options = options;
+  }
+
+  acknowledge(partition: number, offset: number, answered?: Answered): void {
+    if (this.#isOver) {
+      answered?.(false);
+      return;
+    }
+    this.#acks.add(partition, offset);
+    if (answered !== undefined) this.#ackWaiting.push({ partition, offset, answered });
+    if (this.#acks.count >= this.#options.promptCount()) this.flush();
+    else this.#timer ??= setTimeout(() => this.flush(), this.#options.ackIntervalMs);
+  }
+
+  /** Any other outcome: it goes out at once, behind the acknowledgements that were made before. */
+  settle(settlement: Settlement, partition: number, offset: number, answered: Answered): void {
+    if (this.#isOver) {
+      answered(false);
+      return;
+    }
+    this.#others.push({ settlement, partition, offset, answered });
+    this.flush();
+  }
+
+  /** Sends what waits, as soon as it can be sent. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#isDue = true;
+    while (!this.#isWriting && this.#unanswered.size < maxUnansweredRequests && this.#sendNext());
+    this.#look();
+  }
+
+  /** The broker has made a request durable, but for what it lists as stale. */
+  answered(id: number, stale: readonly Range[]): void {
+    const group = this.#unanswered.get(id);
+    if (group === undefined) return;
+    this.#unanswered.delete(id);
+    group.stale.push(...stale);
+    group.unansweredRequests--;
+    if (group.unansweredRequests === 0) {
+      for (const { partition, offset, answered } of group.waiting) {
+        answered(group.stale.length === 0 || !isIn(group.stale, partition, offset));
+      }
+    }
+    if (this.#isDue) this.flush();
+    else this.#look();
+  }
+
+  /** Resolves when nothing waits to be sent or answered. */
+  async whenIdle(): Promise<void> {
+    while (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  /** The session is over: nothing will be answered any more. */
+  drop(): void {
+    this.#isOver = true;
+    clearTimeout(this.#timer);
+    const groups = [...new Set(this.#unanswered.values())];
+    const waiting = [...groups.flatMap((group) => group.waiting), ...this.#ackWaiting, ...this.#others];
+    this.#unanswered.clear();
+    this.#acks.take();
+    this.#ackWaiting = [];
+    this.#others = [];
+    for (const { answered } of waiting) answered(false);
+    this.#look();
+  }
+
+  get #isIdle(): boolean {
+    return this.#acks.count === 0 && this.#others.length === 0 && this.#unanswered.size === 0;
+  }
+
+  #look(): void {
+    if (this.#acks.count === 0 && this.#others.length === 0) this.#isDue = false;
+    if (this.#idleWaiters.length === 0 || !this.#isIdle) return;
+    for (const wake of this.#idleWaiters.splice(0)) wake();
+  }
+
+  /** Acknowledgements by themselves: the broker has a fast way for requests of nothing else. */
+  #sendNext(): boolean {
+    if (this.#acks.count > 0) {
+      const waiting = this.#ackWaiting;
+      this.#ackWaiting = [];
+      this.#send(this.#acks.take(), waiting, encodeAcks);
+      return true;
+    }
+    if (this.#others.length === 0) return false;
+    const others = this.#others;
+    this.#others = [];
+    const settlements = others.map(({ settlement }) => settlement);
+    this.#send(settlements, others, encodeSettlements);
+    return true;
+  }
+
+  #send<T>(
+    items: readonly T[],
+    waiting: readonly Waiting[],
+    encode: (some: T[], id: number) => Buffer,
+  ): void {
+    const group: Group = { waiting, stale: [], unansweredRequests: 0 };
+    for (let from = 0; from < items.length; from += maxRangesPerRequest) {
+      const id = ++this.#lastId;
+      group.unansweredRequests++;
+      this.#unanswered.set(id, group);
+      void this.#write(encode(items.slice(from, from + maxRangesPerRequest), id));
+    }
+  }
+
+  async #write(request: Buffer): Promise<void> {
+    this.#isWriting = true;
+    // A stream that is over says so where its answers are read.
+    await this.#options.write(request).catch(() => {});
+    this.#isWriting = false;
+    if (this.#isDue) this.flush();
+  }
+}
