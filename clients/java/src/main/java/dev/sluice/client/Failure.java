@@ -29,6 +29,11 @@ final class Failure {
     return RETRIABLE.contains(error.code()) || BROKEN.contains(error.code());
   }
 
+  /** What libraries say, with no reason of the broker's, of a request that is too large to be read at all: it always will be. */
+  static boolean isTooLarge(SluiceException error) {
+    return error.code() == Code.RESOURCE_EXHAUSTED && error.reason().equals(Code.RESOURCE_EXHAUSTED.name());
+  }
+
   static boolean endsProducer(SluiceException error) {
     return PRODUCER_IS_OVER.contains(error.reason()) || NOT_ALLOWED.contains(error.code());
   }

@@ -313,8 +313,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     try {
       if (!isCurrent(stream)) return;
       // What the stream as a whole was refused for goes for its oldest batch, unless that turns out to be stored.
-      Batch oldest = inFlight.peek() != null ? inFlight.peek() : waiting.peek();
-      breakOff(stream, error, Failure.isPassing(error) ? null : oldest);
+      boolean isRefused = !Failure.isPassing(error) || (Failure.isTooLarge(error) && !inFlight.isEmpty());
+      breakOff(stream, error, isRefused ? oldest() : null);
     } finally {
       lock.unlock();
     }
