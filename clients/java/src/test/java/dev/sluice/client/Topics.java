@@ -106,6 +106,10 @@ final class Topics {
     return count;
   }
 
+  static long outstandingOf(Client client, String topic, int partition) {
+    return statsOf(client, topic).get(partition).getOutstandingMessageCount();
+  }
+
   private static List<SubscriptionPartitionStats> statsOf(Client client, String topic) {
     GetSubscriptionRequest request = GetSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build();
     return client.admin().getSubscription(request).getSubscription().getPartitionsList();
