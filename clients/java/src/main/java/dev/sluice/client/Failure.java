@@ -29,8 +29,13 @@ final class Failure {
     return RETRIABLE.contains(error.code()) || BROKEN.contains(error.code());
   }
 
-  /** What libraries say, with no reason of the broker's, of a request that is too large to be read at all: it always will be. */
-  static boolean isTooLarge(SluiceException error) {
+  /** A stream that ended so will end so again, for one of the batches that were under way. */
+  static boolean refusesStream(SluiceException error, int batchesUnderWay) {
+    return !isPassing(error) || (isTooLarge(error) && batchesUnderWay > 0);
+  }
+
+  /** What libraries say, with no reason of the broker's, of a request that is too large to be read at all. */
+  private static boolean isTooLarge(SluiceException error) {
     return error.code() == Code.RESOURCE_EXHAUSTED && error.reason().equals(Code.RESOURCE_EXHAUSTED.name());
   }
 

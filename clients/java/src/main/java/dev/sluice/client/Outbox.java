@@ -90,9 +90,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (state instanceof OutboxState.Over over) return over.error();
       if (isClosing) return SluiceException.closed("the producer");
       if (hasRoom()) return null;
-      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) {
-        return SluiceException.bufferFull(bufferedBytes);
-      }
+      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return SluiceException.bufferFull(bufferedBytes);
       // A batch that nobody fills any more must not wait for its linger.
       closeBatch();
       try {
@@ -254,7 +252,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (!isCurrent(stream)) return;
-      boolean isRefused = !Failure.isPassing(error) || (Failure.isTooLarge(error) && !inFlight.isEmpty());
+      boolean isRefused = Failure.refusesStream(error, inFlight.size());
       // The stream as a whole was refused for one of those under way.
       boolean isKnown = inFlight.size() <= 1;
       if (isRefused && !isKnown) aloneCount = inFlight.size();

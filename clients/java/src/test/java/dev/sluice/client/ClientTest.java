@@ -116,6 +116,21 @@ class ClientTest {
     }
   }
 
+  /** The stream ends for a batch that is not the oldest one without an answer. */
+  @Test
+  void aBatchDoesNotFailForTheOneBehindIt() {
+    server.lostCount = 1;
+    try (Client client = Client.connect(server.address());
+        Producer producer = client.producer("t").producerId("p").batchMaxMessages(1).open()) {
+      CompletableFuture<Receipt> before = producer.send(Message.of("before"));
+      CompletableFuture<Receipt> huge = producer.send(Message.of(new byte[2 * ScriptedServer.MAX_REQUEST_BYTES]));
+      CompletableFuture<Receipt> behind = producer.send(Message.of("behind"));
+      assertEquals(0, before.join().offset());
+      assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(huge).code());
+      assertEquals(1, behind.join().offset());
+    }
+  }
+
   private static Status.Code codeOfInfo(Client client) {
     return SluiceException.from(assertThrows(StatusRuntimeException.class, () -> client.admin().getServerInfo(request()))).code();
   }

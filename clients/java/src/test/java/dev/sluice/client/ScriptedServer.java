@@ -33,6 +33,8 @@ final class ScriptedServer implements AutoCloseable {
   final LinkedBlockingQueue<Metadata> calls = new LinkedBlockingQueue<>();
   /** Completes when a call is cancelled. */
   final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+  /** Batches that are received, and neither stored nor answered. */
+  volatile int lostCount;
   private final Server server;
   private volatile long storedSequence;
 
@@ -99,6 +101,10 @@ final class ScriptedServer implements AutoCloseable {
       return new StreamObserver<>() {
         @Override
         public void onNext(PublishStreamRequest request) {
+          if (lostCount > 0) {
+            lostCount--;
+            return;
+          }
           long first = storedSequence;
           storedSequence += request.getMessagesCount();
           OffsetRange range = OffsetRange.newBuilder().setFirstOffset(first).setLastOffset(storedSequence - 1).build();
