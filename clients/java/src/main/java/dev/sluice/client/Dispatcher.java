@@ -7,7 +7,7 @@ import java.util.concurrent.CompletionStage;
  * Runs handlers, up to `concurrency` at once. A worker takes one delivery after the other, as long as there are any: a change of
  * threads for each would cost more than most handlers do.
  */
-final class Dispatcher implements Inbox.Work {
+final class Dispatcher {
   private final Client client;
   private final AsyncHandler handler;
   private final int concurrency;
@@ -24,7 +24,7 @@ final class Dispatcher implements Inbox.Work {
     this.client = client;
     this.handler = handler;
     this.concurrency = settings.concurrency;
-    this.inbox = new Inbox(client, settings, true, this);
+    this.inbox = new Inbox(client, settings, true, this::mayBegin);
   }
 
   Inbox inbox() {
@@ -36,8 +36,7 @@ final class Dispatcher implements Inbox.Work {
     return handlingCount + detachedCount;
   }
 
-  @Override
-  public void mayBegin() {
+  private void mayBegin() {
     while (workerCount - handlingCount < inbox.readyCount() && workerCount + detachedCount < concurrency) {
       workerCount++;
       client.execute(this::work);

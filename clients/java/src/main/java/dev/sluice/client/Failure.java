@@ -29,6 +29,16 @@ final class Failure {
     return RETRIABLE.contains(error.code()) || BROKEN.contains(error.code());
   }
 
+  /** A stream that ended so will end so again, for one of the batches that were under way. */
+  static boolean refusesStream(SluiceException error, int batchesUnderWay) {
+    return !isPassing(error) || (isTooLarge(error) && batchesUnderWay > 0);
+  }
+
+  /** What libraries say, with no reason of the broker's, of a request that is too large to be read at all. */
+  private static boolean isTooLarge(SluiceException error) {
+    return error.code() == Code.RESOURCE_EXHAUSTED && error.reason().equals(Code.RESOURCE_EXHAUSTED.name());
+  }
+
   static boolean endsProducer(SluiceException error) {
     return PRODUCER_IS_OVER.contains(error.reason()) || NOT_ALLOWED.contains(error.code());
   }

@@ -6,12 +6,12 @@ import dev.sluice.v1.OffsetRange;
 import dev.sluice.v1.Ordering;
 import dev.sluice.v1.Settlement;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 import java.util.function.IntSupplier;
 import java.util.function.UnaryOperator;
 
@@ -20,11 +20,6 @@ import java.util.function.UnaryOperator;
  * it to whoever handles it, and sends what becomes of it.
  */
 final class Inbox implements Client.Endable {
-  /** Told, under the lock, that something may be begun. */
-  interface Work {
-    void mayBegin();
-  }
-
   private static final long ANSWER_TIMEOUT_MS = 10_000;
 
   private final Client client;
@@ -36,7 +31,8 @@ final class Inbox implements Client.Endable {
   private final Lanes lanes;
   private final InHand inHand = new InHand();
   private final Credit credit;
-  private final Work work;
+  /** Told, under the lock, that something may be begun. */
+  private final Runnable work;
   /** Null between sessions. */
   private Session session;
   private boolean isStarted;
@@ -46,7 +42,7 @@ final class Inbox implements Client.Endable {
   /** Completes when the consumer is over. */
   final CompletableFuture<Void> over = new CompletableFuture<>();
 
-  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Work work) {
+  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Runnable work) {
     this.client = client;
     this.settings = settings;
     this.work = work;
@@ -124,7 +120,7 @@ final class Inbox implements Client.Endable {
     for (Run run : frame.runs()) {
       for (int i = 0; i < run.count(); i++) lanes.add(new Delivery(from, run, i));
     }
-    work.mayBegin();
+    work.run();
   }
 
   private void settled(Session from, ConsumeResponse.Settled settled) {
@@ -133,7 +129,7 @@ final class Inbox implements Client.Endable {
     backoff.succeeded();
     if (request.paused() != null) {
       lanes.resume(request.paused());
-      work.mayBegin();
+      work.run();
     }
     if (isClosing) changed.signalAll();
     if (!request.waiters().isEmpty()) client.execute(() -> request.answer(settled.getResult()));
@@ -189,9 +185,7 @@ final class Inbox implements Client.Endable {
     inHand.forEach(this::revoke);
     List<Settlements.Request> abandoned = closed.settlements.abandon();
     for (Settlements.Request request : abandoned) if (request.paused() != null) lanes.resume(request.paused());
-    List<CompletableFuture<Boolean>> results = new ArrayList<>();
-    for (Settlements.Request request : abandoned) request.waiters().forEach(waiter -> results.add(waiter.result()));
-    if (!results.isEmpty()) client.execute(() -> results.forEach(result -> result.complete(false)));
+    client.execute(() -> abandoned.forEach(Settlements.Request::abandon));
   }
 
   // --- Beginning; under the lock ----------------------------------------------------------------------------
@@ -211,7 +205,7 @@ final class Inbox implements Client.Endable {
   void handled(Delivery delivery, Throwable thrown) {
     if (delivery.state == Delivery.State.IN_HAND) {
       if (thrown == null) settleAck(delivery, null);
-      else settleOther(delivery, SettlementOf.nack(null, textOf(thrown)), true, new CompletableFuture<>());
+      else settleOther(delivery, SettlementOf.nack(thrown), true, new CompletableFuture<>());
     }
     lanes.finished(delivery.lane);
     if (isClosing) changed.signalAll();
@@ -221,51 +215,32 @@ final class Inbox implements Client.Endable {
     return isClosing;
   }
 
-  boolean isOver() {
-    return isOver;
-  }
-
   /** Why it is over; null where that was wished. */
   SluiceException error() {
     return error;
   }
 
-  private static String textOf(Throwable thrown) {
-    return thrown.getMessage() == null ? thrown.toString() : thrown.getMessage();
-  }
-
   // --- Settling ---------------------------------------------------------------------------------------------
 
   CompletableFuture<Boolean> ack(Delivery delivery) {
-    CompletableFuture<Boolean> result = new CompletableFuture<>();
-    lock.lock();
-    try {
-      if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
-      else settleAck(delivery, result);
-    } finally {
-      lock.unlock();
-    }
-    return result;
+    return ifInHand(delivery, result -> settleAck(delivery, result));
   }
 
   CompletableFuture<Boolean> settle(Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack) {
-    CompletableFuture<Boolean> result = new CompletableFuture<>();
-    lock.lock();
-    try {
-      if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
-      else settleOther(delivery, outcome, isNack, result);
-    } finally {
-      lock.unlock();
-    }
-    return result;
+    return ifInHand(delivery, result -> settleOther(delivery, outcome, isNack, result));
   }
 
   CompletableFuture<Boolean> extend(Delivery delivery, UnaryOperator<Settlement.Builder> outcome) {
+    return ifInHand(delivery, result -> submit(delivery, outcome, null, result));
+  }
+
+  /** The result of an action; false at once where the delivery is settled, or was taken back. */
+  private CompletableFuture<Boolean> ifInHand(Delivery delivery, Consumer<CompletableFuture<Boolean>> action) {
     CompletableFuture<Boolean> result = new CompletableFuture<>();
     lock.lock();
     try {
       if (delivery.state != Delivery.State.IN_HAND) result.complete(false);
-      else submit(delivery, outcome, null, result);
+      else action.accept(result);
     } finally {
       lock.unlock();
     }
@@ -360,14 +335,7 @@ final class Inbox implements Client.Endable {
     OffsetSet held = new OffsetSet();
     lanes.forEachQueued(delivery -> held.add(delivery.partition(), delivery.offset()));
     inHand.forEach(delivery -> held.add(delivery.partition(), delivery.offset()));
-    if (held.pieceCount() == 0) return;
-    UnaryOperator<Settlement.Builder> extend = SettlementOf.extend(Duration.ofMillis(of.ackDeadlineMs));
-    List<Settlement> settlements = new ArrayList<>();
-    held.forEachRange(range -> settlements.add(extend.apply(Settlement.newBuilder().setOffsets(range)).build()));
-    for (int from = 0; from < settlements.size(); from += Settlements.MAX_RANGES) {
-      int to = Math.min(settlements.size(), from + Settlements.MAX_RANGES);
-      of.settlements.submit(settlements.subList(from, to), List.of(), null);
-    }
+    if (held.pieceCount() > 0) of.settlements.extend(held, Duration.ofMillis(of.ackDeadlineMs));
   }
 
   // --- The end ----------------------------------------------------------------------------------------------

@@ -1,12 +1,8 @@
 package dev.sluice.client;
 
-import dev.sluice.v1.ProducerSequence;
-import dev.sluice.v1.PublishStreamRequest;
 import dev.sluice.v1.PublishStreamResponse;
 import io.grpc.Status.Code;
-import java.time.Duration;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
@@ -15,26 +11,14 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /** The messages of a producer, from `send` to their receipt: gathers batches, writes them, and recovers what breaks. */
 final class Outbox implements PublishStream.Owner, Client.Endable {
-  /** How it stands with the broker. */
-  private sealed interface State {
-    /** Batches go out over the stream. */
-    record Streaming(PublishStream stream) implements State {}
-
-    /** Nothing goes out: the stream broke, or a batch was refused and those behind it have to be answered first. */
-    record Recovering() implements State {}
-
-    /** For good. */
-    record Over(SluiceException error) implements State {}
-  }
-
   private final Client client;
   private final ProducerBuilder settings;
   private final long epoch;
   private final Backoff backoff;
-
+  private final Places places;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition room = lock.newCondition();
-  private State state = new State.Recovering();
+  private OutboxState state = new OutboxState.Recovering();
   private boolean isClosing;
   /** Takes messages; null while none wait. */
   private Batch open;
@@ -43,11 +27,11 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private final ArrayDeque<Batch> waiting = new ArrayDeque<>();
   /** On the current stream, without an answer. */
   private final ArrayDeque<Batch> inFlight = new ArrayDeque<>();
-  /** Closed, and those who wait for its messages not told yet. */
-  private final ArrayDeque<Batch> untold = new ArrayDeque<>();
+  private final Untold untold = new Untold();
+  /** So many are still sent one at a time: one of them was refused, and it is not known which. */
+  private int aloneCount;
   private long bufferedBytes;
   private long lastSequence;
-  private int partitionCount;
   private boolean isExpiryAwaited;
   /** What the last batch came to: the next one begins with as much room. */
   private int usualBytes = 512;
@@ -58,7 +42,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     this.settings = settings;
     this.epoch = position.epoch() + 1;
     this.lastSequence = position.lastSequence();
-    this.partitionCount = partitionCount;
+    this.places = new Places(client, settings.topic, partitionCount);
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
   }
 
@@ -103,13 +87,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
 
   private SluiceException awaitRoom() {
     for (;;) {
-      if (state instanceof State.Over over) return over.error();
+      if (state instanceof OutboxState.Over over) return over.error();
       if (isClosing) return SluiceException.closed("the producer");
       if (hasRoom()) return null;
-      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) {
-        String text = bufferedBytes + " bytes wait for their receipt: the buffer is full";
-        return new SluiceException(Code.RESOURCE_EXHAUSTED, SluiceException.BUFFER_FULL, text);
-      }
+      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return SluiceException.bufferFull(bufferedBytes);
       // A batch that nobody fills any more must not wait for its linger.
       closeBatch();
       try {
@@ -162,10 +143,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       closeBatch();
-      Batch last = untold.peekLast();
-      if (last == null) return CompletableFuture.completedFuture(null);
-      if (last.flushed == null) last.flushed = new CompletableFuture<>();
-      return last.flushed.copy();
+      return untold.flushed();
     } finally {
       lock.unlock();
     }
@@ -189,8 +167,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     PublishStream stream = new PublishStream(client, this);
     lock.lock();
     try {
-      if (state instanceof State.Over) return;
-      state = new State.Streaming(stream);
+      if (state instanceof OutboxState.Over) return;
+      state = new OutboxState.Streaming(stream);
       stream.start();
       write();
     } finally {
@@ -200,25 +178,14 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
 
   /** Writes what may be under way, in order, as the transport takes it. */
   private void write() {
-    if (!(state instanceof State.Streaming streaming)) return;
+    if (!(state instanceof OutboxState.Streaming streaming)) return;
     PublishStream stream = streaming.stream();
-    while (!waiting.isEmpty() && inFlight.size() < settings.maxInFlight && stream.isReady()) {
+    int most = aloneCount > 0 ? 1 : settings.maxInFlight;
+    while (!waiting.isEmpty() && inFlight.size() < most && stream.isReady()) {
       Batch batch = waiting.poll();
       inFlight.add(batch);
-      stream.write(new PublishRequest(headOf(batch), batch.buffer(), batch.byteLength()));
+      stream.write(PublishRequest.of(batch, settings, epoch));
     }
-  }
-
-  private PublishStreamRequest headOf(Batch batch) {
-    ProducerSequence producer = ProducerSequence.newBuilder()
-        .setProducerId(settings.producerId)
-        .setEpoch(epoch)
-        .setFirstSequence(batch.firstSequence)
-        .build();
-    PublishStreamRequest.Builder head =
-        PublishStreamRequest.newBuilder().setTopic(settings.topic).setProducer(producer).setBatchId(batch.firstSequence);
-    if (settings.partition != null) head.setPartition(settings.partition);
-    return head.build();
   }
 
   @Override
@@ -247,8 +214,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       } else {
         inFlight.poll();
         backoff.succeeded();
-        int partitionsKnown = partitionCount;
-        done(batch, () -> stored(batch, response, partitionsKnown));
+        done(batch, () -> places.complete(batch, response));
         write();
       }
     } finally {
@@ -256,32 +222,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  /** Runs on the executor. */
-  private void stored(Batch batch, PublishStreamResponse response, int partitionsKnown) {
-    int skipped = (int) response.getDuplicateCount();
-    Routing.Places places = batch.placesOf(skipped, response.getRangesList(), partitionsKnown);
-    if (places == null && skipped < batch.count()) {
-      // The topic has more partitions than it had.
-      try {
-        int now = ProducerPosition.partitionCountOf(client, settings.topic);
-        lock.lock();
-        try {
-          partitionCount = now;
-        } finally {
-          lock.unlock();
-        }
-        places = batch.placesOf(skipped, response.getRangesList(), now);
-      } catch (SluiceException unknown) {
-        // The messages are durable all the same; their receipts say that it is not known where.
-        places = null;
-      }
-    }
-    batch.complete(skipped, places, response.getDurability());
-  }
-
   /** The batch has its answer: room for others, and `tell` tells those who wait. */
   private void done(Batch batch, Runnable tell) {
     bufferedBytes -= batch.bufferedBytes();
+    if (aloneCount > 0) aloneCount--;
     if (hasRoom()) room.signal();
     client.execute(() -> {
       try {
@@ -293,14 +237,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   }
 
   private void told(Batch batch) {
-    List<CompletableFuture<Void>> flushed = new ArrayList<>();
+    List<CompletableFuture<Void>> flushed;
     lock.lock();
     try {
-      batch.isTold = true;
-      while (!untold.isEmpty() && untold.peek().isTold) {
-        CompletableFuture<Void> waiter = untold.poll().flushed;
-        if (waiter != null) flushed.add(waiter);
-      }
+      flushed = untold.told(batch);
     } finally {
       lock.unlock();
     }
@@ -312,23 +252,25 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (!isCurrent(stream)) return;
-      // What the stream as a whole was refused for goes for its oldest batch, unless that turns out to be stored.
-      Batch oldest = inFlight.peek() != null ? inFlight.peek() : waiting.peek();
-      breakOff(stream, error, Failure.isPassing(error) ? null : oldest);
+      boolean isRefused = Failure.refusesStream(error, inFlight.size());
+      // The stream as a whole was refused for one of those under way.
+      boolean isKnown = inFlight.size() <= 1;
+      if (isRefused && !isKnown) aloneCount = inFlight.size();
+      breakOff(stream, error, isRefused && isKnown ? oldest() : null);
     } finally {
       lock.unlock();
     }
   }
 
   private boolean isCurrent(PublishStream stream) {
-    return state instanceof State.Streaming streaming && streaming.stream() == stream;
+    return state instanceof OutboxState.Streaming streaming && streaming.stream() == stream;
   }
 
   // --- Recovering -------------------------------------------------------------------------------------------
 
   /** Gives the stream up and recovers; `refused` is the batch that the error refuses for good, if it does. */
   private void breakOff(PublishStream stream, SluiceException error, Batch refused) {
-    state = new State.Recovering();
+    state = new OutboxState.Recovering();
     stream.cancel();
     while (!inFlight.isEmpty()) waiting.addFirst(inFlight.pollLast());
     if (Failure.endsProducer(error)) {
@@ -356,7 +298,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     } catch (SluiceException failed) {
       lock.lock();
       try {
-        if (!(state instanceof State.Recovering)) return;
+        if (!(state instanceof OutboxState.Recovering)) return;
         if (Failure.isPassing(failed)) recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), error, refused);
         else end(failed);
       } finally {
@@ -366,11 +308,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
     lock.lock();
     try {
-      if (!(state instanceof State.Recovering)) return;
+      if (!(state instanceof OutboxState.Recovering)) return;
       if (position.epoch() > epoch) {
         // Its sequence is another process's by now: it says nothing of what waits here.
-        String text = "producer \"" + settings.producerId + "\" was replaced by one with epoch " + position.epoch();
-        end(new SluiceException(Code.FAILED_PRECONDITION, "PRODUCER_FENCED", text));
+        end(SluiceException.fenced(settings.producerId, position.epoch()));
         return;
       }
       while (!waiting.isEmpty() && waiting.peek().lastSequence() <= position.lastSequence()) {
@@ -414,17 +355,16 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
 
   /** Batches become too old in their order. What may be stored all the same is settled by the recovery: see `renumber`. */
   private void expire() {
-    if (state instanceof State.Over) return;
+    if (state instanceof OutboxState.Over) return;
     long now = System.nanoTime();
-    SluiceException error = new SluiceException(
-        Code.DEADLINE_EXCEEDED, SluiceException.RETRY_TIMEOUT, "no receipt within " + Duration.ofMillis(settings.retryTimeoutMs));
+    SluiceException error = SluiceException.retryTimeout(settings.retryTimeoutMs);
     boolean hasLeft = false;
     for (Batch batch = oldest(); batch != null && batch.expiresAtNanos - now <= 0; batch = oldest()) {
       if (!inFlight.isEmpty()) hasLeft = true;
       Batch expired = inFlight.isEmpty() ? waiting.poll() : inFlight.poll();
       done(expired, () -> expired.fail(error));
     }
-    if (state instanceof State.Streaming streaming && hasLeft) {
+    if (state instanceof OutboxState.Streaming streaming && hasLeft) {
       breakOff(streaming.stream(), error, null);
     }
     Batch next = oldest();
@@ -439,13 +379,13 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   public void end(SluiceException error) {
     lock.lock();
     try {
-      if (state instanceof State.Over) return;
+      if (state instanceof OutboxState.Over) return;
       closeBatch();
-      if (state instanceof State.Streaming streaming) {
+      if (state instanceof OutboxState.Streaming streaming) {
         if (inFlight.isEmpty()) streaming.stream().halfClose();
         else streaming.stream().cancel();
       }
-      state = new State.Over(error);
+      state = new OutboxState.Over(error);
       room.signalAll();
       while (oldest() != null) {
         Batch batch = inFlight.isEmpty() ? waiting.poll() : inFlight.poll();

@@ -1,6 +1,7 @@
 package dev.sluice.client;
 
 import dev.sluice.v1.BrokerGrpc;
+import dev.sluice.v1.ProducerSequence;
 import dev.sluice.v1.PublishStreamRequest;
 import dev.sluice.v1.PublishStreamResponse;
 import io.grpc.Drainable;
@@ -18,6 +19,18 @@ record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLe
   /** PublishStream with such requests. */
   static final MethodDescriptor<PublishRequest, PublishStreamResponse> METHOD =
       BrokerGrpc.getPublishStreamMethod().toBuilder(new Marshaller(), BrokerGrpc.getPublishStreamMethod().getResponseMarshaller()).build();
+
+  static PublishRequest of(Batch batch, ProducerBuilder settings, long epoch) {
+    ProducerSequence producer = ProducerSequence.newBuilder()
+        .setProducerId(settings.producerId)
+        .setEpoch(epoch)
+        .setFirstSequence(batch.firstSequence)
+        .build();
+    PublishStreamRequest.Builder head =
+        PublishStreamRequest.newBuilder().setTopic(settings.topic).setProducer(producer).setBatchId(batch.firstSequence);
+    if (settings.partition != null) head.setPartition(settings.partition);
+    return new PublishRequest(head.build(), batch.buffer(), batch.byteLength());
+  }
 
   private static final class Marshaller implements MethodDescriptor.Marshaller<PublishRequest> {
     @Override

@@ -22,6 +22,11 @@ final class SettlementOf {
     return settlement -> settlement.setNack(nack);
   }
 
+  /** For what a handler has thrown. */
+  static UnaryOperator<Settlement.Builder> nack(Throwable thrown) {
+    return nack(null, thrown.getMessage() == null ? thrown.toString() : thrown.getMessage());
+  }
+
   static UnaryOperator<Settlement.Builder> deadLetter(String reason) {
     return settlement -> settlement.setDeadLetter(Settlement.DeadLetter.newBuilder().setReason(cut(reason)));
   }

@@ -4,6 +4,7 @@ import dev.sluice.v1.AcknowledgeResponse;
 import dev.sluice.v1.ConsumeRequest;
 import dev.sluice.v1.OffsetRange;
 import dev.sluice.v1.Settlement;
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -12,6 +13,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 
 /**
  * What one session settles: gathers acknowledgements into ranges, numbers requests, and knows who waits for which answer. Guarded by
@@ -21,7 +23,7 @@ final class Settlements {
   /** The broker stops reading a stream on which much more wait for their answer; acknowledgements are gathered meanwhile. */
   private static final int MAX_UNANSWERED = 64;
   /** Half of what the broker takes in one request. */
-  static final int MAX_RANGES = 5_000;
+  private static final int MAX_RANGES = 5_000;
 
   private final Consumer<ConsumeRequest> send;
   private OffsetSet acks = new OffsetSet();
@@ -49,6 +51,11 @@ final class Settlements {
         Map.Entry<Long, Long> range = ranges == null ? null : ranges.floorEntry(waiter.offset);
         waiter.result.complete(range == null || range.getValue() < waiter.offset);
       }
+    }
+
+    /** Nobody answers any more; not under a lock. */
+    void abandon() {
+      for (Waiter waiter : waiters) waiter.result.complete(false);
     }
   }
 
@@ -80,6 +87,16 @@ final class Settlements {
     closeAcks();
     enqueue(settlements, waiters, paused);
     pump();
+  }
+
+  /** Extends leases, in requests that the broker takes. */
+  void extend(OffsetSet held, Duration by) {
+    UnaryOperator<Settlement.Builder> extend = SettlementOf.extend(by);
+    List<Settlement> settlements = new ArrayList<>();
+    held.forEachRange(range -> settlements.add(extend.apply(Settlement.newBuilder().setOffsets(range)).build()));
+    for (int from = 0; from < settlements.size(); from += MAX_RANGES) {
+      submit(settlements.subList(from, Math.min(settlements.size(), from + MAX_RANGES)), List.of(), null);
+    }
   }
 
   /** Nothing waits for an answer or to be sent. */

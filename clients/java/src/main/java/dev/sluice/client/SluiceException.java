@@ -23,13 +23,13 @@ public final class SluiceException extends RuntimeException {
 
   private static final long serialVersionUID = 1L;
 
-  /** For proxies and libraries. */
+  /** Of gRPC. */
   private final Status.Code code;
-  /** For programs. */
+  /** The stable name. */
   private final String reason;
   private final transient Map<String, String> metadata;
   private final transient List<FieldViolation> fieldViolations;
-  /** Null where the broker does not say. */
+  /** Null where the broker did not say. */
   private final Duration retryDelay;
 
   SluiceException(Status.Code code, String reason, String message) {
@@ -76,6 +76,20 @@ public final class SluiceException extends RuntimeException {
 
   static SluiceException closed(String what) {
     return new SluiceException(Status.Code.CANCELLED, CLOSED, what + " is closed");
+  }
+
+  static SluiceException bufferFull(long bufferedBytes) {
+    String text = bufferedBytes + " bytes wait for their receipt: the buffer is full";
+    return new SluiceException(Status.Code.RESOURCE_EXHAUSTED, BUFFER_FULL, text);
+  }
+
+  static SluiceException retryTimeout(long afterMs) {
+    return new SluiceException(Status.Code.DEADLINE_EXCEEDED, RETRY_TIMEOUT, "no receipt within " + Duration.ofMillis(afterMs));
+  }
+
+  static SluiceException fenced(String producerId, long epoch) {
+    String text = "producer \"" + producerId + "\" was replaced by one with epoch " + epoch;
+    return new SluiceException(Status.Code.FAILED_PRECONDITION, "PRODUCER_FENCED", text);
   }
 
   /**

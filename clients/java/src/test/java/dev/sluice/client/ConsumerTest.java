@@ -8,30 +8,28 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sluice.v1.DeadLetterPolicy;
 import dev.sluice.v1.DeleteSubscriptionRequest;
+import dev.sluice.v1.ErrorReason;
 import dev.sluice.v1.Ordering;
-import dev.sluice.v1.RetryPolicy;
 import dev.sluice.v1.Subscription;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
-import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
-/** Consumers against a real broker. */
+/** Consumers against a real broker: order, failures, and how they end. */
 @Timeout(30)
 class ConsumerTest {
+  private static final String TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   private static Client client;
 
   @BeforeAll
@@ -44,239 +42,237 @@ class ConsumerTest {
     client.close();
   }
 
-  /** Messages that are their number, with keys where there are some. */
-  private static void publishNumbers(String topic, int count, int keyCount) {
-    Message[] messages = new Message[count];
-    for (int i = 0; i < count; i++) {
-      String text = Integer.toString(i);
-      messages[i] = keyCount == 0 ? Message.of(text) : Message.of("key-" + i % keyCount, text);
+  @ParameterizedTest
+  @EnumSource(value = Ordering.class, names = {"ORDERING_PARTITION", "ORDERING_KEY", "ORDERING_NONE"})
+  void orderIsKeptWithManyHandlers(Ordering ordering) throws InterruptedException {
+    String topic = Topics.create(client, 4);
+    Topics.subscribe(client, topic, ordering);
+    Topics.publish(client, topic, Topics.numbered(900, 23));
+    LaneWatch watch = new LaneWatch(900);
+    // The first handlers wait for each other, so that several do run at once.
+    CountDownLatch together = new CountDownLatch(3);
+    try (Consumer consumer = client.consumer(topic, "s").concurrency(8).build()) {
+      consumer.run(delivery -> {
+        String lane = switch (ordering) {
+          case ORDERING_PARTITION -> "partition " + delivery.partition();
+          case ORDERING_KEY -> delivery.key().toStringUtf8();
+          default -> delivery.partition() + "/" + delivery.offset();
+        };
+        watch.begun(lane, Topics.numberOf(delivery));
+        together.countDown();
+        together.await();
+        watch.ended(lane);
+      });
+      assertEquals(List.of(), watch.problemsOnceAllEnded());
     }
-    Topics.publish(client, topic, messages);
-  }
-
-  private static int numberOf(Delivery delivery) {
-    return Integer.parseInt(delivery.payload().toStringUtf8());
-  }
-
-  private static Consumer consumer(String topic) {
-    return client.consumer(topic, "s").build();
-  }
-
-  /** Short backoffs. */
-  private static Subscription.Builder quick(String topic) {
-    RetryPolicy retry = RetryPolicy.newBuilder().setMinBackoff(Topics.millis(10)).setMaxBackoff(Topics.millis(20)).build();
-    return Subscription.newBuilder().setTopic(topic).setRetry(retry);
-  }
-
-  @Test
-  void aHandlerGetsEverythingAndToReturnAcknowledges() throws Exception {
-    String topic = Topics.create(client, 1);
-    Instant eventTime = Instant.ofEpochSecond(1_700_000_000, 123_456_789);
-    String trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    try (Producer producer = client.producer(topic).producerId("till-4").open()) {
-      producer.send(Message.builder().key("anna").payload("two").header("traceparent", trace).eventTime(eventTime).build()).join();
-    }
-    CompletableFuture<List<Object>> got = new CompletableFuture<>();
-    try (Consumer consumer = consumer(topic)) {
-      consumer.run(d -> got.complete(List.of(d.topic(), d.partition(), d.offset(), d.attempt(), d.producerId(), d.key().toStringUtf8(),
-          d.payload().toStringUtf8(), d.headers(), d.eventTime(), d.publishTime().isAfter(eventTime))));
-      assertEquals(
-          List.of(topic, 0, 0L, 1, "till-4", "anna", "two", Map.of("traceparent", trace), eventTime, true), got.get());
-    }
+    assertTrue(watch.most() >= 3 && watch.most() <= 8, watch.most() + " at once");
     assertEquals(0, Topics.backlogOf(client, topic));
   }
 
-  @Test
-  void orderIsThatOfEachPartitionWhateverTheConcurrency() throws Exception {
-    checkOrder(Ordering.ORDERING_PARTITION, 4, Delivery::partition);
-  }
-
-  @Test
-  void orderIsThatOfEachKeyInOnePartition() throws Exception {
-    checkOrder(Ordering.ORDERING_KEY, 1, delivery -> delivery.key().toStringUtf8());
-  }
-
-  private static void checkOrder(Ordering ordering, int partitionCount, java.util.function.Function<Delivery, Object> laneOf)
-      throws Exception {
-    int count = 2_000;
-    String topic = Topics.create(client, partitionCount);
+  @ParameterizedTest
+  @EnumSource(value = Ordering.class, names = {"ORDERING_PARTITION", "ORDERING_KEY"})
+  void behindAFailedMessageOrderIsKept(Ordering ordering) {
+    String topic = Topics.create(client, 1);
     Topics.subscribe(client, topic, ordering);
-    publishNumbers(topic, count, 7);
-    Map<Object, Integer> last = new ConcurrentHashMap<>();
-    Map<Object, AtomicInteger> running = new ConcurrentHashMap<>();
-    AtomicInteger running_ = new AtomicInteger();
-    AtomicInteger most = new AtomicInteger();
-    List<String> problems = Collections.synchronizedList(new ArrayList<>());
-    CountDownLatch left = new CountDownLatch(count);
+    Topics.publish(client, topic, Topics.numbered(100, 2));
+    List<Integer> handled = Collections.synchronizedList(new ArrayList<>());
+    CompletableFuture<Void> all = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").concurrency(4).build()) {
       consumer.run(delivery -> {
-        Object lane = laneOf.apply(delivery);
-        most.accumulateAndGet(running_.incrementAndGet(), Math::max);
-        if (running.computeIfAbsent(lane, any -> new AtomicInteger()).incrementAndGet() > 1) problems.add("two at once for " + lane);
-        Integer before = last.put(lane, numberOf(delivery));
-        if (before != null && before >= numberOf(delivery)) problems.add(before + " before " + numberOf(delivery));
-        // Long enough for others to come in between.
-        Thread.sleep(0, 50_000);
-        running.get(lane).decrementAndGet();
-        running_.decrementAndGet();
-        left.countDown();
-      });
-      left.await();
-    }
-    assertEquals(List.of(), problems);
-    assertTrue(most.get() > 1 && most.get() <= 4, most + " at once");
-    assertEquals(0, Topics.backlogOf(client, topic));
-  }
-
-  @Test
-  void behindAFailureNothingIsHandledBeforeItComesAgain() throws Exception {
-    String topic = Topics.create(client, 1);
-    Topics.subscribe(client, quick(topic));
-    publishNumbers(topic, 50, 0);
-    List<String> handled = Collections.synchronizedList(new ArrayList<>());
-    CountDownLatch done = new CountDownLatch(1);
-    try (Consumer consumer = consumer(topic)) {
-      consumer.run(delivery -> {
-        handled.add(numberOf(delivery) + "#" + delivery.attempt());
-        if (numberOf(delivery) == 3 && delivery.attempt() == 1) {
-          delivery.nack(Duration.ofMillis(100), "later");
-        } else if (numberOf(delivery) == 5 && delivery.attempt() < 3) {
-          throw new IllegalStateException("not yet");
-        }
-        if (numberOf(delivery) == 49) done.countDown();
-      });
-      done.await();
-    }
-    List<String> expected = new ArrayList<>(List.of("0#1", "1#1", "2#1", "3#1", "3#2", "4#1", "5#1", "5#2", "5#3"));
-    for (int i = 6; i < 50; i++) expected.add(i + "#1");
-    assertEquals(expected, handled);
-  }
-
-  @Test
-  void theLastAttemptGoesToTheDeadLettersAndWhatIsBehindGoesOn() throws Exception {
-    String topic = Topics.create(client, 1);
-    Topics.subscribe(client, quick(topic).setDeadLetter(DeadLetterPolicy.newBuilder().setMaxAttempts(2)));
-    publishNumbers(topic, 10, 0);
-    List<String> handled = Collections.synchronizedList(new ArrayList<>());
-    CountDownLatch done = new CountDownLatch(1);
-    try (Consumer consumer = consumer(topic)) {
-      consumer.run(delivery -> {
-        handled.add(numberOf(delivery) + "#" + delivery.attempt());
-        if (numberOf(delivery) == 1) throw new IllegalStateException("never");
-        if (numberOf(delivery) == 2) assertTrue(delivery.deadLetter("hopeless") != null);
-        if (numberOf(delivery) == 9) done.countDown();
-      });
-      done.await();
-    }
-    assertEquals(List.of("0#1", "1#1", "1#2", "2#1", "3#1", "4#1", "5#1", "6#1", "7#1", "8#1", "9#1"), handled);
-    Topics.await("both are dead letters", () -> Topics.deadLettersOf(client, topic) == 2);
-  }
-
-  @Test
-  void leasesAreExtendedWhileAHandlerRuns() throws Exception {
-    String topic = Topics.create(client, 1);
-    Topics.subscribe(client, quick(topic).setAckDeadline(Topics.millis(300)));
-    publishNumbers(topic, 3, 0);
-    List<String> handled = Collections.synchronizedList(new ArrayList<>());
-    CountDownLatch done = new CountDownLatch(1);
-    try (Consumer consumer = consumer(topic)) {
-      consumer.run(delivery -> {
-        handled.add(numberOf(delivery) + "#" + delivery.attempt());
-        // Several leases long.
-        if (numberOf(delivery) == 0) Thread.sleep(1_200);
-        if (numberOf(delivery) == 2) done.countDown();
-      });
-      done.await();
-    }
-    assertEquals(List.of("0#1", "1#1", "2#1"), handled);
-  }
-
-  @Test
-  void aHandlerIsToldThatItsMessageWasTakenBackAndWhatItSettlesDoesNothing() throws Exception {
-    String topic = Topics.create(client, 1);
-    Topics.subscribe(client, quick(topic).setAckDeadline(Topics.millis(200)));
-    publishNumbers(topic, 1, 0);
-    CompletableFuture<Boolean> late = new CompletableFuture<>();
-    CompletableFuture<Integer> again = new CompletableFuture<>();
-    try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
-      consumer.run(delivery -> {
-        if (delivery.attempt() > 1) {
-          again.complete(delivery.attempt());
+        int number = Topics.numberOf(delivery);
+        // Three fail: one with a delay of its own, one of them twice.
+        if (number == 10 && delivery.attempt() == 1) {
+          delivery.nack(Duration.ofMillis(80), "later");
           return;
         }
-        CountDownLatch revoked = new CountDownLatch(1);
-        delivery.whenRevoked(revoked::countDown);
-        revoked.await();
-        assertTrue(delivery.isRevoked());
-        delivery.ack().thenAccept(late::complete);
+        boolean fails = (number == 31 && delivery.attempt() <= 2) || (number == 60 && delivery.attempt() == 1);
+        if (fails) throw new IllegalStateException("not yet");
+        handled.add(number);
+        if (handled.size() == 100) all.complete(null);
       });
-      assertFalse(late.get());
-      assertEquals(2, again.get());
+      all.join();
     }
-  }
-
-  @Test
-  void iteratedMessagesAreSettledByTheCallerAndHeldBehindANack() throws Exception {
-    String topic = Topics.create(client, 1);
-    Topics.subscribe(client, quick(topic));
-    publishNumbers(topic, 4, 0);
-    try (Consumer consumer = consumer(topic)) {
-      Delivery zero = consumer.receive();
-      Delivery one = consumer.receive();
-      assertTrue(zero.ack().get());
-      // Held by the caller: taken back all the same.
-      Delivery two = consumer.receive();
-      assertTrue(one.nack().get());
-      assertFalse(two.ack().get());
-      assertTrue(two.isRevoked());
-      Map<Integer, Integer> attempts = new HashMap<>();
-      for (int expected = 1; expected < 4; expected++) {
-        Delivery next = consumer.receive();
-        assertEquals(expected, numberOf(next));
-        attempts.put(expected, next.attempt());
-        assertTrue(next.ack().get());
+    if (ordering == Ordering.ORDERING_PARTITION) {
+      for (int i = 0; i < 100; i++) assertEquals(i, handled.get(i));
+    } else {
+      for (int key = 0; key < 2; key++) {
+        int of = key;
+        List<Integer> ofKey = handled.stream().filter(number -> number % 2 == of).toList();
+        for (int i = 0; i < 50; i++) assertEquals(2 * i + key, ofKey.get(i));
       }
-      assertEquals(Map.of(1, 2, 2, 1, 3, 1), attempts);
-      assertNull(consumer.receive(Duration.ofMillis(1)));
     }
     assertEquals(0, Topics.backlogOf(client, topic));
   }
 
   @Test
-  void closeWaitsForHandlersAndGivesBackTheRestUnharmed() throws Exception {
+  void aDelayedMessageWaitsAtLeastSoLong() {
     String topic = Topics.create(client, 1);
-    publishNumbers(topic, 20, 0);
-    CountDownLatch begun = new CountDownLatch(1);
-    CountDownLatch mayEnd = new CountDownLatch(1);
-    Consumer consumer = consumer(topic);
-    CompletableFuture<Void> ended = consumer.run(delivery -> {
-      begun.countDown();
-      mayEnd.await();
-    });
-    begun.await();
-    CompletableFuture<Void> closed = CompletableFuture.runAsync(consumer::close);
-    assertThrows(java.util.concurrent.TimeoutException.class, () -> closed.get(100, TimeUnit.MILLISECONDS));
-    mayEnd.countDown();
-    closed.get();
-    ended.get();
-    assertEquals(19, Topics.backlogOf(client, topic));
-    try (Consumer next = consumer(topic)) {
-      Delivery first = next.receive();
-      assertEquals(1, numberOf(first));
-      assertEquals(1, first.attempt());
+    Topics.publish(client, topic, Message.of("slow"));
+    CompletableFuture<Long> waited = new CompletableFuture<>();
+    long[] failedAt = new long[1];
+    try (Consumer consumer = client.consumer(topic, "s").build()) {
+      consumer.run(delivery -> {
+        if (delivery.attempt() > 1) {
+          waited.complete(System.nanoTime() - failedAt[0]);
+          return;
+        }
+        failedAt[0] = System.nanoTime();
+        delivery.nack(Duration.ofMillis(150), "later");
+      });
+      assertTrue(waited.join() >= 140_000_000, waited.join() + " ns");
     }
   }
 
   @Test
-  void endsWithTheErrorThatNoOtherTryMends() {
+  void aDurableAckIsTrueAndTheMessageNeverComesAgain() throws InterruptedException {
     String topic = Topics.create(client, 1);
-    Topics.subscribe(client, topic, Ordering.ORDERING_PARTITION);
-    Consumer consumer = consumer(topic);
-    CompletableFuture<Void> ended = consumer.run(delivery -> {});
-    Topics.await("the consumer is there", () -> !Topics.consumersOf(client, topic).isEmpty());
-    client.admin().deleteSubscription(DeleteSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build());
-    CompletionException failed = assertThrows(CompletionException.class, ended::join);
-    assertEquals("SUBSCRIPTION_DELETED", SluiceException.from(failed).reason());
-    consumer.close();
+    Message traced = Message.builder().key("k").payload("first").header("traceparent", TRACE).eventTime(Instant.EPOCH).build();
+    Topics.publish(client, topic, traced, Message.of("second"));
+    try (Consumer first = client.consumer(topic, "s").build()) {
+      Delivery delivery = first.receive();
+      assertEquals(topic, delivery.topic());
+      assertEquals(1, delivery.attempt());
+      assertEquals("k", delivery.key().toStringUtf8());
+      assertEquals(TRACE, delivery.headers().get("traceparent"));
+      assertEquals(Instant.EPOCH, delivery.eventTime());
+      assertTrue(Duration.between(delivery.publishTime(), Instant.now()).abs().toMinutes() < 5);
+      assertTrue(delivery.ack().join());
+      assertFalse(delivery.nack().join());
+      assertFalse(delivery.extend(Duration.ofMinutes(1)).join());
+    }
+    try (Consumer second = client.consumer(topic, "s").build()) {
+      Delivery delivery = second.receive();
+      assertEquals("second", delivery.payload().toStringUtf8());
+      // It was received, and not settled when the first one left: that is no failure.
+      assertEquals(1, delivery.attempt());
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void iteratingHoldsWhatIsBehindANack(boolean isEverythingInHand) throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    Topics.subscribe(client, topic, isEverythingInHand ? Ordering.ORDERING_KEY : Ordering.ORDERING_PARTITION);
+    Topics.publish(client, topic, Topics.numbered(20, 1));
+    List<Integer> received = new ArrayList<>();
+    try (Consumer consumer = client.consumer(topic, "s").build()) {
+      if (isEverythingInHand) {
+        List<Delivery> all = new ArrayList<>();
+        for (int i = 0; i < 20; i++) all.add(consumer.receive());
+        for (int i = 0; i < 7; i++) received.add(settled(all.get(i)));
+        assertTrue(all.get(7).nack(Duration.ZERO, "again").join());
+        // `revoked` comes before the answer: nobody settles what was taken back.
+        for (int i = 8; i < 20; i++) assertTrue(all.get(i).isRevoked());
+        assertFalse(all.get(8).ack().join());
+      }
+      for (Delivery delivery : consumer) {
+        if (Topics.numberOf(delivery) == 7 && delivery.attempt() == 1) delivery.nack(Duration.ZERO, "again");
+        else received.add(settled(delivery));
+        if (received.size() == 20) break;
+      }
+    }
+    for (int i = 0; i < 20; i++) assertEquals(i, received.get(i));
+  }
+
+  private static int settled(Delivery delivery) {
+    assertTrue(delivery.ack().join(), "message " + delivery.offset() + " was given out although it was taken back");
+    return Topics.numberOf(delivery);
+  }
+
+  @Test
+  void whatIsHopelessGoesToTheDeadLetters() {
+    String topic = Topics.create(client, 1);
+    DeadLetterPolicy twice = DeadLetterPolicy.newBuilder().setMaxAttempts(2).build();
+    Topics.subscribe(client, Subscription.newBuilder().setTopic(topic).setDeadLetter(twice).setRetry(Topics.retryAtOnce()));
+    Topics.publish(client, topic, Topics.numbered(3, 0));
+    CompletableFuture<Integer> last = new CompletableFuture<>();
+    try (Consumer consumer = client.consumer(topic, "s").build()) {
+      consumer.run(delivery -> {
+        switch (Topics.numberOf(delivery)) {
+          case 0 -> delivery.deadLetter("hopeless");
+          case 1 -> throw new IllegalStateException("again and again");
+          default -> last.complete(delivery.attempt());
+        }
+      });
+      last.join();
+    }
+    assertEquals(List.of("0", "1"), Topics.read(client, topic + ".s.dead-letter"));
+    assertEquals(2, Topics.deadLettersOf(client, topic));
+    assertEquals(0, Topics.backlogOf(client, topic));
+  }
+
+  @Test
+  void asynchronousHandlersSettleWhenTheirStageEnds() {
+    String topic = Topics.create(client, 1);
+    Topics.subscribe(client, topic, Ordering.ORDERING_NONE);
+    Topics.publish(client, topic, Topics.numbered(50, 0));
+    CountDownLatch handled = new CountDownLatch(50);
+    List<CompletableFuture<Void>> stages = Collections.synchronizedList(new ArrayList<>());
+    try (Consumer consumer = client.consumer(topic, "s").concurrency(10).build()) {
+      consumer.runAsync(delivery -> {
+        if (delivery.offset() == 3 && delivery.attempt() == 1) return CompletableFuture.failedFuture(new IllegalStateException("no"));
+        CompletableFuture<Void> stage = new CompletableFuture<>();
+        stages.add(stage);
+        handled.countDown();
+        return stage;
+      });
+      Topics.await("ten at once", () -> stages.size() == 10);
+      while (handled.getCount() > 0) {
+        for (CompletableFuture<Void> stage : List.copyOf(stages)) stage.complete(null);
+      }
+      for (CompletableFuture<Void> stage : List.copyOf(stages)) stage.complete(null);
+      Topics.await("an empty backlog", () -> Topics.backlogOf(client, topic) == 0);
+    }
+  }
+
+  @Test
+  void whatCanNotMendEndsTheConsumer() {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Message.of("only"));
+    CompletableFuture<Void> handled = new CompletableFuture<>();
+    try (Consumer consumer = client.consumer(topic, "s").build()) {
+      CompletableFuture<Void> ended = consumer.run(delivery -> handled.complete(null));
+      handled.join();
+      client.admin().deleteSubscription(DeleteSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build());
+      assertEquals(ErrorReason.ERROR_REASON_SUBSCRIPTION_DELETED, ProducerTest.errorOf(ended).errorReason());
+    }
+    try (Consumer misnamed = client.consumer("no blanks", "s").build()) {
+      assertEquals("INVALID_NAME", assertThrows(SluiceException.class, misnamed::receive).reason());
+      assertEquals("INVALID_NAME", assertThrows(SluiceException.class, misnamed::receive).reason());
+    }
+    assertThrows(IllegalArgumentException.class, () -> client.consumer(topic, "s").concurrency(0));
+  }
+
+  @Test
+  void aConsumerIsUsedInOneWay() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    try (Consumer run = client.consumer(topic, "s").build(); Consumer iterated = client.consumer(topic, "other").build()) {
+      CompletableFuture<Void> ended = run.run(delivery -> {});
+      assertThrows(IllegalStateException.class, run::receive);
+      assertNull(iterated.receive(Duration.ofMillis(20)));
+      assertThrows(IllegalStateException.class, () -> iterated.run(delivery -> {}));
+      run.close();
+      iterated.close();
+      ended.join();
+      assertNull(iterated.receive());
+    }
+  }
+
+  @Test
+  void aSubscriptionBeginsWhereItIsTold() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Topics.numbered(5, 0));
+    try (Consumer earliest = client.consumer(topic, "a").start(Start.earliest()).build();
+        Consumer third = client.consumer(topic, "b").start(Start.offset(3)).build();
+        Consumer old = client.consumer(topic, "c").start(Start.time(Instant.EPOCH)).build();
+        Consumer latest = client.consumer(topic, "d").start(Start.latest()).build()) {
+      assertEquals(0, earliest.receive().offset());
+      assertEquals(3, third.receive().offset());
+      assertEquals(0, old.receive().offset());
+      assertNull(latest.receive(Duration.ZERO));
+      Topics.await("the fourth", () -> Topics.consumersOf(client, topic).size() == 4);
+      Topics.publish(client, topic, Message.of("5"));
+      assertEquals(5, latest.receive().offset());
+    }
   }
 }

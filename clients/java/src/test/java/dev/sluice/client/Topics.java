@@ -10,6 +10,7 @@ import dev.sluice.v1.MessageRun;
 import dev.sluice.v1.Ordering;
 import dev.sluice.v1.ReadRequest;
 import dev.sluice.v1.ReadResponse;
+import dev.sluice.v1.RetryPolicy;
 import dev.sluice.v1.Subscription;
 import dev.sluice.v1.SubscriptionPartitionStats;
 import dev.sluice.v1.Topic;
@@ -45,7 +46,29 @@ final class Topics {
   }
 
   static void subscribe(Client client, Subscription.Builder subscription) {
-    client.admin().createSubscription(CreateSubscriptionRequest.newBuilder().setSubscription(subscription.setName("s")).build());
+    subscribe(client, "s", subscription);
+  }
+
+  static void subscribe(Client client, String name, Subscription.Builder subscription) {
+    client.admin().createSubscription(CreateSubscriptionRequest.newBuilder().setSubscription(subscription.setName(name)).build());
+  }
+
+  static RetryPolicy retryAtOnce() {
+    return RetryPolicy.newBuilder().setMinBackoff(millis(1)).build();
+  }
+
+  /** Messages with their number as payload, over so many keys; without a key if there are none. */
+  static Message[] numbered(int count, int keyCount) {
+    Message[] messages = new Message[count];
+    for (int i = 0; i < count; i++) {
+      String number = Integer.toString(i);
+      messages[i] = keyCount == 0 ? Message.of(number) : Message.of("key-" + i % keyCount, number);
+    }
+    return messages;
+  }
+
+  static int numberOf(Delivery delivery) {
+    return Integer.parseInt(delivery.payload().toStringUtf8());
   }
 
   static Duration millis(long milliseconds) {
@@ -81,6 +104,10 @@ final class Topics {
     long count = 0;
     for (SubscriptionPartitionStats partition : statsOf(client, topic)) count += partition.getDeadLetterCount();
     return count;
+  }
+
+  static long outstandingOf(Client client, String topic, int partition) {
+    return statsOf(client, topic).get(partition).getOutstandingMessageCount();
   }
 
   private static List<SubscriptionPartitionStats> statsOf(Client client, String topic) {

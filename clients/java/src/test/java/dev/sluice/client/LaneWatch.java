@@ -1,0 +1,49 @@
+package dev.sluice.client;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+
+/** Sees whether of one partition or key two are handled at once, or out of order. */
+final class LaneWatch {
+  private final CountDownLatch left;
+  private final Set<String> running = new HashSet<>();
+  private final Map<String, Integer> last = new HashMap<>();
+  private final List<String> problems = new ArrayList<>();
+  private int most;
+
+  LaneWatch(int count) {
+    left = new CountDownLatch(count);
+  }
+
+  synchronized void begun(String lane, int number) {
+    if (!running.add(lane)) problems.add("two handlers at once for " + lane);
+    Integer before = last.put(lane, number);
+    if (before != null && before >= number) problems.add(number + " of " + lane + " after " + before);
+    most = Math.max(most, running.size());
+  }
+
+  synchronized void ended(String lane) {
+    running.remove(lane);
+    left.countDown();
+  }
+
+  /** What was wrong, once as many have ended as were to. */
+  List<String> problemsOnceAllEnded() throws InterruptedException {
+    boolean isDone = left.await(20, TimeUnit.SECONDS);
+    synchronized (this) {
+      if (!isDone) problems.add(left.getCount() + " were not handled");
+      return List.copyOf(problems);
+    }
+  }
+
+  /** How many ran at once at most. */
+  synchronized int most() {
+    return most;
+  }
+}

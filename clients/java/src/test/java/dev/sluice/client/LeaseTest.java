@@ -1,0 +1,176 @@
+package dev.sluice.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sluice.v1.Subscription;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Leases, credit, and closing, against a real broker. */
+@Timeout(30)
+class LeaseTest {
+  private static Client client;
+
+  @BeforeAll
+  static void connect() {
+    client = Client.connect(BrokerProcess.shared().address());
+  }
+
+  @AfterAll
+  static void disconnect() {
+    client.close();
+  }
+
+  /** Two have the same messages: when the lease of the one that extends nothing has ended three times, that of the other is good. */
+  @Test
+  void leasesAreExtendedWhileAHandlerRuns() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    for (String name : new String[] {"s", "control"}) Topics.subscribe(client, name, shortLease(topic, 200));
+    Topics.publish(client, topic, Topics.numbered(2, 0));
+    CompletableFuture<Void> passed = new CompletableFuture<>();
+    LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
+    try (Consumer consumer = client.consumer(topic, "s").build();
+        Consumer control = client.consumer(topic, "control").extendLeases(false).build()) {
+      consumer.run(delivery -> {
+        passed.join();
+        acks.add(delivery.attempt() == 1 ? delivery.ack() : CompletableFuture.completedFuture(false));
+      });
+      for (int attempt = 1; attempt <= 4; attempt++) {
+        Delivery delivery = control.receive();
+        // The second message was not in hand when the lease of the first ended.
+        while (delivery.attempt() != attempt) delivery = control.receive();
+        if (attempt == 4) break;
+        revokedOf(delivery).join();
+        assertFalse(delivery.ack().join());
+      }
+      passed.complete(null);
+      // The second waited in the queue all the time.
+      for (int i = 0; i < 2; i++) assertTrue(acks.poll(20, TimeUnit.SECONDS).join());
+    }
+  }
+
+  @Test
+  void aHandlerIsToldWhenItsMessageIsTakenBack() {
+    String topic = Topics.create(client, 1);
+    Topics.subscribe(client, "s", shortLease(topic, 100));
+    Topics.publish(client, topic, Topics.numbered(2, 0));
+    CompletableFuture<Boolean> late = new CompletableFuture<>();
+    CompletableFuture<Boolean> second = new CompletableFuture<>();
+    try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
+      consumer.run(delivery -> {
+        if (delivery.offset() == 0 && delivery.attempt() == 1) {
+          revokedOf(delivery).join();
+          assertTrue(delivery.isRevoked());
+          late.complete(delivery.ack().join());
+        } else if (delivery.offset() == 1) {
+          second.complete(delivery.isRevoked());
+        }
+      });
+      assertFalse(late.join());
+      assertFalse(second.join());
+    }
+    assertEquals(0, Topics.backlogOf(client, topic));
+  }
+
+  @Test
+  void leasesAreExtendedByHand() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Message.of("held"));
+    try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
+      Delivery delivery = consumer.receive();
+      assertTrue(delivery.extend(Duration.ofMinutes(5)).join());
+      assertTrue(delivery.extend(Duration.ofMillis(1)).join());
+      revokedOf(delivery).join();
+      assertFalse(delivery.extend(Duration.ofMinutes(5)).join());
+    }
+  }
+
+  @Test
+  void creditFollowsTheSpeed() {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Topics.numbered(20_000, 0));
+    try (Consumer slow = client.consumer(topic, "s").build()) {
+      slow.run(delivery -> Thread.sleep(50));
+      Topics.await("little for the slow one", () -> {
+        long granted = grantedOf(topic);
+        return granted >= 16 && granted <= 40;
+      });
+    }
+    try (Consumer fast = client.consumer(topic, "s").build()) {
+      fast.run(delivery -> Thread.onSpinWait());
+      Topics.await("all for the fast one", () -> grantedOf(topic) == 10_000);
+    }
+  }
+
+  private static long grantedOf(String topic) {
+    return Topics.consumersOf(client, topic).stream().mapToLong(one -> one.getFlowControl().getMaxOutstandingMessages()).sum();
+  }
+
+  @Test
+  void closeLetsHandlersFinishAndLeavesTheRest() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Topics.numbered(10, 0));
+    CompletableFuture<Void> began = new CompletableFuture<>();
+    CompletableFuture<Void> goOn = new CompletableFuture<>();
+    LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
+    Consumer consumer = client.consumer(topic, "s").build();
+    CompletableFuture<Void> ended = consumer.run(delivery -> {
+      began.complete(null);
+      goOn.join();
+      acks.add(delivery.ack());
+    });
+    began.join();
+    Thread closing = new Thread(consumer::close);
+    closing.start();
+    Topics.await("close waits", () -> closing.getState() == Thread.State.TIMED_WAITING);
+    assertFalse(ended.isDone());
+    goOn.complete(null);
+    closing.join();
+    ended.join();
+    assertEquals(1, acks.size());
+    assertTrue(acks.remove().join());
+    assertEquals(9, Topics.backlogOf(client, topic));
+    try (Consumer next = client.consumer(topic, "s").build()) {
+      Delivery delivery = next.receive();
+      assertEquals(1, delivery.offset());
+      // What was not begun has not failed.
+      assertEquals(1, delivery.attempt());
+    }
+  }
+
+  @Test
+  void closeDoesNotWaitForEver() {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Message.of("for ever"));
+    CompletableFuture<Void> began = new CompletableFuture<>();
+    CompletableFuture<Boolean> late = new CompletableFuture<>();
+    Consumer consumer = client.consumer(topic, "s").drainTimeoutMs(50).build();
+    CompletableFuture<Void> ended = consumer.run(delivery -> {
+      began.complete(null);
+      revokedOf(delivery).join();
+      late.complete(delivery.ack().join());
+    });
+    began.join();
+    consumer.close();
+    ended.join();
+    assertFalse(late.join());
+  }
+
+  static CompletableFuture<Void> revokedOf(Delivery delivery) {
+    CompletableFuture<Void> revoked = new CompletableFuture<>();
+    delivery.whenRevoked(() -> revoked.complete(null));
+    return revoked.orTimeout(20, TimeUnit.SECONDS);
+  }
+
+  private static Subscription.Builder shortLease(String topic, long milliseconds) {
+    return Subscription.newBuilder().setTopic(topic).setAckDeadline(Topics.millis(milliseconds)).setRetry(Topics.retryAtOnce());
+  }
+}
