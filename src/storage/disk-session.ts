@@ -26,7 +26,6 @@ export class DiskSession {
   /** Where the window ends and the scan goes on. */
   #nextOffset: number;
   #fetching: Promise<void> | undefined;
-  #isScanning = false;
   #failure: unknown;
   #isClosed = false;
 
@@ -48,17 +47,11 @@ export class DiskSession {
     return this.#window.length > 0 ? this.#take(maxBytes) : this.#fetchAndTake(maxBytes);
   }
 
-  /** Lets go of the scan, not of what was read. It is opened again where reading goes on. */
-  closeScan(): void {
-    // A fetch may wait long for its slot.
-    if (!this.#isScanning) this.#closeScan();
-  }
-
   /** A read under way is answered with nothing. */
   close(): void {
     this.#isClosed = true;
     this.#setWindow([]);
-    this.#closeScan();
+    this.closeScan();
   }
 
   #dropBelow(offset: number): void {
@@ -109,12 +102,9 @@ export class DiskSession {
       await slots.run(async () => {
         if (this.#isClosed) return;
         this.#scan ??= new LogScan(engine, this.#log, this.#nextOffset, readAheadBytes());
-        this.#isScanning = true;
-        const runs = await this.#scan.next().finally(() => {
-          this.#isScanning = false;
-        });
+        const runs = await this.#scan.next();
         if (this.#isClosed) return;
-        if (runs.length === 0) this.#closeScan();
+        if (runs.length === 0) this.closeScan();
         this.#setWindow([...this.#window, ...runs]);
         this.#nextOffset = this.#window.at(-1)?.endOffset ?? this.#nextOffset;
       });
@@ -125,8 +115,11 @@ export class DiskSession {
     }
   }
 
-  #closeScan(): void {
-    // Closing can't fail, and waits by itself for a read under way.
+  /**
+   * Lets go of the scan, not of what was read or is being read. It is opened again where reading goes on. Closing can't
+   * fail, and waits by itself for a read under way, which is answered as ever.
+   */
+  closeScan(): void {
     void this.#scan?.close();
     this.#scan = undefined;
   }
