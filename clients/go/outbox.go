@@ -12,8 +12,12 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// maxRangesPerRequest is what the broker takes.
-const maxRangesPerRequest = 10_000
+const (
+	// maxRangesPerRequest is what the broker takes.
+	maxRangesPerRequest = 10_000
+	// maxOutcomesPerRequest keeps requests far below what the broker reads: each may have a reason of 1,000 bytes.
+	maxOutcomesPerRequest = 1000
+)
 
 // span is offsets of one partition, both ends included.
 type span struct{ first, last uint64 }
@@ -78,7 +82,7 @@ type outbox struct {
 
 // ack gathers one acknowledgement. isFirst: nothing waited before.
 func (o *outbox) ack(partition uint32, offset uint64, bytes int) (group *settleGroup, isFirst bool) {
-	group = openGroup(&o.acks)
+	group = openGroup(&o.acks, maxRangesPerRequest)
 	if group.acks == nil {
 		group.acks = map[uint32][]span{}
 	}
@@ -100,7 +104,7 @@ func (o *outbox) ack(partition uint32, offset uint64, bytes int) (group *settleG
 
 // add is for all other outcomes: what is to happen, without its offsets.
 func (o *outbox) add(partition uint32, offsets span, settlement *sluicev1.Settlement) *settleGroup {
-	group := openGroup(&o.others)
+	group := openGroup(&o.others, maxOutcomesPerRequest)
 	settlement.Offsets = &sluicev1.OffsetRange{
 		Partition: partition, FirstOffset: offsets.first, LastOffset: offsets.last,
 	}
@@ -109,8 +113,8 @@ func (o *outbox) add(partition uint32, offsets span, settlement *sluicev1.Settle
 	return group
 }
 
-func openGroup(groups *[]*settleGroup) *settleGroup {
-	if n := len(*groups); n > 0 && (*groups)[n-1].rangeCount < maxRangesPerRequest {
+func openGroup(groups *[]*settleGroup, maxRanges int) *settleGroup {
+	if n := len(*groups); n > 0 && (*groups)[n-1].rangeCount < maxRanges {
 		return (*groups)[n-1]
 	}
 	group := newSettleGroup()

@@ -51,9 +51,13 @@ func TestRequestsHaveNoMoreRangesThanTheBrokerTakes(t *testing.T) {
 	var o outbox
 	for i := range uint64(2*maxRangesPerRequest + 1) {
 		o.ack(0, 2*i, 1)
+	}
+	for i := range uint64(2*maxOutcomesPerRequest + 1) {
 		o.add(0, span{2 * i, 2 * i}, extension(1))
 	}
-	for _, want := range []int{maxRangesPerRequest, maxRangesPerRequest, 1, maxRangesPerRequest, maxRangesPerRequest, 1} {
+	for _, want := range []int{
+		maxRangesPerRequest, maxRangesPerRequest, 1, maxOutcomesPerRequest, maxOutcomesPerRequest, 1,
+	} {
 		equal(t, o.take().rangeCount, want, "ranges")
 	}
 	equal(t, o.isEmpty(), true, "empty")

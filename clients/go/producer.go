@@ -28,6 +28,8 @@ type Producer struct {
 	// batches are closed and not answered yet, oldest first. The first sentCount of them are on the current stream.
 	batches   []*batch
 	sentCount int
+	// isProbing: a stream was refused without a word about which batch it was for, so that they go one by one.
+	isProbing bool
 	open      *batch
 	linger    *time.Timer
 	// lastSequence of all batches that were closed.

@@ -47,14 +47,7 @@ func (p *Producer) recover(failure streamFailure) bool {
 		p.end(failure.err)
 		return false
 	}
-	var refused *Error
-	if failure.isRefusal && isRefusalFinal(failure.err.Code) || !failure.isRefusal && isBreakFinal(failure.err.Code) {
-		refused = failure.err
-	}
-	if _, ok := p.oldest(); !ok {
-		// The stream itself is refused, with nothing to fail for it: that may be tried again, but not at once.
-		refused = nil
-	}
+	refused := p.refusal(failure)
 	last := failure.err
 	for {
 		// What was refused for good is no reason to wait.
@@ -78,6 +71,32 @@ func (p *Producer) recover(failure streamFailure) bool {
 			return false
 		}
 	}
+}
+
+// refusal is why the oldest batch was refused for good; nil where it was not, or where that is not known yet.
+func (p *Producer) refusal(failure streamFailure) *Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case len(p.batches) == 0:
+		// The stream itself is refused, with nothing to fail for it: that may be tried again, but not at once.
+		return nil
+	case failure.isRefusal && isRefusalFinal(failure.err.Code):
+		return failure.err
+	case failure.isRefusal || !isBreakFinal(failure.err.Code) && !isUnreadable(failure):
+		return nil
+	case failure.sentCount > 1:
+		// Any of them may be meant. One that goes alone is it.
+		p.isProbing = true
+		return nil
+	}
+	return failure.err
+}
+
+// isUnreadable: what libraries and proxies say, with no reason of the broker's, of a request that is too large.
+func isUnreadable(failure streamFailure) bool {
+	return failure.sentCount > 0 && failure.err.Code == codes.ResourceExhausted &&
+		failure.err.Reason == reasonOfCode(codes.ResourceExhausted)
 }
 
 // pause waits before the next try, but not longer than the oldest batch may be tried. False when the producer ended.

@@ -29,6 +29,8 @@ type streamFailure struct {
 	err *Error
 	// isRefusal: the broker has refused the oldest batch, and the stream itself would go on.
 	isRefusal bool
+	// sentCount of batches that were under way.
+	sentCount int
 }
 
 // run keeps a stream open until the producer is over.
@@ -39,7 +41,7 @@ func (p *Producer) run() {
 	for {
 		failure := p.stream()
 		p.mu.Lock()
-		p.sentCount = 0
+		failure.sentCount, p.sentCount = p.sentCount, 0
 		isDone := p.over != nil || p.isClosing && len(p.batches) == 0 && p.open == nil
 		p.mu.Unlock()
 		if isDone {
@@ -121,7 +123,11 @@ func (p *Producer) nextToWrite() (request *encoded, isLast bool) {
 	if p.isClosing && len(p.batches) == 0 && p.open == nil {
 		return nil, true
 	}
-	if p.sentCount >= min(len(p.batches), p.config.MaxInFlight) {
+	most := p.config.MaxInFlight
+	if p.isProbing {
+		most = 1
+	}
+	if p.sentCount >= min(len(p.batches), most) {
 		return nil, false
 	}
 	b := p.batches[p.sentCount]
@@ -188,6 +194,7 @@ func (p *Producer) settle(oldest *batch, receipt *sluicev1.PublishStreamResponse
 	}
 	p.mu.Lock()
 	p.pop()
+	p.isProbing = false
 	hasMore := p.sentCount < len(p.batches) || p.isClosing
 	p.mu.Unlock()
 	oldest.answer()

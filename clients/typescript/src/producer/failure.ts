@@ -25,6 +25,11 @@ const broken = new Set<number>([
 const finalReasons = new Set(['PRODUCER_FENCED', 'TOPIC_DELETED', 'AUTO_CREATE_DISABLED', 'CLIENT_CLOSED']);
 const finalCodes = new Set<number>([StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED]);
 
+/** What libraries and proxies say, with no reason of the broker's, of a request that is too large to be read. */
+export function isUnreadable({ error, isOfBatch }: Failure): boolean {
+  return !isOfBatch && error.code === StatusCode.RESOURCE_EXHAUSTED && error.reason === 'RESOURCE_EXHAUSTED';
+}
+
 export function isRetriable({ error, isOfBatch }: Failure): boolean {
   return retriable.has(error.code) || (!isOfBatch && broken.has(error.code));
 }

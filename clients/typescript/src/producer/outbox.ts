@@ -10,7 +10,7 @@ import {
 } from '../gen/sluice/v1/broker_pb.js';
 import type { Batch, Receipt } from './batch.js';
 import { partitionCountOf, positionOf } from './broker-state.js';
-import { type Failure, isFinal, isRetriable } from './failure.js';
+import { type Failure, isFinal, isRetriable, isUnreadable } from './failure.js';
 import type { CompleteOptions } from './options.js';
 import { placesOf } from './routing.js';
 
@@ -44,6 +44,8 @@ export class Outbox {
   readonly #batches: Batch[] = [];
   #state: State = { kind: 'recovering' };
   #isWriting = false;
+  /** A stream was refused without a word about which batch it was for: they go one by one until one is stored. */
+  #isProbing = false;
   #lastSequence: bigint;
   #partitionCount: number;
   #expiry: NodeJS.Timeout | undefined;
@@ -96,7 +98,8 @@ export class Outbox {
     this.#isWriting = true;
     while (this.#state.kind === 'streaming') {
       const { stream } = this.#state;
-      const next = this.#batches.slice(0, this.#options.maxInFlight).find(({ isSent }) => !isSent);
+      const mostUnderWay = this.#isProbing ? 1 : this.#options.maxInFlight;
+      const next = this.#batches.slice(0, mostUnderWay).find(({ isSent }) => !isSent);
       if (next === undefined) break;
       next.isSent = true;
       // A stream that is over says so where its answers are read.
@@ -126,6 +129,7 @@ export class Outbox {
         }
         await this.#stored(batch, response);
         this.#backoff.reset();
+        this.#isProbing = false;
         void this.#write();
       }
     } catch (thrown) {
@@ -151,7 +155,7 @@ export class Outbox {
       return;
     }
     let cause = failure?.error;
-    const refused = failure !== undefined && !isRetriable(failure) ? failure.error : undefined;
+    const refused = this.#refusal(failure);
     // What was refused for good is no reason to wait.
     let waitMs = refused === undefined ? this.#backoff.nextMs(cause?.retryAfterMs) : 0;
     while (this.#state.kind === 'recovering') {
@@ -174,6 +178,19 @@ export class Outbox {
         waitMs = this.#backoff.nextMs(cause.retryAfterMs);
       }
     }
+  }
+
+  /** Why the oldest batch was refused for good; undefined where it was not, or where that is not known yet. */
+  #refusal(failure: Failure | undefined): SluiceError | undefined {
+    if (failure === undefined) return undefined;
+    const sentCount = this.#batches.filter(({ isSent }) => isSent).length;
+    if (isRetriable(failure) && !(sentCount > 0 && isUnreadable(failure))) return undefined;
+    // Any of those that were under way may be meant. One that goes alone is it.
+    if (!failure.isOfBatch && sentCount > 1) {
+      this.#isProbing = true;
+      return undefined;
+    }
+    return failure.error;
   }
 
   /** Everything up to here has its answer. */

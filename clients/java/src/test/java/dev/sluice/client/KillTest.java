@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.protobuf.ByteString;
+import dev.sluice.v1.ErrorReason;
 import dev.sluice.v1.Subscription;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -76,6 +77,23 @@ class KillTest {
       assertTrue(i == i % 31 || i == lastOfKey[i % 31] + 31, number + " behind " + lastOfKey[i % 31]);
       lastOfKey[i % 31] = i;
     }
+  }
+
+  @Test
+  void aProducerDoesNotTakeForItsOwnWhatAnotherOfItsNameStoredWhileItsStreamWasBroken() throws IOException {
+    String topic = Topics.create(client, 1);
+    try (Producer older = client.producer(topic).producerId("till-5").open()) {
+      older.send(Message.of("1")).join();
+      try (Producer newer = client.producer(topic).producerId("till-5").open()) {
+        newer.send(Message.of("2")).join();
+        newer.send(Message.of("3")).join();
+        broker.kill();
+        CompletableFuture<Receipt> late = older.send(Message.of("late"));
+        broker.restart();
+        assertEquals(ErrorReason.ERROR_REASON_PRODUCER_FENCED, ProducerTest.errorOf(late).errorReason());
+      }
+    }
+    assertEquals(List.of("1", "2", "3"), Topics.read(client, topic));
   }
 
   @Test
