@@ -183,6 +183,23 @@ async def test_iterating_past_a_failure(client: Client, topic: str) -> None:
     assert seen == [str(i) for i in range(100)]
 
 
+async def test_outcomes_are_cut_into_requests_that_the_broker_reads(
+    client: Client, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sluice.consumer.session.MAX_OTHERS", 3)
+    await publish(client, topic, *(f"{i}" for i in range(10)))
+    async with client.consumer(topic, "s") as consumer:
+        held: list[Delivery] = []
+        async for delivery in consumer:
+            held.append(delivery)
+            if len(held) == 10:
+                break
+        results = [delivery.dead_letter("x" * 1_000) for delivery in held]
+        assert all([await result for result in results])
+    assert len({result._request for result in results}) == 4
+    assert await backlog_of(client, topic, "s") == 0
+
+
 async def test_where_a_new_subscription_starts(client: Client, topic: str) -> None:
     await publish(client, topic, "before")
     async with client.consumer(topic, "s", start="latest", consumer_id="a test") as consumer:

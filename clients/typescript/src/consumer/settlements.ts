@@ -15,7 +15,9 @@ export interface SettlementsOptions {
 }
 
 /** The broker takes no more ranges in one request, */
-const maxRangesPerRequest = 10_000;
+const maxAcksPerRequest = 10_000;
+/** reads no request of more than a few MiB (another outcome may have a reason of 1,000 characters), */
+const maxOthersPerRequest = 1_000;
 /** and stops reading the stream at some more requests without an answer: what comes then is gathered here instead. */
 const maxUnansweredRequests = 50;
 
@@ -138,28 +140,29 @@ export class Settlements {
     if (this.#acks.count > 0) {
       const waiting = this.#ackWaiting;
       this.#ackWaiting = [];
-      this.#send(this.#acks.take(), waiting, encodeAcks);
+      this.#send(this.#acks.take(), waiting, maxAcksPerRequest, encodeAcks);
       return true;
     }
     if (this.#others.length === 0) return false;
     const others = this.#others;
     this.#others = [];
     const settlements = others.map(({ settlement }) => settlement);
-    this.#send(settlements, others, encodeSettlements);
+    this.#send(settlements, others, maxOthersPerRequest, encodeSettlements);
     return true;
   }
 
   #send<T>(
     items: readonly T[],
     waiting: readonly Waiting[],
+    mostPerRequest: number,
     encode: (some: T[], id: number) => Buffer,
   ): void {
     const group: Group = { waiting, stale: [], unansweredRequests: 0 };
-    for (let from = 0; from < items.length; from += maxRangesPerRequest) {
+    for (let from = 0; from < items.length; from += mostPerRequest) {
       const id = ++this.#lastId;
       group.unansweredRequests++;
       this.#unanswered.set(id, group);
-      void this.#write(encode(items.slice(from, from + maxRangesPerRequest), id));
+      void this.#write(encode(items.slice(from, from + mostPerRequest), id));
     }
   }
 

@@ -126,6 +126,19 @@ describe('Settlements', () => {
     assert(answers.slice(1).every((isDurable) => isDurable));
   });
 
+  it('keep requests of other outcomes far below what the broker reads: each may have a long reason', async () => {
+    written.isBlocked = true;
+    settlements.acknowledge(0, 1);
+    settlements.flush();
+    for (let offset = 0; offset < 2_500; offset++) settle(settlements, offset, nack);
+    written.unblock();
+    await turn();
+    assert.deepEqual(
+      written.texts.slice(1).map((text) => text.split(' ')[0]),
+      ['1000', '1000', '500'],
+    );
+  });
+
   it('are false when the stream is over: what waits, what is under way, and what comes later', async () => {
     const answers: boolean[] = [];
     const note = (isDurable: boolean) => answers.push(isDurable);

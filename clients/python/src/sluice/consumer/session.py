@@ -21,7 +21,7 @@ from .delivery import SETTLED, Delivery
 from .lanes import Lanes
 from .ranges import OffsetGatherer, spans_of
 from .settings import ConsumerSettings
-from .settlements import MAX_RANGES, SettlementRequest, SettlementResult, encode_acks, settlement
+from .settlements import MAX_ACKS, MAX_OTHERS, SettlementRequest, SettlementResult, encode_acks, settlement
 from .writer import RequestWriter
 
 MAX_UNANSWERED = 64
@@ -121,7 +121,7 @@ class Session:
         self._acks.add(partition, offset)
         result = SettlementResult(self._acks_request, partition, offset)
         count = self._acks.count
-        if count >= MAX_RANGES or (count >= self._credit.messages // 4 and self._may_send_acks):
+        if count >= MAX_ACKS or (count >= self._credit.messages // 4 and self._may_send_acks):
             # Much of the credit is used up: the broker waits for it.
             self.flush_acks()
         elif self._ack_timer is None:
@@ -164,7 +164,7 @@ class Session:
             self._loop.call_soon(self._flush_others)
         self._others.append(item)
         result = SettlementResult(self._others_request, delivery.partition, delivery.offset)
-        if len(self._others) == MAX_RANGES:
+        if len(self._others) == MAX_OTHERS:
             self._flush_others()
         return result
 
@@ -224,7 +224,7 @@ class Session:
                 item = settlement(partition, first, last)
                 item.extend.by.FromMicroseconds(round(self._ack_deadline_ms * 1000))
                 self._others.append(item)
-                if len(self._others) == MAX_RANGES:
+                if len(self._others) == MAX_OTHERS:
                     self._flush_others()
         self._flush_others()
 

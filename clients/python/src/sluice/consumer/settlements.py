@@ -9,8 +9,10 @@ from ..v1 import AcknowledgeResponse, ConsumeRequest, OffsetRange, Settlement
 
 Settled = tuple[int, int, int]
 """Partition, first and last offset."""
-MAX_RANGES = 10_000
-"""What the broker takes in one request."""
+MAX_ACKS = 10_000
+"""Ranges that the broker takes in one request."""
+MAX_OTHERS = 1_000
+"""Other outcomes in one request: each may have a reason of 1,000 characters, and few MiB are read."""
 
 
 class SettlementRequest:
