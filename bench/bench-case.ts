@@ -1,5 +1,10 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { Admin, type SubscriptionSchema, type TopicSchema } from '../src/gen/sluice/v1/admin_pb.js';
+import {
+  Admin,
+  type PartitionStats,
+  type SubscriptionSchema,
+  type TopicSchema,
+} from '../src/gen/sluice/v1/admin_pb.js';
 import { BrokerProcess } from '../test/support/broker-process.js';
 import { RawConnection } from '../test/support/raw-grpc.js';
 import type { Row } from './report.js';
@@ -66,13 +71,21 @@ export async function createSubscription(
 
 /** Messages that are stored in a topic. */
 export async function storedCount(address: string, name: string): Promise<number> {
+  const partitions = await partitionsOf(address, name);
+  return partitions.reduce((sum, { firstOffset, nextOffset }) => sum + Number(nextOffset - firstOffset), 0);
+}
+
+/** Messages that were ever stored in a topic, those included that retention has removed. */
+export async function appendedCount(address: string, name: string): Promise<number> {
+  const partitions = await partitionsOf(address, name);
+  return partitions.reduce((sum, { nextOffset }) => sum + Number(nextOffset), 0);
+}
+
+async function partitionsOf(address: string, name: string): Promise<readonly PartitionStats[]> {
   const { topic } = await withConnection(address, (connection) =>
     connection.unary(Admin.method.getTopic, { name }),
   );
-  let count = 0;
-  for (const { firstOffset, nextOffset } of topic?.partitions ?? [])
-    count += Number(nextOffset - firstOffset);
-  return count;
+  return topic?.partitions ?? [];
 }
 
 /** Messages of a subscription that are not acknowledged. */

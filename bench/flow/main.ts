@@ -11,7 +11,7 @@ import { play } from './play.js';
 import { scenes, stallMs } from './scenes.js';
 
 const longWay = 'long-way';
-/** A store that fills slows down by itself: what can come and go does so in turn with its absence. */
+/** Compactions come and go: what can do so, too, takes turns with its absence. */
 const repeatedRounds = 5;
 const usage = `Measures flow control: what one in trouble costs the broker and the others.
 
@@ -20,8 +20,8 @@ make bench-flow, or: node dist/bench/flow/main.js [scene ...] [options]
 ${scenes.map(({ name, about }) => `  ${name.padEnd(16)} ${about}`).join('\n')}
   ${longWay.padEnd(16)} one stream over a round trip of 50 ms
 
-  --seconds N   how long the trouble lasts (30); before and after it, a third of that. Where it can come and go,
-                ${repeatedRounds} times a third; a stall is always ${stallMs / secondMs} s
+  --seconds N   how long the trouble lasts (30), and the others are alone before; the same again to warm up. Where
+                the trouble can come and go: ${repeatedRounds} times a third of both. A stall is always ${stallMs / secondMs} s
   --json FILE   where the numbers go (bench/results/flow-<time>.json)
   --plots DIR   where the plots go (docs/flow)
 `;
@@ -51,16 +51,16 @@ async function main(): Promise<void> {
   mkdirSync(flags.plots, { recursive: true });
   for (const scene of scenes.filter(({ name }) => isChosen(name))) {
     console.error(`${scene.name}: ${scene.about}`);
-    const sideMs = Math.max(5 * secondMs, (seconds * secondMs) / 3);
-    const troubleMs = scene.name === 'disk-stall' ? stallMs : seconds * secondMs;
+    const partMs = Math.max(5 * secondMs, (seconds * secondMs) / 3);
+    const wholeMs = seconds * secondMs;
     try {
-      const rounds = scene.isRepeatable === true ? repeatedRounds : 1;
+      const isRepeated = scene.isRepeatable === true;
       const { row, plot, misses } = await play(scene, {
-        rounds,
-        warmupMs: sideMs,
-        aloneMs: sideMs,
-        troubleMs: rounds > 1 ? sideMs : troubleMs,
-        afterMs: sideMs,
+        rounds: isRepeated ? repeatedRounds : 1,
+        warmupMs: wholeMs,
+        aloneMs: isRepeated ? partMs : wholeMs,
+        troubleMs: isRepeated ? partMs : scene.name === 'disk-stall' ? stallMs : wholeMs,
+        afterMs: partMs,
       });
       rows.push(row);
       console.error(`  ${row.result}\n  ${row.check}`);

@@ -1,9 +1,9 @@
 import { loadavg } from 'node:os';
 import { systemClock } from '../../src/base/clock.js';
-import { KiB, MiB } from '../../src/base/units.js';
+import { KiB, MiB, secondMs } from '../../src/base/units.js';
 import { BrokerProcess } from '../../test/support/broker-process.js';
 import { SlowDisk } from '../../test/support/slow-disk.js';
-import { assertEqual, createSubscription, createTopic, storedCount } from '../bench-case.js';
+import { appendedCount, assertEqual, createSubscription, createTopic } from '../bench-case.js';
 import { SampleLog } from '../load/samples.js';
 import { runInWorker } from '../load-worker.js';
 import { count, type Row } from '../report.js';
@@ -14,8 +14,15 @@ import { bar, fullRate, peakBetween, rateBetween, recoveryMs } from './verdict.j
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
-/** Published in advance: memtables and tail have their size before memory is measured. */
-const warmBytes = 512 * MiB;
+/**
+ * As any topic that is written to for long, this one has a retention: so the store has a size that it keeps, and neither
+ * its speed nor its memory drifts while it is measured.
+ */
+const retention = { maxBytes: BigInt(128 * MiB) };
+/** Between two troubles, not measured: what the end of one sets free is gone by then. */
+const calmMs = 4 * secondMs;
+/** What coming and going may take, besides. */
+const turnMs = 4 * secondMs;
 const subscription = 'fast';
 const shape = {
   minPayloadBytes: 1_000,
@@ -62,15 +69,13 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const { broker } = world;
   const { address } = broker;
   const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
-  // Coming and going take their time, too.
-  const turnMs = rounds > 1 ? 6_000 : 0;
-  const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + afterMs;
-  await createTopic(address, { name: flowTopic, partitionCount, ...scene.topic });
+  const totalMs =
+    warmupMs + rounds * (aloneMs + troubleMs) + (rounds - 1) * calmMs + rounds * turnMs + afterMs;
+  await createTopic(address, { name: flowTopic, partitionCount, retention, ...scene.topic });
   // Longer than any trouble: what a consumer that stops still holds must be its own when it goes on.
   const ackDeadline = { seconds: 600n };
   await createSubscription(address, { topic: flowTopic, name: subscription, ackDeadline });
-  await fill(address, 'warm', partitionCount, warmBytes);
-  if (scene.others === 'reader') await fill(address, storedTopic, 1, storedBytes);
+  if (scene.others === 'reader') await fill(address, storedTopic, storedBytes);
   await scene.prepare?.(world);
 
   const rss = new SampleLog(sampleEveryMs, () => broker.rssBytes());
@@ -119,20 +124,22 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     const endedMs = systemClock.wallMs();
     seen = await scene.end?.(world);
     troubles.push({ aloneFromMs: fromMs, beginsMs, stalledMs, endedMs });
-    // What the end of a stall sets free is gone after a moment.
-    fromMs = systemClock.wallMs() + (rounds > 1 ? 2_000 : 0);
+    fromMs = systemClock.wallMs() + calmMs;
   }
 
   const published = await producing;
   const consumed = await consuming.result;
   const read = await reading;
   const memory = rss.stop();
-  assertEqual('stored messages', await storedCount(address, flowTopic), published.messageCount);
+  assertEqual('stored messages', await appendedCount(address, flowTopic), published.messageCount);
 
   const producers = published.samples;
   const others = read?.samples ?? consumed.fast;
   const first = troubles[0]!;
   const endedMs = troubles.at(-1)!.endedMs;
+  if ((producers.at(-1)?.atMs ?? 0) < endedMs || (others.at(-1)?.atMs ?? 0) < endedMs) {
+    throw new Error('the load was over before the trouble: coming and going took too long');
+  }
   const alone = mean(troubles.map((each) => rateBetween(producers, each.aloneFromMs, each.beginsMs)));
   const othersAlone = mean(troubles.map((each) => rateBetween(others, each.aloneFromMs, each.beginsMs)));
   const othersBeside = mean(troubles.map((each) => rateBetween(others, each.stalledMs, each.endedMs)));
@@ -207,8 +214,8 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   return { row: { name: scene.name, result, values, check }, plot, misses };
 }
 
-async function fill(address: string, topic: string, partitions: number, bytes: number): Promise<void> {
-  await createTopic(address, { name: topic, partitionCount: partitions });
+async function fill(address: string, topic: string, bytes: number): Promise<void> {
+  await createTopic(address, { name: topic, partitionCount: 1 });
   await runInWorker('publish', {
     address,
     shape: { topic, ...shape },

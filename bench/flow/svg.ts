@@ -27,6 +27,8 @@ const left = 70;
 const right = 20;
 const top = 46;
 const gap = 52;
+/** Labels that fit below a panel. */
+const mostTimes = 20;
 
 /** Panels one below the other over the same seconds. */
 export function drawPlot(plot: Plot): string {
@@ -59,7 +61,7 @@ function drawPanel(plot: Plot, panel: Panel, y0: number, x: (atMs: number) => nu
     );
   }
   const seconds = Math.floor((plot.endMs - plot.beginMs) / 1000);
-  for (let second = 0; second <= seconds; second += 5) {
+  for (let second = 0; second <= seconds; second += niceStep(seconds / mostTimes)) {
     parts.push(
       text(x(plot.beginMs + second * 1000), y0 + panelHeight + 15, `${second} s`, 'text-anchor="middle"'),
     );

@@ -5,13 +5,15 @@ export interface LimitedTopic {
   readonly name: string;
   readonly maxMessages: number;
   readonly whenFull: BacklogLimit_WhenFull;
+  /** Default: the broker's. */
+  readonly partitionCount?: number;
 }
 
 /** A topic with a backlog limit, and the subscription that is behind. */
 export async function createLimitedTopic(client: SluiceClient, topic: LimitedTopic, subscription: string) {
-  const { name, maxMessages, whenFull } = topic;
+  const { name, maxMessages, whenFull, partitionCount = 0 } = topic;
   const backlogLimit = { maxMessages: BigInt(maxMessages), whenFull };
-  await client.admin.createTopic({ topic: { name, backlogLimit } });
+  await client.admin.createTopic({ topic: { name, partitionCount, backlogLimit } });
   await client.admin.createSubscription({ subscription: { topic: name, name: subscription } });
 }
 
