@@ -4,25 +4,20 @@ import { KiB, MiB, secondMs } from '../../src/base/units.js';
 import { BrokerProcess } from '../../test/support/broker-process.js';
 import { SlowDisk } from '../../test/support/slow-disk.js';
 import { appendedCount, assertEqual, createSubscription, createTopic } from '../bench-case.js';
-import { SampleLog } from '../load/samples.js';
+import { type Sample, SampleLog } from '../load/samples.js';
 import { runInWorker } from '../load-worker.js';
 import { count, type Row } from '../report.js';
 import { flowTopic, type Phases, partitionCount, type Scene, storedTopic, type World } from './scene.js';
 import { drawPlot, toRate } from './svg.js';
-import { bar, fullRate, peakBetween, rateBetween, recoveryMs } from './verdict.js';
+import { bar, type Comparison, compared, fullRate, peakBetween, rateBetween, recoveryMs } from './verdict.js';
 
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
-/**
- * As any topic that is written to for long, this one has a retention: so the store has a size that it keeps, and neither
- * its speed nor its memory drifts while it is measured.
- */
-const retention = { maxBytes: BigInt(128 * MiB) };
+/** A queue: its store stays small, so that neither speed nor memory drifts while they are measured. */
+const retention = { untilAcknowledged: true };
 /** Between two troubles, not measured: what the end of one sets free is gone by then. */
 const calmMs = 4 * secondMs;
-/** What coming and going may take, besides. */
-const turnMs = 4 * secondMs;
 const subscription = 'fast';
 const shape = {
   minPayloadBytes: 1_000,
@@ -69,8 +64,8 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const { broker } = world;
   const { address } = broker;
   const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
-  const totalMs =
-    warmupMs + rounds * (aloneMs + troubleMs) + (rounds - 1) * calmMs + rounds * turnMs + afterMs;
+  const turnMs = scene.turnMs ?? 1 * secondMs;
+  const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + (rounds - 1) * calmMs + afterMs;
   await createTopic(address, { name: flowTopic, partitionCount, retention, ...scene.topic });
   // Longer than any trouble: what a consumer that stops still holds must be its own when it goes on.
   const ackDeadline = { seconds: 600n };
@@ -118,9 +113,10 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     const beginsMs = fromMs + aloneMs;
     await until(beginsMs);
     await scene.begin?.(world);
+    const begunMs = systemClock.wallMs();
     // Whoever begins a stall is not at once in it: the first second belongs to neither side.
-    const stalledMs = systemClock.wallMs() + 1_000;
-    await until(Math.max(beginsMs + troubleMs, stalledMs + 3_000));
+    const stalledMs = begunMs + 1_000;
+    await until(begunMs + troubleMs);
     const endedMs = systemClock.wallMs();
     seen = await scene.end?.(world);
     troubles.push({ aloneFromMs: fromMs, beginsMs, stalledMs, endedMs });
@@ -140,26 +136,29 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   if ((producers.at(-1)?.atMs ?? 0) < endedMs || (others.at(-1)?.atMs ?? 0) < endedMs) {
     throw new Error('the load was over before the trouble: coming and going took too long');
   }
-  const alone = mean(troubles.map((each) => rateBetween(producers, each.aloneFromMs, each.beginsMs)));
-  const othersAlone = mean(troubles.map((each) => rateBetween(others, each.aloneFromMs, each.beginsMs)));
-  const othersBeside = mean(troubles.map((each) => rateBetween(others, each.stalledMs, each.endedMs)));
-  const producersBeside = mean(troubles.map((each) => rateBetween(producers, each.stalledMs, each.endedMs)));
+  const turns = (samples: readonly Sample[]) =>
+    troubles.map((each) => ({
+      alone: rateBetween(samples, each.aloneFromMs, each.beginsMs),
+      beside: rateBetween(samples, each.stalledMs, each.endedMs),
+    }));
+  const own = compared(turns(producers));
+  const othersOwn = compared(turns(others));
   const growth =
     peakBetween(memory, first.beginsMs, endedMs + afterMs) - peakBetween(memory, 0, first.beginsMs);
-  const share = othersBeside / othersAlone;
   const full = fullRate(producers, first.aloneFromMs, first.beginsMs);
   const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, full) : 0;
 
   const misses: string[] = [];
   if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
-  if (share < bar.othersShare) misses.push('the others');
+  if (othersOwn.share < bar.othersShare) misses.push('the others');
   if (recovery > bar.recoveryMs) misses.push('recovery');
   const values = {
-    producersAloneMibPerSecond: alone / MiB,
-    producersBesideMibPerSecond: producersBeside / MiB,
-    othersAloneMibPerSecond: othersAlone / MiB,
-    othersBesideMibPerSecond: othersBeside / MiB,
-    othersShare: share,
+    producersAloneMibPerSecond: own.alone / MiB,
+    producersBesideMibPerSecond: own.beside / MiB,
+    othersAloneMibPerSecond: othersOwn.alone / MiB,
+    othersBesideMibPerSecond: othersOwn.beside / MiB,
+    othersShare: othersOwn.share,
+    othersShareError: othersOwn.shareError,
     rssGrowthMib: growth / MiB,
     rssPeakMib: peakBetween(memory, 0, endedMs + afterMs) / MiB,
     allowedMib: scene.allowedBytes / MiB,
@@ -168,8 +167,8 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
     machineLoad: loadavg()[0]!,
   };
   const result = [
-    `producers ${mib(alone)} -> ${mib(producersBeside)}`,
-    `${scene.others} ${mib(othersAlone)} -> ${mib(othersBeside)} MiB/s (${(share * 100).toFixed(0)} %)`,
+    `producers ${mib(own.alone)} -> ${mib(own.beside)}`,
+    `${scene.others} ${mib(othersOwn.alone)} -> ${mib(othersOwn.beside)} MiB/s (${percent(othersOwn)} %)`,
     `rss ${growth < 0 ? '' : '+'}${mib(growth)} of ${mib(scene.allowedBytes)}+64 MiB`,
     ...(scene.stopsProducers ? [`back at ${mib(full)} after ${recovery.toFixed(0)} ms`] : []),
   ].join(', ');
@@ -249,6 +248,7 @@ function mib(bytes: number): string {
   return (bytes / MiB).toFixed(0);
 }
 
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
+function percent({ share, shareError }: Comparison): string {
+  const error = shareError === 0 ? '' : ` ± ${(shareError * 100).toFixed(0)}`;
+  return `${(share * 100).toFixed(0)}${error}`;
 }

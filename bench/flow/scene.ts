@@ -28,6 +28,8 @@ export interface Scene {
   readonly about: string;
   readonly brokerArgs?: readonly string[];
   readonly needsSlowDisk?: boolean;
+  /** What beginning and ending the trouble may take together. Default: a second. */
+  readonly turnMs?: number;
   /** Its trouble can come and go many times. */
   readonly isRepeatable?: boolean;
   /** The topic that is published to at full speed; `name` and partitions are given. */

@@ -176,6 +176,7 @@ function crowd(): Scene {
   return {
     name: 'crowd',
     about: `${crowdSize} held producers and ${crowdSize} consumers that do not read, on 8 connections`,
+    turnMs: 12 * secondMs,
     isRepeatable: true,
     brokerArgs: ['--max-in-flight-bytes', `${crowdBudgetBytes}`],
     consumers: fast(8),
@@ -262,6 +263,7 @@ function otherLibraries(): Scene {
   return {
     name: 'other-libraries',
     about: 'a held producer and a consumer that does not read, of grpc-go and of grpcio',
+    turnMs: 4 * secondMs,
     isRepeatable: true,
     consumers: fast(8),
     others: 'consumers',

@@ -16,6 +16,29 @@ export function rateBetween(samples: readonly Sample[], fromMs: number, untilMs:
   return ((last.total - first.total) * 1000) / (last.atMs - first.atMs);
 }
 
+/** What was beside a trouble, of what was alone. */
+export interface Comparison {
+  readonly alone: number;
+  readonly beside: number;
+  readonly share: number;
+  /** The standard error of the share, by how much it differed from turn to turn; 0 for a single turn. */
+  readonly shareError: number;
+}
+
+export function compared(turns: readonly { alone: number; beside: number }[]): Comparison {
+  const alone = mean(turns.map((turn) => turn.alone));
+  const beside = mean(turns.map((turn) => turn.beside));
+  const shares = turns.map((turn) => turn.beside / turn.alone);
+  const meanShare = mean(shares);
+  const squares = shares.map((share) => (share - meanShare) ** 2);
+  const shareError = turns.length > 1 ? Math.sqrt(mean(squares) / (turns.length - 1)) : 0;
+  return { alone, beside, share: beside / alone, shareError };
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** The highest total between two times: for what is no running sum, such as memory. */
 export function peakBetween(samples: readonly Sample[], fromMs: number, untilMs: number): number {
   return samples.reduce(

@@ -29,10 +29,25 @@ import { columnNames } from './columns.js';
  * flushed, or the log exceeds four times that, 1.6 GB: so much is read at opening in the worst case. The whole
  * store with 16 MiB, 10 GB written to 16 partitions of one topic and then killed: 163 MB/s, 590 MB at the most,
  * 1.4 GB of log, opened in 1.4 s; in 0.1 s after an orderly end.
+ *
+ * What retention removes, one range deletion a second and partition, is on the disk until compaction meets it. A broker
+ * with 8 partitions at full speed for a minute, and what then stood on its disk:
+ *
+ * | retention                      | RocksDB's default order | by compensated size  |
+ * | ------------------------------ | ----------------------- | -------------------- |
+ * | 16 MiB a partition             | 225 MiB/s, 1,529 files  | 266 MiB/s, 123 files |
+ * | until acknowledged             | 246 MiB/s, 635 files    | 245 MiB/s, 60 files  |
+ * | 128 MiB a partition            | 234 MiB/s, 556 files    | 220 MiB/s, 577 files |
+ * | none                           | 167 MiB/s               | 177 and 184 MiB/s    |
+ *
+ * With 1 GiB in a single partition, it is 160 MiB/s without retention and 50 to 90 with it, in either order: a deletion
+ * makes the newest file overlap all that is kept. Each file costs some 10 KB of memory and a file descriptor.
  */
 const partitionOptions: ColumnOptions = {
   compaction: 'level',
   memtableMemoryBudget: 16 * MiB,
+  // First what deletions cover: by the default order, what retention had removed stayed on the disk for minutes.
+  compactionPriority: 'byCompensatedSize',
   // Only takes away the training of dictionaries: level compaction compresses from its third level on regardless.
   compression: false,
   // Readers go forwards once; what is worth keeping is in the tail, and the rest in the page cache.

@@ -4,6 +4,7 @@ declare module '@nxtedition/rocksdb' {
 
   export interface ColumnOptions {
     readonly compaction?: 'level' | 'universal';
+    readonly compactionPriority?: 'byCompensatedSize';
     readonly memtableMemoryBudget?: number;
     readonly compression?: boolean;
     readonly cacheSize?: number;
