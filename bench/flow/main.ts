@@ -12,7 +12,7 @@ import { scenes, stallMs } from './scenes.js';
 
 const longWay = 'long-way';
 /** Compactions come and go: what can do so, too, takes turns with its absence. */
-const repeatedRounds = 8;
+const repeatedRounds = 6;
 const usage = `Measures flow control: what one in trouble costs the broker and the others.
 
 make bench-flow, or: node dist/bench/flow/main.js [scene ...] [options]

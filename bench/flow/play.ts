@@ -14,8 +14,8 @@ import { bar, type Comparison, compared, fullRate, peakBetween, rateBetween, rec
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
-/** A queue: its store stays small, so that neither speed nor memory drifts while they are measured. */
-const retention = { untilAcknowledged: true };
+/** So the store has a size that it keeps, and neither speed nor memory drifts while they are measured. */
+const retention = { maxBytes: BigInt(512 * MiB) };
 /** Between two troubles, not measured: what the end of one sets free is gone by then. */
 const calmMs = 4 * secondMs;
 const subscription = 'fast';
@@ -66,7 +66,13 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
   const turnMs = scene.turnMs ?? 1 * secondMs;
   const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + (rounds - 1) * calmMs + afterMs;
-  await createTopic(address, { name: flowTopic, partitionCount, retention, ...scene.topic });
+  const { topic, dropsUnacknowledged = false } = scene;
+  await createTopic(address, {
+    name: flowTopic,
+    partitionCount,
+    retention: { ...retention, dropUnacknowledged: dropsUnacknowledged },
+    ...topic,
+  });
   // Longer than any trouble: what a consumer that stops still holds must be its own when it goes on.
   const ackDeadline = { seconds: 600n };
   await createSubscription(address, { topic: flowTopic, name: subscription, ackDeadline });

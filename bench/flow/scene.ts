@@ -34,6 +34,8 @@ export interface Scene {
   readonly isRepeatable?: boolean;
   /** The topic that is published to at full speed; `name` and partitions are given. */
   readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
+  /** Retention waits for nobody: or what it could not remove for one who is stuck would be its cost, too. */
+  readonly dropsUnacknowledged?: boolean;
   /** The shared subscription beside the producers; times are counted from its start. */
   consumers(phases: Phases): Pick<ConsumeJob, 'consumers' | 'slowdown'>;
   /** Whose speed the trouble must not change. */

@@ -1,6 +1,7 @@
 import { connect, type SluiceClient } from '@sluice/client';
 import {
   Producer_HoldReason as HoldReason,
+  StartPosition_Boundary,
   Consumer_WaitReason as WaitReason,
   BacklogLimit_WhenFull as WhenFull,
 } from '@sluice/client/api';
@@ -45,7 +46,17 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
   const subscription = 'stuck';
   let connection: RawConnection | undefined;
   return {
-    async begin({ broker }: World): Promise<void> {
+    dropsUnacknowledged: true,
+    async begin(world: World): Promise<void> {
+      const { broker } = world;
+      // From the newest on: it is to be beside the others, not to read what they are done with.
+      const position = { case: 'boundary', value: StartPosition_Boundary.LATEST } as const;
+      await asked(world, ({ admin }) =>
+        admin.createSubscription({
+          subscription: { topic: flowTopic, name: subscription },
+          start: { position },
+        }),
+      );
       connection = await RawConnection.connect(broker.address, { streamWindowBytes: 64 * KiB });
       const { maxMessages, maxBytes, isReading } = options;
       const consumer = new StalledConsumer(connection, {
@@ -59,7 +70,6 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
     async end(world: World): Promise<string> {
       const seen = await asked(world, (client) => waits(client, flowTopic, subscription));
       connection?.destroy();
-      // Retention would keep for it what it has not settled.
       await asked(world, ({ admin }) => admin.deleteSubscription({ topic: flowTopic, name: subscription }));
       return seen;
     },

@@ -73,8 +73,8 @@ export const limits = {
   /** Records fetched at once, where they are so small that the bytes above are not reached. */
   readAheadRecords: 1_000,
   /**
-   * How long (up to twice) a scan of the log stays open; then its reader opens another where it goes on. An open scan
-   * keeps every memtable that was there when it was opened: at full speed that is 100 MB for each second.
+   * How long a scan of the log stays open, but for a read under way; then its reader opens another where it goes on.
+   * An open scan keeps every memtable that was there when it was opened: at full speed that is 100 MB for each second.
    */
   scanOpenMs: 200,
   /** A log reader that is not asked for this long gives up what it holds. */
