@@ -7,15 +7,21 @@ import { appendedCount, assertEqual, createSubscription, createTopic } from '../
 import { type Sample, SampleLog } from '../load/samples.js';
 import { runInWorker } from '../load-worker.js';
 import { count, type Row } from '../report.js';
-import { flowTopic, type Phases, partitionCount, type Scene, storedTopic, type World } from './scene.js';
+import {
+  flowTopic,
+  type Phases,
+  partitionCount,
+  retainedBytes,
+  type Scene,
+  storedTopic,
+  type World,
+} from './scene.js';
 import { drawPlot, toRate } from './svg.js';
 import { bar, type Comparison, compared, fullRate, peakBetween, rateBetween, recoveryMs } from './verdict.js';
 
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
-/** So the store has a size that it keeps, and neither speed nor memory drifts while they are measured. */
-const retention = { maxBytes: BigInt(512 * MiB) };
 /** Between two troubles, not measured: what the end of one sets free is gone by then. */
 const calmMs = 4 * secondMs;
 const subscription = 'fast';
@@ -66,11 +72,12 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
   const turnMs = scene.turnMs ?? 1 * secondMs;
   const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + (rounds - 1) * calmMs + afterMs;
-  const { topic, dropsUnacknowledged = false } = scene;
+  const { topic, dropsUnacknowledged: dropUnacknowledged = false } = scene;
+  const maxBytes = BigInt(scene.retainedBytes ?? retainedBytes);
   await createTopic(address, {
     name: flowTopic,
     partitionCount,
-    retention: { ...retention, dropUnacknowledged: dropsUnacknowledged },
+    retention: { maxBytes, dropUnacknowledged },
     ...topic,
   });
   // Longer than any trouble: what a consumer that stops still holds must be its own when it goes on.

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { MiB } from '../../src/base/units.js';
 import type { TopicSchema } from '../../src/gen/sluice/v1/admin_pb.js';
 import type { BrokerProcess } from '../../test/support/broker-process.js';
 import type { SlowDisk } from '../../test/support/slow-disk.js';
@@ -34,6 +35,8 @@ export interface Scene {
   readonly isRepeatable?: boolean;
   /** The topic that is published to at full speed; `name` and partitions are given. */
   readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
+  /** What a partition keeps, instead of `retainedBytes`. */
+  readonly retainedBytes?: number;
   /** Retention waits for nobody: or what it could not remove for one who is stuck would be its cost, too. */
   readonly dropsUnacknowledged?: boolean;
   /** The shared subscription beside the producers; times are counted from its start. */
@@ -50,6 +53,9 @@ export interface Scene {
   /** Ends the trouble; answers what was to be seen of it, in a few words. */
   end?(world: World): Promise<string>;
 }
+
+/** What a partition keeps: so the store has a size that stays, and neither speed nor memory drifts while measured. */
+export const retainedBytes = 128 * MiB;
 
 export const flowTopic = 'flow';
 export const storedTopic = 'stored';

@@ -47,6 +47,8 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
   let connection: RawConnection | undefined;
   return {
     dropsUnacknowledged: true,
+    // What the others have not read yet must not be dropped, however long a worker thread of theirs is held up.
+    retainedBytes: 512 * MiB,
     async begin(world: World): Promise<void> {
       const { broker } = world;
       // From the newest on: it is to be beside the others, not to read what they are done with.

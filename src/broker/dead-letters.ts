@@ -8,7 +8,7 @@ import { partitionOfKey } from '../core/routing.js';
 import type { Burial } from '../core/types.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
 import { letterHeaders } from './letter-origin.js';
-import { messageKeyRange } from './message-bytes.js';
+import { messageEntry, messageKeyRange } from './message-bytes.js';
 import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
 
@@ -71,9 +71,7 @@ export class DeadLetters {
       readers.set(burial.partition, reader);
     }
     const { run, from } = await readMessageBy(reader, storage, topic, burial.partition, burial.offset);
-    const start = from === 0 ? 0 : run.ends[from - 1]!;
-    const entry = run.messages.subarray(start, run.ends[from]);
-    const chunk = withHeaders(entry, {
+    const chunk = withHeaders(messageEntry(run, from), {
       [letterHeaders.topic]: topic.name,
       [letterHeaders.partition]: String(burial.partition),
       [letterHeaders.offset]: String(burial.offset),

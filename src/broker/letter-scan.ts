@@ -4,6 +4,7 @@ import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
 import { originOf } from './letter-origin.js';
+import { messageEntry } from './message-bytes.js';
 import type { Topic } from './topic.js';
 
 /** Whose dead letters are looked for: one topic for them may hold those of many. */
@@ -84,11 +85,11 @@ export class LetterScan {
     if (from >= to) return;
     this.#next = to;
     for (let offset = from; offset < to; offset++) {
-      const index = offset - run.firstOffset;
-      const entry = run.messages.subarray(index === 0 ? 0 : run.ends[index - 1], run.ends[index]);
+      const entry = messageEntry(run, offset - run.firstOffset);
       const origin = originOf(entry);
       if (origin?.topic !== this.#owner.topic || origin.subscription !== this.#owner.subscription) continue;
-      letters.push({ offset, entry, originPartition: origin.partition });
+      // A copy: it waits for its turn, and what the log answers is not good for long.
+      letters.push({ offset, entry: Buffer.from(entry), originPartition: origin.partition });
     }
   }
 }

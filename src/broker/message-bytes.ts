@@ -11,6 +11,11 @@ export interface ByteRange {
   readonly to: number;
 }
 
+/** One message of a run: its encoded `messages` field. Shares the memory of the run. */
+export function messageEntry(run: StoredRun, index: number): Uint8Array {
+  return run.messages.subarray(index === 0 ? 0 : run.ends[index - 1], run.ends[index]);
+}
+
 /** Where the key of an encoded `messages` field stands. */
 export function messageKeyRange(entry: Uint8Array): ByteRange {
   return readKeyRange(new BinaryReader(entry));

@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
-import type { LogReader, Storage } from '../storage/types.js';
+import type { LogReader, Storage, StoredRun } from '../storage/types.js';
+import { messageEntry } from './message-bytes.js';
 import { checkPartition, type Topic } from './topic.js';
 import type { DeliveredRun } from './types.js';
 
@@ -38,11 +39,19 @@ export async function readMessageBy(
   }
   for (const run of await reader.read(offset, 1)) {
     if (offset < run.firstOffset || offset >= run.firstOffset + run.count) continue;
-    const index = offset - run.firstOffset;
-    return { run, from: index, to: index + 1, attempt: 0 };
+    return { run: messageAlone(run, offset - run.firstOffset), from: 0, to: 1, attempt: 0 };
   }
   throw new SluiceError(
     'DATA_LOSS',
     `message ${offset} of partition ${partition} of "${topic.name}" is missing`,
   );
+}
+
+/** A copy: what the log answers is not good for long. */
+function messageAlone(run: StoredRun, index: number): StoredRun {
+  const { partition, firstOffset, publishTimeMs, producerId, targetSubscriptionId } = run;
+  const messages = Buffer.from(messageEntry(run, index));
+  const ends = Uint32Array.of(messages.length);
+  const kept = { partition, publishTimeMs, producerId, targetSubscriptionId };
+  return { ...kept, firstOffset: firstOffset + index, count: 1, messages, ends };
 }

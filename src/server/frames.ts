@@ -1,3 +1,4 @@
+import { invariant } from '../base/invariant.js';
 import type { DeliveredRun } from '../broker/types.js';
 import { numberFieldBytes, textFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
 
@@ -60,7 +61,9 @@ function writeRun(delivered: DeliveredRun): void {
   writer.numberField(nanosTag, (run.publishTimeMs % 1000) * 1_000_000);
   writer.bytesField(producerIdTag, encodedProducerId(run.producerId));
   writer.numberField(attemptTag, delivered.attempt);
-  writer.copy(run.messages, messagesStart(delivered), messagesEnd(delivered));
+  const end = messagesEnd(delivered);
+  invariant(end <= run.messages.length, 'the memory of a run is in use for another');
+  writer.copy(run.messages, messagesStart(delivered), end);
 }
 
 let lastProducerId = '';

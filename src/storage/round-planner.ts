@@ -12,7 +12,8 @@ import * as keys from './keys.js';
 import type { PartitionLog } from './partition-log.js';
 import type { RecordDraft } from './record.js';
 import { RecordPlanner } from './record-planner.js';
-import { RoundBuilder } from './round.js';
+import { type BuiltRound, RoundBuilder } from './round.js';
+import type { RoundMemory } from './round-memory.js';
 import { Run } from './run.js';
 import type { Submission } from './submission.js';
 import type { CursorUpdate, Transaction } from './types.js';
@@ -24,6 +25,7 @@ export interface PlanContext {
   readonly publishTimeMs: number;
   /** False for a subscription that was deleted meanwhile: its cursor must not come back. */
   readonly hasSubscription: (subscriptionId: number) => boolean;
+  readonly memory: RoundMemory;
 }
 
 /** What a round brings to one partition. */
@@ -34,14 +36,12 @@ export interface Growth {
   readonly drafts: readonly RecordDraft[];
 }
 
-export interface RoundPlan {
+export interface RoundPlan extends BuiltRound {
   readonly submissions: readonly Submission[];
   readonly isSynced: boolean;
   readonly byteLength: number;
-  readonly buffer: ArrayBuffer;
+  /** Their records stand in the block one after the other. */
   readonly growths: readonly Growth[];
-  /** Where the messages of each record begin in the buffer: of all growths, one after the other. */
-  readonly messagesAt: readonly number[];
 }
 
 /**
@@ -118,7 +118,7 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
     isSynced: submissions.some(({ transaction }) => transaction.durability === 'synced'),
     byteLength: submissions.reduce((bytes, submission) => bytes + submission.byteLength, 0),
     growths,
-    ...round.build(),
+    ...round.build(context.memory),
   };
 }
 
@@ -168,10 +168,10 @@ function planExtent(round: RoundBuilder, log: PartitionLog, lastPublishTimeMs: n
   round.put(booksColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
 }
 
-/** The runs of a round, once its memory is back: for the tail. They share the memory. */
+/** The runs of a round, once its block is back: for the tail. They share its memory. */
 export function runsOfRound(
   plan: RoundPlan,
-  memory: ArrayBuffer,
+  block: ArrayBuffer,
 ): { readonly growth: Growth; readonly runs: readonly Run[] }[] {
   let recordIndex = 0;
   return plan.growths.map((growth) => {
@@ -180,7 +180,7 @@ export function runsOfRound(
       let at = plan.messagesAt[recordIndex++]!;
       let offset = draft.firstOffset;
       for (const run of draft.runs) {
-        const messages = new Uint8Array(memory, at, run.byteLength);
+        const messages = new Uint8Array(block, at, run.byteLength);
         runs.push(new Run(draft.partition, offset, draft.publishTimeMs, run, messages));
         at += run.byteLength;
         offset += run.count;

@@ -1,7 +1,7 @@
 import { invariant } from '../base/invariant.js';
-import { asBuffer } from './bytes.js';
 import type { KeyRange } from './engine.js';
 import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
+import type { RoundMemory } from './round-memory.js';
 
 /**
  * One commit as it goes to the writer thread: everything in one block of memory, which is handed over without a
@@ -38,6 +38,17 @@ const countBytes = 4;
 const operationHeaderBytes = 9;
 const nothing = Buffer.alloc(0);
 
+export interface RoundBlock {
+  readonly block: ArrayBuffer;
+  /** The round is the beginning of its block. */
+  readonly usedBytes: number;
+}
+
+export interface BuiltRound extends RoundBlock {
+  /** Where the messages of each record begin, in the order of the records. */
+  readonly messagesAt: readonly number[];
+}
+
 /** Collects operations and lays them out. */
 export class RoundBuilder {
   readonly #operations: Operation[] = [];
@@ -71,10 +82,10 @@ export class RoundBuilder {
     this.#byteLength += operationHeaderBytes + operation.key.length + operation.valueLength;
   }
 
-  /** The block, and where the messages of each record begin in it, in the order of the records. */
-  build(): { readonly buffer: ArrayBuffer; readonly messagesAt: readonly number[] } {
-    // Not from the pool, whose blocks are shared and can't be handed over; and not zeroed, as all of it is written.
-    const target = Buffer.allocUnsafeSlow(this.#byteLength);
+  /** Lays it out in a block of this memory. */
+  build(memory: RoundMemory): BuiltRound {
+    const block = memory.take(this.#byteLength);
+    const target = Buffer.from(block, 0, this.#byteLength);
     const messagesAt: number[] = [];
     let at = target.writeUInt32BE(this.#operations.length, 0);
     for (const { kind, column, key, value, valueLength } of this.#operations) {
@@ -89,13 +100,13 @@ export class RoundBuilder {
       at += valueLength;
     }
     invariant(at === this.#byteLength, 'a round is not as long as its operations');
-    return { buffer: target.buffer as ArrayBuffer, messagesAt };
+    return { block, usedBytes: this.#byteLength, messagesAt };
   }
 }
 
 /** Shows the operations of a round, in order. Keys and values share its memory. */
-export function visitRound(buffer: ArrayBuffer, visitor: RoundVisitor): void {
-  const source = asBuffer(new Uint8Array(buffer));
+export function visitRound({ block, usedBytes }: RoundBlock, visitor: RoundVisitor): void {
+  const source = Buffer.from(block, 0, usedBytes);
   const count = source.readUInt32BE(0);
   let at = countBytes;
   for (let index = 0; index < count; index++) {

@@ -10,6 +10,7 @@ import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
 import type { LogRecord } from './record.js';
 import type { Recovered } from './recovery.js';
+import { RoundMemory } from './round-memory.js';
 import { planRound, runsOfRound } from './round-planner.js';
 import { createSubmission, type Submission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
@@ -52,6 +53,7 @@ export class Store implements Storage {
   readonly #logger: Logger;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
+  readonly #memory = new RoundMemory();
   readonly #tail: Tail;
   readonly #slots: ReadSlots;
   readonly #readers: Readers;
@@ -78,7 +80,7 @@ export class Store implements Storage {
     this.#logger = logger;
     this.#catalog = new Catalog(recovered, options.maxPartitionCount);
     this.#lastPublishTimeMs = recovered.lastPublishTimeMs;
-    this.#tail = new Tail(options.tailBytes);
+    this.#tail = new Tail(options.tailBytes, this.#memory);
     this.#slots = new ReadSlots(options.concurrentReads);
     this.#readers = new Readers(clock, engine, this.#slots, options.readAheadBytes);
     this.#reads = new PointReads(engine);
@@ -89,9 +91,10 @@ export class Store implements Storage {
           ...this.#catalog.counters,
           publishTimeMs: this.#lastPublishTimeMs,
           hasSubscription: (id) => this.#catalog.hasSubscription(id),
+          memory: this.#memory,
         });
       },
-      send: ({ buffer, isSynced }) => this.#channel!.send(buffer, isSynced),
+      send: (plan) => this.#channel!.send(plan, plan.isSynced),
       soon: (run) => setImmediate(run),
     });
     this.#syncedOffsets = new SyncedOffsetsFile({
@@ -111,7 +114,7 @@ export class Store implements Storage {
   ): Promise<Store> {
     const store = new Store(opened, options, listener, services);
     store.#channel = await WriterChannel.start(opened.engine, {
-      written: (memory) => store.#written(memory),
+      written: (block) => store.#written(block),
       failed: (error) => store.#failed(error),
     });
     // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
@@ -263,18 +266,19 @@ export class Store implements Storage {
   }
 
   /** A round is on disk: readers see it, then those who wait for it hear of it. */
-  #written(memory: ArrayBuffer): void {
+  #written(block: ArrayBuffer): void {
     if (this.#state.kind === 'failed') return;
     const plan = this.#writer.finishRound();
-    const grown = runsOfRound(plan, memory).filter(({ growth }) => !growth.log.isDeleted);
+    const grown = runsOfRound(plan, block).filter(({ growth }) => !growth.log.isDeleted);
     for (const { growth } of grown) {
       growth.log.endOffset = growth.endOffset;
       growth.log.endPosition = growth.endPosition;
       this.#unsynced.add(growth.log);
     }
-    if (grown.length > 0) {
+    if (grown.length === 0) this.#memory.giveBack(block);
+    else {
       this.#tail.add(
-        memory.byteLength,
+        block,
         grown.map(({ growth, runs }) => ({ segment: growth.log.tail, runs })),
       );
     }

@@ -1,4 +1,5 @@
 import { Fifo } from './fifo.js';
+import type { RoundMemory } from './round-memory.js';
 import type { Run } from './run.js';
 
 /** The newest committed runs of one partition, without gaps, oldest first. */
@@ -50,6 +51,7 @@ export class TailSegment {
 }
 
 interface TailRound {
+  readonly block: ArrayBuffer;
   readonly byteLength: number;
   readonly parts: readonly { readonly segment: TailSegment; readonly runs: readonly Run[] }[];
 }
@@ -63,22 +65,24 @@ const overheadBytes = 256;
  */
 export class Tail {
   readonly #maxBytes: number;
+  readonly #memory: RoundMemory;
   readonly #rounds = new Fifo<TailRound>();
   #byteLength = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, memory: RoundMemory) {
     this.#maxBytes = maxBytes;
+    this.#memory = memory;
   }
 
   get byteLength(): number {
     return this.#byteLength;
   }
 
-  add(blockBytes: number, parts: TailRound['parts']): void {
+  add(block: ArrayBuffer, parts: TailRound['parts']): void {
     const runCount = parts.reduce((count, part) => count + part.runs.length, 0);
-    const byteLength = blockBytes + (runCount + 1) * overheadBytes;
+    const byteLength = block.byteLength + (runCount + 1) * overheadBytes;
     for (const { segment, runs } of parts) segment.push(runs);
-    this.#rounds.push({ byteLength, parts });
+    this.#rounds.push({ block, byteLength, parts });
     this.#byteLength += byteLength;
     while (this.#byteLength > this.#maxBytes) this.#dropOldest();
   }
@@ -87,5 +91,6 @@ export class Tail {
     const round = this.#rounds.shift()!;
     this.#byteLength -= round.byteLength;
     for (const { segment, runs } of round.parts) segment.drop(runs.length);
+    this.#memory.giveBack(round.block);
   }
 }

@@ -111,7 +111,8 @@ export interface StoredRun {
 export interface LogReader {
   /**
    * Committed runs from the one that holds `offset` on, about `maxBytes` of them (at least one, unless the log
-   * ends there). The first may begin before `offset`. Answers at once when memory has them, otherwise later.
+   * ends there). The first may begin before `offset`. Answers at once when memory has them, otherwise later. Good
+   * until the event loop goes on: then their memory may be used for newer messages. Copy what is needed for longer.
    * One read at a time. Throws or rejects with OFFSET_OUT_OF_RANGE below the first offset, DATA_LOSS at damage.
    */
   read(offset: number, maxBytes: number): readonly StoredRun[] | Promise<readonly StoredRun[]>;

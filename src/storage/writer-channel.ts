@@ -1,11 +1,12 @@
 import { Worker } from 'node:worker_threads';
 import { SluiceError } from '../base/errors.js';
 import type { Engine } from './engine.js';
+import type { RoundBlock } from './round.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 export interface WriterChannelListener {
-  /** The oldest round under way is on disk; here is its memory. */
-  written(memory: ArrayBuffer): void;
+  /** The oldest round under way is on disk; here is its block. */
+  written(block: ArrayBuffer): void;
   /** The oldest round under way was not written, and nothing will be any more. Once. */
   failed(error: SluiceError): void;
 }
@@ -47,9 +48,9 @@ export class WriterChannel {
     return new WriterChannel(worker, listener);
   }
 
-  /** Hands a round over; its memory is gone here until `written` brings it back. */
-  send(buffer: ArrayBuffer, isSynced: boolean): void {
-    this.#post({ kind: 'round', buffer, isSynced }, [buffer]);
+  /** Hands a round over; its block is gone here until `written` brings it back. */
+  send({ block, usedBytes }: RoundBlock, isSynced: boolean): void {
+    this.#post({ kind: 'round', block, usedBytes, isSynced }, [block]);
   }
 
   /** Resolves when the thread has done what it was given, and is gone. */
@@ -64,7 +65,7 @@ export class WriterChannel {
   }
 
   #receive(message: FromWriterThread): void {
-    if (message.kind === 'written') this.#listener.written(message.buffer);
+    if (message.kind === 'written') this.#listener.written(message.block);
     else if (message.kind === 'failed') this.#fail(message.message);
   }
 

@@ -1,3 +1,5 @@
+import type { RoundBlock } from './round.js';
+
 /** What the main thread and the writer thread say to each other. */
 
 export interface WriterThreadData {
@@ -7,13 +9,13 @@ export interface WriterThreadData {
 }
 
 export type ToWriterThread =
-  | { readonly kind: 'round'; readonly buffer: ArrayBuffer; readonly isSynced: boolean }
+  | ({ readonly kind: 'round'; readonly isSynced: boolean } & RoundBlock)
   /** Nothing more will come. */
   | { readonly kind: 'end' };
 
 export type FromWriterThread =
   | { readonly kind: 'ready' }
-  /** The oldest round that was not answered yet is written; here is its memory. */
-  | { readonly kind: 'written'; readonly buffer: ArrayBuffer }
+  /** The oldest round that was not answered yet is written; here is its block. */
+  | { readonly kind: 'written'; readonly block: ArrayBuffer }
   /** The oldest round that was not answered yet failed; it and everything later is not written. */
   | { readonly kind: 'failed'; readonly message: string };

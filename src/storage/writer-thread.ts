@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { Engine, engineMessage } from './engine.js';
 import { sealRecord } from './record.js';
-import { visitRound } from './round.js';
+import { type RoundBlock, visitRound } from './round.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 /**
@@ -18,9 +18,9 @@ function answer(message: FromWriterThread, transfer: ArrayBuffer[] = []): void {
   port.postMessage(message, transfer);
 }
 
-async function write(buffer: ArrayBuffer, isSynced: boolean): Promise<void> {
+async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
   const clears: (() => Promise<void>)[] = [];
-  visitRound(buffer, {
+  visitRound(round, {
     put: (column, key, value) => batch.put(column, key, value),
     delete: (column, key) => batch.delete(column, key),
     record(column, key, value) {
@@ -36,11 +36,12 @@ async function write(buffer: ArrayBuffer, isSynced: boolean): Promise<void> {
 /** Rounds that arrive while one awaits its `clear` wait here: one at a time, in order. */
 let last = Promise.resolve();
 
-async function handleRound(buffer: ArrayBuffer, isSynced: boolean): Promise<void> {
+async function handleRound(round: RoundBlock, isSynced: boolean): Promise<void> {
   if (hasFailed) return;
   try {
-    await write(buffer, isSynced);
-    answer({ kind: 'written', buffer }, [buffer]);
+    await write(round, isSynced);
+    const { block } = round;
+    answer({ kind: 'written', block }, [block]);
   } catch (error) {
     hasFailed = true;
     answer({ kind: 'failed', message: engineMessage(error) });
@@ -49,6 +50,6 @@ async function handleRound(buffer: ArrayBuffer, isSynced: boolean): Promise<void
 
 port.on('message', (message: ToWriterThread) => {
   if (message.kind === 'end') last = last.then(() => port.close());
-  else last = last.then(() => handleRound(message.buffer, message.isSynced));
+  else last = last.then(() => handleRound(message, message.isSynced));
 });
 answer({ kind: 'ready' });

@@ -134,6 +134,25 @@ describe('storage: the log', () => {
     await check();
   });
 
+  it('uses the memory of its tail again, and never shows other bytes to who has kept a run', async () => {
+    const { storage } = await createHarness({ tailBytes: 512 * 1024 });
+    const topicId = await createTopic(storage, 'orders');
+    const round = (index: number) => String(index).repeat(200_000);
+    await commit(storage, { appends: [append(topicId, 0, [round(0)])] });
+    const kept = storage.openReader(topicId, 0).read(0, 1);
+    assert(Array.isArray(kept), 'the tail answers at once');
+    let isDetached = false;
+    for (let index = 1; index < 10; index++) {
+      await commit(storage, { appends: [append(topicId, 0, [round(index)])] });
+      isDetached = kept[0]!.messages.length === 0;
+      if (isDetached) break;
+      assert.deepEqual(payloads(kept), [round(0)]);
+    }
+    assert(isDetached, 'the tail has room for two rounds: the memory of the first was needed');
+    const all = await readAll(storage.openReader(topicId, 0), 0);
+    assert.deepEqual(payloads(all.slice(0, 1)), [round(0)], 'from the disk');
+  });
+
   it('serves many readers at once, with few reads under way', async () => {
     const { storage } = await createHarness({ tailBytes: 0, concurrentReads: 2 });
     const topicId = await createTopic(storage, 'orders', 4);
