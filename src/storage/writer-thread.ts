@@ -40,8 +40,7 @@ async function handleRound(round: RoundBlock, isSynced: boolean): Promise<void> 
   if (hasFailed) return;
   try {
     await write(round, isSynced);
-    const { block } = round;
-    answer({ kind: 'written', block }, [block]);
+    answer({ kind: 'written', block: round.block }, [round.block]);
   } catch (error) {
     hasFailed = true;
     answer({ kind: 'failed', message: engineMessage(error) });

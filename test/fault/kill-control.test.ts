@@ -13,14 +13,14 @@ const mostKills = 20;
 /** The writer thread, compiled: where it commits and then answers. */
 const writerPath = 'src/storage/writer-thread.js';
 const commitsFirst = `
-        await write(buffer, isSynced);
-        answer({ kind: 'written', buffer }, [buffer]);
+        await write(round, isSynced);
+        answer({ kind: 'written', block: round.block }, [round.block]);
 `;
 const answersFirst = `
-        const copy = buffer.slice(0);
-        answer({ kind: 'written', buffer: copy }, [copy]);
+        const copy = round.block.slice(0);
+        answer({ kind: 'written', block: copy }, [copy]);
         await new Promise((resolve) => setTimeout(resolve, 25));
-        await write(buffer, isSynced);
+        await write(round, isSynced);
 `;
 
 /** The kill test of a broker that is known to be broken: if this finds nothing, that proves nothing. */
