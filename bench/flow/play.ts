@@ -8,6 +8,7 @@ import { type Sample, SampleLog } from '../load/samples.js';
 import { runInWorker } from '../load-worker.js';
 import { count, type Row } from '../report.js';
 import {
+  calmMs,
   flowTopic,
   type Phases,
   partitionCount,
@@ -22,8 +23,6 @@ import { bar, type Comparison, compared, fullRate, peakBetween, rateBetween, rec
 const sampleEveryMs = 100;
 /** What the reader reads, over and over. */
 const storedBytes = 256 * MiB;
-/** Between two troubles, not measured: what the end of one sets free is gone by then. */
-const calmMs = 4 * secondMs;
 const subscription = 'fast';
 const shape = {
   minPayloadBytes: 1_000,

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { MiB } from '../../src/base/units.js';
+import { MiB, secondMs } from '../../src/base/units.js';
 import type { TopicSchema } from '../../src/gen/sluice/v1/admin_pb.js';
 import type { BrokerProcess } from '../../test/support/broker-process.js';
 import type { SlowDisk } from '../../test/support/slow-disk.js';
@@ -15,6 +15,18 @@ export interface Phases {
   readonly aloneMs: number;
   readonly troubleMs: number;
   readonly afterMs: number;
+}
+
+/** Between two troubles, not measured: what the end of one sets free is gone by then. */
+export const calmMs = 4 * secondMs;
+
+/** When the trouble is on, from the start of the load, where it takes no time to come and go. */
+export function troubleSpans(phases: Phases): { readonly fromMs: number; readonly untilMs: number }[] {
+  const { rounds, warmupMs, aloneMs, troubleMs } = phases;
+  return Array.from({ length: rounds }, (_, round) => {
+    const fromMs = warmupMs + round * (aloneMs + troubleMs + calmMs) + aloneMs;
+    return { fromMs, untilMs: fromMs + troubleMs };
+  });
 }
 
 /** Where a scene plays: a broker with producers at full speed, and those who consume beside the trouble. */

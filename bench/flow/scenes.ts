@@ -14,7 +14,7 @@ import { RawConnection } from '../../test/support/raw-grpc.js';
 import { untilReleased } from '../../test/support/slow-disk.js';
 import { StalledConsumer } from '../../test/support/stalled-consumer.js';
 import { createLimitedTopic } from '../../test/support/topics.js';
-import { flowTopic, partitionCount, type Scene, type World } from './scene.js';
+import { flowTopic, partitionCount, type Scene, troubleSpans, type World } from './scene.js';
 
 /** A frame, and what is read ahead, ends with the record that fills it: up to twice its size. */
 const frames = limits.framesUnderWay * 2 * limits.frameBytes;
@@ -113,14 +113,10 @@ const neverSettles: Scene = {
 const oneSlow: Scene = {
   name: 'one-slow',
   about: 'one consumer at 100 messages a second beside seven fast ones, in one subscription',
-  consumers: ({ warmupMs, aloneMs, troubleMs }) => ({
+  isRepeatable: true,
+  consumers: (phases) => ({
     consumers: 8,
-    slowdown: {
-      consumers: 1,
-      messagesPerSecond: 100,
-      fromMs: warmupMs + aloneMs,
-      untilMs: warmupMs + aloneMs + troubleMs,
-    },
+    slowdown: { consumers: 1, messagesPerSecond: 100, spans: troubleSpans(phases) },
   }),
   others: 'consumers',
   stopsProducers: false,
@@ -153,14 +149,9 @@ const fullBacklog: Scene = {
   name: 'full-backlog',
   about: 'all consumers stop, the backlog of 16 MiB a partition fills, then they return',
   topic: { backlogLimit: { maxBytes: BigInt(16 * MiB), whenFull: WhenFull.BLOCK } },
-  consumers: ({ warmupMs, aloneMs, troubleMs }) => ({
+  consumers: (phases) => ({
     consumers: 8,
-    slowdown: {
-      consumers: 8,
-      messagesPerSecond: 0,
-      fromMs: warmupMs + aloneMs,
-      untilMs: warmupMs + aloneMs + troubleMs,
-    },
+    slowdown: { consumers: 8, messagesPerSecond: 0, spans: troubleSpans(phases) },
   }),
   others: 'reader',
   stopsProducers: true,

@@ -18,8 +18,7 @@ export interface ConsumeJob {
   readonly slowdown?: {
     readonly consumers: number;
     readonly messagesPerSecond: number;
-    readonly fromMs: number;
-    readonly untilMs: number;
+    readonly spans: readonly { readonly fromMs: number; readonly untilMs: number }[];
   };
 }
 
@@ -49,13 +48,15 @@ export async function runConsume(job: ConsumeJob, onRunning: () => void): Promis
   const slowLog = new SampleLog(job.sampleEveryMs, () => sum(slowed));
   onRunning();
   if (job.slowdown !== undefined) {
-    const { messagesPerSecond, fromMs, untilMs } = job.slowdown;
-    systemClock.after(fromMs, () => {
-      for (const consumer of slowed) consumer.limit(messagesPerSecond);
-    });
-    systemClock.after(untilMs, () => {
-      for (const consumer of slowed) consumer.limit(undefined);
-    });
+    const { messagesPerSecond, spans } = job.slowdown;
+    for (const { fromMs, untilMs } of spans) {
+      systemClock.after(fromMs, () => {
+        for (const consumer of slowed) consumer.limit(messagesPerSecond);
+      });
+      systemClock.after(untilMs, () => {
+        for (const consumer of slowed) consumer.limit(undefined);
+      });
+    }
   }
   const over = new Promise<void>((resolve) => systemClock.after(job.durationMs, resolve));
   await Promise.race([over, ...consumers.map((consumer) => consumer.broken)]);
