@@ -96,4 +96,19 @@ describe('encodeRuns', () => {
       [900_000, 900_000],
     );
   });
+
+  it('refuses a run whose memory is in use for another', () => {
+    const fields = {
+      partition: 0,
+      firstOffset: 0,
+      publishTimeMs: 1,
+      producerId: '',
+      targetSubscriptionId: 0,
+    };
+    const run = storedRun(fields, [Buffer.from('small')]);
+    const messages = Uint8Array.from(run.messages);
+    structuredClone(messages.buffer, { transfer: [messages.buffer] });
+    const delivered = { run: { ...run, messages }, from: 0, to: 1, attempt: 0 };
+    assert.throws(() => encodeRuns(runsTag.ReadResponse, [delivered]), /in use for another/);
+  });
 });

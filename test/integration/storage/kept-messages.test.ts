@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { letterHeaders } from '../../../src/broker/letter-origin.js';
+import { LetterScan } from '../../../src/broker/letter-scan.js';
+import { readMessage } from '../../../src/broker/read-message.js';
+import type { Topic } from '../../../src/broker/topic.js';
+import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
+import type { Storage } from '../../../src/storage/types.js';
+import { append, closeAll, commit, createHarness, createTopic, payloads, topicConfig } from './harness.js';
+
+const large = 'x'.repeat(200_000);
+
+/** So many rounds that the memory of everything before is in use for another. */
+async function useMemoryAgain(storage: Storage, topicId: number): Promise<void> {
+  const kept = storage.openReader(topicId, 0).read(0, 1);
+  assert(Array.isArray(kept), 'the tail has it');
+  for (let round = 0; round < 10 && kept[0]!.messages.length > 0; round++) {
+    await commit(storage, { appends: [append(topicId, 0, [large])] });
+  }
+  assert.equal(kept[0]!.messages.length, 0);
+}
+
+describe('storage: messages that are kept for longer than a turn', () => {
+  afterEach(closeAll);
+
+  async function open() {
+    const { storage } = await createHarness({ tailBytes: 512 * 1024 });
+    const topicId = await createTopic(storage, 'orders');
+    return { storage, topicId, topic: { topicId, name: 'orders', config: topicConfig('orders') } as Topic };
+  }
+
+  it('one that was looked up is a copy', async () => {
+    const { storage, topicId, topic } = await open();
+    await commit(storage, { appends: [append(topicId, 0, ['first', 'second', large])] });
+    const { run, from, to } = await readMessage(storage, topic, 0, 1);
+    await useMemoryAgain(storage, topicId);
+    assert.deepEqual({ offset: run.firstOffset + from, count: to - from }, { offset: 1, count: 1 });
+    assert.deepEqual(payloads([run]), ['second']);
+  });
+
+  it('dead letters that wait to be sent back are copies', async () => {
+    const { storage, topicId, topic } = await open();
+    const headers = {
+      [letterHeaders.topic]: 'origin',
+      [letterHeaders.subscription]: 's',
+      [letterHeaders.partition]: '0',
+    };
+    const message = { headers, payload: Buffer.from(large) };
+    const entry = toBinary(PublishRequestSchema, create(PublishRequestSchema, { messages: [message] }));
+    const letter = {
+      topicId,
+      partition: 0,
+      producerId: '',
+      chunks: [entry],
+      count: 1,
+      byteLength: entry.length,
+    };
+    await commit(storage, { appends: [letter] });
+    const range = { partition: 0, next: 0, end: 1 };
+    const scan = new LetterScan(storage, topic, range, { topic: 'origin', subscription: 's' });
+    const piece = await scan.next();
+    scan.close();
+    await useMemoryAgain(storage, topicId);
+    assert.equal(piece?.letters.length, 1);
+    assert(Buffer.from(piece.letters[0]!.entry).equals(entry));
+  });
+});
