@@ -6,6 +6,7 @@ import {
   BacklogLimit_WhenFull as WhenFull,
 } from '@sluice/client/api';
 import { limits } from '../../src/base/limits.js';
+import { divideBudget } from '../../src/base/memory-budget.js';
 import { KiB, MiB, secondMs } from '../../src/base/units.js';
 import { flowClients, RunningFlowClient } from '../../test/support/flow-clients.js';
 import { PressingProducer, untilHeld } from '../../test/support/pressing-producer.js';
@@ -161,7 +162,8 @@ const fullBacklog: Scene = {
 const crowdSize = 1_000;
 /** What may be in flight in all, and what of it is left to be shared by the crowd. */
 const crowdBudgetBytes = 512 * MiB;
-const crowdSharedBytes = crowdBudgetBytes - limits.writerQueueBytes - limits.tailBytes;
+const crowdBudget = divideBudget({ ...limits, maxInFlightBytes: crowdBudgetBytes });
+const crowdSharedBytes = crowdBudget.receiveBytes + crowdBudget.frameBytes + crowdBudget.readAheadBytes;
 /**
  * Node does not read from a connection while a write to it is under way. Where both ends are Node and both may have
  * more under way than the kernel buffers, they would wait for each other; a connection window of a megabyte, as our

@@ -57,6 +57,8 @@ export const limits = {
   usualRequestBytes: 64 * KiB,
   /** Commits that are with the writer thread at once: one syncs, one is ready. */
   roundsUnderWay: 2,
+  /** Memory of commits that the tail has dropped, kept for the next ones. */
+  spareRoundBytes: 16 * MiB,
   /** A second commit is put together while one is under way only once this much waits: small ones gather. */
   secondRoundBytes: 256 * KiB,
   /** One log record; a single larger message still makes one. */
@@ -84,6 +86,8 @@ export const limits = {
   smallestFrameBytes: 16 * KiB,
   /** Frames under way to one stream. */
   framesUnderWay: 2,
+  /** Memory of frames that have left, kept for the next ones. */
+  spareFrameBytes: 8 * MiB,
   /** Log reads that run at once, over all consumers. Setting. */
   concurrentReads: 8,
   /** Messages of one partition and subscription that wait for their key while others pass them (ordering KEY). */

@@ -1,3 +1,6 @@
+import { limits } from './limits.js';
+import { MiB } from './units.js';
+
 /** Where the bytes in flight may be. */
 export interface MemoryBudget {
   /** Receive windows of producers' streams: what the broker has got and not read. */
@@ -8,8 +11,11 @@ export interface MemoryBudget {
   readonly readAheadBytes: number;
 }
 
-/** The least that has to be left for what shares the rest. */
-export const smallestSharedBytes = 32 * 1024 * 1024;
+/** What is kept to be used again: on nobody's account, as it is in use as well as not. */
+const spareBytes = limits.spareRoundBytes + limits.spareFrameBytes;
+
+/** The least that has to be left beside the writer's queue and the tail. */
+export const smallestRestBytes = spareBytes + 32 * MiB;
 
 /** Divides what the writer's queue and the tail leave of everything that may be in flight. */
 export function divideBudget(settings: {
@@ -17,6 +23,6 @@ export function divideBudget(settings: {
   readonly writerQueueBytes: number;
   readonly tailBytes: number;
 }): MemoryBudget {
-  const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes;
+  const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes - spareBytes;
   return { receiveBytes: shared * 0.5, frameBytes: shared * 0.375, readAheadBytes: shared * 0.125 };
 }

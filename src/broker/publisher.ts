@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { decideSequence } from '../core/producer-sequence.js';
-import type { Storage } from '../storage/types.js';
+import type { Append, Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
 import type { Counters } from './counters.js';
@@ -93,13 +93,15 @@ export class StreamPublisher implements Publisher {
 
   publish(batch: PublishBatch, answer: PublishDone): void {
     this.#arrived();
-    this.#requestBytes = batch.source.byteLength;
+    const { byteLength } = batch.source;
+    this.#requestBytes = byteLength;
     this.#pendingBatchCount++;
     this.#messageCount += batch.bounds.length / 4;
     this.#producerId = batch.producer?.producerId ?? '';
+    // Not the batch itself: its memory is free again long before it is committed.
     this.#publish(batch, (error, receipt) => {
       this.#pendingBatchCount--;
-      this.#count(batch, receipt);
+      this.#count(byteLength, receipt);
       answer(error, receipt);
     });
   }
@@ -148,7 +150,7 @@ export class StreamPublisher implements Publisher {
     return topic.backlog.isInTheWay ? topic.backlog : undefined;
   }
 
-  #count({ source }: PublishBatch, receipt: Receipt | undefined): void {
+  #count(byteLength: number, receipt: Receipt | undefined): void {
     const { counters } = this.#services;
     if (receipt === undefined) {
       counters.refusedBatches++;
@@ -156,7 +158,7 @@ export class StreamPublisher implements Publisher {
     }
     counters.publishedMessages += receipt.messageCount - receipt.duplicateCount;
     counters.duplicateMessages += receipt.duplicateCount;
-    if (receipt.duplicateCount < receipt.messageCount) counters.publishedBytes += source.byteLength;
+    if (receipt.duplicateCount < receipt.messageCount) counters.publishedBytes += byteLength;
   }
 
   #released(): void {
@@ -254,6 +256,8 @@ export class StreamPublisher implements Publisher {
     const storedCount = count - skip;
     let storedBytes = 0;
     for (const append of appends) storedBytes += append.byteLength;
+    let receipt: Receipt | undefined;
+    // What is called back must not hold the messages: they are many, and are elsewhere by then.
     const firstOffsets = this.#services.storage.submit({
       durability,
       appends,
@@ -261,20 +265,16 @@ export class StreamPublisher implements Publisher {
       onCommitted: () => {
         topic.backlog.committed(storedCount, storedBytes);
         if (entry !== undefined) entry.pendingCount--;
-        const receipt: Receipt = {
-          messageCount: count,
-          duplicateCount: skip,
-          ranges: appends.map((append, i) => ({
-            partition: append.partition,
-            first: firstOffsets[i]!,
-            last: firstOffsets[i]! + append.count - 1,
-          })),
-          durability,
-        };
         done(undefined, receipt);
       },
       onFailed: (error) => done(storageFailed(error), undefined),
     });
+    receipt = {
+      messageCount: count,
+      duplicateCount: skip,
+      ranges: toRanges(appends, firstOffsets),
+      durability,
+    };
     topic.backlog.submitted(storedCount, storedBytes);
     // Only now, when nothing can refuse the batch any more, do the books move.
     if (entry !== undefined) {
@@ -282,6 +282,13 @@ export class StreamPublisher implements Publisher {
       if (producers !== undefined) entry.state = producers[0];
     }
   }
+}
+
+function toRanges(appends: readonly Append[], firstOffsets: readonly number[]): Receipt['ranges'] {
+  return appends.map(({ partition, count }, index) => {
+    const first = firstOffsets[index]!;
+    return { partition, first, last: first + count - 1 };
+  });
 }
 
 function producerFenced(producer: NonNullable<PublishBatch['producer']>, entry: ProducerEntry): SluiceError {

@@ -7,11 +7,12 @@ export interface MetricSources {
   readonly subscriptions: () => readonly SubscriptionInfo[];
   readonly streams: () => number;
   readonly promisedWindowBytes: () => number;
+  readonly spareFrameBytes: () => number;
 }
 
 /** What a broker shows of itself, by the names that docs/metrics.md explains. */
 export function brokerMetrics(sources: MetricSources): readonly Metric[] {
-  const { stats, subscriptions, streams, promisedWindowBytes } = sources;
+  const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes } = sources;
   const counter = (name: string, help: string, read: (stats: BrokerStats) => number): Metric => ({
     name: `sluice_${name}_total`,
     help,
@@ -70,6 +71,11 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     gauge('frame_bytes', 'Bytes of frames that have not left for the transport', () => stats().frameBytes),
     gauge('read_ahead_bytes', 'Bytes of the disk that readers hold', () => stats().readAheadBytes),
     gauge('promised_window_bytes', 'What producers may leave unread, if all are held', promisedWindowBytes),
+    gauge(
+      'spare_bytes',
+      'Memory that waits to be used again, for rounds and for frames',
+      () => stats().spareRoundBytes + spareFrameBytes(),
+    ),
     gauge('open_streams', 'Open gRPC streams', streams),
     {
       name: 'sluice_subscription_backlog_messages',

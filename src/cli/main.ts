@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --initial-old-space-size=256 --v8-pool-size=1
+#!/usr/bin/env -S node --initial-old-space-size=256 --v8-pool-size=1 --no-allocation-site-pretenuring
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../base/clock.js';
 import { commands } from './commands.js';

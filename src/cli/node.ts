@@ -105,6 +105,7 @@ async function startAdmin(
       subscriptions: () => allSubscriptions(broker),
       streams: () => server.streamCount,
       promisedWindowBytes: () => server.promisedWindowBytes,
+      spareFrameBytes: () => server.spareFrameBytes,
     }),
   );
   return startAdminHttp({

@@ -1,5 +1,5 @@
 import { limits } from '../base/limits.js';
-import { smallestSharedBytes } from '../base/memory-budget.js';
+import { smallestRestBytes } from '../base/memory-budget.js';
 import { KiB, MiB } from '../base/units.js';
 import { address, bytes, choice, count, duration, type Kind, optional, text, truth } from './kinds.js';
 
@@ -66,7 +66,7 @@ export const schema = {
   ),
   maxInFlightBytes: setting(
     'max-in-flight-bytes',
-    bytes({ min: smallestSharedBytes }),
+    bytes({ min: smallestRestBytes }),
     limits.maxInFlightBytes,
     'Memory for everything in flight: windows of producers, writer queue, tail, reads, frames',
   ),
@@ -143,8 +143,8 @@ export function findContradictions(settings: Settings): string[] {
     faults.push('--stream-window-bytes is more than --connection-window-bytes: it could never be used');
   }
   const { maxInFlightBytes, writerQueueBytes, tailBytes } = settings;
-  if (maxInFlightBytes < writerQueueBytes + tailBytes + smallestSharedBytes) {
-    const leastMiB = smallestSharedBytes / MiB;
+  if (maxInFlightBytes < writerQueueBytes + tailBytes + smallestRestBytes) {
+    const leastMiB = smallestRestBytes / MiB;
     faults.push(
       `--max-in-flight-bytes is less than --writer-queue-bytes, --tail-bytes and ${leastMiB} MiB for all else together`,
     );

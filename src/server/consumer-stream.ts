@@ -6,7 +6,7 @@ import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/slui
 import { fromHeartbeat, fromSession } from './convert-session.js';
 import type { DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
-import { encodeRuns } from './frames.js';
+import { sendRuns } from './frames.js';
 import { toRange } from './receipts.js';
 
 /** How far a consumer's session has come. It only ever moves down this list. */
@@ -74,7 +74,7 @@ export class ConsumerStream implements ConsumerSink {
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
-    this.#call.send(encodeRuns(this.#runsTag, runs), written);
+    sendRuns(this.#call, this.#edge.frameMemory, this.#runsTag, runs, written);
   }
 
   assigned(partitions: readonly number[]): void {

@@ -7,6 +7,7 @@ import {
 } from '@grpc/grpc-js';
 import { SluiceError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
+import { frameOf, takeFramesAsTheyAre } from './framing.js';
 import { clientError, type StatusDetail, toStatus } from './status.js';
 
 /**
@@ -18,7 +19,7 @@ import { clientError, type StatusDetail, toStatus } from './status.js';
  * not start the handler that grpc-js made but our own listener. What this relies on, beyond the API, is checked by
  * `test/integration/server-direct-call.test.ts`:
  * - a handler's first step is `start` on the outermost call, from within the interceptor's event;
- * - `sendMessage` has copied the bytes when it returns;
+ * - `sendMessage` writes to the stream what `serializeMessage` makes of a message, and nothing else;
  * - faults that grpc-js finds by itself (too large, not decompressible, too late) end the call by its `sendStatus`.
  */
 export class DirectCall {
@@ -75,7 +76,15 @@ export class DirectCall {
    * have left for the transport, and never when the stream breaks before.
    */
   send(response: Buffer, written: () => void = ignore): void {
-    if (!this.#isOver) this.#call.sendMessage(response, written);
+    if (!this.#isOver) this.#call.sendMessage(frameOf(response), written);
+  }
+
+  /**
+   * As `send`, but of a whole frame, prefix and all, which is not copied: nobody may write over it until `written`
+   * is called.
+   */
+  sendFramed(frame: Buffer, written: () => void): void {
+    if (!this.#isOver) this.#call.sendMessage(frame, written);
   }
 
   /** Ends the call well, after what was sent. */
@@ -176,6 +185,7 @@ class RoutedCall extends ServerInterceptingCall {
 
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     super(base);
+    takeFramesAsTheyAre(base);
     this.#base = base;
     this.#listener = new DirectListener(base, route, table, logger);
     base.sendStatus = (status) => this.#listener.onGrpcStatus(status);

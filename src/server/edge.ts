@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
+import type { SpareMemory } from '../base/spare-memory.js';
 import type { Broker } from '../broker/types.js';
 import type { ScanLimits } from './publish-scan.js';
 import type { ReceiveWindows } from './receive-windows.js';
@@ -11,4 +12,6 @@ export interface Edge {
   readonly logger: Logger;
   readonly scanLimits: ScanLimits;
   readonly receiveWindows: ReceiveWindows;
+  /** Of frames to consumers. */
+  readonly frameMemory: SpareMemory;
 }

@@ -5,7 +5,7 @@ import { earliest, toStart } from './convert-start.js';
 import { checkName, decode, toNumberAtMost } from './convert-values.js';
 import type { DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
-import { encodeRuns, runsTag } from './frames.js';
+import { runsTag, sendRuns } from './frames.js';
 import { SingleRequestCall } from './single-request.js';
 
 /** `Read`: messages without a subscription. */
@@ -32,7 +32,7 @@ export class ReadCall extends SingleRequestCall implements ReadSink {
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
-    this.call.send(encodeRuns(runsTag.ReadResponse, runs), written);
+    sendRuns(this.call, this.#edge.frameMemory, runsTag.ReadResponse, runs, written);
   }
 
   ended(error: SluiceError | undefined): void {

@@ -6,6 +6,7 @@ import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
+import { SpareMemory } from '../base/spare-memory.js';
 import { secondMs } from '../base/units.js';
 import type { Broker } from '../broker/types.js';
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
@@ -61,6 +62,8 @@ export interface RunningServer {
   readonly streamCount: number;
   /** What producers may leave unread if all of them are held now, for metrics. */
   readonly promisedWindowBytes: number;
+  /** Memory of frames that have left, kept for the next ones, for metrics. */
+  readonly spareFrameBytes: number;
   readonly isServing: boolean;
   /** What the health service answers; calls are taken either way. */
   setServing(isServing: boolean): void;
@@ -91,6 +94,7 @@ export async function startServer(
     logger,
     scanLimits: { maxMessageBytes, maxRequestBytes },
     receiveWindows,
+    frameMemory: new SpareMemory(limits.spareFrameBytes),
   };
   const calls = new OpenCalls(
     new Map([
@@ -126,6 +130,9 @@ export async function startServer(
     },
     get promisedWindowBytes() {
       return receiveWindows.grantedBytes;
+    },
+    get spareFrameBytes() {
+      return edge.frameMemory.spareBytes;
     },
     get isServing() {
       return health.isServing;

@@ -17,16 +17,24 @@ const byHandBytes = 128;
  * `begin`. That is long enough, because sending copies (see `DirectCall.send`).
  */
 export class WireWriter {
-  #buffer = Buffer.allocUnsafe(firstCapacity);
+  #own = Buffer.allocUnsafe(firstCapacity);
+  #buffer: Buffer = this.#own;
   #pos = 0;
 
   /** Starts over, with room for so many bytes: the caller must not write more. */
   begin(byteLength: number): void {
-    this.#pos = 0;
-    if (byteLength <= this.#buffer.length) return;
-    let capacity = this.#buffer.length;
-    while (capacity < byteLength) capacity *= 2;
-    this.#buffer = Buffer.allocUnsafe(capacity);
+    if (byteLength > this.#own.length) {
+      let capacity = this.#own.length;
+      while (capacity < byteLength) capacity *= 2;
+      this.#own = Buffer.allocUnsafe(capacity);
+    }
+    this.beginIn(this.#own, 0);
+  }
+
+  /** Starts over in a buffer of the caller, which must have room for all that is written. */
+  beginIn(buffer: Buffer, at: number): void {
+    this.#buffer = buffer;
+    this.#pos = at;
   }
 
   finish(): Buffer {

@@ -8,7 +8,6 @@ interface OpenRun {
   readonly targetSubscriptionId: number;
   count: number;
   byteLength: number;
-  readonly chunks: Uint8Array[];
 }
 
 /** Turns the appends that one round brings to one partition into records of about `limits.recordBytes`. */
@@ -17,6 +16,7 @@ export class RecordPlanner {
   readonly #publishTimeMs: number;
   readonly #drafts: RecordDraft[] = [];
   #runs: OpenRun[] = [];
+  #chunks: Uint8Array[] = [];
   #firstOffset: number;
   #position: number;
   #count = 0;
@@ -36,9 +36,8 @@ export class RecordPlanner {
       return;
     }
     this.#makeRoom(append.byteLength);
-    const run = this.#run(append);
-    for (const chunk of append.chunks) run.chunks.push(chunk);
-    this.#grow(run, append.count, append.byteLength);
+    for (const chunk of append.chunks) this.#chunks.push(chunk);
+    this.#grow(append, append.count, append.byteLength);
   }
 
   /** Ends the last record. */
@@ -59,9 +58,8 @@ export class RecordPlanner {
       let count = 0;
       const flush = (to: number): void => {
         if (count === 0) return;
-        const run = this.#run(append);
-        run.chunks.push(chunk.subarray(from, to));
-        this.#grow(run, count, to - from);
+        this.#chunks.push(chunk.subarray(from, to));
+        this.#grow(append, count, to - from);
         from = to;
         count = 0;
       };
@@ -86,12 +84,13 @@ export class RecordPlanner {
   #run({ producerId, targetSubscriptionId = 0 }: Append): OpenRun {
     const last = this.#runs.at(-1);
     if (last?.producerId === producerId && last.targetSubscriptionId === targetSubscriptionId) return last;
-    const run = { producerId, targetSubscriptionId, count: 0, byteLength: 0, chunks: [] };
+    const run = { producerId, targetSubscriptionId, count: 0, byteLength: 0 };
     this.#runs.push(run);
     return run;
   }
 
-  #grow(run: OpenRun, count: number, byteLength: number): void {
+  #grow(append: Append, count: number, byteLength: number): void {
+    const run = this.#run(append);
     run.count += count;
     run.byteLength += byteLength;
     this.#count += count;
@@ -100,17 +99,19 @@ export class RecordPlanner {
 
   #close(): void {
     if (this.#count === 0) return;
-    this.#drafts.push({
+    const outline = {
       partition: this.#partition,
       firstOffset: this.#firstOffset,
       count: this.#count,
       publishTimeMs: this.#publishTimeMs,
       position: this.#position,
       runs: this.#runs,
-    });
+    };
+    this.#drafts.push({ outline, chunks: this.#chunks });
     this.#firstOffset += this.#count;
     this.#position += this.#byteLength;
     this.#runs = [];
+    this.#chunks = [];
     this.#count = 0;
     this.#byteLength = 0;
   }

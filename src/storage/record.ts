@@ -34,14 +34,16 @@ export interface RecordHeader {
   readonly position: number;
 }
 
-export interface RunDraft extends RunHeader {
-  /** Whole entries; together `byteLength` bytes. */
-  readonly chunks: readonly Uint8Array[];
+/** All of a record but its messages. */
+export interface RecordOutline extends RecordHeader {
+  readonly runs: readonly RunHeader[];
 }
 
 /** A record on its way into a round. */
-export interface RecordDraft extends RecordHeader {
-  readonly runs: readonly RunDraft[];
+export interface RecordDraft {
+  readonly outline: RecordOutline;
+  /** The messages of all runs, one run behind the other, in whole entries. */
+  readonly chunks: readonly Uint8Array[];
 }
 
 export interface LogRecord extends RecordHeader {
@@ -54,25 +56,25 @@ export class DamagedRecord extends Error {
   override readonly name = 'DamagedRecord';
 }
 
-export function recordByteLength(draft: RecordDraft): number {
-  return draft.runs.reduce(
+export function recordByteLength({ runs }: RecordOutline): number {
+  return runs.reduce(
     (length, run) => length + runHeaderBytes + Buffer.byteLength(run.producerId) + run.byteLength,
     headerBytes,
   );
 }
 
 /** Writes the record without its checksum; answers where the messages begin. */
-export function writeRecord(draft: RecordDraft, target: Buffer, at: number): number {
+export function writeRecord({ outline, chunks }: RecordDraft, target: Buffer, at: number): number {
   at = target.writeUInt32BE(0, at);
   at = target.writeUInt8(recordVersion, at);
   at = target.writeUInt8(0, at);
-  at = target.writeUInt16BE(draft.partition, at);
-  at = target.writeUInt32BE(draft.count, at);
-  at = target.writeUInt32BE(draft.runs.length, at);
-  at = writeUint64(target, draft.firstOffset, at);
-  at = writeUint64(target, draft.publishTimeMs, at);
-  at = writeUint64(target, draft.position, at);
-  for (const run of draft.runs) {
+  at = target.writeUInt16BE(outline.partition, at);
+  at = target.writeUInt32BE(outline.count, at);
+  at = target.writeUInt32BE(outline.runs.length, at);
+  at = writeUint64(target, outline.firstOffset, at);
+  at = writeUint64(target, outline.publishTimeMs, at);
+  at = writeUint64(target, outline.position, at);
+  for (const run of outline.runs) {
     const idLength = target.write(run.producerId, at + runHeaderBytes);
     at = target.writeUInt32BE(run.count, at);
     at = target.writeUInt32BE(run.byteLength, at);
@@ -80,14 +82,12 @@ export function writeRecord(draft: RecordDraft, target: Buffer, at: number): num
     at = target.writeUInt16BE(idLength, at) + idLength;
   }
   const messagesAt = at;
-  for (const run of draft.runs) {
-    const end = at + run.byteLength;
-    for (const chunk of run.chunks) {
-      target.set(chunk, at);
-      at += chunk.length;
-    }
-    invariant(at === end, `the chunks of a run have ${at - end} bytes more than it says`);
+  for (const chunk of chunks) {
+    target.set(chunk, at);
+    at += chunk.length;
   }
+  const end = outline.runs.reduce((sum, run) => sum + run.byteLength, messagesAt);
+  invariant(at === end, `the chunks of a record have ${at - end} bytes more than its runs say`);
   return messagesAt;
 }
 

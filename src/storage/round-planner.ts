@@ -1,3 +1,4 @@
+import type { SpareMemory } from '../base/spare-memory.js';
 import {
   encodeCounters,
   encodeDeadLetter,
@@ -10,10 +11,9 @@ import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './
 import { encodeCursor, encodeRedrive } from './cursor-codec.js';
 import * as keys from './keys.js';
 import type { PartitionLog } from './partition-log.js';
-import type { RecordDraft } from './record.js';
+import type { RecordOutline } from './record.js';
 import { RecordPlanner } from './record-planner.js';
 import { type BuiltRound, RoundBuilder } from './round.js';
-import type { RoundMemory } from './round-memory.js';
 import { Run } from './run.js';
 import type { Submission } from './submission.js';
 import type { CursorUpdate, Transaction } from './types.js';
@@ -25,7 +25,7 @@ export interface PlanContext {
   readonly publishTimeMs: number;
   /** False for a subscription that was deleted meanwhile: its cursor must not come back. */
   readonly hasSubscription: (subscriptionId: number) => boolean;
-  readonly memory: RoundMemory;
+  readonly memory: SpareMemory;
 }
 
 /** What a round brings to one partition. */
@@ -33,11 +33,24 @@ export interface Growth {
   readonly log: PartitionLog;
   readonly endOffset: number;
   readonly endPosition: number;
-  readonly drafts: readonly RecordDraft[];
+  readonly records: readonly RecordOutline[];
 }
 
+/** Whom to tell of a transaction. */
+export interface Submitter {
+  readonly onCommitted?: Transaction['onCommitted'];
+  readonly onFailed?: Transaction['onFailed'];
+}
+
+/**
+ * A round as it is remembered until it is written. Its messages are in the block: of the submissions, and so of the
+ * requests that they came in, nothing is kept but whom to tell.
+ */
 export interface RoundPlan extends BuiltRound {
-  readonly submissions: readonly Submission[];
+  /** In the order of submission. */
+  readonly submitters: readonly Submitter[];
+  /** Notes that it makes of what it deletes. */
+  readonly deletions: readonly Buffer[];
   readonly isSynced: boolean;
   readonly byteLength: number;
   /** Their records stand in the block one after the other. */
@@ -110,11 +123,12 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
   const growths: Growth[] = [];
   for (const [log, planner] of touched) {
     const growth = planGrowth(round, log, planner);
-    if (growth.drafts.length > 0) growths.push(growth);
+    if (growth.records.length > 0) growths.push(growth);
     if (!deleted.has(log)) planExtent(round, log, context.publishTimeMs);
   }
   return {
-    submissions,
+    submitters: submissions.map(({ transaction: { onCommitted, onFailed } }) => ({ onCommitted, onFailed })),
+    deletions: submissions.flatMap(({ deletions }) => deletions),
     isSynced: submissions.some(({ transaction }) => transaction.durability === 'synced'),
     byteLength: submissions.reduce((bytes, submission) => bytes + submission.byteLength, 0),
     growths,
@@ -148,12 +162,13 @@ function planBooks(round: RoundBuilder, transaction: Transaction, context: PlanC
 function planGrowth(round: RoundBuilder, log: PartitionLog, planner: RecordPlanner): Growth {
   const drafts = planner.finish();
   for (const draft of drafts) {
-    const lastOffset = draft.firstOffset + draft.count - 1;
+    const lastOffset = draft.outline.firstOffset + draft.outline.count - 1;
     round.record(partitionColumn(log.partition), keys.logKey(log.topicId, lastOffset), draft);
     log.plannedOffset = lastOffset + 1;
   }
   log.plannedPosition = planner.position;
-  return { log, endOffset: log.plannedOffset, endPosition: log.plannedPosition, drafts };
+  const records = drafts.map(({ outline }) => outline);
+  return { log, endOffset: log.plannedOffset, endPosition: log.plannedPosition, records };
 }
 
 /** In the same batch as the records: so the next offset survives the removal of all of them. */
@@ -176,12 +191,12 @@ export function runsOfRound(
   let recordIndex = 0;
   return plan.growths.map((growth) => {
     const runs: Run[] = [];
-    for (const draft of growth.drafts) {
+    for (const record of growth.records) {
       let at = plan.messagesAt[recordIndex++]!;
-      let offset = draft.firstOffset;
-      for (const run of draft.runs) {
+      let offset = record.firstOffset;
+      for (const run of record.runs) {
         const messages = new Uint8Array(block, at, run.byteLength);
-        runs.push(new Run(draft.partition, offset, draft.publishTimeMs, run, messages));
+        runs.push(new Run(record.partition, offset, record.publishTimeMs, run, messages));
         at += run.byteLength;
         offset += run.count;
       }

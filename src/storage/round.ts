@@ -1,7 +1,7 @@
 import { invariant } from '../base/invariant.js';
+import type { SpareMemory } from '../base/spare-memory.js';
 import type { KeyRange } from './engine.js';
 import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
-import type { RoundMemory } from './round-memory.js';
 
 /**
  * One commit as it goes to the writer thread: everything in one block of memory, which is handed over without a
@@ -63,7 +63,7 @@ export class RoundBuilder {
   }
 
   record(column: number, key: Buffer, draft: RecordDraft): void {
-    const valueLength = recordByteLength(draft);
+    const valueLength = recordByteLength(draft.outline);
     this.#add({ kind: operationKind.record, column, key, value: draft, valueLength });
   }
 
@@ -83,7 +83,7 @@ export class RoundBuilder {
   }
 
   /** Lays it out in a block of this memory. */
-  build(memory: RoundMemory): BuiltRound {
+  build(memory: SpareMemory): BuiltRound {
     const block = memory.take(this.#byteLength);
     const target = Buffer.from(block, 0, this.#byteLength);
     const messagesAt: number[] = [];

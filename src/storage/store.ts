@@ -1,6 +1,8 @@
 import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
+import { SpareMemory } from '../base/spare-memory.js';
 import { Catalog } from './catalog.js';
 import { type Engine, engineMessage } from './engine.js';
 import { findRecord, recordAt } from './find-record.js';
@@ -10,9 +12,8 @@ import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
 import type { LogRecord } from './record.js';
 import type { Recovered } from './recovery.js';
-import { RoundMemory } from './round-memory.js';
-import { planRound, runsOfRound } from './round-planner.js';
-import { createSubmission, type Submission } from './submission.js';
+import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
+import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
 import { Tail } from './tail.js';
 import type {
@@ -53,7 +54,12 @@ export class Store implements Storage {
   readonly #logger: Logger;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
-  readonly #memory = new RoundMemory();
+  /**
+   * Of the blocks of rounds: as much as may be with the writer thread waits to be used again. Whoever still looks at
+   * a block that the tail gave back sees what was there, until the block is used again: then it is handed to the
+   * writer thread in the same turn, which detaches every view of it. Nobody ever sees the wrong bytes.
+   */
+  readonly #memory = new SpareMemory(limits.spareRoundBytes);
   readonly #tail: Tail;
   readonly #slots: ReadSlots;
   readonly #readers: Readers;
@@ -142,6 +148,7 @@ export class Store implements Storage {
       queuedBytes: this.#writer.queuedBytes,
       tailBytes: this.#tail.byteLength,
       readAheadBytes: this.#readers.heldBytes,
+      spareRoundBytes: this.#memory.spareBytes,
     };
   }
 
@@ -283,8 +290,8 @@ export class Store implements Storage {
       );
     }
     if (plan.isSynced) this.#noteSynced();
-    for (const { deletions } of plan.submissions) this.#noteDeleted(deletions);
-    for (const { transaction } of plan.submissions) transaction.onCommitted?.();
+    this.#noteDeleted(plan.deletions);
+    for (const { onCommitted } of plan.submitters) onCommitted?.();
     for (const { growth } of grown) {
       const { topicId, partition, isDeleted } = growth.log;
       if (!isDeleted) this.#listener.grown(topicId, partition, growth.endOffset);
@@ -301,7 +308,7 @@ export class Store implements Storage {
     this.#syncedOffsets.changed();
   }
 
-  #noteDeleted(keys: Submission['deletions']): void {
+  #noteDeleted(keys: RoundPlan['deletions']): void {
     if (keys.length === 0) return;
     this.#catalog.deletionsWritten(keys);
     this.#syncedOffsets.changed();
@@ -318,7 +325,7 @@ export class Store implements Storage {
   #failed(error: SluiceError): void {
     this.#state = { kind: 'failed', error };
     this.#logger.error({ error: error.message }, 'the store failed');
-    for (const { transaction } of this.#writer.abandon()) transaction.onFailed?.(error);
+    for (const { onFailed } of this.#writer.abandon()) onFailed?.(error);
     this.#listener.failed(error);
     this.#onIdle?.();
   }

@@ -1,5 +1,5 @@
+import type { SpareMemory } from '../base/spare-memory.js';
 import { Fifo } from './fifo.js';
-import type { RoundMemory } from './round-memory.js';
 import type { Run } from './run.js';
 
 /** The newest committed runs of one partition, without gaps, oldest first. */
@@ -65,11 +65,11 @@ const overheadBytes = 256;
  */
 export class Tail {
   readonly #maxBytes: number;
-  readonly #memory: RoundMemory;
+  readonly #memory: SpareMemory;
   readonly #rounds = new Fifo<TailRound>();
   #byteLength = 0;
 
-  constructor(maxBytes: number, memory: RoundMemory) {
+  constructor(maxBytes: number, memory: SpareMemory) {
     this.#maxBytes = maxBytes;
     this.#memory = memory;
   }

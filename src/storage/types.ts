@@ -127,6 +127,8 @@ export interface StorageUsage {
   readonly tailBytes: number;
   /** What log readers hold of the disk. */
   readonly readAheadBytes: number;
+  /** Of rounds that the tail has dropped, kept for the next ones. */
+  readonly spareRoundBytes: number;
 }
 
 export interface PartitionExtent {

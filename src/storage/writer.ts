@@ -1,6 +1,6 @@
 import { limits } from '../base/limits.js';
 import { Fifo } from './fifo.js';
-import type { RoundPlan } from './round-planner.js';
+import type { RoundPlan, Submitter } from './round-planner.js';
 import type { Submission } from './submission.js';
 
 export interface WriterServices {
@@ -64,14 +64,14 @@ export class Writer {
     return plan;
   }
 
-  /** Everything that was not written, oldest first; afterwards it is empty. */
-  abandon(): Submission[] {
-    const abandoned: Submission[] = [];
+  /** Whoever submitted what was not written, oldest first; afterwards it is empty. */
+  abandon(): Submitter[] {
+    const abandoned: Submitter[] = [];
     for (let plan = this.#underWay.shift(); plan !== undefined; plan = this.#underWay.shift()) {
-      abandoned.push(...plan.submissions);
+      abandoned.push(...plan.submitters);
     }
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
-      abandoned.push(next);
+      abandoned.push(next.transaction);
     }
     this.#waitingBytes = 0;
     this.#underWayBytes = 0;

@@ -138,6 +138,33 @@ describe('direct calls', () => {
     await written;
   });
 
+  it('send frames as they are, and say when their memory is free again', async () => {
+    const stream = connection.call(path);
+    const manual = await opened.next();
+    const frameBytes = 100_000;
+    const count = 30;
+    let writtenCount = 0;
+    const written = new Promise<void>((resolve) => {
+      for (let i = 0; i < count; i++) {
+        const framed = Buffer.from(frame(Buffer.alloc(frameBytes, i + 1)));
+        manual.call.sendFramed(framed, () => {
+          // What comes later to the client must not be this.
+          framed.fill(0xff);
+          writtenCount++;
+          if (writtenCount === count) resolve();
+        });
+      }
+    });
+    await connection.barrier();
+    assert(writtenCount < count, 'the client has not read, and all of it has left');
+    manual.call.finish();
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk as Buffer);
+    const expected = Array.from({ length: count }, (_, i) => frame(Buffer.alloc(frameBytes, i + 1)));
+    assert(Buffer.concat(chunks).equals(Buffer.concat(expected)));
+    await written;
+  });
+
   it('are over once, when they have ended and when the client has gone', async () => {
     const finished = connection.call(path);
     finished.resume();

@@ -27,7 +27,7 @@ export interface Harness {
   close(): Promise<void>;
 }
 
-const defaultOptions = {
+export const defaultOptions = {
   maxPartitionCount: 4,
   acceptDataLoss: false,
   tailBytes: 64 * MiB,

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
+import { SpareMemory, smallestSpareBlockBytes } from '../../../src/base/spare-memory.js';
 import type { DeliveredRun } from '../../../src/broker/types.js';
 import {
   ConsumeResponseSchema,
@@ -9,8 +10,10 @@ import {
   ReadResponseSchema,
   SubscribeResponseSchema,
 } from '../../../src/gen/sluice/v1/broker_pb.js';
-import { encodeRuns, runsTag } from '../../../src/server/frames.js';
+import type { DirectCall } from '../../../src/server/direct-call.js';
+import { encodeRuns, runsTag, sendRuns } from '../../../src/server/frames.js';
 import type { StoredRun } from '../../../src/storage/types.js';
+import { frame } from '../../support/grpc-framing.js';
 
 /** A run as the store keeps it: the `messages` fields of a request, one behind the other. */
 function storedRun(
@@ -60,7 +63,7 @@ function expected({ run, from, to, attempt }: DeliveredRun) {
   };
 }
 
-describe('encodeRuns', () => {
+describe('a response with runs', () => {
   it('writes what a decoder of each response reads', () => {
     fc.assert(
       fc.property(fc.array(arbitraryDelivery, { maxLength: 5 }), (runs) => {
@@ -95,6 +98,49 @@ describe('encodeRuns', () => {
       decoded?.messages.map((message) => message.payload.length),
       [900_000, 900_000],
     );
+  });
+
+  it('is sent in a frame whose memory is used again once it has left, and not before', () => {
+    const fields = { partition: 3, publishTimeMs: 77_000, producerId: 'p', targetSubscriptionId: 0 };
+    const payload = new Uint8Array(smallestSpareBlockBytes);
+    const runs = [
+      { run: storedRun({ ...fields, firstOffset: 5 }, [payload]), from: 0, to: 1, attempt: 1 },
+      { run: storedRun({ ...fields, firstOffset: 9 }, [payload]), from: 0, to: 1, attempt: 2 },
+    ];
+    const memory = new SpareMemory(1_000_000);
+    const sent: { bytes: Buffer; written: () => void }[] = [];
+    const call = {
+      send: () => assert.fail('was copied'),
+      sendFramed: (bytes: Buffer, written: () => void) => sent.push({ bytes, written }),
+    } as unknown as DirectCall;
+    let writtenCount = 0;
+    const send = () => {
+      sendRuns(call, memory, runsTag.ConsumeResponse, runs, () => writtenCount++);
+      return sent.at(-1)!;
+    };
+    const first = send();
+    assert.deepEqual(first.bytes, frame(encodeRuns(runsTag.ConsumeResponse, runs)));
+    const second = send();
+    assert.notEqual(second.bytes.buffer, first.bytes.buffer);
+    first.written();
+    assert.equal(writtenCount, 1);
+    assert.equal(send().bytes.buffer, first.bytes.buffer);
+    assert.deepEqual(second.bytes, first.bytes);
+  });
+
+  it('is copied where it is too small for that', () => {
+    const fields = {
+      partition: 0,
+      firstOffset: 0,
+      publishTimeMs: 1,
+      producerId: '',
+      targetSubscriptionId: 0,
+    };
+    const runs = [{ run: storedRun(fields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1 }];
+    const sent: Buffer[] = [];
+    const call = { send: (bytes: Buffer) => sent.push(Buffer.from(bytes)) } as unknown as DirectCall;
+    sendRuns(call, new SpareMemory(1_000_000), runsTag.ReadResponse, runs, () => {});
+    assert.deepEqual(sent, [Buffer.from(encodeRuns(runsTag.ReadResponse, runs))]);
   });
 
   it('refuses a run whose memory is in use for another', () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { InvariantError } from '../../../src/base/invariant.js';
 import type { CursorState } from '../../../src/base/positions.js';
+import { SpareMemory } from '../../../src/base/spare-memory.js';
 import {
   decodeCounters,
   decodeDeadLetter,
@@ -25,7 +26,6 @@ import {
 import { entryEnds } from '../../../src/storage/entries.js';
 import * as keys from '../../../src/storage/keys.js';
 import { RoundBuilder, visitRound } from '../../../src/storage/round.js';
-import { RoundMemory } from '../../../src/storage/round-memory.js';
 import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../src/storage/synced-offsets.js';
 import { entry } from '../../integration/storage/harness.js';
 
@@ -217,7 +217,7 @@ describe('round', () => {
           return [kind, column, key.toString('hex'), kind === 'delete' ? '' : value.toString('hex')];
         });
         const seen: unknown[] = [];
-        visitRound(builder.build(new RoundMemory()), {
+        visitRound(builder.build(new SpareMemory(0)), {
           put: (column, key, value) => seen.push(['put', column, key.toString('hex'), value.toString('hex')]),
           delete: (column, key) => seen.push(['delete', column, key.toString('hex'), '']),
           record: () => assert.fail('no record was added'),

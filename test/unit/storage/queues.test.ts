@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { limits } from '../../../src/base/limits.js';
+import { SpareMemory } from '../../../src/base/spare-memory.js';
 import { Fifo } from '../../../src/storage/fifo.js';
 import { ReadSlots } from '../../../src/storage/read-slots.js';
-import { RoundMemory } from '../../../src/storage/round-memory.js';
 import { Run } from '../../../src/storage/run.js';
 import { Tail, TailSegment } from '../../../src/storage/tail.js';
 
@@ -44,7 +43,7 @@ describe('tail', () => {
     );
     fc.assert(
       fc.property(steps, (rounds) => {
-        const tail = new Tail(10_000, new RoundMemory());
+        const tail = new Tail(10_000, new SpareMemory(0));
         const segments = [new TailSegment(), new TailSegment(), new TailSegment()];
         const ends = [0, 0, 0];
         const model: { partition: number; first: number; end: number; bytes: number }[] = [];
@@ -79,35 +78,9 @@ describe('tail', () => {
   });
 });
 
-describe('the memory of rounds', () => {
-  it('is used again: what fits, the oldest first, and not by half too long', () => {
-    const memory = new RoundMemory();
-    const [first, second, long] = [100_000, 100_000, 1_000_000].map((bytes) => memory.take(bytes));
-    assert(first!.byteLength >= 100_000 && first!.byteLength <= 112_500, `${first!.byteLength} bytes`);
-    for (const block of [first!, second!, long!]) memory.giveBack(block);
-    assert.equal(memory.take(first!.byteLength + 1).byteLength > first!.byteLength, true);
-    assert.equal(memory.take(90_000), first);
-    assert.equal(memory.take(90_000), second);
-    assert.notEqual(memory.take(90_000), long, 'the tail would hold ten times what it counts');
-    assert.equal(memory.take(900_000), long);
-    assert.equal(memory.spareBytes, 0);
-  });
-
-  it('keeps no more than is with the writer thread, and nothing small', () => {
-    const memory = new RoundMemory();
-    const most = limits.roundsUnderWay * limits.roundBytes;
-    memory.giveBack(memory.take(1_000));
-    assert.equal(memory.spareBytes, 0);
-    memory.giveBack(memory.take(most + 1));
-    assert.equal(memory.spareBytes, 0);
-    const blocks = [0, 1, 2].map(() => memory.take(most / 2));
-    for (const block of blocks) memory.giveBack(block);
-    assert.equal(memory.spareBytes, most);
-    assert.equal(memory.take(most / 2), blocks[1], 'the oldest went');
-  });
-
-  it('gets back what the tail drops', () => {
-    const memory = new RoundMemory();
+describe('the memory of the tail', () => {
+  it('is given back, the oldest round first', () => {
+    const memory = new SpareMemory(1_000_000);
     const tail = new Tail(250_000, memory);
     const segment = new TailSegment();
     const blocks = [0, 1, 2].map((index) => {

@@ -17,8 +17,9 @@ import { entry } from '../../integration/storage/harness.js';
 const topicId = 7;
 
 function encode(draft: RecordDraft): { key: Buffer; value: Buffer } {
-  const key = logKey(topicId, draft.firstOffset + draft.count - 1);
-  const value = Buffer.alloc(recordByteLength(draft));
+  const { firstOffset, count } = draft.outline;
+  const key = logKey(topicId, firstOffset + count - 1);
+  const value = Buffer.alloc(recordByteLength(draft.outline));
   writeRecord(draft, value, 0);
   sealRecord(key, value);
   return { key, value };
@@ -129,7 +130,7 @@ describe('record planner', () => {
     ]);
     assert.deepEqual(rest, []);
     assert.deepEqual(
-      record!.runs.map(({ producerId, count }) => [producerId, count]),
+      record!.outline.runs.map(({ producerId, count }) => [producerId, count]),
       [
         ['', 2],
         ['p', 1],
@@ -148,7 +149,7 @@ describe('record planner', () => {
     ]);
     assert.deepEqual(rest, []);
     assert.deepEqual(
-      record!.runs.map(({ targetSubscriptionId, count }) => [targetSubscriptionId, count]),
+      record!.outline.runs.map(({ targetSubscriptionId, count }) => [targetSubscriptionId, count]),
       [
         [0, 2],
         [7, 2],
@@ -163,7 +164,7 @@ describe('record planner', () => {
     const append = { ...single(''), chunks: [chunk], count: sizes.length, byteLength: chunk.length };
     const records = plan([append, single('after')]);
     assert.deepEqual(
-      records.map(({ firstOffset, count }) => [firstOffset, count]),
+      records.map(({ outline: { firstOffset, count } }) => [firstOffset, count]),
       [
         [1_000, 3],
         [1_003, 1],
@@ -171,14 +172,14 @@ describe('record planner', () => {
         [1_005, 3],
       ],
     );
-    const bytes = records.flatMap(({ runs }) => runs.flatMap(({ chunks }) => chunks));
+    const bytes = records.flatMap(({ chunks }) => chunks);
     assert.deepEqual(Buffer.concat(bytes), Buffer.concat([chunk, entry('after')]));
   });
 
   it('does not tear an append apart that fits into a record of its own', () => {
     const half = Buffer.alloc(limits.recordBytes * 0.6);
     assert.deepEqual(
-      plan([single(half), single(half), single('x')]).map(({ count }) => count),
+      plan([single(half), single(half), single('x')]).map(({ outline }) => outline.count),
       [1, 2],
     );
   });

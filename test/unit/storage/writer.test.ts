@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { limits } from '../../../src/base/limits.js';
 import type { RoundPlan } from '../../../src/storage/round-planner.js';
 import { createSubmission, type Submission } from '../../../src/storage/submission.js';
+import type { Transaction } from '../../../src/storage/types.js';
 import { Writer } from '../../../src/storage/writer.js';
 
 /** A writer whose rounds go nowhere, in a loop that turns when it is told. */
@@ -12,18 +13,22 @@ class Rig {
 
   constructor(maxQueuedBytes = 1_000_000_000) {
     this.writer = new Writer(maxQueuedBytes, {
-      plan: (submissions) =>
-        ({
-          submissions,
-          byteLength: submissions.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
-        }) as unknown as RoundPlan,
-      send: ({ submissions }) => this.rounds.push([...submissions]),
+      plan: (submissions) => {
+        this.rounds.push([...submissions]);
+        const byteLength = submissions.reduce((bytes, submission) => bytes + submission.byteLength, 0);
+        return {
+          submitters: submissions.map(({ transaction }) => transaction),
+          byteLength,
+        } as unknown as RoundPlan;
+      },
+      send: () => {},
       soon: (run) => this.#soon.push(run),
     });
   }
 
   submit(bytes: number): Submission {
-    const submission = { ...createSubmission({ durability: 'synced' }, {}), byteLength: bytes };
+    const transaction: Transaction = { durability: 'synced', onCommitted: () => {} };
+    const submission = { ...createSubmission(transaction, {}), byteLength: bytes };
     this.writer.enqueue(submission);
     return submission;
   }
@@ -92,12 +97,12 @@ describe('writer', () => {
     assert.equal(rig.writer.takeRoom(), false);
   });
 
-  it('hands back everything unwritten in order', () => {
+  it('names everybody whose transaction is unwritten, in order', () => {
     const rig = new Rig();
     const first = rig.submit(1);
     rig.turn();
     const second = rig.submit(2);
-    assert.deepEqual(rig.writer.abandon(), [first, second]);
+    assert.deepEqual(rig.writer.abandon(), [first.transaction, second.transaction]);
     assert(rig.writer.isIdle);
     assert.equal(rig.writer.queuedBytes, 0);
   });
