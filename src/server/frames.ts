@@ -44,7 +44,9 @@ export function sendRuns(
 ): void {
   const byteLength = measureRuns(runs);
   if (byteLength < smallestSpareBlockBytes) {
-    call.send(encodeRuns(tag, runs), written);
+    writer.begin(byteLength);
+    writeRuns(tag, runs);
+    call.send(writer.finish(), written);
     return;
   }
   const block = memory.take(framePrefixBytes + byteLength);
