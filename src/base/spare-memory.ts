@@ -5,7 +5,7 @@ export const smallestSpareBlockBytes = 64 * KiB;
 
 /**
  * Memory that is used again and again, in blocks. V8 starts to mark the whole heap after each 64 MiB of buffers that
- * have outlived two scavenges, and scavenges after 32 MiB of any: at full speed, buffers that are made for every
+ * have outlived two scavenges, and scavenges after 16 MiB of any: at full speed, buffers that are made for every
  * message have it do so many times a second, and each time costs the more, the more streams there are.
  */
 export class SpareMemory {

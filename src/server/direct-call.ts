@@ -20,6 +20,7 @@ import { clientError, type StatusDetail, toStatus } from './status.js';
  * `test/integration/server-direct-call.test.ts`:
  * - a handler's first step is `start` on the outermost call, from within the interceptor's event;
  * - `sendMessage` writes to the stream what `serializeMessage` makes of a message, and nothing else;
+ * - of a call that is destroyed it hears, and is over, before the callbacks of its writes;
  * - faults that grpc-js finds by itself (too large, not decompressible, too late) end the call by its `sendStatus`.
  */
 export class DirectCall {
@@ -81,7 +82,8 @@ export class DirectCall {
 
   /**
    * As `send`, but of a whole frame, prefix and all, which is not copied: nobody may write over it until `written`
-   * is called.
+   * is called, nor then where the call is over. It may have been destroyed with its connection while the socket was
+   * still at work on the frame.
    */
   sendFramed(frame: Buffer, written: () => void): void {
     if (!this.#isOver) this.#call.sendMessage(frame, written);

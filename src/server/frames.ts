@@ -54,9 +54,9 @@ export function sendRuns(
   writeFramePrefix(frame);
   writer.beginIn(frame, framePrefixBytes);
   writeRuns(tag, runs);
-  // A stream that breaks calls nobody back, and its frame is left to the garbage collector.
   call.sendFramed(frame, () => {
-    memory.giveBack(block);
+    // Where a connection is destroyed Node calls back as well, and part of a frame may still be on its way from there.
+    if (!call.isOver) memory.giveBack(block);
     written();
   });
 }

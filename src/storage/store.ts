@@ -55,9 +55,9 @@ export class Store implements Storage {
   readonly #catalog: Catalog;
   readonly #writer: Writer;
   /**
-   * Of the blocks of rounds: as much as may be with the writer thread waits to be used again. Whoever still looks at
-   * a block that the tail gave back sees what was there, until the block is used again: then it is handed to the
-   * writer thread in the same turn, which detaches every view of it. Nobody ever sees the wrong bytes.
+   * Of the blocks of rounds. Whoever still looks at a block that the tail gave back sees what was there, until the
+   * block is used again: then it is handed to the writer thread in the same turn, which detaches every view of it.
+   * Nobody ever sees the wrong bytes.
    */
   readonly #memory = new SpareMemory(limits.spareRoundBytes);
   readonly #tail: Tail;

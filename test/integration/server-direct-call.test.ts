@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { SluiceError } from '../../src/base/errors.js';
 import { silentLogger } from '../../src/base/logger.js';
@@ -163,6 +164,22 @@ describe('direct calls', () => {
     const expected = Array.from({ length: count }, (_, i) => frame(Buffer.alloc(frameBytes, i + 1)));
     assert(Buffer.concat(chunks).equals(Buffer.concat(expected)));
     await written;
+  });
+
+  it('are over before it is said of frames that were cut off that they have left', async () => {
+    connection.call(path);
+    const manual = await opened.next();
+    const overs: boolean[] = [];
+    for (let i = 0; i < 20; i++) {
+      manual.call.sendFramed(Buffer.from(frame(Buffer.alloc(100_000))), () => overs.push(manual.call.isOver));
+    }
+    await connection.barrier();
+    const earlier = overs.length;
+    assert(earlier < 20);
+    server.forceShutdown();
+    assert.equal(await manual.events.next(), 'over');
+    for (let i = 0; i < 10; i++) await setImmediate();
+    assert(overs.slice(earlier).every((isOver) => isOver));
   });
 
   it('are over once, when they have ended and when the client has gone', async () => {

@@ -109,7 +109,11 @@ describe('a response with runs', () => {
     ];
     const memory = new SpareMemory(1_000_000);
     const sent: { bytes: Buffer; written: () => void }[] = [];
+    let isOver = false;
     const call = {
+      get isOver() {
+        return isOver;
+      },
       send: () => assert.fail('was copied'),
       sendFramed: (bytes: Buffer, written: () => void) => sent.push({ bytes, written }),
     } as unknown as DirectCall;
@@ -126,6 +130,9 @@ describe('a response with runs', () => {
     assert.equal(writtenCount, 1);
     assert.equal(send().bytes.buffer, first.bytes.buffer);
     assert.deepEqual(second.bytes, first.bytes);
+    isOver = true;
+    second.written();
+    assert.equal(memory.spareBytes, 0, 'part of it may still be with the socket');
   });
 
   it('is copied where it is too small for that', () => {
