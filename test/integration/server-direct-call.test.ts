@@ -167,7 +167,8 @@ describe('direct calls', () => {
   });
 
   it('are over before it is said of frames that were cut off that they have left', async () => {
-    connection.call(path);
+    connection.session.on('error', () => {});
+    connection.call(path).on('error', () => {});
     const manual = await opened.next();
     const overs: boolean[] = [];
     for (let i = 0; i < 20; i++) {
