@@ -49,7 +49,7 @@ function unsettling(options: { maxMessages: number; maxBytes: number; isReading:
   return {
     dropsUnacknowledged: true,
     // What the others have not read yet must not be dropped, however long a worker thread of theirs is held up.
-    retainedBytes: 512 * MiB,
+    retainedBytes: 256 * MiB,
     async begin(world: World): Promise<void> {
       const { broker } = world;
       // From the newest on: it is to be beside the others, not to read what they are done with.
