@@ -99,7 +99,7 @@ export interface SessionInfo {
 
 /** The way to one consumer. */
 export interface ConsumerSink {
-  /** `written` is to be called when the frame has left for the transport; never, when the stream broke. */
+  /** `written` is to be called when the frame has left for the transport; when the stream broke, it need not be. */
   deliver(runs: readonly DeliveredRun[], written: () => void): void;
   assigned(partitions: readonly number[]): void;
   /** These were taken back: what is delivered from now on is another delivery of them. */

@@ -74,7 +74,7 @@ export class DirectCall {
 
   /**
    * Sends one encoded response, which is copied: the caller may write over it. `written` is called when the bytes
-   * have left for the transport, and never when the stream breaks before.
+   * have left for the transport. Where the stream breaks before it may be called or not; the call is over by then.
    */
   send(response: Buffer, written: () => void = ignore): void {
     if (!this.#isOver) this.#call.sendMessage(frameOf(response), written);

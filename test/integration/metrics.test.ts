@@ -67,6 +67,7 @@ describe('metrics and probes over HTTP', () => {
     const first = await samples();
     assert.equal(first.get('sluice_producers{held_by="backlog"}'), 1);
     assert(first.get('sluice_promised_window_bytes')! >= 65_536);
+    assert(first.get('sluice_spare_bytes')! >= 0);
     const second = await samples();
     assert(second.get(seconds)! > first.get(seconds)!, 'the time of who is held does not grow');
     connection.destroy();

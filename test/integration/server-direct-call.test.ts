@@ -180,7 +180,9 @@ describe('direct calls', () => {
     server.forceShutdown();
     assert.equal(await manual.events.next(), 'over');
     for (let i = 0; i < 10; i++) await setImmediate();
-    assert(overs.slice(earlier).every((isOver) => isOver));
+    const later = overs.slice(earlier);
+    assert(later.length > 0, 'nobody is called back: then the frames of a call that is over need no care');
+    assert(later.every((isOver) => isOver));
   });
 
   it('are over once, when they have ended and when the client has gone', async () => {

@@ -31,6 +31,14 @@ function storedRun(
   return { ...fields, count: payloads.length, messages: Buffer.concat(encoded), ends };
 }
 
+const plainFields = {
+  partition: 0,
+  firstOffset: 0,
+  publishTimeMs: 1,
+  producerId: '',
+  targetSubscriptionId: 0,
+};
+
 const arbitraryDelivery: fc.Arbitrary<DeliveredRun> = fc
   .record({
     partition: fc.nat(15),
@@ -136,14 +144,7 @@ describe('a response with runs', () => {
   });
 
   it('is copied where it is too small for that', () => {
-    const fields = {
-      partition: 0,
-      firstOffset: 0,
-      publishTimeMs: 1,
-      producerId: '',
-      targetSubscriptionId: 0,
-    };
-    const runs = [{ run: storedRun(fields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1 }];
+    const runs = [{ run: storedRun(plainFields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1 }];
     const sent: Buffer[] = [];
     const call = { send: (bytes: Buffer) => sent.push(Buffer.from(bytes)) } as unknown as DirectCall;
     sendRuns(call, new SpareMemory(1_000_000), runsTag.ReadResponse, runs, () => {});
@@ -151,14 +152,7 @@ describe('a response with runs', () => {
   });
 
   it('refuses a run whose memory is in use for another', () => {
-    const fields = {
-      partition: 0,
-      firstOffset: 0,
-      publishTimeMs: 1,
-      producerId: '',
-      targetSubscriptionId: 0,
-    };
-    const run = storedRun(fields, [Buffer.from('small')]);
+    const run = storedRun(plainFields, [Buffer.from('small')]);
     const messages = Uint8Array.from(run.messages);
     structuredClone(messages.buffer, { transfer: [messages.buffer] });
     const delivered = { run: { ...run, messages }, from: 0, to: 1, attempt: 0 };
