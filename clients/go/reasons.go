@@ -44,6 +44,13 @@ const (
 	ReasonPermissionDenied     Reason = "PERMISSION_DENIED"      // PERMISSION_DENIED
 	ReasonUnimplemented        Reason = "UNIMPLEMENTED"          // UNIMPLEMENTED
 	ReasonInternal             Reason = "INTERNAL"               // INTERNAL
+	ReasonDeadLetterCycle      Reason = "DEAD_LETTER_CYCLE"      // FAILED_PRECONDITION
+	ReasonReadFailed           Reason = "READ_FAILED"            // DATA_LOSS
+	ReasonTooManyOpens         Reason = "TOO_MANY_OPENS"         // RESOURCE_EXHAUSTED
+	ReasonTooManyConnections   Reason = "TOO_MANY_CONNECTIONS"   // RESOURCE_EXHAUSTED
+	ReasonTooManyCalls         Reason = "TOO_MANY_CALLS"         // RESOURCE_EXHAUSTED
+	ReasonRequestTimeout       Reason = "REQUEST_TIMEOUT"        // DEADLINE_EXCEEDED
+	ReasonSequenceReused       Reason = "SEQUENCE_REUSED"        // FAILED_PRECONDITION
 )
 
 // The reasons of this package.

@@ -67,6 +67,10 @@ export const reasons = {
 
   /** A producer with a higher epoch has taken over. */
   PRODUCER_FENCED: c.FAILED_PRECONDITION,
+  /** An earlier epoch of the producer used these sequence numbers: resume where `OpenProducer` says. */
+  SEQUENCE_REUSED: c.FAILED_PRECONDITION,
+  /** A subscription's dead-letter topic would lead back to its own topic. */
+  DEAD_LETTER_CYCLE: c.FAILED_PRECONDITION,
   /** The topic was deleted while this stream was open. */
   TOPIC_DELETED: c.FAILED_PRECONDITION,
   /** The subscription was deleted while this stream was open. */
@@ -87,6 +91,15 @@ export const reasons = {
   DISK_NEARLY_FULL: c.RESOURCE_EXHAUSTED,
   TOO_MANY_STREAMS: c.RESOURCE_EXHAUSTED,
   TOO_MANY_TOPICS: c.RESOURCE_EXHAUSTED,
+  /** The client opens more streams a second than the broker allows. */
+  TOO_MANY_OPENS: c.RESOURCE_EXHAUSTED,
+  /** The client has more connections than the broker allows. */
+  TOO_MANY_CONNECTIONS: c.RESOURCE_EXHAUSTED,
+  /** More unary calls are open than the broker allows. */
+  TOO_MANY_CALLS: c.RESOURCE_EXHAUSTED,
+
+  /** The request did not arrive in time after its call was opened. */
+  REQUEST_TIMEOUT: c.DEADLINE_EXCEEDED,
 
   STARTING: c.UNAVAILABLE,
   DRAINING: c.UNAVAILABLE,
@@ -95,6 +108,8 @@ export const reasons = {
 
   /** A stored record is damaged: its checksum, its header or a hole says so. */
   DATA_LOSS: c.DATA_LOSS,
+  /** The disk failed to read a record, twice. */
+  READ_FAILED: c.DATA_LOSS,
 
   UNAUTHENTICATED: c.UNAUTHENTICATED,
   PERMISSION_DENIED: c.PERMISSION_DENIED,

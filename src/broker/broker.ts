@@ -18,6 +18,7 @@ import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
 import { Inspector } from './inspector.js';
 import { LogStream } from './log-stream.js';
+import { openProducer, type ProducerPlace } from './open-producer.js';
 import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
 import { StreamPublisher } from './publisher.js';
@@ -173,7 +174,15 @@ class StoredBroker implements Broker {
     return publisher;
   }
 
-  async getProducer(topicName: string, producerId: string): Promise<{ epoch: number; lastSequence: number }> {
+  async openProducer(topicName: string, producerId: string): Promise<ProducerPlace> {
+    this.#checkServing();
+    if (this.#disk.isInTheWay && this.#catalog.topics.get(topicName) === undefined)
+      throw this.#disk.refusal();
+    const topic = this.#catalog.topicForUse(topicName);
+    return openProducer(this.#storage, this.#producers, topic, producerId);
+  }
+
+  async getProducer(topicName: string, producerId: string): Promise<ProducerPlace> {
     const topic = this.#catalog.topic(topicName);
     const { state } = await this.#producers.load(topic.topicId, producerId);
     if (state === undefined) {

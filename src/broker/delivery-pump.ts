@@ -106,7 +106,7 @@ export class DeliveryPump {
     frame.deliveryIds.push(delivery.deliveryId);
     for (const { run: index, from, to, attempt } of delivery.runs) {
       const run = runs[index]!;
-      frame.runs.push({ run, from, to, attempt });
+      frame.runs.push({ run, from, to, attempt, deliveryId: delivery.deliveryId });
       frame.byteLength += run.ends[to - 1]! - (from === 0 ? 0 : run.ends[from - 1]!);
     }
   }

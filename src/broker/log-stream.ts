@@ -145,7 +145,7 @@ export class LogStream implements ReadSession, TopicFollower {
       if (from >= to) continue;
       lane.next = run.firstOffset + to;
       if (!isForAll) continue;
-      delivered.push({ run, from, to, attempt: 0 });
+      delivered.push({ run, from, to, attempt: 0, deliveryId: 0 });
       this.#leftCount -= to - from;
       byteLength += run.ends[to - 1]! - (from === 0 ? 0 : run.ends[from - 1]!);
     }

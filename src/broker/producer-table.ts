@@ -40,6 +40,19 @@ export class ProducerTable {
     return loading;
   }
 
+  /** As `load`, and calls `use` with the entry before it can be forgotten again. */
+  async loadFor<T>(
+    topicId: number,
+    producerId: string,
+    use: (entry: ProducerEntry) => T | Promise<T>,
+  ): Promise<T> {
+    for (;;) {
+      await this.load(topicId, producerId);
+      const entry = this.get(topicId, producerId);
+      if (entry !== undefined) return use(entry);
+    }
+  }
+
   async #read(key: string, topicId: number, producerId: string): Promise<ProducerEntry> {
     const known = this.get(topicId, producerId);
     if (known !== undefined) return known;

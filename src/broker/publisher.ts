@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import { decideSequence } from '../core/producer-sequence.js';
-import type { Append, Storage } from '../storage/types.js';
+import type { Append, ProducerUpdate, Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
 import type { Counters } from './counters.js';
@@ -11,6 +11,7 @@ import type { Obstacle, RefusingObstacle } from './obstacle.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
+import { sequenceRefusal } from './sequence-refusal.js';
 import { type Topic, topicDeleted } from './topic.js';
 import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from './types.js';
 
@@ -194,15 +195,10 @@ export class StreamPublisher implements Publisher {
     const { producerId } = batch.producer!;
     this.#isBusy = true;
     try {
-      await producers.load(topic.topicId, producerId);
-      // It may have been forgotten again between the load and now.
-      let entry = producers.get(topic.topicId, producerId);
-      while (entry === undefined) {
-        await producers.load(topic.topicId, producerId);
-        entry = producers.get(topic.topicId, producerId);
-      }
-      this.#services.checkServing();
-      this.#store(topic, batch, entry, done);
+      await producers.loadFor(topic.topicId, producerId, (entry) => {
+        this.#services.checkServing();
+        this.#store(topic, batch, entry, done);
+      });
     } catch (error) {
       done(SluiceError.from(error), undefined);
     }
@@ -242,17 +238,18 @@ export class StreamPublisher implements Publisher {
     const count = batch.bounds.length / 4;
     const { producer } = batch;
     let skip = 0;
-    let producers: { topicId: number; producerId: string; epoch: number; lastSequence: number }[] | undefined;
-    if (producer !== undefined && entry !== undefined && count > 0) {
+    let producers: ProducerUpdate[] | undefined;
+    let { durability } = topic;
+    if (producer !== undefined && entry !== undefined) {
       const decision = decideSequence(entry.state, { ...producer, count });
-      if (decision.kind === 'fenced') throw producerFenced(producer, entry);
-      if (decision.kind === 'gap') throw sequenceGap(producer, entry);
+      if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, entry);
       skip = decision.skip;
+      // A claim that a loss of power undoes would let the fenced process go on.
+      if (producer.epoch !== entry.state?.epoch) durability = 'synced';
       producers = [{ topicId: topic.topicId, producerId: producer.producerId, ...decision.next }];
     }
     const producerId = producer?.producerId ?? '';
     const appends = routeBatch(topic, batch, skip, producerId);
-    const { durability } = topic;
     const storedCount = count - skip;
     let storedBytes = 0;
     for (const append of appends) storedBytes += append.byteLength;
@@ -289,21 +286,4 @@ function toRanges(appends: readonly Append[], firstOffsets: readonly number[]): 
     const first = firstOffsets[index]!;
     return { partition, first, last: first + count - 1 };
   });
-}
-
-function producerFenced(producer: NonNullable<PublishBatch['producer']>, entry: ProducerEntry): SluiceError {
-  return new SluiceError(
-    'PRODUCER_FENCED',
-    `producer "${producer.producerId}" with epoch ${producer.epoch} was replaced by one with epoch ${entry.state?.epoch}`,
-    { metadata: { epoch: String(entry.state?.epoch) } },
-  );
-}
-
-function sequenceGap(producer: NonNullable<PublishBatch['producer']>, entry: ProducerEntry): SluiceError {
-  const last = entry.state?.lastSequence ?? 0;
-  return new SluiceError(
-    'SEQUENCE_GAP',
-    `producer "${producer.producerId}" sent sequence ${producer.firstSequence}, but ${last + 1} comes next: resume there`,
-    { metadata: { lastSequence: String(last) } },
-  );
 }

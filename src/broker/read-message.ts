@@ -39,7 +39,7 @@ export async function readMessageBy(
   }
   for (const run of await reader.read(offset, 1)) {
     if (offset < run.firstOffset || offset >= run.firstOffset + run.count) continue;
-    return { run: messageAlone(run, offset - run.firstOffset), from: 0, to: 1, attempt: 0 };
+    return { run: messageAlone(run, offset - run.firstOffset), from: 0, to: 1, attempt: 0, deliveryId: 0 };
   }
   throw new SluiceError(
     'DATA_LOSS',

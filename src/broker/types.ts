@@ -2,6 +2,7 @@ import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
 import type { StorageUsage, StoredRun } from '../storage/types.js';
+import type { ProducerPlace } from './open-producer.js';
 
 /** What the server calls, and what it is called back with. Plain values: no gRPC, no generated messages. */
 
@@ -76,6 +77,8 @@ export interface DeliveredRun {
   readonly to: number;
   /** 1 on the first delivery; 0 where nothing is leased (Read). */
   readonly attempt: number;
+  /** Grows with the deliveries of a session; 0 where nothing is leased. */
+  readonly deliveryId: number;
 }
 
 /** Why a consumer gets nothing: what the rules say, or the transport. */
@@ -285,7 +288,10 @@ export type SubscriptionChange = Partial<
 export interface Broker {
   /** `peer`: the address of the client, for people. */
   openPublisher(peer: string): Publisher;
-  getProducer(topic: string, producerId: string): Promise<{ epoch: number; lastSequence: number }>;
+  /** Claims the producer: an epoch of the caller's own, durable; lower ones are fenced. */
+  openProducer(topic: string, producerId: string): Promise<ProducerPlace>;
+  /** Claims nothing. */
+  getProducer(topic: string, producerId: string): Promise<ProducerPlace>;
 
   subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession>;
   /** Resolves when the settlements are durable. */

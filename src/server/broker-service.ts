@@ -31,6 +31,13 @@ export function createBrokerHandlers(edge: Edge): ServiceHandlers<typeof BrokerS
     updateFlowControl: unary(method.updateFlowControl, ({ sessionId, flowControl }) => ({
       flowControl: fromCredit(broker.setCredit(sessionId, toCredit(flowControl))),
     })),
+    openProducer: unary(method.openProducer, async ({ topic, producerId }) => {
+      const place = await broker.openProducer(
+        checkName(topic, 'topic'),
+        checkName(producerId, 'producer_id'),
+      );
+      return { epoch: BigInt(place.epoch), lastSequence: BigInt(place.lastSequence) };
+    }),
     getProducer: unary(method.getProducer, async ({ topic, producerId }) => {
       const state = await broker.getProducer(checkName(topic, 'topic'), checkName(producerId, 'producer_id'));
       return { epoch: BigInt(state.epoch), lastSequence: BigInt(state.lastSequence) };

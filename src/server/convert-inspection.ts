@@ -101,5 +101,6 @@ export function fromServerInfo(info: ServerInfo): MessageInitShape<typeof GetSer
     maxMessageBytes: BigInt(info.maxMessageBytes),
     maxRequestBytes: BigInt(info.maxRequestBytes),
     defaultDurability: apiDurability[info.defaultDurability],
+    features: ['open-producer', 'delivery-id'],
   };
 }

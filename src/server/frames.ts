@@ -14,6 +14,7 @@ const firstOffsetTag = 0x10;
 const publishTimeTag = 0x1a;
 const producerIdTag = 0x22;
 const attemptTag = 0x28;
+const deliveryIdTag = 0x30;
 const secondsTag = 0x08;
 const nanosTag = 0x10;
 
@@ -90,6 +91,7 @@ function runBytes(delivered: DeliveredRun): number {
     (1 + varintBytes(timeLength) + timeLength) +
     textFieldBytes(encodedProducerId(run.producerId).length) +
     numberFieldBytes(delivered.attempt) +
+    numberFieldBytes(delivered.deliveryId) +
     (messagesEnd(delivered) - messagesStart(delivered))
   );
 }
@@ -104,6 +106,7 @@ function writeRun(delivered: DeliveredRun): void {
   writer.numberField(nanosTag, (run.publishTimeMs % 1000) * 1_000_000);
   writer.bytesField(producerIdTag, encodedProducerId(run.producerId));
   writer.numberField(attemptTag, delivered.attempt);
+  writer.numberField(deliveryIdTag, delivered.deliveryId);
   const end = messagesEnd(delivered);
   invariant(end <= run.messages.length, 'the memory of a run is in use for another');
   writer.copy(run.messages, messagesStart(delivered), end);

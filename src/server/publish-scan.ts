@@ -108,10 +108,13 @@ export class PublishScanner {
     if (this.#topic === undefined) {
       throw invalidField('topic', 'the first request of a stream must name its topic');
     }
-    if (bounds.length === 0 && !hasTopic) {
-      throw invalidField('messages', 'a request holds messages, or names the topic of those that follow');
+    if (bounds.length === 0 && !hasTopic && producer === undefined) {
+      throw invalidField(
+        'messages',
+        'a request holds messages, claims a producer, or names the topic of those that follow',
+      );
     }
-    if (producer !== undefined) checkProducer(producer);
+    if (producer !== undefined) checkProducer(producer, bounds.length > 0);
     return { topic: this.#topic, partition, producer, source: cursor.bytes, bounds, batchId };
   }
 
@@ -182,9 +185,9 @@ function scanProducer(cursor: WireCursor, end: number, producer: MutableSequence
   }
 }
 
-function checkProducer(producer: ProducerSequence): void {
+function checkProducer(producer: ProducerSequence, hasMessages: boolean): void {
   checkName(producer.producerId, 'producer.producer_id');
-  if (producer.firstSequence === 0) {
+  if (producer.firstSequence === 0 && hasMessages) {
     throw invalidField('producer.first_sequence', 'the messages of a producer are numbered from 1');
   }
 }

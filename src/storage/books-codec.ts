@@ -135,15 +135,23 @@ export function decodeCounters(bytes: Uint8Array): Counters {
   return { nextTopicId, nextSubscriptionId };
 }
 
-export function encodeProducer({ epoch, lastSequence }: ProducerState): Buffer {
-  const bytes = Buffer.allocUnsafe(varintFieldLength(epoch) + varintFieldLength(lastSequence));
-  writeVarintField(bytes, 0x10, lastSequence, writeVarintField(bytes, 0x08, epoch, 0));
+export function encodeProducer({ epoch, lastSequence, baseSequence }: ProducerState): Buffer {
+  const bytes = Buffer.allocUnsafe(
+    varintFieldLength(epoch) + varintFieldLength(lastSequence) + varintFieldLength(baseSequence),
+  );
+  let at = writeVarintField(bytes, 0x08, epoch, 0);
+  at = writeVarintField(bytes, 0x10, lastSequence, at);
+  writeVarintField(bytes, 0x18, baseSequence, at);
   return bytes;
 }
 
 export function decodeProducer(bytes: Uint8Array): ProducerState {
-  const { epoch, lastSequence } = fromBinary(ProducerRecordSchema, bytes);
-  return { epoch: Number(epoch), lastSequence: Number(lastSequence) };
+  const { epoch, lastSequence, baseSequence } = fromBinary(ProducerRecordSchema, bytes);
+  return {
+    epoch: Number(epoch),
+    lastSequence: Number(lastSequence),
+    baseSequence: Number(baseSequence),
+  };
 }
 
 export function encodeDeadLetter({ attempts }: Pick<DeadLetterNote, 'attempts'>): Uint8Array {

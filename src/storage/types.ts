@@ -36,6 +36,8 @@ export interface ProducerState {
   readonly epoch: number;
   /** 0 before its first message. */
   readonly lastSequence: number;
+  /** The last sequence of the epochs before. */
+  readonly baseSequence: number;
 }
 
 export interface ProducerUpdate extends ProducerState {

@@ -23,7 +23,7 @@ async function write(lane: number): Promise<void> {
     const appends = [lane % partitionCount, (lane + 1) % partitionCount].map((partition) =>
       append(topicId, partition, [message], producerId),
     );
-    const producers = [{ topicId, producerId, epoch: 1, lastSequence: sequence }];
+    const producers = [{ topicId, producerId, epoch: 1, lastSequence: sequence, baseSequence: 0 }];
     try {
       const offsets = await commit(storage, { durability, appends, producers });
       for (const [index, offset] of offsets.entries()) {

@@ -222,7 +222,9 @@ describe('storage: damage', () => {
   it('leaves nothing of a deleted topic, even when the process ended in between', async () => {
     const harness = await createHarness();
     const topicId = await fill(harness);
-    await commit(harness.storage, { producers: [{ topicId, producerId: 'p', epoch: 1, lastSequence: 1 }] });
+    await commit(harness.storage, {
+      producers: [{ topicId, producerId: 'p', epoch: 1, lastSequence: 1, baseSequence: 0 }],
+    });
     const kept = await tamper(harness, async (engine) => {
       const scan = engine.scan(partitionColumn(0), logRange(topicId, 0));
       const entries = await scan.next(100);

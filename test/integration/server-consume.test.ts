@@ -34,7 +34,7 @@ function delivery(firstOffset: number, byte: number, byteLength = 3): DeliveredR
     messages,
     ends,
   };
-  return { run, from: 0, to: 1, attempt: 1 };
+  return { run, from: 0, to: 1, attempt: 1, deliveryId: 1 };
 }
 
 /** Several round trips on the connection: what can happen without the test has happened. */
@@ -299,7 +299,7 @@ describe('consumer streams', () => {
       const { options, sink } = await broker.reads.next();
       const start = { kind: 'offset', offset: 6 };
       assert.deepEqual(options, { topic: 't', partition: 0, start, limit: 4, isFollowing: false });
-      sink.deliver([{ ...delivery(6, 6), attempt: 0 }], () => {});
+      sink.deliver([{ ...delivery(6, 6), attempt: 0, deliveryId: 0 }], () => {});
       sink.ended(undefined);
       assert.equal((await stream.responses.next()).runs[0]?.attempt, 0);
       assert.equal((await stream.status).code, 0);

@@ -160,6 +160,10 @@ export class FakeBroker implements Broker {
     return publisher;
   }
 
+  async openProducer(_topic: string, producerId: string) {
+    return producerId === 'known' ? { epoch: 4, lastSequence: 42 } : { epoch: 1, lastSequence: 0 };
+  }
+
   async getProducer(_topic: string, producerId: string) {
     if (producerId !== 'known') throw new SluiceError('PRODUCER_NOT_FOUND', `no producer "${producerId}"`);
     return { epoch: 3, lastSequence: 42 };

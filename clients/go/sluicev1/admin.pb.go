@@ -144,6 +144,8 @@ const (
 	Producer_HOLD_REASON_DISK Producer_HoldReason = 3
 	// Too many of its batches have no answer, or it does not read the answers.
 	Producer_HOLD_REASON_RECEIPTS Producer_HoldReason = 4
+	// Its topic has had its share of a busy disk.
+	Producer_HOLD_REASON_SHARE Producer_HoldReason = 5
 )
 
 // Enum value maps for Producer_HoldReason.
@@ -154,6 +156,7 @@ var (
 		2: "HOLD_REASON_BACKLOG",
 		3: "HOLD_REASON_DISK",
 		4: "HOLD_REASON_RECEIPTS",
+		5: "HOLD_REASON_SHARE",
 	}
 	Producer_HoldReason_value = map[string]int32{
 		"HOLD_REASON_UNSPECIFIED": 0,
@@ -161,6 +164,7 @@ var (
 		"HOLD_REASON_BACKLOG":     2,
 		"HOLD_REASON_DISK":        3,
 		"HOLD_REASON_RECEIPTS":    4,
+		"HOLD_REASON_SHARE":       5,
 	}
 )
 
@@ -2464,7 +2468,8 @@ func (x *GetMessageRequest) GetOffset() uint64 {
 
 type GetMessageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A run of one.
+	// A run of one. Absent where retention has removed the message: the statuses
+	// are still known of what every subscription has settled.
 	Run           *MessageRun      `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	Statuses      []*MessageStatus `protobuf:"bytes,2,rep,name=statuses,proto3" json:"statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2766,8 +2771,11 @@ type GetServerInfoResponse struct {
 	MaxMessageBytes   uint64     `protobuf:"varint,4,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	MaxRequestBytes   uint64     `protobuf:"varint,5,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	DefaultDurability Durability `protobuf:"varint,6,opt,name=default_durability,json=defaultDurability,proto3,enum=sluice.v1.Durability" json:"default_durability,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What this broker does beyond the first version: `open-producer`,
+	// `delivery-id`.
+	Features      []string `protobuf:"bytes,7,rep,name=features,proto3" json:"features,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetServerInfoResponse) Reset() {
@@ -2840,6 +2848,13 @@ func (x *GetServerInfoResponse) GetDefaultDurability() Durability {
 		return x.DefaultDurability
 	}
 	return Durability_DURABILITY_UNSPECIFIED
+}
+
+func (x *GetServerInfoResponse) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
 }
 
 var File_sluice_v1_admin_proto protoreflect.FileDescriptor
@@ -2973,7 +2988,7 @@ const file_sluice_v1_admin_proto_rawDesc = "" +
 	"\x14ListProducersRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\"J\n" +
 	"\x15ListProducersResponse\x121\n" +
-	"\tproducers\x18\x01 \x03(\v2\x13.sluice.v1.ProducerR\tproducers\"\xf3\x03\n" +
+	"\tproducers\x18\x01 \x03(\v2\x13.sluice.v1.ProducerR\tproducers\"\x8a\x04\n" +
 	"\bProducer\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1f\n" +
 	"\vproducer_id\x18\x02 \x01(\tR\n" +
@@ -2984,14 +2999,15 @@ const file_sluice_v1_admin_proto_rawDesc = "" +
 	"\x15pending_request_count\x18\x06 \x01(\x04R\x13pendingRequestCount\x12?\n" +
 	"\vhold_reason\x18\a \x01(\x0e2\x1e.sluice.v1.Producer.HoldReasonR\n" +
 	"holdReason\x126\n" +
-	"\thold_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\bholdTime\"\x8a\x01\n" +
+	"\thold_time\x18\b \x01(\v2\x19.google.protobuf.DurationR\bholdTime\"\xa1\x01\n" +
 	"\n" +
 	"HoldReason\x12\x1b\n" +
 	"\x17HOLD_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12HOLD_REASON_WRITER\x10\x01\x12\x17\n" +
 	"\x13HOLD_REASON_BACKLOG\x10\x02\x12\x14\n" +
 	"\x10HOLD_REASON_DISK\x10\x03\x12\x18\n" +
-	"\x14HOLD_REASON_RECEIPTS\x10\x04\"P\n" +
+	"\x14HOLD_REASON_RECEIPTS\x10\x04\x12\x15\n" +
+	"\x11HOLD_REASON_SHARE\x10\x05\"P\n" +
 	"\x14ListConsumersRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\"\n" +
 	"\fsubscription\x18\x02 \x01(\tR\fsubscription\"J\n" +
@@ -3054,7 +3070,7 @@ const file_sluice_v1_admin_proto_rawDesc = "" +
 	"\x1aRedriveDeadLettersResponse\x12%\n" +
 	"\x0eredriven_count\x18\x01 \x01(\x04R\rredrivenCount\x12'\n" +
 	"\x0fremaining_count\x18\x02 \x01(\x04R\x0eremainingCount\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xba\x02\n" +
+	"\x14GetServerInfoRequest\"\xd6\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
 	"\n" +
@@ -3062,7 +3078,8 @@ const file_sluice_v1_admin_proto_rawDesc = "" +
 	"\x13max_partition_count\x18\x03 \x01(\rR\x11maxPartitionCount\x12*\n" +
 	"\x11max_message_bytes\x18\x04 \x01(\x04R\x0fmaxMessageBytes\x12*\n" +
 	"\x11max_request_bytes\x18\x05 \x01(\x04R\x0fmaxRequestBytes\x12D\n" +
-	"\x12default_durability\x18\x06 \x01(\x0e2\x15.sluice.v1.DurabilityR\x11defaultDurability*a\n" +
+	"\x12default_durability\x18\x06 \x01(\x0e2\x15.sluice.v1.DurabilityR\x11defaultDurability\x12\x1a\n" +
+	"\bfeatures\x18\a \x03(\tR\bfeatures*a\n" +
 	"\bOrdering\x12\x18\n" +
 	"\x14ORDERING_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ORDERING_PARTITION\x10\x01\x12\x10\n" +

@@ -24,13 +24,17 @@ const (
 )
 
 // An idempotent producer. Its messages to one topic are numbered 1, 2, 3, ...
-// without a gap; a number that was accepted before is not stored again.
+// without a gap; a number that was accepted before in this epoch is not stored
+// again. A number that an earlier epoch used is refused with SEQUENCE_REUSED:
+// it may belong to another message.
 type ProducerSequence struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	ProducerId string                 `protobuf:"bytes,1,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
-	// A higher epoch fences every lower one of the same producer.
+	// From OpenProducer. A request with a higher epoch than the last one, even
+	// without messages, claims the producer too, and fences every lower epoch.
 	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// The number of the request's first message.
+	// The number of the request's first message. Not checked in a request
+	// without messages.
 	FirstSequence uint64 `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1017,11 +1021,16 @@ func (*Settlement_Extend) isSettlement_Outcome() {}
 func (*Settlement_DeadLetter_) isSettlement_Outcome() {}
 
 type AcknowledgeRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	Settlements   []*Settlement          `protobuf:"bytes,2,rep,name=settlements,proto3" json:"settlements,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	SessionId   string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Settlements []*Settlement          `protobuf:"bytes,2,rep,name=settlements,proto3" json:"settlements,omitempty"`
+	// The highest `MessageRun.delivery_id` that the consumer had read when it
+	// decided on these settlements. What was delivered later is not touched and
+	// is reported as stale, so that a late settlement of a message never settles
+	// its redelivery. Zero: whatever is outstanding is settled.
+	LastDeliveryId uint64 `protobuf:"varint,3,opt,name=last_delivery_id,json=lastDeliveryId,proto3" json:"last_delivery_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *AcknowledgeRequest) Reset() {
@@ -1068,11 +1077,20 @@ func (x *AcknowledgeRequest) GetSettlements() []*Settlement {
 	return nil
 }
 
+func (x *AcknowledgeRequest) GetLastDeliveryId() uint64 {
+	if x != nil {
+		return x.LastDeliveryId
+	}
+	return 0
+}
+
 type AcknowledgeResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	SettledCount uint64                 `protobuf:"varint,1,opt,name=settled_count,json=settledCount,proto3" json:"settled_count,omitempty"`
-	// Offsets that were not outstanding in this session: the lease had expired
-	// or been revoked. They are, or will be, delivered again.
+	// Offsets that these settlements did not change: they were not outstanding in
+	// this session (the lease had expired or been revoked, so they are, or will
+	// be, delivered again), or they are settled with another outcome. Repeating
+	// a settlement that took effect is not stale.
 	Stale         []*OffsetRange `protobuf:"bytes,2,rep,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1225,9 +1243,11 @@ type ConsumeRequest struct {
 	Settlements []*Settlement     `protobuf:"bytes,2,rep,name=settlements,proto3" json:"settlements,omitempty"`
 	FlowControl *FlowControl      `protobuf:"bytes,3,opt,name=flow_control,json=flowControl,proto3" json:"flow_control,omitempty"`
 	// Returned in `settled` once these settlements are durable.
-	SettlementId  uint64 `protobuf:"varint,4,opt,name=settlement_id,json=settlementId,proto3" json:"settlement_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	SettlementId uint64 `protobuf:"varint,4,opt,name=settlement_id,json=settlementId,proto3" json:"settlement_id,omitempty"`
+	// As in AcknowledgeRequest.
+	LastDeliveryId uint64 `protobuf:"varint,5,opt,name=last_delivery_id,json=lastDeliveryId,proto3" json:"last_delivery_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ConsumeRequest) Reset() {
@@ -1284,6 +1304,13 @@ func (x *ConsumeRequest) GetFlowControl() *FlowControl {
 func (x *ConsumeRequest) GetSettlementId() uint64 {
 	if x != nil {
 		return x.SettlementId
+	}
+	return 0
+}
+
+func (x *ConsumeRequest) GetLastDeliveryId() uint64 {
+	if x != nil {
+		return x.LastDeliveryId
 	}
 	return 0
 }
@@ -1500,6 +1527,112 @@ func (x *ReadResponse) GetRuns() []*MessageRun {
 	return nil
 }
 
+type OpenProducerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	ProducerId    string                 `protobuf:"bytes,2,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenProducerRequest) Reset() {
+	*x = OpenProducerRequest{}
+	mi := &file_sluice_v1_broker_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenProducerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenProducerRequest) ProtoMessage() {}
+
+func (x *OpenProducerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_broker_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenProducerRequest.ProtoReflect.Descriptor instead.
+func (*OpenProducerRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OpenProducerRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *OpenProducerRequest) GetProducerId() string {
+	if x != nil {
+		return x.ProducerId
+	}
+	return ""
+}
+
+type OpenProducerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this caller alone.
+	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The number of the producer's last message; the next one is this plus one.
+	LastSequence  uint64 `protobuf:"varint,2,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenProducerResponse) Reset() {
+	*x = OpenProducerResponse{}
+	mi := &file_sluice_v1_broker_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenProducerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenProducerResponse) ProtoMessage() {}
+
+func (x *OpenProducerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_broker_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenProducerResponse.ProtoReflect.Descriptor instead.
+func (*OpenProducerResponse) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *OpenProducerResponse) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *OpenProducerResponse) GetLastSequence() uint64 {
+	if x != nil {
+		return x.LastSequence
+	}
+	return 0
+}
+
 type GetProducerRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -1510,7 +1643,7 @@ type GetProducerRequest struct {
 
 func (x *GetProducerRequest) Reset() {
 	*x = GetProducerRequest{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[22]
+	mi := &file_sluice_v1_broker_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +1655,7 @@ func (x *GetProducerRequest) String() string {
 func (*GetProducerRequest) ProtoMessage() {}
 
 func (x *GetProducerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[22]
+	mi := &file_sluice_v1_broker_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +1668,7 @@ func (x *GetProducerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProducerRequest.ProtoReflect.Descriptor instead.
 func (*GetProducerRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{22}
+	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetProducerRequest) GetTopic() string {
@@ -1562,7 +1695,7 @@ type GetProducerResponse struct {
 
 func (x *GetProducerResponse) Reset() {
 	*x = GetProducerResponse{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[23]
+	mi := &file_sluice_v1_broker_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1707,7 @@ func (x *GetProducerResponse) String() string {
 func (*GetProducerResponse) ProtoMessage() {}
 
 func (x *GetProducerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[23]
+	mi := &file_sluice_v1_broker_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1720,7 @@ func (x *GetProducerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetProducerResponse.ProtoReflect.Descriptor instead.
 func (*GetProducerResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{23}
+	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetProducerResponse) GetEpoch() uint64 {
@@ -1613,7 +1746,7 @@ type Settlement_Ack struct {
 
 func (x *Settlement_Ack) Reset() {
 	*x = Settlement_Ack{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[24]
+	mi := &file_sluice_v1_broker_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1758,7 @@ func (x *Settlement_Ack) String() string {
 func (*Settlement_Ack) ProtoMessage() {}
 
 func (x *Settlement_Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[24]
+	mi := &file_sluice_v1_broker_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1652,7 +1785,7 @@ type Settlement_Nack struct {
 
 func (x *Settlement_Nack) Reset() {
 	*x = Settlement_Nack{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[25]
+	mi := &file_sluice_v1_broker_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1797,7 @@ func (x *Settlement_Nack) String() string {
 func (*Settlement_Nack) ProtoMessage() {}
 
 func (x *Settlement_Nack) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[25]
+	mi := &file_sluice_v1_broker_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1704,7 +1837,7 @@ type Settlement_ExtendDeadline struct {
 
 func (x *Settlement_ExtendDeadline) Reset() {
 	*x = Settlement_ExtendDeadline{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[26]
+	mi := &file_sluice_v1_broker_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1716,7 +1849,7 @@ func (x *Settlement_ExtendDeadline) String() string {
 func (*Settlement_ExtendDeadline) ProtoMessage() {}
 
 func (x *Settlement_ExtendDeadline) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[26]
+	mi := &file_sluice_v1_broker_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1882,7 @@ type Settlement_DeadLetter struct {
 
 func (x *Settlement_DeadLetter) Reset() {
 	*x = Settlement_DeadLetter{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[27]
+	mi := &file_sluice_v1_broker_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1761,7 +1894,7 @@ func (x *Settlement_DeadLetter) String() string {
 func (*Settlement_DeadLetter) ProtoMessage() {}
 
 func (x *Settlement_DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[27]
+	mi := &file_sluice_v1_broker_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1794,7 +1927,7 @@ type ConsumeResponse_Settled struct {
 
 func (x *ConsumeResponse_Settled) Reset() {
 	*x = ConsumeResponse_Settled{}
-	mi := &file_sluice_v1_broker_proto_msgTypes[28]
+	mi := &file_sluice_v1_broker_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +1939,7 @@ func (x *ConsumeResponse_Settled) String() string {
 func (*ConsumeResponse_Settled) ProtoMessage() {}
 
 func (x *ConsumeResponse_Settled) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_broker_proto_msgTypes[28]
+	mi := &file_sluice_v1_broker_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1935,11 +2068,12 @@ const file_sluice_v1_broker_proto_rawDesc = "" +
 	"\n" +
 	"DeadLetter\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reasonB\t\n" +
-	"\aoutcome\"l\n" +
+	"\aoutcome\"\x96\x01\n" +
 	"\x12AcknowledgeRequest\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x127\n" +
-	"\vsettlements\x18\x02 \x03(\v2\x15.sluice.v1.SettlementR\vsettlements\"h\n" +
+	"\vsettlements\x18\x02 \x03(\v2\x15.sluice.v1.SettlementR\vsettlements\x12(\n" +
+	"\x10last_delivery_id\x18\x03 \x01(\x04R\x0elastDeliveryId\"h\n" +
 	"\x13AcknowledgeResponse\x12#\n" +
 	"\rsettled_count\x18\x01 \x01(\x04R\fsettledCount\x12,\n" +
 	"\x05stale\x18\x02 \x03(\v2\x16.sluice.v1.OffsetRangeR\x05stale\"t\n" +
@@ -1948,12 +2082,13 @@ const file_sluice_v1_broker_proto_rawDesc = "" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x129\n" +
 	"\fflow_control\x18\x02 \x01(\v2\x16.sluice.v1.FlowControlR\vflowControl\"V\n" +
 	"\x19UpdateFlowControlResponse\x129\n" +
-	"\fflow_control\x18\x01 \x01(\v2\x16.sluice.v1.FlowControlR\vflowControl\"\xe4\x01\n" +
+	"\fflow_control\x18\x01 \x01(\v2\x16.sluice.v1.FlowControlR\vflowControl\"\x8e\x02\n" +
 	"\x0eConsumeRequest\x129\n" +
 	"\tsubscribe\x18\x01 \x01(\v2\x1b.sluice.v1.SubscribeRequestR\tsubscribe\x127\n" +
 	"\vsettlements\x18\x02 \x03(\v2\x15.sluice.v1.SettlementR\vsettlements\x129\n" +
 	"\fflow_control\x18\x03 \x01(\v2\x16.sluice.v1.FlowControlR\vflowControl\x12#\n" +
-	"\rsettlement_id\x18\x04 \x01(\x04R\fsettlementId\"\xba\x03\n" +
+	"\rsettlement_id\x18\x04 \x01(\x04R\fsettlementId\x12(\n" +
+	"\x10last_delivery_id\x18\x05 \x01(\x04R\x0elastDeliveryId\"\xba\x03\n" +
 	"\x0fConsumeResponse\x120\n" +
 	"\x06opened\x18\x01 \x01(\v2\x18.sluice.v1.SessionOpenedR\x06opened\x12)\n" +
 	"\x04runs\x18\x02 \x03(\v2\x15.sluice.v1.MessageRunR\x04runs\x12>\n" +
@@ -1975,14 +2110,21 @@ const file_sluice_v1_broker_proto_rawDesc = "" +
 	"\n" +
 	"_partition\"9\n" +
 	"\fReadResponse\x12)\n" +
-	"\x04runs\x18\x01 \x03(\v2\x15.sluice.v1.MessageRunR\x04runs\"K\n" +
+	"\x04runs\x18\x01 \x03(\v2\x15.sluice.v1.MessageRunR\x04runs\"L\n" +
+	"\x13OpenProducerRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1f\n" +
+	"\vproducer_id\x18\x02 \x01(\tR\n" +
+	"producerId\"Q\n" +
+	"\x14OpenProducerResponse\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12#\n" +
+	"\rlast_sequence\x18\x02 \x01(\x04R\flastSequence\"K\n" +
 	"\x12GetProducerRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1f\n" +
 	"\vproducer_id\x18\x02 \x01(\tR\n" +
 	"producerId\"P\n" +
 	"\x13GetProducerResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12#\n" +
-	"\rlast_sequence\x18\x02 \x01(\x04R\flastSequence2\xeb\x04\n" +
+	"\rlast_sequence\x18\x02 \x01(\x04R\flastSequence2\xbc\x05\n" +
 	"\x06Broker\x12B\n" +
 	"\aPublish\x12\x19.sluice.v1.PublishRequest\x1a\x1a.sluice.v1.PublishResponse(\x01\x12V\n" +
 	"\rPublishStream\x12\x1f.sluice.v1.PublishStreamRequest\x1a .sluice.v1.PublishStreamResponse(\x010\x01\x12H\n" +
@@ -1990,7 +2132,8 @@ const file_sluice_v1_broker_proto_rawDesc = "" +
 	"\vAcknowledge\x12\x1d.sluice.v1.AcknowledgeRequest\x1a\x1e.sluice.v1.AcknowledgeResponse\x12^\n" +
 	"\x11UpdateFlowControl\x12#.sluice.v1.UpdateFlowControlRequest\x1a$.sluice.v1.UpdateFlowControlResponse\x12D\n" +
 	"\aConsume\x12\x19.sluice.v1.ConsumeRequest\x1a\x1a.sluice.v1.ConsumeResponse(\x010\x01\x129\n" +
-	"\x04Read\x12\x16.sluice.v1.ReadRequest\x1a\x17.sluice.v1.ReadResponse0\x01\x12L\n" +
+	"\x04Read\x12\x16.sluice.v1.ReadRequest\x1a\x17.sluice.v1.ReadResponse0\x01\x12O\n" +
+	"\fOpenProducer\x12\x1e.sluice.v1.OpenProducerRequest\x1a\x1f.sluice.v1.OpenProducerResponse\x12L\n" +
 	"\vGetProducer\x12\x1d.sluice.v1.GetProducerRequest\x1a\x1e.sluice.v1.GetProducerResponseB\x92\x01\n" +
 	"\rcom.sluice.v1B\vBrokerProtoP\x01Z/github.com/sluice-mq/sluice/clients/go/sluicev1\xa2\x02\x03SXX\xaa\x02\tSluice.V1\xca\x02\tSluice\\V1\xe2\x02\x15Sluice\\V1\\GPBMetadata\xea\x02\n" +
 	"Sluice::V1b\x06proto3"
@@ -2007,7 +2150,7 @@ func file_sluice_v1_broker_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_broker_proto_rawDescData
 }
 
-var file_sluice_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_sluice_v1_broker_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_sluice_v1_broker_proto_goTypes = []any{
 	(*ProducerSequence)(nil),          // 0: sluice.v1.ProducerSequence
 	(*PublishRequest)(nil),            // 1: sluice.v1.PublishRequest
@@ -2031,65 +2174,67 @@ var file_sluice_v1_broker_proto_goTypes = []any{
 	(*ConsumeResponse)(nil),           // 19: sluice.v1.ConsumeResponse
 	(*ReadRequest)(nil),               // 20: sluice.v1.ReadRequest
 	(*ReadResponse)(nil),              // 21: sluice.v1.ReadResponse
-	(*GetProducerRequest)(nil),        // 22: sluice.v1.GetProducerRequest
-	(*GetProducerResponse)(nil),       // 23: sluice.v1.GetProducerResponse
-	(*Settlement_Ack)(nil),            // 24: sluice.v1.Settlement.Ack
-	(*Settlement_Nack)(nil),           // 25: sluice.v1.Settlement.Nack
-	(*Settlement_ExtendDeadline)(nil), // 26: sluice.v1.Settlement.ExtendDeadline
-	(*Settlement_DeadLetter)(nil),     // 27: sluice.v1.Settlement.DeadLetter
-	(*ConsumeResponse_Settled)(nil),   // 28: sluice.v1.ConsumeResponse.Settled
-	(*Message)(nil),                   // 29: sluice.v1.Message
-	(*OffsetRange)(nil),               // 30: sluice.v1.OffsetRange
-	(Durability)(0),                   // 31: sluice.v1.Durability
-	(*durationpb.Duration)(nil),       // 32: google.protobuf.Duration
-	(*StartPosition)(nil),             // 33: sluice.v1.StartPosition
-	(*MessageRun)(nil),                // 34: sluice.v1.MessageRun
-	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
+	(*OpenProducerRequest)(nil),       // 22: sluice.v1.OpenProducerRequest
+	(*OpenProducerResponse)(nil),      // 23: sluice.v1.OpenProducerResponse
+	(*GetProducerRequest)(nil),        // 24: sluice.v1.GetProducerRequest
+	(*GetProducerResponse)(nil),       // 25: sluice.v1.GetProducerResponse
+	(*Settlement_Ack)(nil),            // 26: sluice.v1.Settlement.Ack
+	(*Settlement_Nack)(nil),           // 27: sluice.v1.Settlement.Nack
+	(*Settlement_ExtendDeadline)(nil), // 28: sluice.v1.Settlement.ExtendDeadline
+	(*Settlement_DeadLetter)(nil),     // 29: sluice.v1.Settlement.DeadLetter
+	(*ConsumeResponse_Settled)(nil),   // 30: sluice.v1.ConsumeResponse.Settled
+	(*Message)(nil),                   // 31: sluice.v1.Message
+	(*OffsetRange)(nil),               // 32: sluice.v1.OffsetRange
+	(Durability)(0),                   // 33: sluice.v1.Durability
+	(*durationpb.Duration)(nil),       // 34: google.protobuf.Duration
+	(*StartPosition)(nil),             // 35: sluice.v1.StartPosition
+	(*MessageRun)(nil),                // 36: sluice.v1.MessageRun
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
 }
 var file_sluice_v1_broker_proto_depIdxs = []int32{
 	0,  // 0: sluice.v1.PublishRequest.producer:type_name -> sluice.v1.ProducerSequence
-	29, // 1: sluice.v1.PublishRequest.messages:type_name -> sluice.v1.Message
-	30, // 2: sluice.v1.PublishResponse.ranges:type_name -> sluice.v1.OffsetRange
-	31, // 3: sluice.v1.PublishResponse.durability:type_name -> sluice.v1.Durability
+	31, // 1: sluice.v1.PublishRequest.messages:type_name -> sluice.v1.Message
+	32, // 2: sluice.v1.PublishResponse.ranges:type_name -> sluice.v1.OffsetRange
+	33, // 3: sluice.v1.PublishResponse.durability:type_name -> sluice.v1.Durability
 	2,  // 4: sluice.v1.PublishFailure.durable:type_name -> sluice.v1.PublishResponse
 	0,  // 5: sluice.v1.PublishStreamRequest.producer:type_name -> sluice.v1.ProducerSequence
-	29, // 6: sluice.v1.PublishStreamRequest.messages:type_name -> sluice.v1.Message
+	31, // 6: sluice.v1.PublishStreamRequest.messages:type_name -> sluice.v1.Message
 	6,  // 7: sluice.v1.PublishStreamResponse.error:type_name -> sluice.v1.PublishError
-	30, // 8: sluice.v1.PublishStreamResponse.ranges:type_name -> sluice.v1.OffsetRange
-	31, // 9: sluice.v1.PublishStreamResponse.durability:type_name -> sluice.v1.Durability
-	32, // 10: sluice.v1.PublishError.retry_delay:type_name -> google.protobuf.Duration
+	32, // 8: sluice.v1.PublishStreamResponse.ranges:type_name -> sluice.v1.OffsetRange
+	33, // 9: sluice.v1.PublishStreamResponse.durability:type_name -> sluice.v1.Durability
+	34, // 10: sluice.v1.PublishError.retry_delay:type_name -> google.protobuf.Duration
 	7,  // 11: sluice.v1.SubscribeRequest.flow_control:type_name -> sluice.v1.FlowControl
-	33, // 12: sluice.v1.SubscribeRequest.start:type_name -> sluice.v1.StartPosition
+	35, // 12: sluice.v1.SubscribeRequest.start:type_name -> sluice.v1.StartPosition
 	10, // 13: sluice.v1.SubscribeResponse.opened:type_name -> sluice.v1.SessionOpened
-	34, // 14: sluice.v1.SubscribeResponse.runs:type_name -> sluice.v1.MessageRun
+	36, // 14: sluice.v1.SubscribeResponse.runs:type_name -> sluice.v1.MessageRun
 	11, // 15: sluice.v1.SubscribeResponse.assignment:type_name -> sluice.v1.PartitionAssignment
 	12, // 16: sluice.v1.SubscribeResponse.heartbeat:type_name -> sluice.v1.Heartbeat
-	30, // 17: sluice.v1.SubscribeResponse.revoked:type_name -> sluice.v1.OffsetRange
+	32, // 17: sluice.v1.SubscribeResponse.revoked:type_name -> sluice.v1.OffsetRange
 	7,  // 18: sluice.v1.SessionOpened.flow_control:type_name -> sluice.v1.FlowControl
-	32, // 19: sluice.v1.SessionOpened.ack_deadline:type_name -> google.protobuf.Duration
-	35, // 20: sluice.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
-	30, // 21: sluice.v1.Settlement.offsets:type_name -> sluice.v1.OffsetRange
-	24, // 22: sluice.v1.Settlement.ack:type_name -> sluice.v1.Settlement.Ack
-	25, // 23: sluice.v1.Settlement.nack:type_name -> sluice.v1.Settlement.Nack
-	26, // 24: sluice.v1.Settlement.extend:type_name -> sluice.v1.Settlement.ExtendDeadline
-	27, // 25: sluice.v1.Settlement.dead_letter:type_name -> sluice.v1.Settlement.DeadLetter
+	34, // 19: sluice.v1.SessionOpened.ack_deadline:type_name -> google.protobuf.Duration
+	37, // 20: sluice.v1.Heartbeat.time:type_name -> google.protobuf.Timestamp
+	32, // 21: sluice.v1.Settlement.offsets:type_name -> sluice.v1.OffsetRange
+	26, // 22: sluice.v1.Settlement.ack:type_name -> sluice.v1.Settlement.Ack
+	27, // 23: sluice.v1.Settlement.nack:type_name -> sluice.v1.Settlement.Nack
+	28, // 24: sluice.v1.Settlement.extend:type_name -> sluice.v1.Settlement.ExtendDeadline
+	29, // 25: sluice.v1.Settlement.dead_letter:type_name -> sluice.v1.Settlement.DeadLetter
 	13, // 26: sluice.v1.AcknowledgeRequest.settlements:type_name -> sluice.v1.Settlement
-	30, // 27: sluice.v1.AcknowledgeResponse.stale:type_name -> sluice.v1.OffsetRange
+	32, // 27: sluice.v1.AcknowledgeResponse.stale:type_name -> sluice.v1.OffsetRange
 	7,  // 28: sluice.v1.UpdateFlowControlRequest.flow_control:type_name -> sluice.v1.FlowControl
 	7,  // 29: sluice.v1.UpdateFlowControlResponse.flow_control:type_name -> sluice.v1.FlowControl
 	8,  // 30: sluice.v1.ConsumeRequest.subscribe:type_name -> sluice.v1.SubscribeRequest
 	13, // 31: sluice.v1.ConsumeRequest.settlements:type_name -> sluice.v1.Settlement
 	7,  // 32: sluice.v1.ConsumeRequest.flow_control:type_name -> sluice.v1.FlowControl
 	10, // 33: sluice.v1.ConsumeResponse.opened:type_name -> sluice.v1.SessionOpened
-	34, // 34: sluice.v1.ConsumeResponse.runs:type_name -> sluice.v1.MessageRun
+	36, // 34: sluice.v1.ConsumeResponse.runs:type_name -> sluice.v1.MessageRun
 	11, // 35: sluice.v1.ConsumeResponse.assignment:type_name -> sluice.v1.PartitionAssignment
 	12, // 36: sluice.v1.ConsumeResponse.heartbeat:type_name -> sluice.v1.Heartbeat
-	28, // 37: sluice.v1.ConsumeResponse.settled:type_name -> sluice.v1.ConsumeResponse.Settled
-	30, // 38: sluice.v1.ConsumeResponse.revoked:type_name -> sluice.v1.OffsetRange
-	33, // 39: sluice.v1.ReadRequest.start:type_name -> sluice.v1.StartPosition
-	34, // 40: sluice.v1.ReadResponse.runs:type_name -> sluice.v1.MessageRun
-	32, // 41: sluice.v1.Settlement.Nack.delay:type_name -> google.protobuf.Duration
-	32, // 42: sluice.v1.Settlement.ExtendDeadline.by:type_name -> google.protobuf.Duration
+	30, // 37: sluice.v1.ConsumeResponse.settled:type_name -> sluice.v1.ConsumeResponse.Settled
+	32, // 38: sluice.v1.ConsumeResponse.revoked:type_name -> sluice.v1.OffsetRange
+	35, // 39: sluice.v1.ReadRequest.start:type_name -> sluice.v1.StartPosition
+	36, // 40: sluice.v1.ReadResponse.runs:type_name -> sluice.v1.MessageRun
+	34, // 41: sluice.v1.Settlement.Nack.delay:type_name -> google.protobuf.Duration
+	34, // 42: sluice.v1.Settlement.ExtendDeadline.by:type_name -> google.protobuf.Duration
 	15, // 43: sluice.v1.ConsumeResponse.Settled.result:type_name -> sluice.v1.AcknowledgeResponse
 	1,  // 44: sluice.v1.Broker.Publish:input_type -> sluice.v1.PublishRequest
 	4,  // 45: sluice.v1.Broker.PublishStream:input_type -> sluice.v1.PublishStreamRequest
@@ -2098,17 +2243,19 @@ var file_sluice_v1_broker_proto_depIdxs = []int32{
 	16, // 48: sluice.v1.Broker.UpdateFlowControl:input_type -> sluice.v1.UpdateFlowControlRequest
 	18, // 49: sluice.v1.Broker.Consume:input_type -> sluice.v1.ConsumeRequest
 	20, // 50: sluice.v1.Broker.Read:input_type -> sluice.v1.ReadRequest
-	22, // 51: sluice.v1.Broker.GetProducer:input_type -> sluice.v1.GetProducerRequest
-	2,  // 52: sluice.v1.Broker.Publish:output_type -> sluice.v1.PublishResponse
-	5,  // 53: sluice.v1.Broker.PublishStream:output_type -> sluice.v1.PublishStreamResponse
-	9,  // 54: sluice.v1.Broker.Subscribe:output_type -> sluice.v1.SubscribeResponse
-	15, // 55: sluice.v1.Broker.Acknowledge:output_type -> sluice.v1.AcknowledgeResponse
-	17, // 56: sluice.v1.Broker.UpdateFlowControl:output_type -> sluice.v1.UpdateFlowControlResponse
-	19, // 57: sluice.v1.Broker.Consume:output_type -> sluice.v1.ConsumeResponse
-	21, // 58: sluice.v1.Broker.Read:output_type -> sluice.v1.ReadResponse
-	23, // 59: sluice.v1.Broker.GetProducer:output_type -> sluice.v1.GetProducerResponse
-	52, // [52:60] is the sub-list for method output_type
-	44, // [44:52] is the sub-list for method input_type
+	22, // 51: sluice.v1.Broker.OpenProducer:input_type -> sluice.v1.OpenProducerRequest
+	24, // 52: sluice.v1.Broker.GetProducer:input_type -> sluice.v1.GetProducerRequest
+	2,  // 53: sluice.v1.Broker.Publish:output_type -> sluice.v1.PublishResponse
+	5,  // 54: sluice.v1.Broker.PublishStream:output_type -> sluice.v1.PublishStreamResponse
+	9,  // 55: sluice.v1.Broker.Subscribe:output_type -> sluice.v1.SubscribeResponse
+	15, // 56: sluice.v1.Broker.Acknowledge:output_type -> sluice.v1.AcknowledgeResponse
+	17, // 57: sluice.v1.Broker.UpdateFlowControl:output_type -> sluice.v1.UpdateFlowControlResponse
+	19, // 58: sluice.v1.Broker.Consume:output_type -> sluice.v1.ConsumeResponse
+	21, // 59: sluice.v1.Broker.Read:output_type -> sluice.v1.ReadResponse
+	23, // 60: sluice.v1.Broker.OpenProducer:output_type -> sluice.v1.OpenProducerResponse
+	25, // 61: sluice.v1.Broker.GetProducer:output_type -> sluice.v1.GetProducerResponse
+	53, // [53:62] is the sub-list for method output_type
+	44, // [44:53] is the sub-list for method input_type
 	44, // [44:44] is the sub-list for extension type_name
 	44, // [44:44] is the sub-list for extension extendee
 	0,  // [0:44] is the sub-list for field type_name
@@ -2136,7 +2283,7 @@ func file_sluice_v1_broker_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_broker_proto_rawDesc), len(file_sluice_v1_broker_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	Broker_UpdateFlowControl_FullMethodName = "/sluice.v1.Broker/UpdateFlowControl"
 	Broker_Consume_FullMethodName           = "/sluice.v1.Broker/Consume"
 	Broker_Read_FullMethodName              = "/sluice.v1.Broker/Read"
+	Broker_OpenProducer_FullMethodName      = "/sluice.v1.Broker/OpenProducer"
 	Broker_GetProducer_FullMethodName       = "/sluice.v1.Broker/GetProducer"
 )
 
@@ -58,7 +59,11 @@ type BrokerClient interface {
 	// Reads a topic without a subscription: nothing is leased or settled. What
 	// was redriven to one subscription is left out.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
-	// The last durable sequence of a producer, from which it resumes.
+	// Claims the name of a producer: raises its epoch, durably, and says where it
+	// resumes. Each call gets an epoch of its own, and from its answer on every
+	// lower epoch is fenced. Creates the topic as Publish does.
+	OpenProducer(ctx context.Context, in *OpenProducerRequest, opts ...grpc.CallOption) (*OpenProducerResponse, error)
+	// The last durable sequence of a producer. Claims nothing.
 	GetProducer(ctx context.Context, in *GetProducerRequest, opts ...grpc.CallOption) (*GetProducerResponse, error)
 }
 
@@ -167,6 +172,16 @@ func (c *brokerClient) Read(ctx context.Context, in *ReadRequest, opts ...grpc.C
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Broker_ReadClient = grpc.ServerStreamingClient[ReadResponse]
 
+func (c *brokerClient) OpenProducer(ctx context.Context, in *OpenProducerRequest, opts ...grpc.CallOption) (*OpenProducerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(OpenProducerResponse)
+	err := c.cc.Invoke(ctx, Broker_OpenProducer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *brokerClient) GetProducer(ctx context.Context, in *GetProducerRequest, opts ...grpc.CallOption) (*GetProducerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetProducerResponse)
@@ -206,7 +221,11 @@ type BrokerServer interface {
 	// Reads a topic without a subscription: nothing is leased or settled. What
 	// was redriven to one subscription is left out.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
-	// The last durable sequence of a producer, from which it resumes.
+	// Claims the name of a producer: raises its epoch, durably, and says where it
+	// resumes. Each call gets an epoch of its own, and from its answer on every
+	// lower epoch is fenced. Creates the topic as Publish does.
+	OpenProducer(context.Context, *OpenProducerRequest) (*OpenProducerResponse, error)
+	// The last durable sequence of a producer. Claims nothing.
 	GetProducer(context.Context, *GetProducerRequest) (*GetProducerResponse, error)
 	mustEmbedUnimplementedBrokerServer()
 }
@@ -238,6 +257,9 @@ func (UnimplementedBrokerServer) Consume(grpc.BidiStreamingServer[ConsumeRequest
 }
 func (UnimplementedBrokerServer) Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error {
 	return status.Error(codes.Unimplemented, "method Read not implemented")
+}
+func (UnimplementedBrokerServer) OpenProducer(context.Context, *OpenProducerRequest) (*OpenProducerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method OpenProducer not implemented")
 }
 func (UnimplementedBrokerServer) GetProducer(context.Context, *GetProducerRequest) (*GetProducerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetProducer not implemented")
@@ -342,6 +364,24 @@ func _Broker_Read_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Broker_ReadServer = grpc.ServerStreamingServer[ReadResponse]
 
+func _Broker_OpenProducer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OpenProducerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BrokerServer).OpenProducer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Broker_OpenProducer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BrokerServer).OpenProducer(ctx, req.(*OpenProducerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Broker_GetProducer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetProducerRequest)
 	if err := dec(in); err != nil {
@@ -374,6 +414,10 @@ var Broker_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UpdateFlowControl",
 			Handler:    _Broker_UpdateFlowControl_Handler,
+		},
+		{
+			MethodName: "OpenProducer",
+			Handler:    _Broker_OpenProducer_Handler,
 		},
 		{
 			MethodName: "GetProducer",

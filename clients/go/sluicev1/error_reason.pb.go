@@ -112,6 +112,25 @@ const (
 	ErrorReason_ERROR_REASON_UNIMPLEMENTED ErrorReason = 35
 	// A fault of the broker itself. [INTERNAL]
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 36
+	// A subscription's dead-letter topic would lead back to its own topic.
+	// [FAILED_PRECONDITION]
+	ErrorReason_ERROR_REASON_DEAD_LETTER_CYCLE ErrorReason = 46
+	// The disk failed to read a record, twice. [DATA_LOSS]
+	ErrorReason_ERROR_REASON_READ_FAILED ErrorReason = 47
+	// The client opens more streams a second than the broker allows.
+	// [RESOURCE_EXHAUSTED]
+	ErrorReason_ERROR_REASON_TOO_MANY_OPENS ErrorReason = 48
+	// The client has more connections than the broker allows.
+	// [RESOURCE_EXHAUSTED]
+	ErrorReason_ERROR_REASON_TOO_MANY_CONNECTIONS ErrorReason = 49
+	// More unary calls are open than the broker allows. [RESOURCE_EXHAUSTED]
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 50
+	// The request did not arrive in time after its call was opened.
+	// [DEADLINE_EXCEEDED]
+	ErrorReason_ERROR_REASON_REQUEST_TIMEOUT ErrorReason = 51
+	// An earlier epoch of the producer used these sequence numbers: resume where
+	// `OpenProducer` says. [FAILED_PRECONDITION]
+	ErrorReason_ERROR_REASON_SEQUENCE_REUSED ErrorReason = 52
 )
 
 // Enum value maps for ErrorReason.
@@ -154,6 +173,13 @@ var (
 		34: "ERROR_REASON_PERMISSION_DENIED",
 		35: "ERROR_REASON_UNIMPLEMENTED",
 		36: "ERROR_REASON_INTERNAL",
+		46: "ERROR_REASON_DEAD_LETTER_CYCLE",
+		47: "ERROR_REASON_READ_FAILED",
+		48: "ERROR_REASON_TOO_MANY_OPENS",
+		49: "ERROR_REASON_TOO_MANY_CONNECTIONS",
+		50: "ERROR_REASON_TOO_MANY_CALLS",
+		51: "ERROR_REASON_REQUEST_TIMEOUT",
+		52: "ERROR_REASON_SEQUENCE_REUSED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -193,6 +219,13 @@ var (
 		"ERROR_REASON_PERMISSION_DENIED":      34,
 		"ERROR_REASON_UNIMPLEMENTED":          35,
 		"ERROR_REASON_INTERNAL":               36,
+		"ERROR_REASON_DEAD_LETTER_CYCLE":      46,
+		"ERROR_REASON_READ_FAILED":            47,
+		"ERROR_REASON_TOO_MANY_OPENS":         48,
+		"ERROR_REASON_TOO_MANY_CONNECTIONS":   49,
+		"ERROR_REASON_TOO_MANY_CALLS":         50,
+		"ERROR_REASON_REQUEST_TIMEOUT":        51,
+		"ERROR_REASON_SEQUENCE_REUSED":        52,
 	}
 )
 
@@ -227,7 +260,7 @@ var File_sluice_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1csluice/v1/error_reason.proto\x12\tsluice.v1*\xf8\t\n" +
+	"\x1csluice/v1/error_reason.proto\x12\tsluice.v1*\xe7\v\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\x1d\n" +
@@ -266,7 +299,14 @@ const file_sluice_v1_error_reason_proto_rawDesc = "" +
 	"\x1cERROR_REASON_UNAUTHENTICATED\x10!\x12\"\n" +
 	"\x1eERROR_REASON_PERMISSION_DENIED\x10\"\x12\x1e\n" +
 	"\x1aERROR_REASON_UNIMPLEMENTED\x10#\x12\x19\n" +
-	"\x15ERROR_REASON_INTERNAL\x10$B\x97\x01\n" +
+	"\x15ERROR_REASON_INTERNAL\x10$\x12\"\n" +
+	"\x1eERROR_REASON_DEAD_LETTER_CYCLE\x10.\x12\x1c\n" +
+	"\x18ERROR_REASON_READ_FAILED\x10/\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_OPENS\x100\x12%\n" +
+	"!ERROR_REASON_TOO_MANY_CONNECTIONS\x101\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x102\x12 \n" +
+	"\x1cERROR_REASON_REQUEST_TIMEOUT\x103\x12 \n" +
+	"\x1cERROR_REASON_SEQUENCE_REUSED\x104B\x97\x01\n" +
 	"\rcom.sluice.v1B\x10ErrorReasonProtoP\x01Z/github.com/sluice-mq/sluice/clients/go/sluicev1\xa2\x02\x03SXX\xaa\x02\tSluice.V1\xca\x02\tSluice\\V1\xe2\x02\x15Sluice\\V1\\GPBMetadata\xea\x02\n" +
 	"Sluice::V1b\x06proto3"
 

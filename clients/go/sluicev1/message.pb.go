@@ -210,6 +210,9 @@ type MessageRun struct {
 	ProducerId string `protobuf:"bytes,4,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
 	// 1 on the first delivery; grows by one with every failed delivery.
 	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Which delivery of the session this is: higher for every later one. Several
+	// runs may share it. Zero where nothing is leased (Read, GetMessage).
+	DeliveryId uint64 `protobuf:"varint,6,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
 	// Field 15 here and in PublishRequest, so that the encoded messages pass
 	// through the broker without being parsed and written again.
 	Messages      []*Message `protobuf:"bytes,15,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -278,6 +281,13 @@ func (x *MessageRun) GetProducerId() string {
 func (x *MessageRun) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *MessageRun) GetDeliveryId() uint64 {
+	if x != nil {
+		return x.DeliveryId
 	}
 	return 0
 }
@@ -463,7 +473,7 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"event_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf7\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
 	"\n" +
 	"MessageRun\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12!\n" +
@@ -471,7 +481,9 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\fpublish_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\vpublishTime\x12\x1f\n" +
 	"\vproducer_id\x18\x04 \x01(\tR\n" +
 	"producerId\x12\x18\n" +
-	"\aattempt\x18\x05 \x01(\rR\aattempt\x12.\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12\x1f\n" +
+	"\vdelivery_id\x18\x06 \x01(\x04R\n" +
+	"deliveryId\x12.\n" +
 	"\bmessages\x18\x0f \x03(\v2\x12.sluice.v1.MessageR\bmessages\"o\n" +
 	"\vOffsetRange\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12!\n" +

@@ -71,6 +71,65 @@ describe('producers', () => {
     );
   });
 
+  it('are claimed by opening: each caller has an epoch of its own, and fences those before', async () => {
+    const producer = { topic: 'claimed', producerId: 'p' };
+    const opened = await Promise.all([1, 2, 3].map(() => client.broker.openProducer(producer)));
+    assert.deepEqual(opened.map(({ epoch }) => epoch).sort(), [1n, 2n, 3n]);
+    assert.deepEqual(
+      opened.map(({ lastSequence }) => lastSequence),
+      [0n, 0n, 0n],
+    );
+    assert.equal(await reasonOf(publishSequence('claimed', 2, 1, ['x'])), 'PRODUCER_FENCED');
+    await publishSequence('claimed', 3, 1, ['a', 'b']);
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const { epoch, lastSequence } = await client.broker.getProducer(producer);
+    assert.deepEqual([epoch, lastSequence], [3n, 2n], 'looking claims nothing');
+    const next = await client.broker.openProducer(producer);
+    assert.deepEqual([next.epoch, next.lastSequence], [4n, 2n]);
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    assert.equal(await reasonOf(publishSequence('claimed', 3, 3, ['x'])), 'PRODUCER_FENCED');
+    await publishSequence('claimed', 4, 3, ['c']);
+    assert.deepEqual(await readAll('claimed'), ['a', 'b', 'c']);
+  });
+
+  it('take no message of an earlier epoch for a repetition, also after a kill', async () => {
+    await publishSequence('takeover', 1, 1, ['a', 'b', 'c']);
+    assert.equal(await reasonOf(publishSequence('takeover', 2, 2, ['d'])), 'SEQUENCE_REUSED');
+    assert.equal(
+      (await publishSequence('takeover', 1, 3, ['c'])).duplicateCount,
+      1n,
+      'refused: claims nothing',
+    );
+    await publishSequence('takeover', 2, 4, ['d', 'e']);
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    assert.equal((await publishSequence('takeover', 2, 4, ['d', 'e'])).duplicateCount, 2n);
+    assert.equal(await reasonOf(publishSequence('takeover', 2, 3, ['x', 'd'])), 'SEQUENCE_REUSED');
+    assert.deepEqual(await readAll('takeover'), ['a', 'b', 'c', 'd', 'e']);
+  });
+
+  it('are claimed by a request without messages that brings a higher epoch', async () => {
+    await publishSequence('empty', 1, 1, ['a']);
+    const claim = await publishSequence('empty', 5, 0, []);
+    assert.deepEqual([claim.messageCount, claim.duplicateCount], [0n, 0n]);
+    assert.equal(await reasonOf(publishSequence('empty', 1, 2, ['x'])), 'PRODUCER_FENCED');
+    assert.equal(await reasonOf(publishSequence('empty', 4, 0, [])), 'PRODUCER_FENCED');
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const { epoch, lastSequence } = await client.broker.openProducer({ topic: 'empty', producerId: 'p' });
+    assert.deepEqual([epoch, lastSequence], [6n, 1n]);
+  });
+
   it('leave nothing of a request that is refused, and everything of those before it', async () => {
     const call = client.broker.publish();
     await call.write({ topic: 'prefix', messages: [{ payload: Buffer.from('one') }] });

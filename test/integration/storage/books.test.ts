@@ -98,9 +98,9 @@ describe('storage: the books', () => {
         { subscriptionId, deadLetterTopicId: 9, partition: 1, offset: 5 },
       ],
       producers: [
-        { topicId, producerId: 'p', epoch: 1, lastSequence: 3 },
-        { topicId, producerId: 'p', epoch: 1, lastSequence: 4 },
-        { topicId, producerId: 'pq', epoch: 9, lastSequence: 9 },
+        { topicId, producerId: 'p', epoch: 1, lastSequence: 3, baseSequence: 0 },
+        { topicId, producerId: 'p', epoch: 1, lastSequence: 4, baseSequence: 0 },
+        { topicId, producerId: 'pq', epoch: 9, lastSequence: 9, baseSequence: 0 },
       ],
     });
     const check = async (storage: Storage): Promise<void> => {
@@ -122,7 +122,11 @@ describe('storage: the books', () => {
         ]),
       );
       assert.deepEqual(await storage.readRedrives(other, 8), new Map());
-      assert.deepEqual(await storage.readProducer(topicId, 'p'), { epoch: 1, lastSequence: 4 });
+      assert.deepEqual(await storage.readProducer(topicId, 'p'), {
+        epoch: 1,
+        lastSequence: 4,
+        baseSequence: 0,
+      });
       assert.equal(await storage.readProducer(topicId, 'nobody'), undefined);
     };
     await check(harness.storage);
@@ -162,7 +166,13 @@ describe('storage: the books', () => {
     const ids = [before, topicId, after];
     await commit(storage, {
       appends: ids.flatMap((id) => [append(id, 0, [`${id}`]), append(id, 1, [`${id}`])]),
-      producers: ids.map((id) => ({ topicId: id, producerId: 'p', epoch: 1, lastSequence: id })),
+      producers: ids.map((id) => ({
+        topicId: id,
+        producerId: 'p',
+        epoch: 1,
+        lastSequence: id,
+        baseSequence: 0,
+      })),
     });
     const reader = storage.openReader(topicId, 0);
     // One that is submitted before and one after: the deletion lies between them.
@@ -177,7 +187,11 @@ describe('storage: the books', () => {
     const check = async (): Promise<void> => {
       for (const id of [before, after]) {
         assert.deepEqual(payloads(await readAll(harness.storage.openReader(id, 1), 0)), [`${id}`]);
-        assert.deepEqual(await harness.storage.readProducer(id, 'p'), { epoch: 1, lastSequence: id });
+        assert.deepEqual(await harness.storage.readProducer(id, 'p'), {
+          epoch: 1,
+          lastSequence: id,
+          baseSequence: 0,
+        });
       }
       assert.equal(await harness.storage.readProducer(topicId, 'p'), undefined);
     };

@@ -4,14 +4,14 @@ import { SluiceError } from '../../../src/base/errors.js';
 import { limits } from '../../../src/base/limits.js';
 import { decideSequence, type ProducerPosition } from '../../../src/core/producer-sequence.js';
 
-const position: ProducerPosition = { epoch: 3, lastSequence: 10 };
+const position: ProducerPosition = { epoch: 3, lastSequence: 10, baseSequence: 4 };
 
 describe('decideSequence', () => {
   it('starts a producer that was never seen at 1', () => {
     assert.deepEqual(decideSequence(undefined, { epoch: 5, firstSequence: 1, count: 4 }), {
       kind: 'accept',
       skip: 0,
-      next: { epoch: 5, lastSequence: 4 },
+      next: { epoch: 5, lastSequence: 4, baseSequence: 0 },
     });
     assert.deepEqual(decideSequence(undefined, { epoch: 5, firstSequence: 2, count: 4 }), {
       kind: 'gap',
@@ -23,7 +23,7 @@ describe('decideSequence', () => {
     assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 11, count: 2 }), {
       kind: 'accept',
       skip: 0,
-      next: { epoch: 3, lastSequence: 12 },
+      next: { epoch: 3, lastSequence: 12, baseSequence: 4 },
     });
     assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 12, count: 2 }), {
       kind: 'gap',
@@ -40,9 +40,9 @@ describe('decideSequence', () => {
     assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 9, count: 5 }), {
       kind: 'accept',
       skip: 2,
-      next: { epoch: 3, lastSequence: 13 },
+      next: { epoch: 3, lastSequence: 13, baseSequence: 4 },
     });
-    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 1, count: 3 }), {
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 5, count: 3 }), {
       kind: 'accept',
       skip: 3,
       next: position,
@@ -53,14 +53,38 @@ describe('decideSequence', () => {
     assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 11, count: 1 }), {
       kind: 'accept',
       skip: 0,
-      next: { epoch: 4, lastSequence: 11 },
-    });
-    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 1, count: 1 }), {
-      kind: 'accept',
-      skip: 1,
-      next: { epoch: 4, lastSequence: 10 },
+      next: { epoch: 4, lastSequence: 11, baseSequence: 10 },
     });
     assert.deepEqual(decideSequence(position, { epoch: 2, firstSequence: 11, count: 1 }), {
+      kind: 'fenced',
+      epoch: 3,
+    });
+  });
+
+  it('never takes a number of an earlier epoch for a repetition', () => {
+    const reused = { kind: 'reused', expectedSequence: 11 };
+    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 10, count: 1 }), reused);
+    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 10, count: 5 }), reused);
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 4, count: 1 }), reused);
+  });
+
+  it('lets a batch without messages claim the producer', () => {
+    assert.deepEqual(decideSequence(position, { epoch: 4, firstSequence: 0, count: 0 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { epoch: 4, lastSequence: 10, baseSequence: 10 },
+    });
+    assert.deepEqual(decideSequence(undefined, { epoch: 2, firstSequence: 0, count: 0 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { epoch: 2, lastSequence: 0, baseSequence: 0 },
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 3, firstSequence: 0, count: 0 }), {
+      kind: 'accept',
+      skip: 0,
+      next: position,
+    });
+    assert.deepEqual(decideSequence(position, { epoch: 2, firstSequence: 0, count: 0 }), {
       kind: 'fenced',
       epoch: 3,
     });

@@ -51,22 +51,24 @@ const arbitraryDelivery: fc.Arbitrary<DeliveredRun> = fc
     producerId: fc.oneof(fc.constant(''), fc.stringMatching(/^[a-z]{1,200}$/)),
     targetSubscriptionId: fc.constant(0),
     attempt: fc.nat(300),
+    deliveryId: fc.nat(2 ** 40),
     payloads: fc.array(fc.uint8Array({ maxLength: 200 }), { minLength: 1, maxLength: 10 }),
     cut: fc.tuple(fc.nat(), fc.nat()),
   })
-  .map(({ attempt, payloads, cut, ...fields }) => {
+  .map(({ attempt, deliveryId, payloads, cut, ...fields }) => {
     const from = cut[0] % payloads.length;
     const to = from + 1 + (cut[1] % (payloads.length - from));
-    return { run: storedRun(fields, payloads), from, to, attempt };
+    return { run: storedRun(fields, payloads), from, to, attempt, deliveryId };
   });
 
-function expected({ run, from, to, attempt }: DeliveredRun) {
+function expected({ run, from, to, attempt, deliveryId }: DeliveredRun) {
   return {
     partition: run.partition,
     firstOffset: BigInt(run.firstOffset + from),
     publishTime: timestampFromMs(run.publishTimeMs),
     producerId: run.producerId,
     attempt,
+    deliveryId: BigInt(deliveryId),
     messages: fromBinary(PublishRequestSchema, run.messages).messages.slice(from, to),
   };
 }
@@ -89,7 +91,7 @@ describe('a response with runs', () => {
       { partition: 0, firstOffset: 0, publishTimeMs: 5000, producerId: '', targetSubscriptionId: 0 },
       [Uint8Array.of(1)],
     );
-    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 1, attempt: 0 }]);
+    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 1, attempt: 0, deliveryId: 0 }]);
     const canonical = toBinary(ReadResponseSchema, fromBinary(ReadResponseSchema, bytes));
     assert.deepEqual([...bytes], [...canonical]);
   });
@@ -100,7 +102,7 @@ describe('a response with runs', () => {
       { partition: 1, firstOffset: 9, publishTimeMs: 1, producerId: 'p', targetSubscriptionId: 0 },
       [payload, payload],
     );
-    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 2, attempt: 1 }]);
+    const bytes = encodeRuns(runsTag.ReadResponse, [{ run, from: 0, to: 2, attempt: 1, deliveryId: 1 }]);
     const [decoded] = fromBinary(ReadResponseSchema, bytes).runs;
     assert.deepEqual(
       decoded?.messages.map((message) => message.payload.length),
@@ -112,8 +114,8 @@ describe('a response with runs', () => {
     const fields = { partition: 3, publishTimeMs: 77_000, producerId: 'p', targetSubscriptionId: 0 };
     const payload = new Uint8Array(smallestSpareBlockBytes);
     const runs = [
-      { run: storedRun({ ...fields, firstOffset: 5 }, [payload]), from: 0, to: 1, attempt: 1 },
-      { run: storedRun({ ...fields, firstOffset: 9 }, [payload]), from: 0, to: 1, attempt: 2 },
+      { run: storedRun({ ...fields, firstOffset: 5 }, [payload]), from: 0, to: 1, attempt: 1, deliveryId: 1 },
+      { run: storedRun({ ...fields, firstOffset: 9 }, [payload]), from: 0, to: 1, attempt: 2, deliveryId: 2 },
     ];
     const memory = new SpareMemory(1_000_000);
     const sent: { bytes: Buffer; written: () => void }[] = [];
@@ -144,7 +146,9 @@ describe('a response with runs', () => {
   });
 
   it('is copied where it is too small for that', () => {
-    const runs = [{ run: storedRun(plainFields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1 }];
+    const runs = [
+      { run: storedRun(plainFields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1, deliveryId: 1 },
+    ];
     const sent: Buffer[] = [];
     const call = { send: (bytes: Buffer) => sent.push(Buffer.from(bytes)) } as unknown as DirectCall;
     sendRuns(call, new SpareMemory(1_000_000), runsTag.ReadResponse, runs, () => {});
@@ -155,7 +159,7 @@ describe('a response with runs', () => {
     const run = storedRun(plainFields, [Buffer.from('small')]);
     const messages = Uint8Array.from(run.messages);
     structuredClone(messages.buffer, { transfer: [messages.buffer] });
-    const delivered = { run: { ...run, messages }, from: 0, to: 1, attempt: 0 };
+    const delivered = { run: { ...run, messages }, from: 0, to: 1, attempt: 0, deliveryId: 0 };
     assert.throws(() => encodeRuns(runsTag.ReadResponse, [delivered]), /in use for another/);
   });
 });

@@ -14,11 +14,13 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/v1/broker.proto.
  */
 export const file_sluice_v1_broker: GenFile = /*@__PURE__*/
-  fileDesc("ChZzbHVpY2UvdjEvYnJva2VyLnByb3RvEglzbHVpY2UudjEiTgoQUHJvZHVjZXJTZXF1ZW5jZRITCgtwcm9kdWNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIWCg5maXJzdF9zZXF1ZW5jZRgDIAEoBCKaAQoOUHVibGlzaFJlcXVlc3QSDQoFdG9waWMYASABKAkSFgoJcGFydGl0aW9uGAIgASgNSACIAQESLQoIcHJvZHVjZXIYAyABKAsyGy5zbHVpY2UudjEuUHJvZHVjZXJTZXF1ZW5jZRIkCghtZXNzYWdlcxgPIAMoCzISLnNsdWljZS52MS5NZXNzYWdlQgwKCl9wYXJ0aXRpb24ilAEKD1B1Ymxpc2hSZXNwb25zZRIVCg1tZXNzYWdlX2NvdW50GAEgASgEEhcKD2R1cGxpY2F0ZV9jb3VudBgCIAEoBBImCgZyYW5nZXMYAyADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2USKQoKZHVyYWJpbGl0eRgEIAEoDjIVLnNsdWljZS52MS5EdXJhYmlsaXR5IlwKDlB1Ymxpc2hGYWlsdXJlEh0KFWR1cmFibGVfcmVxdWVzdF9jb3VudBgBIAEoBBIrCgdkdXJhYmxlGAIgASgLMhouc2x1aWNlLnYxLlB1Ymxpc2hSZXNwb25zZSKyAQoUUHVibGlzaFN0cmVhbVJlcXVlc3QSDQoFdG9waWMYASABKAkSFgoJcGFydGl0aW9uGAIgASgNSACIAQESLQoIcHJvZHVjZXIYAyABKAsyGy5zbHVpY2UudjEuUHJvZHVjZXJTZXF1ZW5jZRIQCghiYXRjaF9pZBgEIAEoBBIkCghtZXNzYWdlcxgPIAMoCzISLnNsdWljZS52MS5NZXNzYWdlQgwKCl9wYXJ0aXRpb24i1AEKFVB1Ymxpc2hTdHJlYW1SZXNwb25zZRIQCghiYXRjaF9pZBgBIAEoBBImCgVlcnJvchgCIAEoCzIXLnNsdWljZS52MS5QdWJsaXNoRXJyb3ISFQoNbWVzc2FnZV9jb3VudBgDIAEoBBIXCg9kdXBsaWNhdGVfY291bnQYBCABKAQSJgoGcmFuZ2VzGAUgAygLMhYuc2x1aWNlLnYxLk9mZnNldFJhbmdlEikKCmR1cmFiaWxpdHkYBiABKA4yFS5zbHVpY2UudjEuRHVyYWJpbGl0eSJtCgxQdWJsaXNoRXJyb3ISDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgtyZXRyeV9kZWxheRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKPAQoLRmxvd0NvbnRyb2wSJQoYbWF4X291dHN0YW5kaW5nX21lc3NhZ2VzGAEgASgNSACIAQESIgoVbWF4X291dHN0YW5kaW5nX2J5dGVzGAIgASgESAGIAQFCGwoZX21heF9vdXRzdGFuZGluZ19tZXNzYWdlc0IYChZfbWF4X291dHN0YW5kaW5nX2J5dGVzIqMBChBTdWJzY3JpYmVSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhQKDHN1YnNjcmlwdGlvbhgCIAEoCRITCgtjb25zdW1lcl9pZBgDIAEoCRIsCgxmbG93X2NvbnRyb2wYBCABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSJwoFc3RhcnQYBSABKAsyGC5zbHVpY2UudjEuU3RhcnRQb3NpdGlvbiLoAQoRU3Vic2NyaWJlUmVzcG9uc2USKAoGb3BlbmVkGAEgASgLMhguc2x1aWNlLnYxLlNlc3Npb25PcGVuZWQSIwoEcnVucxgCIAMoCzIVLnNsdWljZS52MS5NZXNzYWdlUnVuEjIKCmFzc2lnbm1lbnQYAyABKAsyHi5zbHVpY2UudjEuUGFydGl0aW9uQXNzaWdubWVudBInCgloZWFydGJlYXQYBCABKAsyFC5zbHVpY2UudjEuSGVhcnRiZWF0EicKB3Jldm9rZWQYBSADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2UiggEKDVNlc3Npb25PcGVuZWQSEgoKc2Vzc2lvbl9pZBgBIAEoCRIsCgxmbG93X2NvbnRyb2wYAiABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSLwoMYWNrX2RlYWRsaW5lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIikKE1BhcnRpdGlvbkFzc2lnbm1lbnQSEgoKcGFydGl0aW9ucxgBIAMoDSJUCglIZWFydGJlYXQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVYmFja2xvZ19tZXNzYWdlX2NvdW50GAIgASgEIqcDCgpTZXR0bGVtZW50EicKB29mZnNldHMYASABKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2USKAoDYWNrGAIgASgLMhkuc2x1aWNlLnYxLlNldHRsZW1lbnQuQWNrSAASKgoEbmFjaxgDIAEoCzIaLnNsdWljZS52MS5TZXR0bGVtZW50Lk5hY2tIABI2CgZleHRlbmQYBCABKAsyJC5zbHVpY2UudjEuU2V0dGxlbWVudC5FeHRlbmREZWFkbGluZUgAEjcKC2RlYWRfbGV0dGVyGAUgASgLMiAuc2x1aWNlLnYxLlNldHRsZW1lbnQuRGVhZExldHRlckgAGgUKA0FjaxpACgROYWNrEigKBWRlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRo3Cg5FeHRlbmREZWFkbGluZRIlCgJieRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhocCgpEZWFkTGV0dGVyEg4KBnJlYXNvbhgBIAEoCUIJCgdvdXRjb21lIlQKEkFja25vd2xlZGdlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEioKC3NldHRsZW1lbnRzGAIgAygLMhUuc2x1aWNlLnYxLlNldHRsZW1lbnQiUwoTQWNrbm93bGVkZ2VSZXNwb25zZRIVCg1zZXR0bGVkX2NvdW50GAEgASgEEiUKBXN0YWxlGAIgAygLMhYuc2x1aWNlLnYxLk9mZnNldFJhbmdlIlwKGFVwZGF0ZUZsb3dDb250cm9sUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEiwKDGZsb3dfY29udHJvbBgCIAEoCzIWLnNsdWljZS52MS5GbG93Q29udHJvbCJJChlVcGRhdGVGbG93Q29udHJvbFJlc3BvbnNlEiwKDGZsb3dfY29udHJvbBgBIAEoCzIWLnNsdWljZS52MS5GbG93Q29udHJvbCKxAQoOQ29uc3VtZVJlcXVlc3QSLgoJc3Vic2NyaWJlGAEgASgLMhsuc2x1aWNlLnYxLlN1YnNjcmliZVJlcXVlc3QSKgoLc2V0dGxlbWVudHMYAiADKAsyFS5zbHVpY2UudjEuU2V0dGxlbWVudBIsCgxmbG93X2NvbnRyb2wYAyABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSFQoNc2V0dGxlbWVudF9pZBgEIAEoBCLtAgoPQ29uc3VtZVJlc3BvbnNlEigKBm9wZW5lZBgBIAEoCzIYLnNsdWljZS52MS5TZXNzaW9uT3BlbmVkEiMKBHJ1bnMYAiADKAsyFS5zbHVpY2UudjEuTWVzc2FnZVJ1bhIyCgphc3NpZ25tZW50GAMgASgLMh4uc2x1aWNlLnYxLlBhcnRpdGlvbkFzc2lnbm1lbnQSJwoJaGVhcnRiZWF0GAQgASgLMhQuc2x1aWNlLnYxLkhlYXJ0YmVhdBIzCgdzZXR0bGVkGAUgASgLMiIuc2x1aWNlLnYxLkNvbnN1bWVSZXNwb25zZS5TZXR0bGVkEicKB3Jldm9rZWQYBiADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2UaUAoHU2V0dGxlZBIVCg1zZXR0bGVtZW50X2lkGAEgASgEEi4KBnJlc3VsdBgCIAEoCzIeLnNsdWljZS52MS5BY2tub3dsZWRnZVJlc3BvbnNlIooBCgtSZWFkUmVxdWVzdBINCgV0b3BpYxgBIAEoCRIWCglwYXJ0aXRpb24YAiABKA1IAIgBARInCgVzdGFydBgDIAEoCzIYLnNsdWljZS52MS5TdGFydFBvc2l0aW9uEg0KBWxpbWl0GAQgASgEEg4KBmZvbGxvdxgFIAEoCEIMCgpfcGFydGl0aW9uIjMKDFJlYWRSZXNwb25zZRIjCgRydW5zGAEgAygLMhUuc2x1aWNlLnYxLk1lc3NhZ2VSdW4iOAoSR2V0UHJvZHVjZXJSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhMKC3Byb2R1Y2VyX2lkGAIgASgJIjsKE0dldFByb2R1Y2VyUmVzcG9uc2USDQoFZXBvY2gYASABKAQSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBDLrBAoGQnJva2VyEkIKB1B1Ymxpc2gSGS5zbHVpY2UudjEuUHVibGlzaFJlcXVlc3QaGi5zbHVpY2UudjEuUHVibGlzaFJlc3BvbnNlKAESVgoNUHVibGlzaFN0cmVhbRIfLnNsdWljZS52MS5QdWJsaXNoU3RyZWFtUmVxdWVzdBogLnNsdWljZS52MS5QdWJsaXNoU3RyZWFtUmVzcG9uc2UoATABEkgKCVN1YnNjcmliZRIbLnNsdWljZS52MS5TdWJzY3JpYmVSZXF1ZXN0Ghwuc2x1aWNlLnYxLlN1YnNjcmliZVJlc3BvbnNlMAESTAoLQWNrbm93bGVkZ2USHS5zbHVpY2UudjEuQWNrbm93bGVkZ2VSZXF1ZXN0Gh4uc2x1aWNlLnYxLkFja25vd2xlZGdlUmVzcG9uc2USXgoRVXBkYXRlRmxvd0NvbnRyb2wSIy5zbHVpY2UudjEuVXBkYXRlRmxvd0NvbnRyb2xSZXF1ZXN0GiQuc2x1aWNlLnYxLlVwZGF0ZUZsb3dDb250cm9sUmVzcG9uc2USRAoHQ29uc3VtZRIZLnNsdWljZS52MS5Db25zdW1lUmVxdWVzdBoaLnNsdWljZS52MS5Db25zdW1lUmVzcG9uc2UoATABEjkKBFJlYWQSFi5zbHVpY2UudjEuUmVhZFJlcXVlc3QaFy5zbHVpY2UudjEuUmVhZFJlc3BvbnNlMAESTAoLR2V0UHJvZHVjZXISHS5zbHVpY2UudjEuR2V0UHJvZHVjZXJSZXF1ZXN0Gh4uc2x1aWNlLnYxLkdldFByb2R1Y2VyUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_sluice_v1_message]);
+  fileDesc("ChZzbHVpY2UvdjEvYnJva2VyLnByb3RvEglzbHVpY2UudjEiTgoQUHJvZHVjZXJTZXF1ZW5jZRITCgtwcm9kdWNlcl9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIWCg5maXJzdF9zZXF1ZW5jZRgDIAEoBCKaAQoOUHVibGlzaFJlcXVlc3QSDQoFdG9waWMYASABKAkSFgoJcGFydGl0aW9uGAIgASgNSACIAQESLQoIcHJvZHVjZXIYAyABKAsyGy5zbHVpY2UudjEuUHJvZHVjZXJTZXF1ZW5jZRIkCghtZXNzYWdlcxgPIAMoCzISLnNsdWljZS52MS5NZXNzYWdlQgwKCl9wYXJ0aXRpb24ilAEKD1B1Ymxpc2hSZXNwb25zZRIVCg1tZXNzYWdlX2NvdW50GAEgASgEEhcKD2R1cGxpY2F0ZV9jb3VudBgCIAEoBBImCgZyYW5nZXMYAyADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2USKQoKZHVyYWJpbGl0eRgEIAEoDjIVLnNsdWljZS52MS5EdXJhYmlsaXR5IlwKDlB1Ymxpc2hGYWlsdXJlEh0KFWR1cmFibGVfcmVxdWVzdF9jb3VudBgBIAEoBBIrCgdkdXJhYmxlGAIgASgLMhouc2x1aWNlLnYxLlB1Ymxpc2hSZXNwb25zZSKyAQoUUHVibGlzaFN0cmVhbVJlcXVlc3QSDQoFdG9waWMYASABKAkSFgoJcGFydGl0aW9uGAIgASgNSACIAQESLQoIcHJvZHVjZXIYAyABKAsyGy5zbHVpY2UudjEuUHJvZHVjZXJTZXF1ZW5jZRIQCghiYXRjaF9pZBgEIAEoBBIkCghtZXNzYWdlcxgPIAMoCzISLnNsdWljZS52MS5NZXNzYWdlQgwKCl9wYXJ0aXRpb24i1AEKFVB1Ymxpc2hTdHJlYW1SZXNwb25zZRIQCghiYXRjaF9pZBgBIAEoBBImCgVlcnJvchgCIAEoCzIXLnNsdWljZS52MS5QdWJsaXNoRXJyb3ISFQoNbWVzc2FnZV9jb3VudBgDIAEoBBIXCg9kdXBsaWNhdGVfY291bnQYBCABKAQSJgoGcmFuZ2VzGAUgAygLMhYuc2x1aWNlLnYxLk9mZnNldFJhbmdlEikKCmR1cmFiaWxpdHkYBiABKA4yFS5zbHVpY2UudjEuRHVyYWJpbGl0eSJtCgxQdWJsaXNoRXJyb3ISDAoEY29kZRgBIAEoDRIPCgdtZXNzYWdlGAIgASgJEg4KBnJlYXNvbhgDIAEoCRIuCgtyZXRyeV9kZWxheRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiKPAQoLRmxvd0NvbnRyb2wSJQoYbWF4X291dHN0YW5kaW5nX21lc3NhZ2VzGAEgASgNSACIAQESIgoVbWF4X291dHN0YW5kaW5nX2J5dGVzGAIgASgESAGIAQFCGwoZX21heF9vdXRzdGFuZGluZ19tZXNzYWdlc0IYChZfbWF4X291dHN0YW5kaW5nX2J5dGVzIqMBChBTdWJzY3JpYmVSZXF1ZXN0Eg0KBXRvcGljGAEgASgJEhQKDHN1YnNjcmlwdGlvbhgCIAEoCRITCgtjb25zdW1lcl9pZBgDIAEoCRIsCgxmbG93X2NvbnRyb2wYBCABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSJwoFc3RhcnQYBSABKAsyGC5zbHVpY2UudjEuU3RhcnRQb3NpdGlvbiLoAQoRU3Vic2NyaWJlUmVzcG9uc2USKAoGb3BlbmVkGAEgASgLMhguc2x1aWNlLnYxLlNlc3Npb25PcGVuZWQSIwoEcnVucxgCIAMoCzIVLnNsdWljZS52MS5NZXNzYWdlUnVuEjIKCmFzc2lnbm1lbnQYAyABKAsyHi5zbHVpY2UudjEuUGFydGl0aW9uQXNzaWdubWVudBInCgloZWFydGJlYXQYBCABKAsyFC5zbHVpY2UudjEuSGVhcnRiZWF0EicKB3Jldm9rZWQYBSADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2UiggEKDVNlc3Npb25PcGVuZWQSEgoKc2Vzc2lvbl9pZBgBIAEoCRIsCgxmbG93X2NvbnRyb2wYAiABKAsyFi5zbHVpY2UudjEuRmxvd0NvbnRyb2wSLwoMYWNrX2RlYWRsaW5lGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIikKE1BhcnRpdGlvbkFzc2lnbm1lbnQSEgoKcGFydGl0aW9ucxgBIAMoDSJUCglIZWFydGJlYXQSKAoEdGltZRgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASHQoVYmFja2xvZ19tZXNzYWdlX2NvdW50GAIgASgEIqcDCgpTZXR0bGVtZW50EicKB29mZnNldHMYASABKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2USKAoDYWNrGAIgASgLMhkuc2x1aWNlLnYxLlNldHRsZW1lbnQuQWNrSAASKgoEbmFjaxgDIAEoCzIaLnNsdWljZS52MS5TZXR0bGVtZW50Lk5hY2tIABI2CgZleHRlbmQYBCABKAsyJC5zbHVpY2UudjEuU2V0dGxlbWVudC5FeHRlbmREZWFkbGluZUgAEjcKC2RlYWRfbGV0dGVyGAUgASgLMiAuc2x1aWNlLnYxLlNldHRsZW1lbnQuRGVhZExldHRlckgAGgUKA0FjaxpACgROYWNrEigKBWRlbGF5GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCRo3Cg5FeHRlbmREZWFkbGluZRIlCgJieRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhocCgpEZWFkTGV0dGVyEg4KBnJlYXNvbhgBIAEoCUIJCgdvdXRjb21lIm4KEkFja25vd2xlZGdlUmVxdWVzdBISCgpzZXNzaW9uX2lkGAEgASgJEioKC3NldHRsZW1lbnRzGAIgAygLMhUuc2x1aWNlLnYxLlNldHRsZW1lbnQSGAoQbGFzdF9kZWxpdmVyeV9pZBgDIAEoBCJTChNBY2tub3dsZWRnZVJlc3BvbnNlEhUKDXNldHRsZWRfY291bnQYASABKAQSJQoFc3RhbGUYAiADKAsyFi5zbHVpY2UudjEuT2Zmc2V0UmFuZ2UiXAoYVXBkYXRlRmxvd0NvbnRyb2xSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAkSLAoMZmxvd19jb250cm9sGAIgASgLMhYuc2x1aWNlLnYxLkZsb3dDb250cm9sIkkKGVVwZGF0ZUZsb3dDb250cm9sUmVzcG9uc2USLAoMZmxvd19jb250cm9sGAEgASgLMhYuc2x1aWNlLnYxLkZsb3dDb250cm9sIssBCg5Db25zdW1lUmVxdWVzdBIuCglzdWJzY3JpYmUYASABKAsyGy5zbHVpY2UudjEuU3Vic2NyaWJlUmVxdWVzdBIqCgtzZXR0bGVtZW50cxgCIAMoCzIVLnNsdWljZS52MS5TZXR0bGVtZW50EiwKDGZsb3dfY29udHJvbBgDIAEoCzIWLnNsdWljZS52MS5GbG93Q29udHJvbBIVCg1zZXR0bGVtZW50X2lkGAQgASgEEhgKEGxhc3RfZGVsaXZlcnlfaWQYBSABKAQi7QIKD0NvbnN1bWVSZXNwb25zZRIoCgZvcGVuZWQYASABKAsyGC5zbHVpY2UudjEuU2Vzc2lvbk9wZW5lZBIjCgRydW5zGAIgAygLMhUuc2x1aWNlLnYxLk1lc3NhZ2VSdW4SMgoKYXNzaWdubWVudBgDIAEoCzIeLnNsdWljZS52MS5QYXJ0aXRpb25Bc3NpZ25tZW50EicKCWhlYXJ0YmVhdBgEIAEoCzIULnNsdWljZS52MS5IZWFydGJlYXQSMwoHc2V0dGxlZBgFIAEoCzIiLnNsdWljZS52MS5Db25zdW1lUmVzcG9uc2UuU2V0dGxlZBInCgdyZXZva2VkGAYgAygLMhYuc2x1aWNlLnYxLk9mZnNldFJhbmdlGlAKB1NldHRsZWQSFQoNc2V0dGxlbWVudF9pZBgBIAEoBBIuCgZyZXN1bHQYAiABKAsyHi5zbHVpY2UudjEuQWNrbm93bGVkZ2VSZXNwb25zZSKKAQoLUmVhZFJlcXVlc3QSDQoFdG9waWMYASABKAkSFgoJcGFydGl0aW9uGAIgASgNSACIAQESJwoFc3RhcnQYAyABKAsyGC5zbHVpY2UudjEuU3RhcnRQb3NpdGlvbhINCgVsaW1pdBgEIAEoBBIOCgZmb2xsb3cYBSABKAhCDAoKX3BhcnRpdGlvbiIzCgxSZWFkUmVzcG9uc2USIwoEcnVucxgBIAMoCzIVLnNsdWljZS52MS5NZXNzYWdlUnVuIjkKE09wZW5Qcm9kdWNlclJlcXVlc3QSDQoFdG9waWMYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkiPAoUT3BlblByb2R1Y2VyUmVzcG9uc2USDQoFZXBvY2gYASABKAQSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBCI4ChJHZXRQcm9kdWNlclJlcXVlc3QSDQoFdG9waWMYASABKAkSEwoLcHJvZHVjZXJfaWQYAiABKAkiOwoTR2V0UHJvZHVjZXJSZXNwb25zZRINCgVlcG9jaBgBIAEoBBIVCg1sYXN0X3NlcXVlbmNlGAIgASgEMrwFCgZCcm9rZXISQgoHUHVibGlzaBIZLnNsdWljZS52MS5QdWJsaXNoUmVxdWVzdBoaLnNsdWljZS52MS5QdWJsaXNoUmVzcG9uc2UoARJWCg1QdWJsaXNoU3RyZWFtEh8uc2x1aWNlLnYxLlB1Ymxpc2hTdHJlYW1SZXF1ZXN0GiAuc2x1aWNlLnYxLlB1Ymxpc2hTdHJlYW1SZXNwb25zZSgBMAESSAoJU3Vic2NyaWJlEhsuc2x1aWNlLnYxLlN1YnNjcmliZVJlcXVlc3QaHC5zbHVpY2UudjEuU3Vic2NyaWJlUmVzcG9uc2UwARJMCgtBY2tub3dsZWRnZRIdLnNsdWljZS52MS5BY2tub3dsZWRnZVJlcXVlc3QaHi5zbHVpY2UudjEuQWNrbm93bGVkZ2VSZXNwb25zZRJeChFVcGRhdGVGbG93Q29udHJvbBIjLnNsdWljZS52MS5VcGRhdGVGbG93Q29udHJvbFJlcXVlc3QaJC5zbHVpY2UudjEuVXBkYXRlRmxvd0NvbnRyb2xSZXNwb25zZRJECgdDb25zdW1lEhkuc2x1aWNlLnYxLkNvbnN1bWVSZXF1ZXN0Ghouc2x1aWNlLnYxLkNvbnN1bWVSZXNwb25zZSgBMAESOQoEUmVhZBIWLnNsdWljZS52MS5SZWFkUmVxdWVzdBoXLnNsdWljZS52MS5SZWFkUmVzcG9uc2UwARJPCgxPcGVuUHJvZHVjZXISHi5zbHVpY2UudjEuT3BlblByb2R1Y2VyUmVxdWVzdBofLnNsdWljZS52MS5PcGVuUHJvZHVjZXJSZXNwb25zZRJMCgtHZXRQcm9kdWNlchIdLnNsdWljZS52MS5HZXRQcm9kdWNlclJlcXVlc3QaHi5zbHVpY2UudjEuR2V0UHJvZHVjZXJSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_sluice_v1_message]);
 
 /**
  * An idempotent producer. Its messages to one topic are numbered 1, 2, 3, ...
- * without a gap; a number that was accepted before is not stored again.
+ * without a gap; a number that was accepted before in this epoch is not stored
+ * again. A number that an earlier epoch used is refused with SEQUENCE_REUSED:
+ * it may belong to another message.
  *
  * @generated from message sluice.v1.ProducerSequence
  */
@@ -29,14 +31,16 @@ export type ProducerSequence = Message<"sluice.v1.ProducerSequence"> & {
   producerId: string;
 
   /**
-   * A higher epoch fences every lower one of the same producer.
+   * From OpenProducer. A request with a higher epoch than the last one, even
+   * without messages, claims the producer too, and fences every lower epoch.
    *
    * @generated from field: uint64 epoch = 2;
    */
   epoch: bigint;
 
   /**
-   * The number of the request's first message.
+   * The number of the request's first message. Not checked in a request
+   * without messages.
    *
    * @generated from field: uint64 first_sequence = 3;
    */
@@ -601,6 +605,16 @@ export type AcknowledgeRequest = Message<"sluice.v1.AcknowledgeRequest"> & {
    * @generated from field: repeated sluice.v1.Settlement settlements = 2;
    */
   settlements: Settlement[];
+
+  /**
+   * The highest `MessageRun.delivery_id` that the consumer had read when it
+   * decided on these settlements. What was delivered later is not touched and
+   * is reported as stale, so that a late settlement of a message never settles
+   * its redelivery. Zero: whatever is outstanding is settled.
+   *
+   * @generated from field: uint64 last_delivery_id = 3;
+   */
+  lastDeliveryId: bigint;
 };
 
 /**
@@ -620,8 +634,10 @@ export type AcknowledgeResponse = Message<"sluice.v1.AcknowledgeResponse"> & {
   settledCount: bigint;
 
   /**
-   * Offsets that were not outstanding in this session: the lease had expired
-   * or been revoked. They are, or will be, delivered again.
+   * Offsets that these settlements did not change: they were not outstanding in
+   * this session (the lease had expired or been revoked, so they are, or will
+   * be, delivered again), or they are settled with another outcome. Repeating
+   * a settlement that took effect is not stale.
    *
    * @generated from field: repeated sluice.v1.OffsetRange stale = 2;
    */
@@ -701,6 +717,13 @@ export type ConsumeRequest = Message<"sluice.v1.ConsumeRequest"> & {
    * @generated from field: uint64 settlement_id = 4;
    */
   settlementId: bigint;
+
+  /**
+   * As in AcknowledgeRequest.
+   *
+   * @generated from field: uint64 last_delivery_id = 5;
+   */
+  lastDeliveryId: bigint;
 };
 
 /**
@@ -842,6 +865,54 @@ export const ReadResponseSchema: GenMessage<ReadResponse> = /*@__PURE__*/
   messageDesc(file_sluice_v1_broker, 21);
 
 /**
+ * @generated from message sluice.v1.OpenProducerRequest
+ */
+export type OpenProducerRequest = Message<"sluice.v1.OpenProducerRequest"> & {
+  /**
+   * @generated from field: string topic = 1;
+   */
+  topic: string;
+
+  /**
+   * @generated from field: string producer_id = 2;
+   */
+  producerId: string;
+};
+
+/**
+ * Describes the message sluice.v1.OpenProducerRequest.
+ * Use `create(OpenProducerRequestSchema)` to create a new message.
+ */
+export const OpenProducerRequestSchema: GenMessage<OpenProducerRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_broker, 22);
+
+/**
+ * @generated from message sluice.v1.OpenProducerResponse
+ */
+export type OpenProducerResponse = Message<"sluice.v1.OpenProducerResponse"> & {
+  /**
+   * Of this caller alone.
+   *
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * The number of the producer's last message; the next one is this plus one.
+   *
+   * @generated from field: uint64 last_sequence = 2;
+   */
+  lastSequence: bigint;
+};
+
+/**
+ * Describes the message sluice.v1.OpenProducerResponse.
+ * Use `create(OpenProducerResponseSchema)` to create a new message.
+ */
+export const OpenProducerResponseSchema: GenMessage<OpenProducerResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_v1_broker, 23);
+
+/**
  * @generated from message sluice.v1.GetProducerRequest
  */
 export type GetProducerRequest = Message<"sluice.v1.GetProducerRequest"> & {
@@ -861,7 +932,7 @@ export type GetProducerRequest = Message<"sluice.v1.GetProducerRequest"> & {
  * Use `create(GetProducerRequestSchema)` to create a new message.
  */
 export const GetProducerRequestSchema: GenMessage<GetProducerRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_broker, 22);
+  messageDesc(file_sluice_v1_broker, 24);
 
 /**
  * @generated from message sluice.v1.GetProducerResponse
@@ -883,7 +954,7 @@ export type GetProducerResponse = Message<"sluice.v1.GetProducerResponse"> & {
  * Use `create(GetProducerResponseSchema)` to create a new message.
  */
 export const GetProducerResponseSchema: GenMessage<GetProducerResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_v1_broker, 23);
+  messageDesc(file_sluice_v1_broker, 25);
 
 /**
  * The data plane: producers and consumers.
@@ -971,7 +1042,19 @@ export const Broker: GenService<{
     output: typeof ReadResponseSchema;
   },
   /**
-   * The last durable sequence of a producer, from which it resumes.
+   * Claims the name of a producer: raises its epoch, durably, and says where it
+   * resumes. Each call gets an epoch of its own, and from its answer on every
+   * lower epoch is fenced. Creates the topic as Publish does.
+   *
+   * @generated from rpc sluice.v1.Broker.OpenProducer
+   */
+  openProducer: {
+    methodKind: "unary";
+    input: typeof OpenProducerRequestSchema;
+    output: typeof OpenProducerResponseSchema;
+  },
+  /**
+   * The last durable sequence of a producer. Claims nothing.
    *
    * @generated from rpc sluice.v1.Broker.GetProducer
    */

@@ -1,0 +1,32 @@
+import { SluiceError } from '../base/errors.js';
+import type { SequenceDecision } from '../core/producer-sequence.js';
+import type { ProducerEntry } from './producer-table.js';
+import type { ProducerSequence } from './types.js';
+
+/** The error of a batch that the producer's sequence does not accept. */
+export function sequenceRefusal(
+  { kind }: Exclude<SequenceDecision, { kind: 'accept' }>,
+  { producerId, epoch, firstSequence }: ProducerSequence,
+  { state }: ProducerEntry,
+): SluiceError {
+  if (kind === 'fenced') {
+    return new SluiceError(
+      'PRODUCER_FENCED',
+      `producer "${producerId}" with epoch ${epoch} was replaced by one with epoch ${state?.epoch}`,
+      { metadata: { epoch: String(state?.epoch) } },
+    );
+  }
+  const last = state?.lastSequence ?? 0;
+  const metadata = { lastSequence: String(last) };
+  return kind === 'gap'
+    ? new SluiceError(
+        'SEQUENCE_GAP',
+        `producer "${producerId}" sent sequence ${firstSequence}, but ${last + 1} comes next: resume there`,
+        { metadata },
+      )
+    : new SluiceError(
+        'SEQUENCE_REUSED',
+        `producer "${producerId}" sent sequence ${firstSequence}, which an earlier epoch used: ${last + 1} comes next`,
+        { metadata },
+      );
+}
