@@ -65,37 +65,43 @@ export class DeliveryPump {
         link.waitFor(fetch.reason);
         break;
       }
+      const leftBytes = maxBytes - frame.byteLength;
+      let runs: ReturnType<LaneReaders['read']>;
       try {
-        const runs = readers.read(fetch.partition, fetch.offset, maxBytes - frame.byteLength);
-        if (runs instanceof Promise) void this.#awaitRead(link, fetch, runs);
-        else this.#lease(link, fetch, runs, frame, maxBytes - frame.byteLength);
+        runs = readers.read(fetch.partition, fetch.offset, leftBytes);
       } catch (thrown) {
         rules.abandon(link.sessionId, fetch);
         readFailed(link, fetch.partition, thrown);
+        continue;
       }
+      if (runs instanceof Promise) void this.#awaitRead(link, fetch, runs);
+      else this.#lease(link, fetch, runs, frame, leftBytes);
     }
     return frame;
   }
 
+  /** Only the read may fail. What is thrown after it is a fault of the broker: no one catches it, and the process ends. */
   async #awaitRead(link: ConsumerLink, fetch: Fetch, reading: Promise<readonly StoredRun[]>): Promise<void> {
     const { rules, isLive, ready, readFailed } = this.#services;
     link.readsUnderWay++;
+    let runs: readonly StoredRun[];
     try {
-      const runs = await reading;
-      // Meanwhile other partitions may have filled the way.
-      await link.frameRoom();
-      link.readsUnderWay--;
-      const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
-      // The rules hear of the end of the read even where the session is gone.
-      this.#lease(link, fetch, runs, frame, link.nextFrameBytes);
-      if (!isLive(link)) return;
-      if (frame.runs.length > 0) this.#send(link, frame);
-      ready(link);
+      runs = await reading;
     } catch (thrown) {
       link.readsUnderWay--;
       rules.abandon(link.sessionId, fetch);
       readFailed(link, fetch.partition, thrown);
+      return;
     }
+    // Meanwhile other partitions may have filled the way.
+    await link.frameRoom();
+    link.readsUnderWay--;
+    const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
+    // The rules hear of the end of the read even where the session is gone.
+    this.#lease(link, fetch, runs, frame, link.nextFrameBytes);
+    if (!isLive(link)) return;
+    if (frame.runs.length > 0) this.#send(link, frame);
+    ready(link);
   }
 
   #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame, maxBytes: number): void {

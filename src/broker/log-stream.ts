@@ -114,19 +114,24 @@ export class LogStream implements ReadSession, TopicFollower {
   async #read(lane: Lane): Promise<void> {
     lane.isReading = true;
     this.#readsUnderWay++;
+    let isFromDisk: boolean;
+    let runs: readonly StoredRun[];
+    // Only the read may fail: what is thrown after it is a fault of the broker.
     try {
       const answer = lane.reader.read(lane.next, this.#frames.nextFrameBytes);
-      const runs = answer instanceof Promise ? await answer : answer;
-      lane.isReading = false;
-      this.#readsUnderWay--;
-      if (this.#hasEnded) return;
-      this.#deliver(lane, runs);
-      if (answer instanceof Promise) this.#pump();
+      isFromDisk = answer instanceof Promise;
+      runs = answer instanceof Promise ? await answer : answer;
     } catch (error) {
       lane.isReading = false;
       this.#readsUnderWay--;
       this.#end(SluiceError.from(error));
+      return;
     }
+    lane.isReading = false;
+    this.#readsUnderWay--;
+    if (this.#hasEnded) return;
+    this.#deliver(lane, runs);
+    if (isFromDisk) this.#pump();
   }
 
   #deliver(lane: Lane, runs: readonly StoredRun[]): void {
