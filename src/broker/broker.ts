@@ -18,7 +18,7 @@ import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
 import { Inspector } from './inspector.js';
 import { LogStream } from './log-stream.js';
-import { openProducer, type ProducerPlace } from './open-producer.js';
+import { type ClaimOptions, openProducer, type ProducerPlace } from './open-producer.js';
 import { ProducerTable } from './producer-table.js';
 import { PublishGate } from './publish-gate.js';
 import { StreamPublisher } from './publisher.js';
@@ -174,12 +174,12 @@ class StoredBroker implements Broker {
     return publisher;
   }
 
-  async openProducer(topicName: string, producerId: string): Promise<ProducerPlace> {
+  async openProducer(topicName: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace> {
     this.#checkServing();
     if (this.#disk.isInTheWay && this.#catalog.topics.get(topicName) === undefined)
       throw this.#disk.refusal();
     const topic = this.#catalog.topicForUse(topicName);
-    return openProducer(this.#storage, this.#producers, topic, producerId);
+    return openProducer(this.#storage, this.#producers, topic, producerId, options);
   }
 
   async getProducer(topicName: string, producerId: string): Promise<ProducerPlace> {

@@ -1,14 +1,22 @@
-import { SluiceError } from '../base/errors.js';
+import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
-import type { Storage } from '../storage/types.js';
+import type { ProducerState, Storage } from '../storage/types.js';
 import { storageFailed } from './committer.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
+import { producerFenced } from './sequence-refusal.js';
 import { type Topic, topicDeleted } from './topic.js';
 
 /** Where a producer stands: its epoch, and the number of its last message. */
 export interface ProducerPlace {
   readonly epoch: number;
   readonly lastSequence: number;
+}
+
+export interface ClaimOptions {
+  /** A repeated call with the same number, not 0, gets the same epoch. */
+  readonly claimId: number;
+  /** Claims only while this is the producer's epoch. */
+  readonly currentEpoch: number | undefined;
 }
 
 /**
@@ -21,22 +29,36 @@ export function openProducer(
   producers: ProducerTable,
   topic: Topic,
   producerId: string,
+  options: ClaimOptions,
 ): Promise<ProducerPlace> {
-  return producers.loadFor(topic.topicId, producerId, (entry) => claim(storage, topic, producerId, entry));
+  return producers.loadFor(topic.topicId, producerId, (entry) => {
+    if (topic.isDeleted) throw topicDeleted(topic.name);
+    const { state } = entry;
+    const { claimId, currentEpoch } = options;
+    if (claimId !== 0 && state?.claimId === claimId) {
+      return submitClaim(storage, topic, producerId, entry, state);
+    }
+    if (currentEpoch !== undefined && currentEpoch !== state?.epoch) {
+      throw producerFenced(producerId, currentEpoch, state?.epoch);
+    }
+    return submitClaim(storage, topic, producerId, entry, nextState(state, claimId));
+  });
 }
 
-function claim(
+function nextState(state: ProducerState | undefined, claimId: number): ProducerState {
+  const { epoch = 0, lastSequence = 0 } = state ?? {};
+  invariant(epoch < limits.maxOffset, 'the epochs of a producer are used up');
+  return { epoch: epoch + 1, lastSequence, baseSequence: lastSequence, claimId };
+}
+
+/** Resolves when the claim is durable. A repeated one is written again: the first may not be durable yet. */
+function submitClaim(
   storage: Storage,
   topic: Topic,
   producerId: string,
   entry: ProducerEntry,
+  state: ProducerState,
 ): Promise<ProducerPlace> {
-  if (topic.isDeleted) throw topicDeleted(topic.name);
-  const { epoch: lastEpoch = 0, lastSequence = 0 } = entry.state ?? {};
-  if (lastEpoch >= limits.maxOffset) {
-    throw new SluiceError('PRODUCER_FENCED', `the epochs of producer "${producerId}" are used up`);
-  }
-  const state = { epoch: lastEpoch + 1, lastSequence, baseSequence: lastSequence };
   return new Promise((resolve, reject) => {
     storage.submit({
       // A claim that a loss of power undoes would let the fenced process go on.
@@ -44,7 +66,7 @@ function claim(
       producers: [{ topicId: topic.topicId, producerId, ...state }],
       onCommitted: () => {
         entry.pendingCount--;
-        resolve({ epoch: state.epoch, lastSequence });
+        resolve({ epoch: state.epoch, lastSequence: state.lastSequence });
       },
       onFailed: (error) => reject(storageFailed(error)),
     });

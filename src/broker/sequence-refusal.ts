@@ -9,13 +9,7 @@ export function sequenceRefusal(
   { producerId, epoch, firstSequence }: ProducerSequence,
   { state }: ProducerEntry,
 ): SluiceError {
-  if (kind === 'fenced') {
-    return new SluiceError(
-      'PRODUCER_FENCED',
-      `producer "${producerId}" with epoch ${epoch} was replaced by one with epoch ${state?.epoch}`,
-      { metadata: { epoch: String(state?.epoch) } },
-    );
-  }
+  if (kind === 'fenced') return producerFenced(producerId, epoch, state?.epoch);
   const last = state?.lastSequence ?? 0;
   const metadata = { lastSequence: String(last) };
   return kind === 'gap'
@@ -29,4 +23,16 @@ export function sequenceRefusal(
         `producer "${producerId}" sent sequence ${firstSequence}, which an earlier epoch used: ${last + 1} comes next`,
         { metadata },
       );
+}
+
+export function producerFenced(
+  producerId: string,
+  epoch: number,
+  currentEpoch: number | undefined,
+): SluiceError {
+  return new SluiceError(
+    'PRODUCER_FENCED',
+    `epoch ${epoch} of producer "${producerId}" is over: another process claimed it with epoch ${currentEpoch ?? 'none'}`,
+    { metadata: { epoch: String(currentEpoch ?? 0) } },
+  );
 }

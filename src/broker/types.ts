@@ -2,7 +2,7 @@ import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
 import type { StorageUsage, StoredRun } from '../storage/types.js';
-import type { ProducerPlace } from './open-producer.js';
+import type { ClaimOptions, ProducerPlace } from './open-producer.js';
 
 /** What the server calls, and what it is called back with. Plain values: no gRPC, no generated messages. */
 
@@ -289,7 +289,7 @@ export interface Broker {
   /** `peer`: the address of the client, for people. */
   openPublisher(peer: string): Publisher;
   /** Claims the producer: an epoch of the caller's own, durable; lower ones are fenced. */
-  openProducer(topic: string, producerId: string): Promise<ProducerPlace>;
+  openProducer(topic: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace>;
   /** Claims nothing. */
   getProducer(topic: string, producerId: string): Promise<ProducerPlace>;
 

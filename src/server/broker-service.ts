@@ -2,7 +2,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
 import { ConsumeCall } from './consume.js';
 import { fromCredit, fromSettleResult, toCredit, toSettlements } from './convert-session.js';
-import { checkName } from './convert-values.js';
+import { checkName, toNumber } from './convert-values.js';
 import type { OpenCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { PublishCall } from './publish.js';
@@ -31,11 +31,13 @@ export function createBrokerHandlers(edge: Edge): ServiceHandlers<typeof BrokerS
     updateFlowControl: unary(method.updateFlowControl, ({ sessionId, flowControl }) => ({
       flowControl: fromCredit(broker.setCredit(sessionId, toCredit(flowControl))),
     })),
-    openProducer: unary(method.openProducer, async ({ topic, producerId }) => {
-      const place = await broker.openProducer(
-        checkName(topic, 'topic'),
-        checkName(producerId, 'producer_id'),
-      );
+    openProducer: unary(method.openProducer, async ({ topic, producerId, claimId, currentEpoch }) => {
+      checkName(topic, 'topic');
+      checkName(producerId, 'producer_id');
+      const place = await broker.openProducer(topic, producerId, {
+        claimId: toNumber(claimId, 'claim_id'),
+        currentEpoch: currentEpoch === undefined ? undefined : toNumber(currentEpoch, 'current_epoch'),
+      });
       return { epoch: BigInt(place.epoch), lastSequence: BigInt(place.lastSequence) };
     }),
     getProducer: unary(method.getProducer, async ({ topic, producerId }) => {

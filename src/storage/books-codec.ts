@@ -135,22 +135,28 @@ export function decodeCounters(bytes: Uint8Array): Counters {
   return { nextTopicId, nextSubscriptionId };
 }
 
-export function encodeProducer({ epoch, lastSequence, baseSequence }: ProducerState): Buffer {
+export function encodeProducer(state: ProducerState): Buffer {
+  const { epoch, lastSequence, baseSequence, claimId = 0 } = state;
   const bytes = Buffer.allocUnsafe(
-    varintFieldLength(epoch) + varintFieldLength(lastSequence) + varintFieldLength(baseSequence),
+    varintFieldLength(epoch) +
+      varintFieldLength(lastSequence) +
+      varintFieldLength(baseSequence) +
+      varintFieldLength(claimId),
   );
   let at = writeVarintField(bytes, 0x08, epoch, 0);
   at = writeVarintField(bytes, 0x10, lastSequence, at);
-  writeVarintField(bytes, 0x18, baseSequence, at);
+  at = writeVarintField(bytes, 0x18, baseSequence, at);
+  writeVarintField(bytes, 0x20, claimId, at);
   return bytes;
 }
 
 export function decodeProducer(bytes: Uint8Array): ProducerState {
-  const { epoch, lastSequence, baseSequence } = fromBinary(ProducerRecordSchema, bytes);
+  const { epoch, lastSequence, baseSequence, claimId } = fromBinary(ProducerRecordSchema, bytes);
   return {
     epoch: Number(epoch),
     lastSequence: Number(lastSequence),
     baseSequence: Number(baseSequence),
+    ...(claimId !== 0n && { claimId: Number(claimId) }),
   };
 }
 

@@ -1528,9 +1528,17 @@ func (x *ReadResponse) GetRuns() []*MessageRun {
 }
 
 type OpenProducerRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	ProducerId    string                 `protobuf:"bytes,2,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Topic      string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	ProducerId string                 `protobuf:"bytes,2,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
+	// A number of the caller's choice, random, below 2^53. Repeating a call whose
+	// answer was lost, with the same number, gets the same epoch, unless the
+	// producer was claimed again since. Zero: every call claims anew.
+	ClaimId uint64 `protobuf:"varint,3,opt,name=claim_id,json=claimId,proto3" json:"claim_id,omitempty"`
+	// Present: claims only while this is the producer's epoch, and is refused
+	// with PRODUCER_FENCED otherwise. For a process that has the producer and
+	// wants to fence what it sent before.
+	CurrentEpoch  *uint64 `protobuf:"varint,4,opt,name=current_epoch,json=currentEpoch,proto3,oneof" json:"current_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1577,6 +1585,20 @@ func (x *OpenProducerRequest) GetProducerId() string {
 		return x.ProducerId
 	}
 	return ""
+}
+
+func (x *OpenProducerRequest) GetClaimId() uint64 {
+	if x != nil {
+		return x.ClaimId
+	}
+	return 0
+}
+
+func (x *OpenProducerRequest) GetCurrentEpoch() uint64 {
+	if x != nil && x.CurrentEpoch != nil {
+		return *x.CurrentEpoch
+	}
+	return 0
 }
 
 type OpenProducerResponse struct {
@@ -2110,11 +2132,14 @@ const file_sluice_v1_broker_proto_rawDesc = "" +
 	"\n" +
 	"_partition\"9\n" +
 	"\fReadResponse\x12)\n" +
-	"\x04runs\x18\x01 \x03(\v2\x15.sluice.v1.MessageRunR\x04runs\"L\n" +
+	"\x04runs\x18\x01 \x03(\v2\x15.sluice.v1.MessageRunR\x04runs\"\xa3\x01\n" +
 	"\x13OpenProducerRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1f\n" +
 	"\vproducer_id\x18\x02 \x01(\tR\n" +
-	"producerId\"Q\n" +
+	"producerId\x12\x19\n" +
+	"\bclaim_id\x18\x03 \x01(\x04R\aclaimId\x12(\n" +
+	"\rcurrent_epoch\x18\x04 \x01(\x04H\x00R\fcurrentEpoch\x88\x01\x01B\x10\n" +
+	"\x0e_current_epoch\"Q\n" +
 	"\x14OpenProducerResponse\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\x04R\x05epoch\x12#\n" +
 	"\rlast_sequence\x18\x02 \x01(\x04R\flastSequence\"K\n" +
@@ -2277,6 +2302,7 @@ func file_sluice_v1_broker_proto_init() {
 		(*Settlement_DeadLetter_)(nil),
 	}
 	file_sluice_v1_broker_proto_msgTypes[20].OneofWrappers = []any{}
+	file_sluice_v1_broker_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

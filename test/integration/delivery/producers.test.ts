@@ -98,6 +98,37 @@ describe('producers', () => {
     assert.deepEqual(await readAll('claimed'), ['a', 'b', 'c']);
   });
 
+  it('get the same epoch for a repeated claim, until another one claims, also across a kill', async () => {
+    const producer = { topic: 'repeated', producerId: 'p' };
+    const first = await client.broker.openProducer({ ...producer, claimId: 77n });
+    const again = await client.broker.openProducer({ ...producer, claimId: 77n });
+    assert.deepEqual([first.epoch, again.epoch], [1n, 1n]);
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    assert.equal((await client.broker.openProducer({ ...producer, claimId: 77n })).epoch, 1n);
+    assert.equal((await client.broker.openProducer({ ...producer, claimId: 78n })).epoch, 2n);
+    assert.equal((await client.broker.openProducer({ ...producer, claimId: 77n })).epoch, 3n);
+    assert.equal((await client.broker.openProducer(producer)).epoch, 4n, 'zero is no number');
+    assert.equal((await client.broker.openProducer(producer)).epoch, 5n);
+  });
+
+  it('claim anew only while the epoch is theirs', async () => {
+    const producer = { topic: 'renewed', producerId: 'p' };
+    await client.broker.openProducer(producer);
+    await publishSequence('renewed', 1, 1, ['a']);
+    const renewed = await client.broker.openProducer({ ...producer, currentEpoch: 1n, claimId: 5n });
+    assert.deepEqual([renewed.epoch, renewed.lastSequence], [2n, 1n]);
+    const repeated = await client.broker.openProducer({ ...producer, currentEpoch: 1n, claimId: 5n });
+    assert.equal(repeated.epoch, 2n, 'its first answer was lost');
+    assert.equal(
+      await reasonOf(client.broker.openProducer({ ...producer, currentEpoch: 1n, claimId: 6n })),
+      'PRODUCER_FENCED',
+    );
+    assert.equal((await client.broker.getProducer(producer)).epoch, 2n, 'a refused claim changes nothing');
+  });
+
   it('take no message of an earlier epoch for a repetition, also after a kill', async () => {
     await publishSequence('takeover', 1, 1, ['a', 'b', 'c']);
     assert.equal(await reasonOf(publishSequence('takeover', 2, 2, ['d'])), 'SEQUENCE_REUSED');

@@ -128,7 +128,7 @@ describe('books codec', () => {
       fc.property(id, id, offset, offset, offset, offset, offset, (a, b, c, d, e, f, g) => {
         const counters = { nextTopicId: a, nextSubscriptionId: b };
         assert.deepEqual(decodeCounters(encodeCounters(counters)), counters);
-        const producer = { epoch: c, lastSequence: d, baseSequence: 0 };
+        const producer = { epoch: c, lastSequence: d, baseSequence: e, ...(f !== 0 && { claimId: f }) };
         assert.deepEqual(decodeProducer(encodeProducer(producer)), producer);
         assert.deepEqual(decodeDeadLetter(encodeDeadLetter({ attempts: a })), { attempts: a });
         const extent = {
