@@ -3,10 +3,10 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench bench-flow bench-clients clients sim clean
+.PHONY: help run install build test check format proto bench bench-compare bench-flow bench-clients clients sim clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 # npm writes this file last: it is as new as the installed packages.
 node_modules/.package-lock.json: package.json package-lock.json clients/typescript/package.json
@@ -45,6 +45,10 @@ proto: install ## Generate code from proto/; fails if that differs from what is 
 
 bench: build ## Measure: table and JSON
 	@node dist/bench/main.js
+
+bench-compare: build ## Compare with another commit: BASE=commit, CASES="…" (all), PAIRS=n (10), SECONDS=n (5) a run
+	@node dist/bench/compare/main.js --base '$(BASE)' --cases '$(CASES)' \
+	  $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(SECONDS),--seconds '$(SECONDS)')
 
 bench-flow: build ## Measure flow control: stalls, slow disks, crowds; draws docs/flow/*.svg
 	@node dist/bench/flow/main.js

@@ -16,21 +16,55 @@ export interface BenchSettings {
   readonly deliverMessages: number;
   readonly backlogMessages: number;
   readonly restartBytes: number;
+  /** The compiled command line of the broker. Default: that of this working tree. */
+  readonly brokerCommand?: string;
 }
 
 export interface BenchCase {
   readonly name: string;
   /** What it measures, in a line. */
   readonly about: string;
+  /** Runs every variant. */
   run(settings: BenchSettings): Promise<readonly Row[]>;
+  /** Its parts, where each can be run alone: they have the names of their rows. */
+  readonly variants?: readonly BenchVariant[];
+}
+
+export interface BenchVariant {
+  readonly name: string;
+  run(settings: BenchSettings): Promise<readonly Row[]>;
+}
+
+/** A case whose variants are measured one after the other, each on a fresh broker. */
+export function caseOf<V extends { readonly name: string }>(
+  { name, about }: Pick<BenchCase, 'name' | 'about'>,
+  variants: readonly V[],
+  measure: (variant: V, settings: BenchSettings) => Promise<Row>,
+): BenchCase {
+  return {
+    name,
+    about,
+    variants: variants.map((variant) => ({
+      name: variant.name,
+      run: async (settings) => [await measure(variant, settings)],
+    })),
+    run: async (settings) => {
+      const rows: Row[] = [];
+      for (const variant of variants) rows.push(await measure(variant, settings));
+      return rows;
+    },
+  };
 }
 
 /** Before this, code is being compiled and windows are being opened: not measured. */
 export const warmupMs = 2_000;
 
 /** A fresh broker on an empty directory, removed afterwards. */
-export async function withBroker<T>(work: (broker: BrokerProcess) => Promise<T>): Promise<T> {
-  const broker = await BrokerProcess.start();
+export async function withBroker<T>(
+  work: (broker: BrokerProcess) => Promise<T>,
+  { brokerCommand }: Pick<BenchSettings, 'brokerCommand'> = {},
+): Promise<T> {
+  const broker = await BrokerProcess.start(brokerCommand === undefined ? {} : { command: brokerCommand });
   try {
     return await work(broker);
   } catch (error) {

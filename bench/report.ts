@@ -29,6 +29,10 @@ export function formatTable(rows: readonly Row[]): string {
       : [usage.startRssMiB, usage.peakRssMiB, usage.endRssMiB].map(Math.round).join(' / '),
     check,
   ]);
+  return formatCells(head, lines);
+}
+
+export function formatCells(head: readonly string[], lines: readonly (readonly string[])[]): string {
   const table = [head, ...lines];
   const widths = head.map((_, column) => Math.max(...table.map((line) => line[column]!.length)));
   const format = (line: readonly string[]) =>
@@ -37,6 +41,11 @@ export function formatTable(rows: readonly Row[]): string {
       .join('  ')
       .trimEnd();
   return [format(head), widths.map((width) => '-'.repeat(width)).join('  '), ...lines.map(format)].join('\n');
+}
+
+/** Processor time of the broker, over all its threads, for a message. */
+export function microsPerMessage({ cpuSeconds }: Usage, messageCount: number): number {
+  return (cpuSeconds * 1e6) / messageCount;
 }
 
 /** What the numbers depend on. */

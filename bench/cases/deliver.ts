@@ -2,16 +2,16 @@ import { KiB } from '../../src/base/units.js';
 import { Ordering } from '../../src/gen/sluice/v1/admin_pb.js';
 import {
   assertEqual,
-  type BenchCase,
   type BenchSettings,
   backlogCount,
+  caseOf,
   createSubscription,
   createTopic,
   storedCount,
   withBroker,
 } from '../bench-case.js';
 import { runInWorker } from '../load-worker.js';
-import { count, type Row } from '../report.js';
+import { count, microsPerMessage, type Row } from '../report.js';
 import { Sampler } from '../sampler.js';
 
 const topic = 'backlog';
@@ -31,35 +31,33 @@ interface Variant {
 const none = { ordering: Ordering.NONE, keyCount: 0 };
 const key = { ordering: Ordering.KEY, keyCount: 10_000 };
 
-export const deliverNone: BenchCase = {
-  name: 'deliver-none',
-  about: 'ordering NONE, 8 consumers work through a backlog: Consume, a settlement for each message',
-  run: (settings) =>
-    inTurn(settings, [
-      { name: 'deliver-none/8-partitions', ...none, partitionCount: 8, isShuffled: false },
-      { name: 'deliver-none/8-partitions-shuffled', ...none, partitionCount: 8, isShuffled: true },
-      { name: 'deliver-none/1-partition', ...none, partitionCount: 1, isShuffled: false },
-    ]),
-};
+export const deliverNone = caseOf(
+  {
+    name: 'deliver-none',
+    about: 'ordering NONE, 8 consumers work through a backlog: Consume, a settlement for each message',
+  },
+  [
+    { name: 'deliver-none/8-partitions', ...none, partitionCount: 8, isShuffled: false },
+    { name: 'deliver-none/8-partitions-shuffled', ...none, partitionCount: 8, isShuffled: true },
+    { name: 'deliver-none/1-partition', ...none, partitionCount: 1, isShuffled: false },
+  ],
+  measure,
+);
 
-export const deliverKey: BenchCase = {
-  name: 'deliver-key',
-  about: 'ordering KEY, 10,000 keys, 8 consumers work through a backlog: a settlement for each message',
-  run: (settings) =>
-    inTurn(settings, [
-      { name: 'deliver-key/8-partitions', ...key, partitionCount: 8, isShuffled: false },
-      { name: 'deliver-key/8-partitions-shuffled', ...key, partitionCount: 8, isShuffled: true },
-      { name: 'deliver-key/1-partition', ...key, partitionCount: 1, isShuffled: false },
-    ]),
-};
+export const deliverKey = caseOf(
+  {
+    name: 'deliver-key',
+    about: 'ordering KEY, 10,000 keys, 8 consumers work through a backlog: a settlement for each message',
+  },
+  [
+    { name: 'deliver-key/8-partitions', ...key, partitionCount: 8, isShuffled: false },
+    { name: 'deliver-key/8-partitions-shuffled', ...key, partitionCount: 8, isShuffled: true },
+    { name: 'deliver-key/1-partition', ...key, partitionCount: 1, isShuffled: false },
+  ],
+  measure,
+);
 
-async function inTurn(settings: BenchSettings, variants: readonly Variant[]): Promise<readonly Row[]> {
-  const rows: Row[] = [];
-  for (const variant of variants) rows.push(await measure(variant, settings));
-  return rows;
-}
-
-function measure(variant: Variant, { deliverMessages }: BenchSettings): Promise<Row> {
+function measure(variant: Variant, settings: BenchSettings): Promise<Row> {
   const { name, ordering, partitionCount, keyCount, isShuffled } = variant;
   return withBroker(async (broker) => {
     const { address } = broker;
@@ -80,7 +78,7 @@ function measure(variant: Variant, { deliverMessages }: BenchSettings): Promise<
       streams: 1,
       requestsUnderWay: 16,
       warmupMs: 0,
-      until: { kind: 'messages', count: deliverMessages },
+      until: { kind: 'messages', count: settings.deliverMessages },
     });
     assertEqual('stored messages', await storedCount(address, topic), messageCount);
     const sampler = new Sampler(broker);
@@ -101,7 +99,7 @@ function measure(variant: Variant, { deliverMessages }: BenchSettings): Promise<
     const usage = sampler.stop();
     assertEqual('backlog', await backlogCount(address, topic, subscription), 0);
     const messagesPerSecond = (messageCount * 1000) / result.elapsedMs;
-    const brokerMicrosPerMessage = (usage.cpuSeconds * 1e6) / messageCount;
+    const brokerMicrosPerMessage = microsPerMessage(usage, messageCount);
     const leastShare = Math.min(...result.messageCounts) / messageCount;
     return {
       name,
@@ -111,5 +109,5 @@ function measure(variant: Variant, { deliverMessages }: BenchSettings): Promise<
       usage,
       loadCpuShare: result.cpuShare,
     };
-  });
+  }, settings);
 }

@@ -1,15 +1,15 @@
 import { KiB, MiB } from '../../src/base/units.js';
 import {
   assertEqual,
-  type BenchCase,
   type BenchSettings,
+  caseOf,
   createTopic,
   storedCount,
   warmupMs,
   withBroker,
 } from '../bench-case.js';
 import { runInWorker } from '../load-worker.js';
-import { count, type Row } from '../report.js';
+import { count, microsPerMessage, type Row } from '../report.js';
 import { Sampler } from '../sampler.js';
 
 const topic = 'load';
@@ -35,34 +35,32 @@ const batched = {
 };
 const single = { requestBytes: 0, poolRequests: 8_192, connections: 4, streams: 64, requestsUnderWay: 32 };
 
-export const publishBatched: BenchCase = {
-  name: 'publish-batched',
-  about: 'PublishStream, 100-byte messages in 64-KiB requests, synced before the receipt',
-  run: (settings) =>
-    inTurn(settings, [
-      { name: 'publish-batched/1-partition', partitionCount: 1, keyCount: 0, ...batched },
-      { name: 'publish-batched/8-partitions', partitionCount: 8, keyCount: 0, ...batched },
-      { name: 'publish-batched/8-partitions-keyed', partitionCount: 8, keyCount: 10_000, ...batched },
-    ]),
-};
+export const publishBatched = caseOf(
+  {
+    name: 'publish-batched',
+    about: 'PublishStream, 100-byte messages in 64-KiB requests, synced before the receipt',
+  },
+  [
+    { name: 'publish-batched/1-partition', partitionCount: 1, keyCount: 0, ...batched },
+    { name: 'publish-batched/8-partitions', partitionCount: 8, keyCount: 0, ...batched },
+    { name: 'publish-batched/8-partitions-keyed', partitionCount: 8, keyCount: 10_000, ...batched },
+  ],
+  measure,
+);
 
-export const publishSingle: BenchCase = {
-  name: 'publish-single',
-  about: 'PublishStream, one 100-byte message a request, 64 streams, synced before the receipt',
-  run: (settings) =>
-    inTurn(settings, [
-      { name: 'publish-single/1-partition', partitionCount: 1, keyCount: 0, ...single },
-      { name: 'publish-single/8-partitions-keyed', partitionCount: 8, keyCount: 10_000, ...single },
-    ]),
-};
+export const publishSingle = caseOf(
+  {
+    name: 'publish-single',
+    about: 'PublishStream, one 100-byte message a request, 64 streams, synced before the receipt',
+  },
+  [
+    { name: 'publish-single/1-partition', partitionCount: 1, keyCount: 0, ...single },
+    { name: 'publish-single/8-partitions-keyed', partitionCount: 8, keyCount: 10_000, ...single },
+  ],
+  measure,
+);
 
-async function inTurn(settings: BenchSettings, variants: readonly Variant[]): Promise<readonly Row[]> {
-  const rows: Row[] = [];
-  for (const variant of variants) rows.push(await measure(variant, settings));
-  return rows;
-}
-
-function measure(variant: Variant, { measureMs }: BenchSettings): Promise<Row> {
+function measure(variant: Variant, settings: BenchSettings): Promise<Row> {
   const { name, partitionCount, keyCount, requestBytes, poolRequests } = variant;
   return withBroker(async (broker) => {
     const { address } = broker;
@@ -83,7 +81,7 @@ function measure(variant: Variant, { measureMs }: BenchSettings): Promise<Row> {
       streams: variant.streams,
       requestsUnderWay: variant.requestsUnderWay,
       warmupMs,
-      until: { kind: 'time', measureMs },
+      until: { kind: 'time', measureMs: settings.measureMs },
     });
     const usage = sampler.stop();
     assertEqual('stored messages', await storedCount(address, topic), result.messageCount);
@@ -91,10 +89,14 @@ function measure(variant: Variant, { measureMs }: BenchSettings): Promise<Row> {
     return {
       name,
       result: `${count(result.messageRate)} messages/s, ${mibPerSecond.toFixed(1)} MiB/s`,
-      values: { messagesPerSecond: result.messageRate, mibPerSecond },
+      values: {
+        messagesPerSecond: result.messageRate,
+        mibPerSecond,
+        brokerMicrosPerMessage: microsPerMessage(usage, result.messageCount),
+      },
       check: `${count(result.messageCount)} receipted = stored`,
       usage,
       loadCpuShare: result.cpuShare,
     };
-  });
+  }, settings);
 }

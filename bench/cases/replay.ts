@@ -9,7 +9,7 @@ import {
   withBroker,
 } from '../bench-case.js';
 import { runInWorker } from '../load-worker.js';
-import { count } from '../report.js';
+import { count, microsPerMessage } from '../report.js';
 import { Sampler } from '../sampler.js';
 
 const topic = 'backlog';
@@ -18,7 +18,7 @@ const subscription = 'reader';
 export const replay: BenchCase = {
   name: 'replay',
   about: 'one consumer works through a backlog of 100-byte messages: Subscribe, Acknowledge of ranges',
-  run: ({ replayMessages }) =>
+  run: (settings) =>
     withBroker(async (broker) => {
       const { address } = broker;
       const shape = {
@@ -39,7 +39,7 @@ export const replay: BenchCase = {
         streams: 1,
         requestsUnderWay: 16,
         warmupMs: 0,
-        until: { kind: 'messages', count: replayMessages },
+        until: { kind: 'messages', count: settings.replayMessages },
       });
       const { messageCount } = published;
       assertEqual('stored messages', await storedCount(address, topic), messageCount);
@@ -60,11 +60,16 @@ export const replay: BenchCase = {
         {
           name: 'replay',
           result: `${count(messagesPerSecond)} messages/s`,
-          values: { messagesPerSecond, messageCount, elapsedMs: result.elapsedMs },
+          values: {
+            messagesPerSecond,
+            messageCount,
+            elapsedMs: result.elapsedMs,
+            brokerMicrosPerMessage: microsPerMessage(usage, messageCount),
+          },
           check: `${count(messageCount)} once, in order, byte for byte; backlog 0`,
           usage,
           loadCpuShare: result.cpuShare,
         },
       ];
-    }),
+    }, settings),
 };

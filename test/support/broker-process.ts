@@ -14,6 +14,8 @@ export interface BrokerOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The compiled code to run. Default: this working tree's. */
   readonly dist?: string;
+  /** The compiled command line to run. Default: the one in `dist`. */
+  readonly command?: string;
 }
 
 export interface Exit {
@@ -107,7 +109,7 @@ export class BrokerProcess {
     if (this.#child !== undefined) throw new Error('the broker is running already');
     const { dist = distDirectory, args = [], env = {} } = this.#options;
     const serve = ['serve', '--listen', '127.0.0.1:0', '--data-dir', this.dataDirectory];
-    const command = join(dist, cliPath);
+    const { command = join(dist, cliPath) } = this.#options;
     const child = spawn(
       process.execPath,
       [...nodeFlags(command), command, ...serve, '--log-format', 'json', ...args],
