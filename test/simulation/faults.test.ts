@@ -46,6 +46,18 @@ const faults: readonly Fault[] = [
     right: 'this.#outbox.revoked(delivery.session, { partition: delivery.partition, first, last });',
     wrong: '',
   },
+  {
+    name: 'two processes of one producer name get the same epoch',
+    path: 'src/broker/open-producer.js',
+    right: 'return { epoch: epoch + 1, lastSequence',
+    wrong: 'return { epoch: Math.max(1, epoch), lastSequence',
+  },
+  {
+    name: 'a fenced process is not fenced',
+    path: 'src/core/producer-sequence.js',
+    right: "return { kind: 'fenced', epoch: known.epoch };",
+    wrong: 'return { kind: "accept", skip: 0, next: known };',
+  },
 ];
 
 /** Runs within which each of them must have been found. */

@@ -10,7 +10,7 @@ import { Consumer, type Frame } from './consumer.js';
 import { storeOptions } from './held-storage.js';
 import { Host } from './host.js';
 import type { Draft } from './messages.js';
-import { Producer } from './producer.js';
+import { Producer, ProducerName } from './producer.js';
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -35,6 +35,8 @@ export const simulationEvents = [
   'crashBeforeAnswer',
   'duplicate',
   'refusal',
+  'fenced',
+  'repeatedClaim',
 ] as const;
 
 export type SimulationEvent = (typeof simulationEvents)[number];
@@ -42,6 +44,7 @@ export type SimulationEvent = (typeof simulationEvents)[number];
 /** How often a step does what, relative to the others. */
 const weights = {
   publish: 20,
+  startProcess: 1.5,
   answerRound: 45,
   answerCall: 20,
   send: 20,
@@ -65,6 +68,8 @@ type Action = keyof typeof weights;
 /** Starting a broker costs more than all steps of a run. */
 const mostCrashes = 2;
 const mostSubscriptions = 5;
+/** Of one producer name that are not fenced. */
+const mostProcesses = 3;
 /** More rounds than any backlog needs that can be settled at all. */
 const mostDrainRounds = 400;
 
@@ -160,6 +165,7 @@ export class Simulation {
 
   readonly #actions: Readonly<Record<Exclude<Action, 'crash'>, () => void>> = {
     publish: () => this.#publish(),
+    startProcess: () => this.#startProcess(),
     answerRound: () => this.#host.storage.answerRound(),
     answerCall: () => this.#answerCall(),
     send: () => this.#send(),
@@ -227,14 +233,7 @@ export class Simulation {
       const mayBeRefused = config.backlogLimit.whenFull === 'reject';
       const ids = mayBeRefused ? [''] : ['', 'till-1', 'till-2'];
       for (const id of ids.slice(0, 1 + this.#chance.below(ids.length))) {
-        const producer = new Producer(id, name, mayBeRefused, {
-          books: () => this.#books,
-          trace: (text) => this.#trace(text),
-          count: (event) => this.#count(event),
-          guard: (check) => this.#guard(check),
-        });
-        producer.connect(this.#host.broker);
-        this.#producers.push(producer);
+        this.#addProducer(new ProducerName(id, name), mayBeRefused);
       }
       this.#createSubscription(name);
       await this.#quiesce();
@@ -245,8 +244,33 @@ export class Simulation {
 
   // --- Producing --------------------------------------------------------------------------------------------
 
+  #addProducer(name: ProducerName, mayBeRefused: boolean): void {
+    const producer = new Producer(name, mayBeRefused, {
+      books: () => this.#books,
+      trace: (text) => this.#trace(text),
+      count: (event) => this.#count(event),
+      guard: (check) => this.#guard(check),
+      expect: (what, answer, check) => this.#expect(what, answer, check),
+    });
+    producer.connect(this.#host.broker);
+    this.#producers.push(producer);
+  }
+
+  /** Another process takes a name that one has already, which may still send. */
+  #startProcess(): void {
+    const named = this.#producers.filter(({ isNamed }) => isNamed);
+    const names = new Set(named.map(({ name }) => name));
+    const name = this.#chance.pick([...names]);
+    if (name === undefined) return;
+    const sending = named.filter((producer) => producer.name === name && !producer.isFenced);
+    if (sending.length >= mostProcesses) return;
+    this.#trace(`  "${name.id}" of ${name.topic}`);
+    this.#addProducer(name, false);
+  }
+
   #publish(): void {
-    const producer = this.#chance.pick(this.#producers)!;
+    const producer = this.#chance.pick(this.#producers.filter(({ isFenced }) => !isFenced));
+    if (producer === undefined) return;
     const partitionCount = this.#host.broker.getTopic(producer.topic).partitions.length;
     const hasPartition = this.#chance.oneIn(4);
     const partition = hasPartition ? this.#chance.below(partitionCount) : undefined;
