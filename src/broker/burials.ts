@@ -120,10 +120,11 @@ export class Burials {
   #refused(burial: Burial, error: SluiceError): void {
     const { logger, topic, config, unburied } = this.#services;
     const { partition, offset } = burial;
-    logger.error(
-      { error, topic: topic.name, subscription: config().name, partition, offset },
-      'a message could not be dead-lettered: it is delivered again',
-    );
+    const context = { error, topic: topic.name, subscription: config().name, partition, offset };
+    // Where limits are hard, retention removes what is not settled, on its way to the dead letters or not.
+    if (offset < topic.firstOffset(partition)) {
+      logger.warn(context, 'retention removed a message before it was dead-lettered');
+    } else logger.error(context, 'a message could not be dead-lettered: it is delivered again');
     unburied(burial);
   }
 }

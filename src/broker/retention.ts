@@ -51,7 +51,8 @@ export class Retention implements Sleeper {
     try {
       // A topic may be deleted at any await; then there is nothing left to do here.
       if (topic.isDeleted) return;
-      const floor = Math.min(await this.#limitOffset(topic, partition), settledFloor(topic, partition));
+      const limitOffset = await this.#limitOffset(topic, partition);
+      const floor = removableBelow(topic, partition, limitOffset);
       if (topic.isDeleted || floor <= storage.extent(topic.topicId, partition).firstOffset) return;
       // The cursors first: nobody begins a read that the removal would overtake.
       topic.raiseFloor(partition, floor);
@@ -63,15 +64,14 @@ export class Retention implements Sleeper {
     }
   }
 
-  /** Everything below is past a limit. */
+  /** Everything below is past the limit of age or of bytes. */
   async #limitOffset(topic: Topic, partition: number): Promise<number> {
     const { storage, clock } = this.#services;
     const { topicId } = topic;
-    const { maxAgeMs, maxBytes, untilAcknowledged } = topic.config.retention;
+    const { maxAgeMs, maxBytes } = topic.config.retention;
     const { firstOffset, endOffset, bytes } = storage.extent(topicId, partition);
     let offset = firstOffset;
     if (firstOffset === endOffset) return offset;
-    if (untilAcknowledged && topic.subscriptions.size > 0) offset = endOffset;
     if (maxAgeMs > 0) {
       offset = Math.max(offset, await storage.offsetAt(topicId, partition, clock.wallMs() - maxAgeMs));
     }
@@ -86,10 +86,20 @@ export function hasLimit(retention: RetentionPolicy): boolean {
   return retention.maxAgeMs > 0 || retention.maxBytes > 0 || retention.untilAcknowledged;
 }
 
-/** Everything below is settled by every subscription; Infinity where nobody is waited for. */
+/**
+ * What may go of a partition: below the limit, settled or not, where the limit is hard; otherwise what every
+ * subscription has settled, too. `untilAcknowledged` is no limit: it never removes what is not settled.
+ */
+function removableBelow(topic: Topic, partition: number, limitOffset: number): number {
+  const { untilAcknowledged, dropUnacknowledged } = topic.config.retention;
+  const settled = settledFloor(topic, partition);
+  const limited = dropUnacknowledged ? limitOffset : Math.min(limitOffset, settled);
+  return untilAcknowledged && topic.subscriptions.size > 0 ? Math.max(limited, settled) : limited;
+}
+
+/** Everything below is settled by every subscription; Infinity where there is none. */
 function settledFloor(topic: Topic, partition: number): number {
   let floor = Number.POSITIVE_INFINITY;
-  if (topic.config.retention.dropUnacknowledged) return floor;
   for (const subscription of topic.subscriptions.values()) {
     floor = Math.min(floor, subscription.acknowledgedOffset(partition));
   }

@@ -16,6 +16,15 @@ export interface TopicBook {
   readonly ends: number[];
   /** What retention has removed, or is about to. */
   readonly floors: number[];
+  /** Its limits are hard: retention removes what is not settled. */
+  dropsUnacknowledged: boolean;
+}
+
+/** Messages that a cursor passed over without having settled them: a removal has to follow in the same step. */
+interface Drop {
+  readonly topicId: number;
+  readonly partition: number;
+  readonly lastOffset: number;
 }
 
 export interface SubscriptionBook {
@@ -37,15 +46,18 @@ export class Books {
   readonly topics = new Map<number, TopicBook>();
   readonly subscriptions = new Map<number, SubscriptionBook>();
   #deadLetters: DeadLetter[] = [];
+  #drops: Drop[] = [];
   readonly #chance: number;
+  readonly #dropped: () => void;
 
-  constructor(chance: number) {
+  constructor(chance: number, dropped: () => void) {
     this.#chance = chance;
+    this.#dropped = dropped;
   }
 
   /** To come back to after a crash. */
   clone(): Books {
-    const copy = new Books(this.#chance);
+    const copy = new Books(this.#chance, this.#dropped);
     for (const [id, topic] of this.topics) {
       copy.topics.set(id, {
         ...topic,
@@ -110,8 +122,28 @@ export class Books {
 
   checkCursors(subscriptionId: number, partition: number, cursor: CursorState): void {
     const { model, config } = this.subscriptions.get(subscriptionId)!;
+    this.#noteDrop(subscriptionId, partition, cursor);
     const what = `cursor ${partition} of ${config.name}`;
     assert.deepEqual(cursor, model.cursor(partition), what);
+  }
+
+  /** Where limits are hard, a cursor may pass over what is not settled, if retention removes that next. */
+  #noteDrop(subscriptionId: number, partition: number, { acknowledgedOffset }: CursorState): void {
+    const { model, topicId } = this.subscriptions.get(subscriptionId)!;
+    if (!this.topics.get(topicId)!.dropsUnacknowledged) return;
+    const dropped = model.partitions[partition]!.filter(
+      ({ offset, state }) => offset < acknowledgedOffset && state !== 'settled',
+    );
+    const lastOffset = dropped.at(-1)?.offset;
+    if (lastOffset === undefined) return;
+    this.#dropped();
+    this.#drops.push({ topicId, partition, lastOffset });
+    model.dropBelow(partition, lastOffset + 1);
+  }
+
+  /** What cursors have passed over is removed by now. */
+  checkDrops(): void {
+    assert.deepEqual(this.#drops, [], 'messages were passed over, and neither settled nor removed');
   }
 
   /** What survived is on the disk, and visible. */
@@ -125,6 +157,9 @@ export class Books {
   /** Nothing is removed that a subscription still has to deliver. */
   checkRemoval(topicId: number, partition: number, offset: number): void {
     this.topics.get(topicId)!.floors[partition] = offset;
+    this.#drops = this.#drops.filter(
+      (drop) => drop.topicId !== topicId || drop.partition !== partition || drop.lastOffset >= offset,
+    );
     for (const { topicId: id, model, config } of this.subscriptions.values()) {
       if (id !== topicId) continue;
       const needed = model.partitions[partition]!.find((m) => m.offset < offset && m.state !== 'settled');
@@ -185,7 +220,14 @@ export class Books {
   #putTopic({ topicId, config }: CatalogTopic): void {
     let topic = this.topics.get(topicId);
     if (topic === undefined) {
-      topic = { topicId, name: config.name, entries: [], ends: [], floors: [] };
+      topic = {
+        topicId,
+        name: config.name,
+        entries: [],
+        ends: [],
+        floors: [],
+        dropsUnacknowledged: config.retention.dropUnacknowledged,
+      };
       this.topics.set(topicId, topic);
     }
     while (topic.entries.length < config.partitionCount) {

@@ -30,6 +30,7 @@ export const simulationEvents = [
   'expiry',
   'deadLetter',
   'removal',
+  'drop',
   'seek',
   'crashBeforeCommit',
   'crashBeforeAnswer',
@@ -109,7 +110,7 @@ export class Simulation {
     this.#options = options;
     this.#chance = new Chance(options.seed);
     const backoffChance = this.#chance.pick([0, 0.5, 0.75]);
-    this.#books = new Books(backoffChance);
+    this.#books = new Books(backoffChance, () => this.#count('drop'));
     this.#host = new Host({
       directory: options.directory,
       random: this.#chance.random,
@@ -186,6 +187,7 @@ export class Simulation {
   async #quiesce(): Promise<void> {
     await this.#host.storage.quiesce();
     if (this.#failure !== undefined) throw this.#failure;
+    this.#books.checkDrops();
     this.#checkStatus();
     this.#checkConsumers();
   }
@@ -725,7 +727,7 @@ export class Simulation {
         maxAgeMs: isKept ? 0 : this.#chance.pick([0, 0, 2_000]),
         maxBytes: isKept ? 0 : this.#chance.pick([0, 0, 200]),
         untilAcknowledged: !isKept && this.#chance.oneIn(2),
-        dropUnacknowledged: false,
+        dropUnacknowledged: !isKept && this.#chance.oneIn(3),
       },
       backlogLimit: {
         maxBytes: isLimited ? this.#chance.pick([0, 1_000]) : 0,

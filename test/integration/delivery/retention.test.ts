@@ -78,6 +78,22 @@ describe('retention and backlog', () => {
     consumer.close();
   });
 
+  it('never deletes from a queue what is not settled, where only its limits are hard', async () => {
+    const retention = { untilAcknowledged: true, dropUnacknowledged: true };
+    await client.admin.createTopic({ topic: { name: 'hard-queue', retention } });
+    await client.admin.createSubscription({ subscription: { topic: 'hard-queue', name: 's' } });
+    await publish(client, 'hard-queue', texts('m', 5));
+    // Swept later than the queue: once this is empty, a sweep of the queue is over.
+    await client.admin.createTopic({ topic: { name: 'hard-witness', retention: { maxBytes: 1n } } });
+    await publish(client, 'hard-witness', ['w', 'x']);
+    await untilFirstOffset('hard-witness', 1n);
+    assert.equal((await extentOf('hard-queue')).firstOffset, 0n);
+    const consumer = await TestConsumer.open(client, { topic: 'hard-queue', subscription: 's' });
+    await consumer.settle(await consumer.take(5), ack);
+    await untilFirstOffset('hard-queue', 5n);
+    consumer.close();
+  });
+
   it('refuses what goes over a backlog limit, until something is settled', async () => {
     await client.admin.createTopic({
       topic: { name: 'rejecting', backlogLimit: { maxMessages: 5n, whenFull: WhenFull.REJECT } },
