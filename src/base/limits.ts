@@ -130,6 +130,12 @@ export const limits = {
   drainGraceMs: 10 * secondMs,
   /** Then: how long the last answers may take to leave, to clients that may not be reading. */
   lingerMs: 1 * secondMs,
+  /** Then: how long connections that were cut off may take to close before closing goes on without them. */
+  cutOffMs: 1 * secondMs,
+  /** How long the store may take to write what it has and to close, before the process ends without that. */
+  closeStoreMs: 15 * secondMs,
+  /** How long the HTTP server of the metrics may take to close. */
+  closeAdminMs: 1 * secondMs,
 
   // --- Books ----------------------------------------------------------------------------------------------
   /** Producers whose sequence is kept in memory; the others are read back when they return. */

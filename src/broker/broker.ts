@@ -384,11 +384,14 @@ class StoredBroker implements Broker {
     this.#alarm.stop();
     this.#disk.stop();
     this.#retention.stop();
-    for (const runner of this.#catalog.subscriptions.values()) runner.endSessions(draining());
-    for (const topic of this.#catalog.topics.values()) {
-      for (const follower of [...topic.followers]) follower.topicDeleted(draining());
+    try {
+      for (const runner of this.#catalog.subscriptions.values()) runner.endSessions(draining());
+      for (const topic of this.#catalog.topics.values()) {
+        for (const follower of [...topic.followers]) follower.topicDeleted(draining());
+      }
+    } finally {
+      await this.#storage.close();
     }
-    await this.#storage.close();
   }
 
   // --- The machinery --------------------------------------------------------------------------------------

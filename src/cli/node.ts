@@ -4,6 +4,7 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
 import { createRandom } from '../base/random.js';
+import { secondMs } from '../base/units.js';
 import { createBroker } from '../broker/broker.js';
 import type { Broker, SubscriptionInfo } from '../broker/types.js';
 import type { Settings } from '../config/schema.js';
@@ -12,6 +13,11 @@ import { type AdminHttp, startAdminHttp } from '../server/admin-http.js';
 import { defaultServerOptions, type RunningServer, startServer } from '../server/server.js';
 import { freeDiskBytes, openStorage } from '../storage/storage.js';
 import { brokerMetrics } from './broker-metrics.js';
+import { type ClosingStep, closeInTurn } from './closing.js';
+
+/** The server bounds its own steps; this is their sum, and a moment more. */
+const serverCloseLimitMs =
+  defaultServerOptions.drainGraceMs + limits.lingerMs + limits.cutOffMs + 1 * secondMs;
 
 export interface NodeServices {
   readonly version: string;
@@ -25,8 +31,11 @@ export interface RunningNode {
   readonly address: string;
   /** Resolves when the store has failed: nothing can be kept any more, and the process has to end. */
   readonly failed: Promise<Error>;
-  /** Drains: ends streams, answers what is under way, closes the store. */
-  close(): Promise<void>;
+  /**
+   * Drains: ends streams, answers what is under way, closes the store. Every step has a bound, and a step that fails
+   * or takes too long keeps none of the others from being done. False where there was such a step: the log says which.
+   */
+  close(): Promise<boolean>;
   /** After a failure: lets the refusals leave, and no more. What is on disk is for the next start. */
   abandon(): Promise<void>;
 }
@@ -64,30 +73,33 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
       onFailed: (error) => fail(error),
     },
   );
+  const closing: ClosingStep[] = [
+    { what: 'store', limitMs: limits.closeStoreMs, close: () => broker.close() },
+  ];
   try {
     const server = await startServer(
       broker,
       { ...defaultServerOptions, ...settings, ...budget },
       { clock, logger },
     );
+    closing.unshift({ what: 'server', limitMs: serverCloseLimitMs, close: () => server.close() });
     const admin = await startAdmin(settings, broker, server);
+    if (admin !== undefined) {
+      closing.push({ what: 'metrics', limitMs: limits.closeAdminMs, close: () => admin.close() });
+    }
     server.setServing(true);
     if (admin !== undefined) logger.info({ address: admin.address }, 'serving metrics');
     return {
       address: server.address,
       failed,
-      async close() {
-        await server.close();
-        await broker.close();
-        await admin?.close();
-      },
+      close: () => closeInTurn(closing, services),
       async abandon() {
         server.setServing(false);
         await new Promise<void>((resolve) => clock.after(limits.failureGraceMs, resolve));
       },
     };
   } catch (error) {
-    await broker.close();
+    await closeInTurn(closing, services);
     throw error;
   }
 }

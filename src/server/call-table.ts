@@ -50,16 +50,17 @@ export class OpenCalls implements CallTable {
     if (call.kind === 'stream') this.#streamCount--;
   }
 
-  /**
-   * Asks every call to end, and refuses new ones except of other services: health can still be asked. Resolves when
-   * all of them have their status.
-   */
-  async drain(error: SluiceError): Promise<void> {
+  /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
+  drain(error: SluiceError): void {
     this.#draining = error;
-    const allAnswered = new Promise<void>((resolve) => {
+    for (const call of [...this.#open]) call.stop(error);
+  }
+
+  /** Resolves when every call has its status. */
+  async allAnswered(): Promise<void> {
+    if (this.#unanswered.size === 0) return;
+    await new Promise<void>((resolve) => {
       this.#onAllAnswered = resolve;
     });
-    for (const call of [...this.#open]) call.stop(error);
-    if (this.#unanswered.size > 0) await allAnswered;
   }
 }

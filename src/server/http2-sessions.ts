@@ -30,18 +30,21 @@ export function setStreamWindow(server: Server, initialWindowSize: number): void
 
 /** The connections of a server, by the address of the client as grpc-js tells it. */
 export class Connections {
-  readonly #sessions = new Map<string, ServerHttp2Session>();
+  readonly #open = new Set<ServerHttp2Session>();
+  readonly #byPeer = new Map<string, ServerHttp2Session>();
+  #onAllClosed: (() => void) | undefined;
 
   /** To be called once the server is bound. */
   constructor(server: Server, { connectionWindowBytes }: Windows) {
     const add = (session: ServerHttp2Session) => {
+      this.#open.add(session);
+      session.once('close', () => this.#closed(session));
       // HTTP/2 has no setting for the window that all streams of a connection share.
       session.setLocalWindowSize(connectionWindowBytes);
-      const { remoteAddress, remotePort } = session.socket;
-      if (remoteAddress === undefined) return;
-      const peer = remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
-      this.#sessions.set(peer, session);
-      session.once('close', () => this.#sessions.delete(peer));
+      const peer = peerOf(session);
+      if (peer === undefined) return;
+      this.#byPeer.set(peer, session);
+      session.once('close', () => this.#byPeer.delete(peer));
     };
     const servers = http2Servers(server);
     invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
@@ -53,20 +56,40 @@ export class Connections {
 
   /** Changes the window of every stream of a connection, those that are open and those to come. */
   setStreamWindow(peer: string, initialWindowSize: number): void {
-    const session = this.#sessions.get(peer);
+    const session = this.#byPeer.get(peer);
     if (session === undefined || session.closed || session.destroyed) return;
     session.settings({ initialWindowSize });
   }
+
+  /**
+   * Resolves when the last connection has closed. grpc-js can't be asked: its `tryShutdown` waits for the callback of
+   * `session.close`, which never comes where the session was destroyed in the moment before.
+   */
+  async allClosed(): Promise<void> {
+    if (this.#open.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onAllClosed = resolve;
+    });
+  }
+
+  /**
+   * Cuts every connection. grpc-js's own `forceShutdown` finds them only with channelz enabled, and `drain` passes
+   * over those that are closing already.
+   */
+  destroyAll(): void {
+    for (const session of [...this.#open]) session.destroy(undefined, constants.NGHTTP2_CANCEL);
+  }
+
+  #closed(session: ServerHttp2Session): void {
+    this.#open.delete(session);
+    if (this.#open.size === 0) this.#onAllClosed?.();
+  }
 }
 
-/**
- * Cuts every connection. grpc-js's own `forceShutdown` finds them only with channelz enabled, and `drain` passes
- * over those that are closing already.
- */
-export function destroyConnections(server: Server): void {
-  for (const { sessions } of http2Servers(server).values()) {
-    for (const session of [...sessions]) session.destroy(undefined, constants.NGHTTP2_CANCEL);
-  }
+function peerOf(session: ServerHttp2Session): string | undefined {
+  const { remoteAddress, remotePort } = session.socket;
+  if (remoteAddress === undefined) return undefined;
+  return remotePort === undefined ? remoteAddress : `${remoteAddress}:${remotePort}`;
 }
 
 function http2Servers(server: Server): NonNullable<ServerInternals['http2Servers']> {

@@ -8,6 +8,7 @@ import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { secondMs } from '../base/units.js';
+import { within } from '../base/within.js';
 import type { Broker } from '../broker/types.js';
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
 import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
@@ -17,7 +18,7 @@ import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor, type Route } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { addHealth } from './health.js';
-import { Connections, destroyConnections, setStreamWindow } from './http2-sessions.js';
+import { Connections, setStreamWindow } from './http2-sessions.js';
 import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
@@ -69,8 +70,8 @@ export interface RunningServer {
   setServing(isServing: boolean): void;
   /**
    * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is not
-   * answered within the grace is cut off; so is, a moment later, a client that does not take its answers. The broker
-   * must still be working. Harmless twice.
+   * answered within the grace is cut off; so is, a moment later, a client that does not take its answers. Every step
+   * has a bound: it resolves in any case. The broker must still be working. Harmless twice.
    */
   close(): Promise<void>;
 }
@@ -143,15 +144,16 @@ export async function startServer(
         health.setServing(false);
         // Those who watch health are told before their calls end.
         await setImmediate();
-        const cutOff = () => destroyConnections(server);
-        let timer = clock.after(options.drainGraceMs, cutOff);
-        const allClosed = shutDown(server);
-        await calls.drain(draining());
-        // All that is left are bytes for clients that may not be reading: no reason to keep the others waiting.
-        timer.cancel();
-        timer = clock.after(limits.lingerMs, cutOff);
-        await allClosed;
-        timer.cancel();
+        server.tryShutdown(() => {});
+        calls.drain(draining());
+        const isAnswered = await within(clock, options.drainGraceMs, calls.allAnswered());
+        // What is left then are bytes for clients that may not be reading: no reason to keep the others waiting.
+        if (isAnswered) await within(clock, limits.lingerMs, connections.allClosed());
+        connections.destroyAll();
+        const allOver = Promise.all([calls.allAnswered(), connections.allClosed()]);
+        if (!(await within(clock, limits.cutOffMs, allOver))) {
+          logger.warn({ address }, 'connections were cut off and have not closed: going on without them');
+        }
         logger.info({ address }, 'stopped listening');
       })();
       return closed;
@@ -187,11 +189,6 @@ function bind(server: Server, listen: string): Promise<number> {
       } else resolve(listen.startsWith('unix:') ? 0 : port);
     });
   });
-}
-
-/** Resolves when the last connection has closed. */
-function shutDown(server: Server): Promise<void> {
-  return new Promise((resolve) => server.tryShutdown(() => resolve()));
 }
 
 function draining(): SluiceError {

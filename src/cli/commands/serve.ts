@@ -19,7 +19,9 @@ export const serve: Command = {
     'Every setting is a flag, a variable of the environment, or a key (the name of the flag) of a JSON file that ' +
       '--config or SLUICE_CONFIG names; the flag goes before the variable, the variable before the file.',
     'SIGTERM or SIGINT drains: what was begun is answered, then the broker ends with 0. A second one does not wait. ' +
-      'It ends with 1 when the store fails, so that a supervisor starts it again from what is on disk.',
+      'Each step of that has a limit: after some 30 seconds at most the broker has ended, with 1 where a step did not ' +
+      'finish in its time. It ends with 1 when the store fails, too, so that a supervisor starts it again from what is ' +
+      'on disk.',
   ],
   examples: [
     'sluice serve',
@@ -71,14 +73,14 @@ async function serveUntilTold(settings: Settings, context: Context, logger: Logg
   });
   const closed = told.then(async () => {
     logger.info({}, 'draining');
-    await node.close();
-    return 'closed' as const;
+    return (await node.close()) ? ('closed' as const) : ('torn' as const);
   });
   const end = await Promise.race([closed, node.failed]);
   if (end === 'closed') {
     logger.info({}, 'ended');
     return;
   }
+  if (end === 'torn') throw new Reported(ExitCode.failed);
   logger.error({ cause: end.message }, 'ending, so that the next start begins from what is on disk');
   await node.abandon();
   throw new Reported(ExitCode.failed);
