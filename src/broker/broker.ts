@@ -111,7 +111,12 @@ class StoredBroker implements Broker {
     this.#frames = new FramePool(settings.frameBytes);
     const minFreeBytes = settings.minFreeDiskBytes;
     this.#disk = new FreeDiskWatch({ clock, logger, minFreeBytes, probe: services.freeDiskBytes });
-    this.#deadLetters = new DeadLetters({ storage, clock, topicFor: (name) => this.#catalog.topicOf(name) });
+    this.#deadLetters = new DeadLetters({
+      storage,
+      clock,
+      topicFor: (name) => this.#catalog.topicOf(name),
+      checkNoCycle: (config) => this.#catalog.checkNoDeadLetterCycle(config),
+    });
     const topics = () => this.#catalog.topics.values();
     this.#retention = new Retention({ storage, clock, logger, alarm: this.#alarm, topics });
     this.#catalog = new Catalog({
@@ -126,8 +131,8 @@ class StoredBroker implements Broker {
         spreader: new Spreader(),
         defaultDurability: settings.defaultDurability,
       }),
-      createRunner: (topic, subscriptionId, config, cursors) =>
-        new SubscriptionRunner(this.#runnerServices(), topic, subscriptionId, config, cursors),
+      createRunner: (...parts) => new SubscriptionRunner(this.#runnerServices(), ...parts),
+      logger,
     });
     this.#inspector = new Inspector({
       storage,
@@ -199,10 +204,10 @@ class StoredBroker implements Broker {
 
   async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
     this.#checkServing();
-    const topic = this.#catalog.topicForUse(options.topic);
+    const input = defaultSubscription(options.topic, options.subscription);
+    const topic = this.#catalog.topicForSubscription(input);
     let runner = topic.subscriptions.get(options.subscription);
     if (runner === undefined) {
-      const input = defaultSubscription(options.topic, options.subscription);
       ({ runner } = await this.#addSubscription(topic, input, options.start));
       this.#checkServing();
     }
@@ -304,7 +309,7 @@ class StoredBroker implements Broker {
     start: Parameters<Broker['createSubscription']>[1],
   ): Promise<SubscriptionInfo> {
     this.#checkServing();
-    const topic = this.#catalog.topicForUse(config.topic);
+    const topic = this.#catalog.topicForSubscription(config);
     const { runner, isNew } = await this.#addSubscription(topic, config, start);
     // One that was made here may have been changed by others while its commit was awaited.
     if (!isNew) this.#catalog.checkSame(runner.config, config);

@@ -2,10 +2,19 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
+import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
 import type { CatalogTopic, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
+import {
+  checkNoDeadLetterCycle,
+  type DeadLetterRoute,
+  deadLetterCycle,
+  formatCycle,
+  type RoutesOf,
+  routesInCycles,
+} from './dead-letter-cycles.js';
 import { PagedMap } from './paging.js';
 import type { BrokerSettings } from './settings.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
@@ -23,7 +32,9 @@ export interface CatalogServices {
     subscriptionId: number,
     config: SubscriptionConfig,
     cursors: ReadonlyMap<number, CursorState>,
+    isInDeadLetterCycle: boolean,
   ) => SubscriptionRunner;
+  readonly logger: Logger;
 }
 
 /**
@@ -35,6 +46,8 @@ export class Catalog {
   readonly topics = new PagedMap<Topic>();
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly #topicsById = new Map<number, Topic>();
+  /** Of a store that has some: the subscriptions whose dead letters would come back to their own topic. */
+  readonly #inDeadLetterCycles = new Set<SubscriptionRunner>();
 
   constructor(services: CatalogServices) {
     this.#services = services;
@@ -45,14 +58,24 @@ export class Catalog {
     const { storage } = this.#services;
     for (const { topicId, config } of storage.recovered.topics) this.#addTopic(topicId, config);
     const { subscriptions } = storage.recovered;
+    const inCycles = routesInCycles(subscriptions.map(({ config }) => config));
     for (let start = 0; start < subscriptions.length; start += limits.cursorReadsAtOnce) {
       const some = subscriptions.slice(start, start + limits.cursorReadsAtOnce);
       const cursors = await Promise.all(some.map((each) => storage.readCursors(each.subscriptionId)));
       for (const [i, { subscriptionId, topicId, config }] of some.entries()) {
         const topic = this.#topicsById.get(topicId);
-        if (topic !== undefined) this.#addSubscription(topic, subscriptionId, config, cursors[i]!);
+        if (topic === undefined) continue;
+        const runner = this.#addSubscription(
+          topic,
+          subscriptionId,
+          config,
+          cursors[i]!,
+          inCycles.has(config),
+        );
+        if (inCycles.has(config)) this.#inDeadLetterCycles.add(runner);
       }
     }
+    for (const { config } of this.#inDeadLetterCycles) this.#warnOfCycle(config);
   }
 
   topicById(topicId: number): Topic | undefined {
@@ -76,6 +99,21 @@ export class Catalog {
       });
     }
     return this.topicOf(name);
+  }
+
+  /**
+   * The topic that a subscription is made for. Nothing is made where the subscription would be refused; one that
+   * exists is left as it is.
+   */
+  topicForSubscription(input: DeadLetterRoute): Topic {
+    const exists = this.topics.get(input.topic)?.subscriptions.get(input.name) !== undefined;
+    if (!exists) this.checkNoDeadLetterCycle(input);
+    return this.topicForUse(input.topic);
+  }
+
+  /** Throws where dead letters of the subscription would come back to its own topic. */
+  checkNoDeadLetterCycle(route: DeadLetterRoute): void {
+    checkNoDeadLetterCycle(route, this.#routesOf);
   }
 
   /** The topic of this name, made with defaults if there is none. */
@@ -129,8 +167,12 @@ export class Catalog {
     });
     this.topics.delete(name);
     this.#topicsById.delete(topic.topicId);
-    for (const subscription of subscriptions) this.subscriptions.delete(subscriptionKey(subscription.config));
+    for (const subscription of subscriptions) {
+      this.subscriptions.delete(subscriptionKey(subscription.config));
+      this.#inDeadLetterCycles.delete(subscription);
+    }
     topic.delete();
+    this.#leaveBrokenCycles();
     return durable;
   }
 
@@ -150,9 +192,10 @@ export class Catalog {
     cursors: ReadonlyMap<number, CursorState>,
   ): { runner: SubscriptionRunner; durable: Promise<void> } {
     const { storage, clock } = this.#services;
+    this.checkNoDeadLetterCycle(input);
     const config = { ...input, createTimeMs: clock.wallMs() };
     const subscriptionId = storage.nextSubscriptionId();
-    const runner = this.#addSubscription(topic, subscriptionId, config, cursors);
+    const runner = this.#addSubscription(topic, subscriptionId, config, cursors, false);
     const durable = commit(storage, {
       durability: 'synced',
       putSubscriptions: [{ subscriptionId, topicId: topic.topicId, config }],
@@ -178,11 +221,13 @@ export class Catalog {
   ): { runner: SubscriptionRunner; durable: Promise<void> } {
     const runner = this.subscription(topicName, name);
     const config = { ...runner.config, ...change };
+    if (change.deadLetter !== undefined) this.checkNoDeadLetterCycle(config);
     const durable = commit(this.#services.storage, {
       durability: 'synced',
       putSubscriptions: [{ subscriptionId: runner.subscriptionId, topicId: runner.topic.topicId, config }],
     });
     runner.setConfig(config);
+    this.#leaveBrokenCycles();
     return { runner, durable };
   }
 
@@ -195,6 +240,8 @@ export class Catalog {
     runner.topic.subscriptions.delete(name);
     runner.topic.backlog.settled();
     this.subscriptions.delete(subscriptionKey(runner.config));
+    this.#inDeadLetterCycles.delete(runner);
+    this.#leaveBrokenCycles();
     runner.end(
       new SluiceError(
         'SUBSCRIPTION_DELETED',
@@ -202,6 +249,29 @@ export class Catalog {
       ),
     );
     return durable;
+  }
+
+  readonly #routesOf: RoutesOf = (topicName) => {
+    const runners = this.topics.get(topicName)?.subscriptions.values() ?? [];
+    return Array.from(runners, ({ config }) => config);
+  };
+
+  #warnOfCycle(config: SubscriptionConfig): void {
+    const cycle = deadLetterCycle(config, this.#routesOf) ?? [];
+    this.#services.logger.warn(
+      { topic: config.topic, subscription: config.name },
+      `dead letters of this subscription would come back to its topic (${formatCycle(cycle)}): ` +
+        'it delivers failed messages again without end until it has another dead-letter topic',
+    );
+  }
+
+  /** Something has changed that may have broken a cycle; a new one is never made. */
+  #leaveBrokenCycles(): void {
+    for (const runner of this.#inDeadLetterCycles) {
+      if (deadLetterCycle(runner.config, this.#routesOf) !== undefined) continue;
+      this.#inDeadLetterCycles.delete(runner);
+      runner.leaveDeadLetterCycle();
+    }
   }
 
   #checkTopic(config: Omit<TopicConfig, 'createTimeMs'>): void {
@@ -244,8 +314,10 @@ export class Catalog {
     subscriptionId: number,
     config: SubscriptionConfig,
     cursors: ReadonlyMap<number, CursorState>,
+    isInDeadLetterCycle: boolean,
   ): SubscriptionRunner {
-    const runner = this.#services.createRunner(topic, subscriptionId, config, cursors);
+    const { createRunner } = this.#services;
+    const runner = createRunner(topic, subscriptionId, config, cursors, isInDeadLetterCycle);
     topic.subscriptions.set(config.name, runner);
     this.subscriptions.set(subscriptionKey(config), runner);
     topic.backlog.limitChanged();

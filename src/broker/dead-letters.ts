@@ -17,6 +17,8 @@ export interface DeadLettersServices {
   readonly clock: Clock;
   /** The dead-letter topic: made if it is not there, whatever the settings say of other topics. */
   readonly topicFor: (name: string) => Topic;
+  /** Throws where dead letters of the subscription would come back to its own topic. */
+  readonly checkNoCycle: (config: SubscriptionConfig) => void;
 }
 
 /** The field numbers of `sluice.v1.MessageRun.messages` and `sluice.v1.Message.headers`. */
@@ -40,6 +42,12 @@ export class DeadLetters {
     config: SubscriptionConfig,
     burials: readonly Burial[],
   ): Promise<(Append | SluiceError)[]> {
+    try {
+      this.#services.checkNoCycle(config);
+    } catch (error) {
+      // Subscriptions of before such cycles were refused: the message stays where it is.
+      return burials.map(() => SluiceError.from(error));
+    }
     const letters: (Append | SluiceError)[] = [];
     // Neighbours come out of the same record: one reader finds it again.
     const readers = new Map<number, LogReader>();
@@ -81,9 +89,6 @@ export class DeadLetters {
       [letterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
     const target = topicFor(deadLetterTopicName(config));
-    if (target === topic) {
-      throw new SluiceError('INVALID_FIELD', `topic "${topic.name}" can't be its own dead-letter topic`);
-    }
     const key = messageKeyRange(chunk);
     const { partitionCount } = target.config;
     return {

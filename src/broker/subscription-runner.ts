@@ -64,6 +64,8 @@ export class SubscriptionRunner implements Sleeper {
   readonly #pump: DeliveryPump;
   readonly #burials: Burials;
   #config: SubscriptionConfig;
+  /** Dead letters would come back to the topic: none are made by `max_attempts`. */
+  #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
   #hasEnded = false;
   /** The log has grown, and consumers are about to be served. */
@@ -75,13 +77,15 @@ export class SubscriptionRunner implements Sleeper {
     subscriptionId: number,
     config: SubscriptionConfig,
     cursors: ReadonlyMap<number, CursorState>,
+    isInDeadLetterCycle: boolean,
   ) {
     this.subscriptionId = subscriptionId;
     this.topic = topic;
     this.#services = services;
     this.#config = config;
+    this.#isInDeadLetterCycle = isInDeadLetterCycle;
     this.#readers = new LaneReaders(services.storage, topic.topicId);
-    this.#rules = createSubscription(rulesOf(config, services.settings), services.random);
+    this.#rules = createSubscription(this.#rulesNow(), services.random);
     this.#pump = new DeliveryPump({
       rules: this.#rules,
       readers: this.#readers,
@@ -123,12 +127,19 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   get ackDeadlineMs(): number {
-    return rulesOf(this.#config, this.#services.settings).ackDeadlineMs;
+    return this.#rulesNow().ackDeadlineMs;
   }
 
   setConfig(config: SubscriptionConfig): void {
     this.#config = config;
-    this.#rules.setRules(rulesOf(config, this.#services.settings));
+    this.#rules.setRules(this.#rulesNow());
+    this.#apply();
+  }
+
+  /** The cycle that the subscription was in is broken: `max_attempts` holds again. */
+  leaveDeadLetterCycle(): void {
+    this.#isInDeadLetterCycle = false;
+    this.#rules.setRules(this.#rulesNow());
     this.#apply();
   }
 
@@ -308,6 +319,11 @@ export class SubscriptionRunner implements Sleeper {
 
   #isLive(link: ConsumerLink): boolean {
     return !this.#hasEnded && this.#links.get(link.sessionId) === link;
+  }
+
+  #rulesNow(): SubscriptionRules {
+    const rules = rulesOf(this.#config, this.#services.settings);
+    return this.#isInDeadLetterCycle ? { ...rules, maxAttempts: Number.POSITIVE_INFINITY } : rules;
   }
 
   #nowMs(): number {

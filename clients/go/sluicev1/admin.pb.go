@@ -775,6 +775,8 @@ type DeadLetterPolicy struct {
 	// Deliveries before a message is dead-lettered. Zero: the broker's default.
 	MaxAttempts uint32 `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	// Default: `<topic>.<subscription>.dead-letter`, created when first needed.
+	// Never the subscription's own topic (INVALID_FIELD), nor one whose own
+	// subscriptions dead-letter back to it (DEAD_LETTER_CYCLE), disabled or not.
 	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Retry for ever.
 	Disabled      bool `protobuf:"varint,3,opt,name=disabled,proto3" json:"disabled,omitempty"`

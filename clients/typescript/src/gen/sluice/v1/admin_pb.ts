@@ -300,6 +300,8 @@ export type DeadLetterPolicy = Message<"sluice.v1.DeadLetterPolicy"> & {
 
   /**
    * Default: `<topic>.<subscription>.dead-letter`, created when first needed.
+   * Never the subscription's own topic (INVALID_FIELD), nor one whose own
+   * subscriptions dead-letter back to it (DEAD_LETTER_CYCLE), disabled or not.
    *
    * @generated from field: string topic = 2;
    */
