@@ -88,8 +88,8 @@ export class Burials {
     for (const [i, each] of taken.entries()) {
       const letter = letters[i]!;
       if (letter instanceof Error) {
-        this.#refused(each.burial, letter);
-        settle(each, letter);
+        const isRemoved = this.#refused(each.burial, letter);
+        settle(each, isRemoved ? undefined : letter);
         continue;
       }
       buried(each.burial);
@@ -117,15 +117,17 @@ export class Burials {
     for (const each of accepted) settle(each, failure);
   }
 
-  #refused(burial: Burial, error: SluiceError): void {
+  /** Says whether the message is gone: then there is nothing left to settle. */
+  #refused(burial: Burial, error: SluiceError): boolean {
     const { logger, topic, config, unburied } = this.#services;
     const { partition, offset } = burial;
     const context = { error, topic: topic.name, subscription: config().name, partition, offset };
     // Where limits are hard, retention removes what is not settled, on its way to the dead letters or not.
-    if (offset < topic.firstOffset(partition)) {
-      logger.warn(context, 'retention removed a message before it was dead-lettered');
-    } else logger.error(context, 'a message could not be dead-lettered: it is delivered again');
+    const isRemoved = offset < topic.firstOffset(partition);
+    if (isRemoved) logger.warn(context, 'retention removed a message before it was dead-lettered');
+    else logger.error(context, 'a message could not be dead-lettered: it is delivered again');
     unburied(burial);
+    return isRemoved;
   }
 }
 

@@ -68,6 +68,8 @@ export class SubscriptionRunner implements Sleeper {
   #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
   #hasEnded = false;
+  /** Of the topic; of one that has ended, as it was then: a call that was under way is still answered. */
+  #partitionCount = 0;
   /** The log has grown, and consumers are about to be served. */
   #isGrowing = false;
 
@@ -267,7 +269,7 @@ export class SubscriptionRunner implements Sleeper {
 
   get backlogMessageCount(): number {
     let count = 0;
-    for (let partition = 0; partition < this.topic.config.partitionCount; partition++) {
+    for (let partition = 0; partition < this.#partitionCount; partition++) {
       count += this.#rules.partitionStatus(partition).backlogMessageCount;
     }
     return count;
@@ -275,7 +277,7 @@ export class SubscriptionRunner implements Sleeper {
 
   info(): SubscriptionInfo {
     const partitions = [];
-    for (let partition = 0; partition < this.topic.config.partitionCount; partition++) {
+    for (let partition = 0; partition < this.#partitionCount; partition++) {
       partitions.push({ partition, ...this.#rules.partitionStatus(partition) });
     }
     return { config: this.#config, partitions };
@@ -334,6 +336,7 @@ export class SubscriptionRunner implements Sleeper {
     const { endOffset } = this.#services.storage.extent(this.topic.topicId, partition);
     const firstOffset = this.topic.firstOffset(partition);
     this.#rules.addPartition(partition, cursor ?? freshCursor(firstOffset), endOffset);
+    this.#partitionCount = partition + 1;
     if (cursor !== undefined && cursor.acknowledgedOffset < firstOffset) {
       this.#rules.setFirst(partition, firstOffset);
     }
