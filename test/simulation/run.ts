@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Simulation, type SimulationEvent, simulationEvents } from './simulation.js';
+import { type SimulationEvent, simulationEvents } from './actions.js';
+import { Simulation } from './simulation.js';
 
 /** Steps of one run. */
 export const stepCount = 120;

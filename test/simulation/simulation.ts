@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
-import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
+import type { StartPosition } from '../../src/base/model.js';
 import { dayMs, hourMs, MiB, secondMs } from '../../src/base/units.js';
 import type { SubscriptionPartitionInfo } from '../../src/broker/types.js';
-import type { Credit, Outcome, Settlement } from '../../src/core/types.js';
+import type { Settlement } from '../../src/core/types.js';
 import type { Transaction } from '../../src/storage/types.js';
+import { type Action, type SimulationEvent, weights } from './actions.js';
 import { Books, keys, type SubscriptionBook } from './books.js';
 import { Chance } from './chance.js';
 import { Consumer, type Frame } from './consumer.js';
+import { Draws } from './draws.js';
 import { storeOptions } from './held-storage.js';
 import { Host } from './host.js';
 import type { Draft } from './messages.js';
@@ -21,50 +23,6 @@ export interface SimulationOptions {
   /** Something happened that a run is there for. */
   readonly count: (event: SimulationEvent) => void;
 }
-
-/** What a run is there for: many runs together must have seen all of it. */
-export const simulationEvents = [
-  'delivery',
-  'redelivery',
-  'staleSettlement',
-  'expiry',
-  'deadLetter',
-  'removal',
-  'drop',
-  'seek',
-  'crashBeforeCommit',
-  'crashBeforeAnswer',
-  'duplicate',
-  'refusal',
-  'fenced',
-  'repeatedClaim',
-] as const;
-
-export type SimulationEvent = (typeof simulationEvents)[number];
-
-/** How often a step does what, relative to the others. */
-const weights = {
-  publish: 20,
-  startProcess: 1.5,
-  answerRound: 45,
-  answerCall: 20,
-  send: 20,
-  settle: 25,
-  advance: 12,
-  openSession: 5,
-  closeSession: 2,
-  setCredit: 3,
-  seek: 2,
-  changeRules: 2,
-  growTopic: 1,
-  changeClock: 1,
-  fillQueue: 1,
-  createSubscription: 1,
-  deleteSubscription: 0.5,
-  crash: 1.2,
-} as const;
-
-type Action = keyof typeof weights;
 
 /** Starting a broker costs more than all steps of a run. */
 const mostCrashes = 2;
@@ -89,6 +47,7 @@ interface Seek {
 export class Simulation {
   readonly #options: SimulationOptions;
   readonly #chance: Chance;
+  readonly #draws: Draws;
   readonly #host: Host;
   #books: Books;
   #producers: Producer[] = [];
@@ -109,6 +68,7 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.#options = options;
     this.#chance = new Chance(options.seed);
+    this.#draws = new Draws(this.#chance);
     const backoffChance = this.#chance.pick([0, 0.5, 0.75]);
     this.#books = new Books(backoffChance, () => this.#count('drop'));
     this.#host = new Host({
@@ -227,7 +187,7 @@ export class Simulation {
   async #setUp(): Promise<void> {
     const names = ['orders', 'events', 'morgue'].slice(0, 2 + this.#chance.below(2));
     for (const name of names) {
-      const config = this.#topicConfig(name);
+      const config = this.#draws.topicConfig(name);
       this.#expectCommitted(`creation of ${name}`, this.#host.broker.createTopic(config));
       await this.#quiesce();
       this.#host.storage.answerRound();
@@ -239,7 +199,7 @@ export class Simulation {
       }
       this.#createSubscription(name);
       await this.#quiesce();
-      this.#openSession(this.#credit(), this.#subscriptionIds.at(-1));
+      this.#openSession(this.#draws.credit(), this.#subscriptionIds.at(-1));
       await this.#quiesce();
     }
   }
@@ -288,7 +248,10 @@ export class Simulation {
 
   // --- Consuming --------------------------------------------------------------------------------------------
 
-  #openSession(credit = this.#credit(), subscriptionId = this.#chance.pick(this.#subscriptionIds)): void {
+  #openSession(
+    credit = this.#draws.credit(),
+    subscriptionId = this.#chance.pick(this.#subscriptionIds),
+  ): void {
     if (subscriptionId === undefined) return;
     const { config } = this.#books.subscriptions.get(subscriptionId)!;
     this.#nameCount += 1;
@@ -336,7 +299,7 @@ export class Simulation {
     consumer.session!.close(end);
   }
 
-  #setCredit(consumer = this.#anyConsumer(), credit = this.#credit()): void {
+  #setCredit(consumer = this.#anyConsumer(), credit = this.#draws.credit()): void {
     if (consumer === undefined) return;
     consumer.credit = credit;
     this.#trace(`  ${consumer.name}: ${credit.messages}, ${credit.bytes} bytes`);
@@ -367,7 +330,7 @@ export class Simulation {
       if (target === undefined) return;
       const first = Math.max(0, target.offset - this.#chance.pick([0, 0, 0, 1, 5, 1_000]));
       const last = target.offset + this.#chance.pick([0, 0, 0, 1, 4, 1_000]);
-      settlements.push({ partition: target.partition, first, last, outcome: this.#outcome() });
+      settlements.push({ partition: target.partition, first, last, outcome: this.#draws.outcome() });
     }
     this.#settleAs(consumer, settlements);
   }
@@ -389,7 +352,7 @@ export class Simulation {
     const count = [...this.#books.subscriptions.values()].length;
     if (count >= mostSubscriptions) return;
     this.#nameCount += 1;
-    const config = this.#subscriptionConfig(topic, `s${this.#nameCount}`);
+    const config = this.#draws.subscriptionConfig(topic, `s${this.#nameCount}`, this.#hasMorgue);
     const start: StartPosition = { kind: this.#chance.pick(['earliest', 'earliest', 'latest']) };
     this.#trace(
       `  ${topic}/${config.name} by ${config.ordering} from ${start.kind}: ${JSON.stringify(config)}`,
@@ -410,7 +373,11 @@ export class Simulation {
     const book = this.#anyBook();
     if (book === undefined) return;
     const { topic, name } = book.config;
-    const { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = this.#subscriptionConfig(topic, name);
+    const { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = this.#draws.subscriptionConfig(
+      topic,
+      name,
+      this.#hasMorgue,
+    );
     const change = { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter };
     this.#trace(`  ${topic}/${name}: ${JSON.stringify(change)}`);
     this.#expectCommitted(`update of ${name}`, this.#host.broker.updateSubscription(topic, name, change));
@@ -705,6 +672,11 @@ export class Simulation {
     return this.#producers.map(({ topic }) => topic);
   }
 
+  /** A topic for the dead letters of the others. */
+  get #hasMorgue(): boolean {
+    return this.#topicNames.includes('morgue');
+  }
+
   get #subscriptionIds(): number[] {
     return [...this.#books.subscriptions.keys()];
   }
@@ -715,60 +687,6 @@ export class Simulation {
 
   #anyConsumer(): Consumer | undefined {
     return this.#chance.pick(this.#consumers.filter(({ session }) => session !== undefined));
-  }
-
-  #topicConfig(name: string): Omit<TopicConfig, 'createTimeMs'> {
-    const isLimited = this.#chance.oneIn(3);
-    const isKept = this.#chance.oneIn(2);
-    return {
-      name,
-      partitionCount: 1 + this.#chance.below(2),
-      retention: {
-        maxAgeMs: isKept ? 0 : this.#chance.pick([0, 0, 2_000]),
-        maxBytes: isKept ? 0 : this.#chance.pick([0, 0, 200]),
-        untilAcknowledged: !isKept && this.#chance.oneIn(2),
-        dropUnacknowledged: !isKept && this.#chance.oneIn(3),
-      },
-      backlogLimit: {
-        maxBytes: isLimited ? this.#chance.pick([0, 1_000]) : 0,
-        maxMessages: isLimited ? 20 : 0,
-        whenFull: isLimited ? this.#chance.pick(['block', 'reject']) : 'block',
-      },
-      durability: this.#chance.pick(['written', 'synced', undefined]),
-    };
-  }
-
-  #subscriptionConfig(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {
-    const isShared = topic !== 'morgue' && this.#topicNames.includes('morgue');
-    return {
-      topic,
-      name,
-      ordering: this.#chance.pick(['partition', 'key', 'none']),
-      ackDeadlineMs: this.#chance.pick([500, 1_000]),
-      minBackoffMs: this.#chance.pick([8, 100]),
-      maxBackoffMs: 400,
-      deadLetter: {
-        maxAttempts: this.#chance.pick([1, 2, 3, 5]),
-        topic: isShared && this.#chance.oneIn(2) ? 'morgue' : '',
-        isDisabled: this.#chance.oneIn(6),
-      },
-    };
-  }
-
-  #credit(): Credit {
-    return {
-      messages: this.#chance.pick([0, 1, 2, 5, 20, 20]),
-      bytes: this.#chance.pick([0, 1, 100, 400, 10_000, 10_000]),
-    };
-  }
-
-  #outcome(): Outcome {
-    const kind = this.#chance.below(20);
-    if (kind < 9) return { kind: 'ack' };
-    if (kind < 14) return { kind: 'nack' };
-    if (kind < 16) return { kind: 'nack', delayMs: this.#chance.pick([0, 50, 700]) };
-    if (kind < 19) return { kind: 'extend', byMs: this.#chance.pick([0, 300, 3_000]) };
-    return { kind: 'deadLetter', reason: 'hopeless' };
   }
 
   #count(event: SimulationEvent): void {
