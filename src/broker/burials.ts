@@ -67,6 +67,7 @@ export class Burials {
       const batch = this.#waiting.slice(0, limits.burialBatchMessages);
       const letters = await this.#services.deadLetters.prepare(
         this.#services.topic,
+        this.#services.subscriptionId,
         this.#services.config(),
         batch.map(({ burial }) => burial),
       );

@@ -7,7 +7,7 @@ import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { Burial } from '../core/types.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
-import { letterHeaders } from './letter-origin.js';
+import { letterHeaders, letterSubscriptionIdField } from './letter-origin.js';
 import { messageEntry, messageKeyRange } from './message-bytes.js';
 import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
@@ -39,6 +39,7 @@ export class DeadLetters {
    */
   async prepare(
     topic: Topic,
+    subscriptionId: number,
     config: SubscriptionConfig,
     burials: readonly Burial[],
   ): Promise<(Append | SluiceError)[]> {
@@ -55,7 +56,7 @@ export class DeadLetters {
     for (const burial of burials) {
       if (byteLength >= limits.roundBytes) break;
       try {
-        const letter = await this.#letter(topic, config, burial, readers);
+        const letter = await this.#letter(topic, subscriptionId, config, burial, readers);
         byteLength += letter.byteLength;
         letters.push(letter);
       } catch (error) {
@@ -68,6 +69,7 @@ export class DeadLetters {
 
   async #letter(
     topic: Topic,
+    subscriptionId: number,
     config: SubscriptionConfig,
     burial: Burial,
     readers: Map<number, LogReader>,
@@ -79,7 +81,7 @@ export class DeadLetters {
       readers.set(burial.partition, reader);
     }
     const { run, from } = await readMessageBy(reader, storage, topic, burial.partition, burial.offset);
-    const chunk = withHeaders(messageEntry(run, from), {
+    const chunk = withOrigin(messageEntry(run, from), subscriptionId, {
       [letterHeaders.topic]: topic.name,
       [letterHeaders.partition]: String(burial.partition),
       [letterHeaders.offset]: String(burial.offset),
@@ -109,10 +111,14 @@ export function deadLetterTopicName(
 }
 
 /**
- * The same message with headers added. An encoded message with further fields behind it is the message with
- * these fields, so its own bytes stay as they are; of a header that stands twice, the last one counts.
+ * The same message with headers and the id of the subscription added. An encoded message with further fields behind it is the message with
+ * these fields, so its own bytes stay as they are; of a header or an id that stands twice, the last one counts.
  */
-function withHeaders(entry: Uint8Array, headers: Readonly<Record<string, string>>): Uint8Array {
+function withOrigin(
+  entry: Uint8Array,
+  subscriptionId: number,
+  headers: Readonly<Record<string, string>>,
+): Uint8Array {
   const message = messageOf(entry);
   const writer = new BinaryWriter().raw(message);
   for (const [name, value] of Object.entries(headers)) {
@@ -121,6 +127,7 @@ function withHeaders(entry: Uint8Array, headers: Readonly<Record<string, string>
     writer.tag(2, WireType.LengthDelimited).string(value);
     writer.join();
   }
+  writer.tag(letterSubscriptionIdField, WireType.Varint).uint64(subscriptionId);
   return new BinaryWriter().tag(messagesField, WireType.LengthDelimited).bytes(writer.finish()).finish();
 }
 

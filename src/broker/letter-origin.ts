@@ -5,6 +5,14 @@ const headersField = 3;
 const nameField = 1;
 const valueField = 2;
 
+/**
+ * A field of `sluice.v1.Message` that only the broker writes, reserved in the API: the id of the subscription that
+ * dead-lettered the message. Names are used again, ids never. It is no header, so that what a consumer finds in a dead
+ * letter has a meaning for it. A producer may write the field; it counts only beside the headers, which a producer
+ * can't write, and behind any that the producer wrote.
+ */
+export const letterSubscriptionIdField = 1000;
+
 /** What the broker writes on a dead letter. Nobody else can: producers' headers may not begin with `sluice-`. */
 export const letterHeaders = {
   topic: 'sluice-dead-letter-topic',
@@ -20,7 +28,29 @@ export const letterHeaders = {
 export interface LetterOrigin {
   readonly topic: string;
   readonly subscription: string;
+  /** Undefined in dead letters of before it was written. */
+  readonly subscriptionId: number | undefined;
   readonly partition: number;
+  /** When it was dead-lettered; NaN where it does not say. */
+  readonly timeMs: number;
+}
+
+/** The subscription whose dead letters are looked for: one dead-letter topic may hold those of several. */
+export interface LetterOwner {
+  readonly topic: string;
+  readonly subscription: string;
+  readonly subscriptionId: number;
+  readonly createTimeMs: number;
+}
+
+/**
+ * Whether this subscription dead-lettered it, not an earlier one of the same name. A dead letter without an id is of
+ * an earlier one if it is older than the subscription.
+ */
+export function isOwn(origin: LetterOrigin, owner: LetterOwner): boolean {
+  if (origin.topic !== owner.topic || origin.subscription !== owner.subscription) return false;
+  if (origin.subscriptionId !== undefined) return origin.subscriptionId === owner.subscriptionId;
+  return !(origin.timeMs < owner.createTimeMs);
 }
 
 /** Where an encoded `messages` field says that it came from; undefined for what is no dead letter. */
@@ -29,15 +59,20 @@ export function originOf(entry: Uint8Array): LetterOrigin | undefined {
   const reader = new BinaryReader(entry);
   reader.tag();
   const end = reader.uint32() + reader.pos;
+  let subscriptionId: number | undefined;
   while (reader.pos < end) {
     const [field, wireType] = reader.tag();
     if (field === headersField && wireType === WireType.LengthDelimited) readHeader(reader, found);
-    else reader.skip(wireType, field);
+    else if (field === letterSubscriptionIdField && wireType === WireType.Varint) {
+      subscriptionId = Number(reader.uint64());
+    } else reader.skip(wireType, field);
   }
   const topic = found.get(letterHeaders.topic);
   const subscription = found.get(letterHeaders.subscription);
   if (topic === undefined || subscription === undefined) return undefined;
-  return { topic, subscription, partition: Number(found.get(letterHeaders.partition)) };
+  const partition = Number(found.get(letterHeaders.partition));
+  const timeMs = Date.parse(found.get(letterHeaders.time) ?? '');
+  return { topic, subscription, subscriptionId, partition, timeMs };
 }
 
 /** Reads one entry of the map. A letter that was given up twice has its headers twice: the last ones count. */

@@ -3,15 +3,9 @@ import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
-import { originOf } from './letter-origin.js';
+import { isOwn, type LetterOwner, originOf } from './letter-origin.js';
 import { messageEntry } from './message-bytes.js';
 import type { Topic } from './topic.js';
-
-/** Whose dead letters are looked for: one topic for them may hold those of many. */
-export interface LetterOwner {
-  readonly topic: string;
-  readonly subscription: string;
-}
 
 /** Part of a dead-letter topic: `next` up to but not including `end`. */
 export interface LetterRange {
@@ -87,7 +81,7 @@ export class LetterScan {
     for (let offset = from; offset < to; offset++) {
       const entry = messageEntry(run, offset - run.firstOffset);
       const origin = originOf(entry);
-      if (origin?.topic !== this.#owner.topic || origin.subscription !== this.#owner.subscription) continue;
+      if (origin === undefined || !isOwn(origin, this.#owner)) continue;
       // A copy: it waits for its turn, and what the log answers is not good for long.
       letters.push({ offset, entry: Buffer.from(entry), originPartition: origin.partition });
     }

@@ -160,8 +160,10 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   #open(topic: Topic, range: LetterRange): LetterScan {
-    const { topic: topicName, name } = this.#runner.config;
-    return new LetterScan(this.#services.storage, topic, range, { topic: topicName, subscription: name });
+    const { subscriptionId, config } = this.#runner;
+    const { topic: topicName, name, createTimeMs } = config;
+    const owner = { topic: topicName, subscription: name, subscriptionId, createTimeMs };
+    return new LetterScan(this.#services.storage, topic, range, owner);
   }
 
   // --- Sending it back ---------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     const { partitionCount } = this.#runner.topic.config;
     const key = messageKeyRange(entry);
     if (key.from !== key.to) return partitionOfKey(entry, key.from, key.to, partitionCount);
-    // A topic that was made anew under the same name may have fewer partitions.
+    // A dead letter without an id may be of an earlier topic of the name, which had more partitions.
     return originPartition < partitionCount ? originPartition : 0;
   }
 

@@ -2595,7 +2595,8 @@ func (x *MessageStatus) GetSessionId() string {
 type RedriveDeadLettersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The subscription that gave the messages up. They are looked for in the
-	// dead-letter topic that it has now.
+	// dead-letter topic that it has now. Those of a deleted subscription of the
+	// same name are not its own.
 	Topic        string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Subscription string `protobuf:"bytes,2,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	// Only report what would be sent back.

@@ -464,7 +464,7 @@ var File_sluice_v1_message_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\x01\n" +
+	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n" +
 	"\aMessage\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\fR\apayload\x129\n" +
@@ -473,7 +473,7 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"event_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01J\x06\b\xe8\a\x10\xe9\a\"\x98\x02\n" +
 	"\n" +
 	"MessageRun\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\rR\tpartition\x12!\n" +

@@ -25,6 +25,8 @@ export const redrive = defineCommand({
   summary: 'Send dead letters back to the subscription that gave them up',
   notes: [
     'Nobody else gets them. Interrupt it and run it again as you like: it goes on where it was, and nothing is sent back twice.',
+    'A subscription that was deleted and made again has no dead letters: consume those of the earlier one from the ' +
+      'dead-letter topic.',
   ],
   examples: [
     'sluice redrive orders billing --dry-run',

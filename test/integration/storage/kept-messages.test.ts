@@ -57,7 +57,8 @@ describe('storage: messages that are kept for longer than a turn', () => {
     };
     await commit(storage, { appends: [letter] });
     const range = { partition: 0, next: 0, end: 1 };
-    const scan = new LetterScan(storage, topic, range, { topic: 'origin', subscription: 's' });
+    const owner = { topic: 'origin', subscription: 's', subscriptionId: 1, createTimeMs: 0 };
+    const scan = new LetterScan(storage, topic, range, owner);
     const piece = await scan.next();
     scan.close();
     await useMemoryAgain(storage, topicId);

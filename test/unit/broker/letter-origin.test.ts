@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { letterHeaders, originOf } from '../../../src/broker/letter-origin.js';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import {
+  isOwn,
+  letterHeaders,
+  letterSubscriptionIdField,
+  originOf,
+} from '../../../src/broker/letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 
 /** One encoded `messages` field, and what stands in it behind what an encoder would write. */
@@ -15,8 +21,19 @@ const written = {
   [letterHeaders.topic]: 'orders',
   [letterHeaders.subscription]: 'billing',
   [letterHeaders.partition]: '3',
+  [letterHeaders.time]: '2026-02-03T04:05:06.007Z',
 };
-const origin = { topic: 'orders', subscription: 'billing', partition: 3 };
+const timeMs = Date.UTC(2026, 1, 3, 4, 5, 6, 7);
+const origin = { topic: 'orders', subscription: 'billing', subscriptionId: undefined, partition: 3, timeMs };
+
+/** The same message with ids of subscriptions behind it. */
+function withIds(messagesField: Buffer, ...ids: number[]): Uint8Array {
+  const [tag, ...rest] = messagesField;
+  const lengthBytes = rest.findIndex((byte) => byte < 0x80) + 1;
+  const writer = new BinaryWriter().raw(messagesField.subarray(1 + lengthBytes));
+  for (const id of ids) writer.tag(letterSubscriptionIdField, WireType.Varint).uint64(id);
+  return new BinaryWriter().uint32(tag!).bytes(writer.finish()).finish();
+}
 
 describe('originOf', () => {
   it('finds who gave a message up, among whatever else it has', () => {
@@ -46,8 +63,34 @@ describe('originOf', () => {
     assert.deepEqual(originOf(Buffer.concat([Buffer.of(0x7a), length, message])), origin);
   });
 
+  it('finds the id of the subscription, the last one where there are several', () => {
+    assert.deepEqual(originOf(withIds(entry(written), 7)), { ...origin, subscriptionId: 7 });
+    assert.equal(originOf(withIds(entry(written), 7, 4_000_000_000))?.subscriptionId, 4_000_000_000);
+    assert.equal(originOf(withIds(entry({}), 7)), undefined, 'an id alone, which any producer may write');
+  });
+
   it('knows what is no dead letter', () => {
     assert.equal(originOf(entry({})), undefined);
     assert.equal(originOf(entry({ topic: 'orders', [letterHeaders.topic]: 'orders' })), undefined);
+  });
+});
+
+describe('isOwn', () => {
+  const owner = { topic: 'orders', subscription: 'billing', subscriptionId: 7, createTimeMs: timeMs };
+
+  it('goes by the id where there is one', () => {
+    assert.equal(isOwn({ ...origin, subscriptionId: 7, timeMs: timeMs - 1 }, owner), true);
+    assert.equal(isOwn({ ...origin, subscriptionId: 6 }, owner), false);
+  });
+
+  it('goes by the time where there is none', () => {
+    assert.equal(isOwn(origin, owner), true);
+    assert.equal(isOwn({ ...origin, timeMs: timeMs - 1 }, owner), false);
+    assert.equal(isOwn({ ...origin, timeMs: Number.NaN }, owner), true);
+  });
+
+  it('is false of other names, whatever the id', () => {
+    assert.equal(isOwn({ ...origin, topic: 'other', subscriptionId: 7 }, owner), false);
+    assert.equal(isOwn({ ...origin, subscription: 'other', subscriptionId: 7 }, owner), false);
   });
 });

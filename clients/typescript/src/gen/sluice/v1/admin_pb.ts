@@ -1264,7 +1264,8 @@ export const MessageStatus_StateSchema: GenEnum<MessageStatus_State> = /*@__PURE
 export type RedriveDeadLettersRequest = Message<"sluice.v1.RedriveDeadLettersRequest"> & {
   /**
    * The subscription that gave the messages up. They are looked for in the
-   * dead-letter topic that it has now.
+   * dead-letter topic that it has now. Those of a deleted subscription of the
+   * same name are not its own.
    *
    * @generated from field: string topic = 1;
    */
