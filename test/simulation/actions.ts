@@ -13,6 +13,7 @@ export const simulationEvents = [
   'duplicate',
   'refusal',
   'fenced',
+  'topicDeletion',
   'repeatedClaim',
 ] as const;
 
@@ -37,6 +38,7 @@ export const weights = {
   fillQueue: 1,
   createSubscription: 1,
   deleteSubscription: 0.5,
+  replaceTopic: 0.4,
   crash: 1.2,
 } as const;
 

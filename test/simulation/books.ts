@@ -82,10 +82,12 @@ export class Books {
 
   /** Its catalog, messages and dead letters; cursors are compared by `checkCursors`. */
   submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
-    const { putTopics, putSubscriptions, cursors, deleteSubscriptions, appends, deadLetters } = transaction;
+    const { putTopics, putSubscriptions, cursors, deleteSubscriptions, deleteTopics, appends, deadLetters } =
+      transaction;
     for (const topic of putTopics ?? []) this.#putTopic(topic);
     for (const subscription of putSubscriptions ?? []) this.#putSubscription(subscription, cursors ?? []);
     for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
+    for (const id of deleteTopics ?? []) this.#deleteTopic(id);
     /** Where the dead letters of this commit are, by what they were. */
     const letters = new Map<string, Omit<DeadLetter, 'source'>>();
     for (const [i, { topicId, partition, chunks, count }] of (appends ?? []).entries()) {
@@ -217,6 +219,13 @@ export class Books {
     }
   }
 
+  /** With all that lies in it, dead letters of others included. */
+  #deleteTopic(topicId: number): void {
+    this.topics.delete(topicId);
+    this.#deadLetters = this.#deadLetters.filter((letter) => letter.topicId !== topicId);
+    this.#drops = this.#drops.filter((drop) => drop.topicId !== topicId);
+  }
+
   #putTopic({ topicId, config }: CatalogTopic): void {
     let topic = this.topics.get(topicId);
     if (topic === undefined) {
@@ -260,7 +269,10 @@ export class Books {
   }
 
   #show(topicId: number, partition: number, end: number): void {
-    const { entries, ends } = this.topics.get(topicId)!;
+    const topic = this.topics.get(topicId);
+    // Deleted before it heard of the commit.
+    if (topic === undefined) return;
+    const { entries, ends } = topic;
     const added = entries[partition]!.slice(ends[partition], end);
     ends[partition] = Math.max(ends[partition]!, end);
     for (const book of this.subscriptions.values()) {

@@ -91,7 +91,11 @@ export class Consumer implements ConsumerSink {
 
   ended(error: SluiceError): void {
     this.#services.guard(() =>
-      assert.equal(error.reason, 'SUBSCRIPTION_DELETED', `${this.name} was ended: ${error.message}`),
+      assert.match(
+        error.reason,
+        /^(SUBSCRIPTION|TOPIC)_DELETED$/,
+        `${this.name} was ended: ${error.message}`,
+      ),
     );
     this.isClosed = true;
   }

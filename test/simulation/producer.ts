@@ -49,7 +49,9 @@ type State =
   | { readonly kind: 'claiming'; readonly claimId: number; readonly claimNumber: number }
   | { readonly kind: 'open'; readonly epoch: number; readonly claimNumber: number }
   /** Another process has taken the name: nothing more is sent. */
-  | { readonly kind: 'fenced' };
+  | { readonly kind: 'fenced' }
+  /** What was sent is still answered; nothing more is sent. */
+  | { readonly kind: 'topicDeleted' };
 
 /**
  * One process that produces for one topic, anonymous or under a name that other processes may take. After a crash of
@@ -111,6 +113,11 @@ export class Producer {
     } else this.#send();
   }
 
+  topicDeleted(): void {
+    this.#state = { kind: 'topicDeleted' };
+    this.#dropUnsent();
+  }
+
   publish(drafts: readonly Draft[], partition: number | undefined): void {
     const batch: Batch = { drafts, partition, firstSequence: undefined };
     this.#unanswered.push(batch);
@@ -124,6 +131,7 @@ export class Producer {
     this.#services.expect(`claim ${claimNumber} of "${this.id}"`, claim, ({ epoch, lastSequence }) => {
       this.#services.trace(`  "${this.id}" has epoch ${epoch} and goes on behind ${lastSequence}`);
       this.name.claimed(epoch);
+      if (this.#state.kind !== 'claiming') return;
       this.#nextSequence = lastSequence + 1;
       this.#state = { kind: 'open', epoch, claimNumber };
       this.#send();
@@ -161,6 +169,12 @@ export class Producer {
     const index = this.#unanswered.indexOf(batch);
     assert.ok(index >= 0, `a batch of "${this.id}" was answered twice`);
     this.#unanswered.splice(index, 1);
+    if (this.#state.kind === 'topicDeleted') {
+      const isGone =
+        error === undefined || error.reason === 'TOPIC_DELETED' || error.reason === 'BACKLOG_FULL';
+      assert.ok(isGone, `refused: ${error?.message}`);
+      return;
+    }
     if (error === undefined) {
       assert.ok(!isFencedAlready, `"${this.id}" was fenced, and its batch has a receipt`);
       this.#check(batch, receipt!);
@@ -178,6 +192,10 @@ export class Producer {
     assert.ok(this.name.claimCount > claimNumber, `"${this.id}" is fenced, and no other process claimed it`);
     this.#services.count('fenced');
     this.#state = { kind: 'fenced' };
+    this.#dropUnsent();
+  }
+
+  #dropUnsent(): void {
     this.#unanswered = this.#unanswered.filter((batch) => !this.#unsent.includes(batch));
     this.#unsent = [];
   }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { SluiceError } from '../../src/base/errors.js';
 import type { StartPosition } from '../../src/base/model.js';
+import type { Reason } from '../../src/base/reasons.js';
 import { dayMs, hourMs, MiB, secondMs } from '../../src/base/units.js';
 import type { SubscriptionPartitionInfo } from '../../src/broker/types.js';
 import type { Settlement } from '../../src/core/types.js';
@@ -32,6 +34,14 @@ const mostProcesses = 3;
 /** More rounds than any backlog needs that can be settled at all. */
 const mostDrainRounds = 400;
 
+/** How a call may end whose topic was deleted since it was made. */
+const goneReasons: ReadonlySet<Reason> = new Set([
+  'TOPIC_NOT_FOUND',
+  'TOPIC_DELETED',
+  'SUBSCRIPTION_NOT_FOUND',
+  'SUBSCRIPTION_DELETED',
+]);
+
 interface Seek {
   readonly subscriptionId: number;
   readonly partitionCount: number;
@@ -51,6 +61,9 @@ export class Simulation {
   readonly #host: Host;
   #books: Books;
   #producers: Producer[] = [];
+  /** Processes whose topic was deleted. */
+  #orphans: Producer[] = [];
+  #deletionCount = 0;
   #consumers: Consumer[] = [];
   /** Frames of streams that ended before the bytes left. */
   #lostFrames: Frame[] = [];
@@ -142,6 +155,7 @@ export class Simulation {
     fillQueue: () => this.#host.storage.setRoom(!this.#host.storage.hasRoom),
     createSubscription: () => this.#createSubscription(this.#chance.pick(this.#topicNames)!),
     deleteSubscription: () => this.#deleteSubscription(),
+    replaceTopic: () => this.#replaceTopic(),
   };
 
   async #quiesce(): Promise<void> {
@@ -162,7 +176,10 @@ export class Simulation {
     this.#trace(`${this.#nowMs} crash ${isInStep ? 'before' : 'after'} the commit`);
     const books = this.#books.clone();
     if (isInStep) {
-      const steps = Object.keys(this.#actions) as Exclude<Action, 'crash'>[];
+      // The processes of a replaced topic are others: they could not go back to before.
+      const steps = (Object.keys(this.#actions) as Exclude<Action, 'crash'>[]).filter(
+        (action) => action !== 'replaceTopic',
+      );
       this.#actions[this.#chance.pick(steps)!]();
     }
     if (isInStep) this.#count('crashBeforeCommit');
@@ -180,6 +197,7 @@ export class Simulation {
     this.#committedCount = 0;
     this.#books.restart();
     await this.#auditLogs();
+    this.#orphans = [];
     for (const producer of this.#producers) producer.connect(this.#host.broker);
     await this.#quiesce();
   }
@@ -187,21 +205,44 @@ export class Simulation {
   async #setUp(): Promise<void> {
     const names = ['orders', 'events', 'morgue'].slice(0, 2 + this.#chance.below(2));
     for (const name of names) {
-      const config = this.#draws.topicConfig(name);
-      this.#expectCommitted(`creation of ${name}`, this.#host.broker.createTopic(config));
+      this.#createTopic(name);
       await this.#quiesce();
       this.#host.storage.answerRound();
-      await this.#quiesce();
-      const mayBeRefused = config.backlogLimit.whenFull === 'reject';
-      const ids = mayBeRefused ? [''] : ['', 'till-1', 'till-2'];
-      for (const id of ids.slice(0, 1 + this.#chance.below(ids.length))) {
-        this.#addProducer(new ProducerName(id, name), mayBeRefused);
-      }
-      this.#createSubscription(name);
       await this.#quiesce();
       this.#openSession(this.#draws.credit(), this.#subscriptionIds.at(-1));
       await this.#quiesce();
     }
+  }
+
+  /** With the processes that produce for it, and a subscription. */
+  #createTopic(name: string): void {
+    const config = this.#draws.topicConfig(name);
+    this.#expectCommitted(`creation of ${name}`, this.#host.broker.createTopic(config));
+    const mayBeRefused = config.backlogLimit.whenFull === 'reject';
+    const ids = mayBeRefused ? [''] : ['', 'till-1', 'till-2'];
+    for (const id of ids.slice(0, 1 + this.#chance.below(ids.length))) {
+      this.#addProducer(new ProducerName(id, name), mayBeRefused);
+    }
+    this.#createSubscription(name);
+  }
+
+  /** Deletes a topic while everything that uses it goes on, and makes another one of its name. */
+  #replaceTopic(): void {
+    const name = this.#chance.pick([...new Set(this.#topicNames)]);
+    if (name === undefined) return;
+    const { topicId } = this.#books.topic(name);
+    if (this.#books.subscriptions.get(this.#seek?.subscriptionId ?? 0)?.topicId === topicId) return;
+    this.#count('topicDeletion');
+    this.#trace(`  ${name}`);
+    const deleted = this.#producers.filter(({ topic }) => topic === name);
+    this.#producers = this.#producers.filter(({ topic }) => topic !== name);
+    for (const producer of deleted) producer.topicDeleted();
+    this.#orphans.push(...deleted);
+    this.#deletionCount += 1;
+    this.#expectCommitted(`deletion of ${name}`, this.#host.broker.deleteTopic(name));
+    const { subscriptions } = this.#books;
+    this.#consumers = this.#consumers.filter(({ subscriptionId }) => subscriptions.has(subscriptionId));
+    this.#createTopic(name);
   }
 
   // --- Producing --------------------------------------------------------------------------------------------
@@ -518,6 +559,7 @@ export class Simulation {
   /** The answer is awaited; one that was asked of a broker that has crashed never comes. */
   #expect<T>(what: string, answer: Promise<T>, check: (result: T) => void = () => {}): void {
     const generation = this.#generation;
+    const deletionCount = this.#deletionCount;
     this.#nameCount += 1;
     const name = `${what} (${this.#nameCount})`;
     this.#pendingAnswers.add(name);
@@ -529,7 +571,10 @@ export class Simulation {
         check(result);
       })
       .catch((error: unknown) => {
-        if (generation === this.#generation) this.#failure ??= error;
+        if (generation !== this.#generation) return;
+        this.#pendingAnswers.delete(name);
+        const isGone = error instanceof SluiceError && goneReasons.has(error.reason);
+        if (!isGone || deletionCount === this.#deletionCount) this.#failure ??= error;
       });
   }
 
@@ -645,7 +690,8 @@ export class Simulation {
 
   #isDrained(): boolean {
     if (this.#pendingAnswers.size > 0) return false;
-    if (this.#producers.some(({ unansweredCount }) => unansweredCount > 0)) return false;
+    const processes = [...this.#producers, ...this.#orphans];
+    if (processes.some(({ unansweredCount }) => unansweredCount > 0)) return false;
     return [...this.#books.subscriptions.values()].every(({ model }) =>
       model.all().every(({ state }) => state === 'settled'),
     );
