@@ -18,9 +18,6 @@ export class ConsumerLink {
   readonly #services: LinkServices;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
-  /** Reads that are done and have to wait until a frame has left. */
-  readonly #waiting: (() => void)[] = [];
-  #isClosed = false;
   /** Why the rules last had nothing for it, or the transport had no room. */
   #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
@@ -73,22 +70,12 @@ export class ConsumerLink {
   frameLeft(): void {
     this.#services.frames.left();
     if (this.#wait?.reason === 'transport') this.#endWait();
-    this.#waiting.shift()?.();
   }
 
-  /** Resolves when another frame may be sent, or nobody is there any more to send it to. */
-  async frameRoom(): Promise<void> {
-    while (this.isHeldByTransport && !this.#isClosed) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-  }
-
-  /** The session is over: nothing leaves any more, so nobody must wait for it. */
+  /** The session is over: nothing leaves any more, so none of it counts. */
   close(): void {
-    this.#isClosed = true;
     this.#services.frames.close();
     this.#endWait();
-    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   #endWait(): void {

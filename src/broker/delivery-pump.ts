@@ -49,9 +49,10 @@ export class DeliveryPump {
   run(link: ConsumerLink): void {
     while (link.canSend && this.#services.isLive(link)) {
       const frame = this.#collect(link);
-      if (frame.runs.length === 0) return;
+      if (frame.runs.length === 0) break;
       this.#send(link, frame);
     }
+    if (!link.canSend) this.#services.rules.decline(link.sessionId);
   }
 
   /** A frame of what can be had at once; reads of what can't are begun, and make frames of their own. */
@@ -93,9 +94,14 @@ export class DeliveryPump {
       readFailed(link, fetch.partition, thrown);
       return;
     }
-    // Meanwhile other partitions may have filled the way.
-    await link.frameRoom();
     link.readsUnderWay--;
+    if (link.isHeldByTransport) {
+      // Meanwhile other partitions have filled the way. The session asks again when a frame has left. Other consumers
+      // of this partition must not wait for that: a consumer that does not read would block them forever.
+      rules.abandon(link.sessionId, fetch);
+      if (isLive(link)) ready(link);
+      return;
+    }
     const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
     // The rules hear of the end of the read even where the session is gone.
     this.#lease(link, fetch, runs, frame, link.nextFrameBytes);

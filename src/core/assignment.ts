@@ -54,8 +54,10 @@ export class Assignment implements Sharing {
     this.#balance();
   }
 
-  /** Nobody else waits for what a session does not take. */
-  answered(): void {}
+  // No other session waits for what a session does not take.
+  asked(): void {}
+  waits(): void {}
+  declined(): void {}
 
   readEnded(): void {}
 

@@ -38,8 +38,8 @@ export interface LaneContext {
   readonly retries: DeadlineHeap<Lane>;
 }
 
-/** Why a lane has nothing for a session. */
-export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned';
+/** Why a lane has nothing for a session. `othersFirst`: what there is goes to idle sessions with less to do. */
+export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned' | 'othersFirst';
 
 /** Messages that may go out together: `first` up to but not including `end`. */
 export interface Claim {
@@ -79,6 +79,9 @@ export abstract class Lane {
 
   /** Where the session may read, or why nowhere. */
   abstract offer(session: Session, nowMs: number): number | LaneWait;
+
+  /** Messages are about to be claimed for the session. */
+  protected serve(_session: Session): void {}
 
   /** The next messages at or after `from` and below `end`, all in `run`, that the session may have. */
   protected abstract claim(
@@ -194,6 +197,7 @@ export abstract class Lane {
   ): { readonly runs: LeasedRun[]; readonly record: DeliveryRecord } | undefined {
     const leased: LeasedRun[] = [];
     let record: DeliveryRecord | undefined;
+    this.serve(session);
     for (const [index, run] of runs.entries()) {
       const end = Math.min(run.firstOffset + run.count, this.#endOffset);
       // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.

@@ -66,10 +66,10 @@ export class Outbox {
     return effects;
   }
 
-  /** The one with the most credit left goes first: it takes what all of them could. */
+  /** The one with the fewest outstanding messages goes first: it may take what all of them could. */
   #readyIds(): string[] {
     const sessions = [...this.#ready];
-    if (sessions.length > 1) sessions.sort((a, b) => b.messagesLeft - a.messagesLeft);
+    if (sessions.length > 1) sessions.sort((a, b) => a.outstandingMessages - b.outstandingMessages);
     return sessions.map((session) => session.id);
   }
 }

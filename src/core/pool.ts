@@ -1,21 +1,21 @@
 import type { CursorState } from '../base/positions.js';
-import { Crowd } from './crowd.js';
-import type { Lane, LaneContext } from './lane.js';
+import { IdleSessions } from './idle-sessions.js';
+import type { Lane, LaneContext, LaneWait } from './lane.js';
 import type { Session } from './session.js';
 import { SharedLane } from './shared-lane.js';
 import type { Sharing } from './sharing.js';
-import type { Fetch, Wait } from './types.js';
+import type { Wait } from './types.js';
 
 /** Every session reads every partition (orderings KEY and NONE). */
 export class Pool implements Sharing {
   readonly #context: LaneContext;
-  readonly #crowd: Crowd;
+  readonly #idle: IdleSessions;
   /** By partition. */
   readonly #lanes: SharedLane[] = [];
 
   constructor(context: LaneContext) {
     this.#context = context;
-    this.#crowd = new Crowd(context.outbox);
+    this.#idle = new IdleSessions(context.outbox);
   }
 
   lanesOf(): readonly Lane[] {
@@ -28,7 +28,7 @@ export class Pool implements Sharing {
   }
 
   addLane(partition: number, cursor: CursorState, endOffset: number): Lane {
-    const lane = new SharedLane(this.#context, partition, cursor, endOffset, this.#crowd);
+    const lane = new SharedLane(this.#context, partition, cursor, endOffset, this.#idle);
     this.#lanes.push(lane);
     this.#lanes.sort((a, b) => a.partition - b.partition);
     lane.announce();
@@ -38,19 +38,24 @@ export class Pool implements Sharing {
   addSession(): void {}
 
   removeSession(session: Session): void {
-    this.#crowd.leave(session);
+    this.#idle.leave(session);
     // It may have been woken for something that it will never take.
     this.#announceAll();
   }
 
-  answered(session: Session, answer: Fetch | Wait): void {
-    if (answer.kind === 'fetch') {
-      this.#crowd.leave(session);
-      return;
-    }
-    this.#crowd.enter(session);
-    const isOutOfCredit = answer.reason === 'messageCredit' || answer.reason === 'byteCredit';
-    if (isOutOfCredit) this.#announceAll();
+  asked(session: Session): void {
+    this.#idle.leave(session);
+  }
+
+  waits(session: Session, reason: Wait['reason'] | LaneWait): void {
+    this.#idle.enter(session);
+    if (reason === 'othersFirst') this.#idle.wakeOne();
+    // It may have been woken for something that it can't take.
+    else if (reason === 'messageCredit' || reason === 'byteCredit') this.#announceAll();
+  }
+
+  declined(session: Session): void {
+    this.#idle.decline(session);
   }
 
   readEnded(lane: Lane): void {

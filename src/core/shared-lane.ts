@@ -1,6 +1,6 @@
 import { DeadlineHeap } from '../base/deadline-heap.js';
 import type { CursorState, Interval } from '../base/positions.js';
-import type { Crowd } from './crowd.js';
+import type { IdleSessions } from './idle-sessions.js';
 import { KeyQueue, KeyQueues } from './key-queues.js';
 import { type Claim, Lane, type LaneContext, type LaneWait } from './lane.js';
 import { orderingKeyAt, type Piece, type RunIndex } from './leases.js';
@@ -13,37 +13,51 @@ import type { Session } from './session.js';
  */
 export class SharedLane extends Lane {
   readonly owner = undefined;
-  readonly #crowd: Crowd;
+  readonly #idleSessions: IdleSessions;
   /** Pending messages below the frontier that any session may have. */
   readonly #free = new RangeSet();
   /** What is in its backoff: messages without a key, and keys whose first message is. */
   readonly #waiting = new DeadlineHeap<KeyQueue | Interval>();
   readonly #keys: KeyQueues;
   #frontier = this.ledger.acknowledgedOffset;
+  /** How many messages any session may have, as the idle sessions were last told. */
+  #availableCount = 0;
+  /** How many of those the session that is being served may still take. */
+  #allowance = Number.POSITIVE_INFINITY;
 
-  constructor(context: LaneContext, partition: number, cursor: CursorState, endOffset: number, crowd: Crowd) {
+  constructor(
+    context: LaneContext,
+    partition: number,
+    cursor: CursorState,
+    endOffset: number,
+    idleSessions: IdleSessions,
+  ) {
     super(context, partition, cursor, endOffset);
-    this.#crowd = crowd;
+    this.#idleSessions = idleSessions;
     this.#keys = new KeyQueues(this.#free, this.#waiting, this.ledger, context.outbox);
   }
 
   offer(session: Session): number | LaneWait {
-    const open = this.#openFrom(session, 0);
-    if (open !== Number.POSITIVE_INFINITY) return open;
-    const next = this.#nextNew;
-    if (next !== undefined) return next;
+    const reserved = this.#keys.reservedFor(session)?.nextFrom(0) ?? Number.POSITIVE_INFINITY;
+    const shared = Math.min(this.#free.nextFrom(0), this.#nextNew ?? Number.POSITIVE_INFINITY);
+    if (shared !== Number.POSITIVE_INFINITY) {
+      if (this.#idleSessions.shareOf(session) > 0) return Math.min(shared, reserved);
+      if (reserved === Number.POSITIVE_INFINITY) return 'othersFirst';
+    }
+    if (reserved !== Number.POSITIVE_INFINITY) return reserved;
     if (this.#waiting.size > 0) return 'backoff';
     return this.#keys.deferredCount > 0 ? 'notAssigned' : 'caughtUp';
   }
 
   announce(): void {
+    this.#countAvailable();
     // While it is read, nobody else can: the end of the read announces what is left.
     if (this.isReading) return;
     for (const session of this.#keys.reservedSessions) {
       // Without credit it would only wait, and what it leaves would be announced again, to it: without an end.
       if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
     }
-    if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#crowd.wakeOne();
+    if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#idleSessions.wakeOne();
   }
 
   override retry(nowMs: number): void {
@@ -55,6 +69,10 @@ export class SharedLane extends Lane {
     this.announce();
   }
 
+  protected override serve(session: Session): void {
+    this.#allowance = this.#idleSessions.shareOf(session);
+  }
+
   protected claim(
     session: Session,
     from: number,
@@ -62,28 +80,35 @@ export class SharedLane extends Lane {
     run: RunIndex,
     nowMs: number,
   ): Claim | undefined {
-    const open = this.#openFrom(session, from);
-    if (open >= end) return this.#claimNew(session, end, run, nowMs);
-    const openEnd = Math.max(
-      this.#free.nextAbsent(open),
-      this.#keys.reservedFor(session)?.nextAbsent(open) ?? open,
-    );
-    return { first: open, end: Math.min(openEnd, this.ledger.alikeEnd(open, end)) };
+    const reserved = this.#keys.reservedFor(session);
+    const reservedOpen = reserved?.nextFrom(from) ?? Number.POSITIVE_INFINITY;
+    const freeOpen = this.#allowance > 0 ? this.#free.nextFrom(from) : Number.POSITIVE_INFINITY;
+    // Only this session can have what is reserved for it, so no other one goes short.
+    if (reservedOpen < Math.min(freeOpen, end)) {
+      const reservedEnd = Math.min(end, reserved!.nextAbsent(reservedOpen));
+      return { first: reservedOpen, end: this.ledger.alikeEnd(reservedOpen, reservedEnd) };
+    }
+    if (this.#allowance <= 0) return undefined;
+    if (freeOpen >= end) return this.#claimNew(session, end, run, nowMs);
+    const freeEnd = Math.min(end, this.#free.nextAbsent(freeOpen));
+    return this.#allowed(freeOpen, this.ledger.alikeEnd(freeOpen, freeEnd));
   }
 
   protected taken(session: Session, first: number, last: number, run: RunIndex, nowMs: number): void {
     const isNew = first >= this.#frontier;
     if (isNew) this.#frontier = last + 1;
+    this.#allowance -= last - first + 1;
     if (run.orderingKeys === undefined) {
       if (!isNew) this.#free.remove(first, last);
-      return;
+    } else {
+      for (let offset = first; offset <= last; offset += 1) {
+        const key = orderingKeyAt(run, offset);
+        if (key !== 0) this.#keys.take(key, offset, session, nowMs);
+        else if (!isNew) this.#free.remove(offset, offset);
+      }
+      this.#awaitRetry();
     }
-    for (let offset = first; offset <= last; offset += 1) {
-      const key = orderingKeyAt(run, offset);
-      if (key !== 0) this.#keys.take(key, offset, session, nowMs);
-      else if (!isNew) this.#free.remove(offset, offset);
-    }
-    this.#awaitRetry();
+    this.#countAvailable();
   }
 
   protected ended(messages: readonly Piece[]): void {
@@ -144,10 +169,20 @@ export class SharedLane extends Lane {
     return next < this.endOffset && this.#keys.hasRoom ? next : undefined;
   }
 
-  /** The first message below the frontier, from an offset on, that the session may have. */
-  #openFrom(session: Session, offset: number): number {
-    const reserved = this.#keys.reservedFor(session)?.nextFrom(offset) ?? Number.POSITIVE_INFINITY;
-    return Math.min(this.#free.nextFrom(offset), reserved);
+  #allowed(first: number, end: number): Claim {
+    return { first, end: Math.min(end, first + this.#allowance) };
+  }
+
+  /** Tells the idle sessions how much there is that any of them may have. */
+  #countAvailable(): void {
+    const next = this.#nextNew;
+    const unread = Math.min(
+      next === undefined ? 0 : this.endOffset - next,
+      this.ledger.backlog(this.endOffset) - this.leases.messageCount,
+    );
+    const count = this.#free.offsetCount + unread;
+    this.#idleSessions.availableCount += count - this.#availableCount;
+    this.#availableCount = count;
   }
 
   /** Moves the frontier over what has to wait, up to what the session may have. */
@@ -158,7 +193,7 @@ export class SharedLane extends Lane {
       const key = orderingKeyAt(run, next);
       const isWaiting = this.ledger.retryAtMs(next) > nowMs;
       if (!isWaiting && (key === 0 || this.#keys.mayTake(key, session))) {
-        return { first: next, end: this.#newEnd(session, next, end, run) };
+        return this.#allowed(next, this.#newEnd(session, next, end, run));
       }
       this.#frontier = next + 1;
       if (key !== 0) this.#keys.defer(key, next, nowMs);

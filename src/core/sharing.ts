@@ -1,7 +1,7 @@
 import type { CursorState } from '../base/positions.js';
-import type { Lane } from './lane.js';
+import type { Lane, LaneWait } from './lane.js';
 import type { Session } from './session.js';
-import type { Fetch, Wait } from './types.js';
+import type { Wait } from './types.js';
 
 /** How the sessions of a subscription share its partitions: the part of an ordering that spans them. */
 export interface Sharing {
@@ -13,8 +13,12 @@ export interface Sharing {
   lanesOf(session: Session): readonly Lane[];
   /** The partitions that the session has to itself. */
   partitionsOf(session: Session): readonly number[];
-  /** The session was told where to read, or to wait. */
-  answered(session: Session, answer: Fetch | Wait): void;
+  /** The session asks where to read. */
+  asked(session: Session): void;
+  /** The session was told to wait. */
+  waits(session: Session, reason: Wait['reason'] | LaneWait): void;
+  /** The session takes nothing more for now, whatever it was called ready for. */
+  declined(session: Session): void;
   /** The read for a lane is no longer under way: another session may want to read there. */
   readEnded(lane: Lane): void;
   /** Leases may have ended: does what had to wait for that. */

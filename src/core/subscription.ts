@@ -36,12 +36,13 @@ export function createSubscription(rules: SubscriptionRules, random: Random): Su
   return new SubscriptionMachine(rules, random);
 }
 
-const waits: Readonly<Record<Wait['reason'], Wait>> = {
+const waits: Readonly<Record<Wait['reason'] | LaneWait, Wait>> = {
   caughtUp: { kind: 'wait', reason: 'caughtUp' },
   messageCredit: { kind: 'wait', reason: 'messageCredit' },
   byteCredit: { kind: 'wait', reason: 'byteCredit' },
   backoff: { kind: 'wait', reason: 'backoff' },
   notAssigned: { kind: 'wait', reason: 'notAssigned' },
+  othersFirst: { kind: 'wait', reason: 'notAssigned' },
   reading: { kind: 'wait', reason: 'reading' },
 };
 
@@ -51,6 +52,8 @@ const nearness: Readonly<Record<LaneWait | 'reading', number>> = {
   notAssigned: 2,
   backoff: 3,
   reading: 4,
+  // Above all: another session has to be woken for what this one leaves.
+  othersFirst: 5,
 };
 
 class SubscriptionMachine implements Subscription {
@@ -134,9 +137,16 @@ class SubscriptionMachine implements Subscription {
 
   nextFetch(sessionId: string, nowMs: number): Fetch | Wait {
     const session = this.#session(sessionId);
+    this.#sharing.asked(session);
     const answer = this.#nextFetch(session, nowMs);
-    this.#sharing.answered(session, answer);
-    return answer;
+    if (typeof answer !== 'string') return answer;
+    this.#sharing.waits(session, answer);
+    return waits[answer];
+  }
+
+  decline(sessionId: string): void {
+    const session = this.#sessions.get(sessionId);
+    if (session !== undefined) this.#sharing.declined(session);
   }
 
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined {
@@ -259,7 +269,7 @@ class SubscriptionMachine implements Subscription {
     return due;
   }
 
-  #nextFetch(session: Session, nowMs: number): Fetch | Wait {
+  #nextFetch(session: Session, nowMs: number): Fetch | Wait['reason'] | LaneWait {
     const lanes = this.#sharing.lanesOf(session);
     const { lackOfCredit } = session;
     let reason: LaneWait | 'reading' = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
@@ -268,7 +278,7 @@ class SubscriptionMachine implements Subscription {
       const lane = lanes[turn]!;
       const offer = lane.offer(session, nowMs);
       if (typeof offer === 'number') {
-        if (lackOfCredit !== undefined) return waits[lackOfCredit];
+        if (lackOfCredit !== undefined) return lackOfCredit;
         if (!lane.isReading) {
           session.nextLane = turn + 1;
           return lane.beginRead(session, offer);
@@ -277,7 +287,7 @@ class SubscriptionMachine implements Subscription {
       const laneReason = typeof offer === 'number' ? 'reading' : offer;
       if (nearness[laneReason] > nearness[reason]) reason = laneReason;
     }
-    return waits[reason];
+    return reason;
   }
 
   #lane(partition: number): Lane {

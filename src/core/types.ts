@@ -175,6 +175,11 @@ export interface Subscription {
   /** What the session may read next, or why nothing. Round robin over its partitions. */
   nextFetch(sessionId: string, nowMs: number): Fetch | Wait;
   /**
+   * The transport of the session has no room, so it does not ask for what it may have been called ready for: another
+   * one may be called ready in its place. It asks again when there is room.
+   */
+  decline(sessionId: string): void;
+  /**
    * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
    * the fetch was overtaken. A lease has no deadline until `sent`. Afterwards the session asks `nextFetch` again.
    * Foreign runs move the cursor: its partition becomes dirty.

@@ -34,6 +34,7 @@ export class ModelRun {
   #sessionCount = 0;
   readonly #runs: ReadRun[][] = [];
   readonly #awake = new Set<string>();
+  readonly #declined = new Set<string>();
   #reads: Read[] = [];
   #unsent: number[] = [];
   #burials: { partition: number; offset: number }[] = [];
@@ -95,6 +96,8 @@ export class ModelRun {
   }
 
   #drainRound(): boolean {
+    for (const sessionId of this.#declined) this.#wakeUp(sessionId);
+    this.#declined.clear();
     const hadWork = this.#awake.size + this.#reads.length + this.#unsent.length + this.#burials.length > 0;
     while (this.#awake.size > 0) this.#serve();
     while (this.#reads.length > 0) this.#lease(this.#reads.shift()!);
@@ -168,6 +171,13 @@ export class ModelRun {
   #serve(): void {
     const sessionId = this.#pick([...this.#awake]);
     if (sessionId === undefined) return;
+    if (this.#below(20) === 0) {
+      // Its transport has no room: it asks when a frame has left.
+      this.#subject.decline(sessionId);
+      this.#awake.delete(sessionId);
+      this.#declined.add(sessionId);
+      return;
+    }
     const answer = this.#subject.nextFetch(sessionId, this.#nowMs);
     if (answer.kind === 'fetch') {
       this.#reads.push({ sessionId, fetch: answer });

@@ -1,0 +1,101 @@
+import { OffsetMap } from './offset-map.js';
+import type { Outbox } from './outbox.js';
+import type { Session } from './session.js';
+
+/**
+ * The sessions that wait for work where all of them share it. New work wakes one of them, the one with the fewest
+ * outstanding messages; when that one leaves some, the next one is woken. So one message for five thousand idle
+ * consumers is not five thousand questions.
+ *
+ * Work is split: a session takes only so much that no idle session with fewer outstanding messages is left behind,
+ * however much credit it has.
+ */
+export class IdleSessions {
+  readonly #outbox: Outbox;
+  /** Messages of all partitions that any session may have. */
+  availableCount = 0;
+  /** Idle sessions with credit, by the number of messages that they had outstanding when they became idle. */
+  readonly #byLoad = new OffsetMap<Set<Session>>();
+  readonly #loads = new Map<Session, number>();
+  /** Idle sessions that were woken, and have not asked yet. */
+  readonly #woken = new Set<Session>();
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
+  }
+
+  /** The session has been told to wait. One without credit waits for its consumer, not for work. */
+  enter(session: Session): void {
+    this.leave(session);
+    if (session.lackOfCredit !== undefined) return;
+    const load = session.outstandingMessages;
+    this.#loads.set(session, load);
+    const others = this.#byLoad.get(load);
+    if (others === undefined) this.#byLoad.set(load, new Set([session]));
+    else others.add(session);
+  }
+
+  /** The session asks for work, or has ended. */
+  leave(session: Session): void {
+    this.#woken.delete(session);
+    const load = this.#loads.get(session);
+    if (load === undefined) return;
+    this.#loads.delete(session);
+    const sessions = this.#byLoad.get(load)!;
+    sessions.delete(session);
+    if (sessions.size === 0) this.#byLoad.delete(load);
+  }
+
+  wakeOne(): void {
+    const session = this.#leastLoaded();
+    if (session === undefined) return;
+    this.#woken.add(session);
+    this.#outbox.ready(session);
+  }
+
+  /** The session takes nothing more for now, and may have been woken: another one is woken in its place. */
+  decline(session: Session): void {
+    this.leave(session);
+    if (this.availableCount > 0) this.wakeOne();
+  }
+
+  /**
+   * How many of the available messages a session may take, which is not idle itself: all sessions with few
+   * outstanding messages are filled up to the same level. Infinity when no session is idle.
+   */
+  shareOf(session: Session): number {
+    if (this.#loads.size === 0) return Number.POSITIVE_INFINITY;
+    const own = session.outstandingMessages;
+    // At least one: of sessions that are all told to wait for each other, the least loaded one has to be served.
+    let sum = Math.max(1, this.availableCount);
+    let count = 0;
+    let isCounted = false;
+    for (let load = this.#byLoad.nextFrom(0); ; load = this.#byLoad.nextFrom(load + 1)) {
+      if (!isCounted && own <= load) {
+        if (count > 0 && sum <= own * count) return 0;
+        sum += own;
+        count += 1;
+        isCounted = true;
+      }
+      if (load === Number.POSITIVE_INFINITY || (count > 0 && sum <= load * count)) break;
+      const { size } = this.#byLoad.get(load)!;
+      sum += size * load;
+      count += size;
+    }
+    return isCounted ? Math.max(0, Math.ceil(sum / count) - own) : 0;
+  }
+
+  /** Of those that were not woken yet. */
+  #leastLoaded(): Session | undefined {
+    for (let load = this.#byLoad.nextFrom(0); load !== Number.POSITIVE_INFINITY; ) {
+      for (const session of this.#byLoad.get(load)!) {
+        if (this.#woken.has(session)) continue;
+        if (session.lackOfCredit === undefined) return session;
+        // Its credit was lowered meanwhile: it asks again when it is raised.
+        this.leave(session);
+      }
+      load = this.#byLoad.nextFrom(load + 1);
+    }
+    return undefined;
+  }
+}
