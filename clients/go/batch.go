@@ -22,9 +22,14 @@ type batch struct {
 	hashes []int64
 	// results that were given out, in pieces, so that not every message costs an allocation.
 	results []Result
-	// firstSequence is given when the batch is closed, and anew when one before it has failed.
+	// firstSequence is given when the batch is sent: the same again when it is sent again, unless the epoch is new.
 	firstSequence uint64
-	closedAt      time.Time
+	// handedOverAt is when its first message was; only known where the producer has a RetryTimeout.
+	handedOverAt time.Time
+	// copies were sent in this epoch and not answered: each may still arrive at the broker.
+	copies int
+	// bareRefusals is how often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED.
+	bareRefusals int
 
 	// done is closed when what follows is set.
 	done chan struct{}
@@ -126,9 +131,7 @@ func (b *batch) fail(err error) {
 }
 
 // close is when the last message has been added.
-func (b *batch) close(firstSequence uint64) {
-	b.firstSequence = firstSequence
-	b.closedAt = time.Now()
+func (b *batch) close() {
 	wire := b.wire
 	b.buffer = mem.NewBuffer(&wire, wireBuffers)
 }

@@ -58,7 +58,8 @@ func TestEveryReasonHasAConstant(t *testing.T) {
 		ReasonOffsetOutOfRange: true, ReasonBacklogFull: true, ReasonDiskNearlyFull: true, ReasonTooManyStreams: true,
 		ReasonTooManyTopics: true, ReasonStarting: true, ReasonDraining: true, ReasonStorageFailed: true,
 		ReasonDataLoss: true, ReasonUnauthenticated: true, ReasonPermissionDenied: true, ReasonUnimplemented: true,
-		ReasonInternal: true,
+		ReasonInternal: true, ReasonDeadLetterCycle: true, ReasonReadFailed: true, ReasonTooManyOpens: true,
+		ReasonTooManyConnections: true, ReasonTooManyCalls: true, ReasonRequestTimeout: true, ReasonSequenceReused: true,
 	}
 	for number, name := range sluicev1.ErrorReason_name {
 		if reason := Reason(strings.TrimPrefix(name, "ERROR_REASON_")); number > 0 && !constants[reason] {

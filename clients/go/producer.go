@@ -2,6 +2,7 @@ package sluice
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,43 +21,53 @@ type Producer struct {
 	// ended is closed when nothing runs for this producer any more.
 	ended chan struct{}
 	// wake tells the writer that there may be something to write.
-	wake    chan struct{}
-	retries retries
+	wake chan struct{}
+	// allExpired ends a pause before the next try: nothing waits any more.
+	allExpired chan struct{}
+	retries    retries
 
 	mu   sync.Mutex
 	room room
 	// batches are closed and not answered yet, oldest first. The first sentCount of them are on the current stream.
 	batches   []*batch
 	sentCount int
-	// isProbing: a stream was refused without a word about which batch it was for, so that they go one by one.
-	isProbing bool
-	open      *batch
-	linger    *time.Timer
-	// lastSequence of all batches that were closed.
-	lastSequence   uint64
-	epoch          uint64
+	// answering is the last batch whose receipt has come: those who wait for it may not have been told yet.
+	answering *batch
+	// aloneCount of the oldest batches are sent one at a time: a stream was refused because of one of them, and the error
+	// does not say which.
+	aloneCount int
+	// open takes messages, until it is full or is sent; nil while there are none.
+	open *batch
+	// isDue: open is sent as soon as one more batch may be under way.
+	isDue  bool
+	linger *time.Timer
+	// storedSequence is the number of the last message that is known to be stored; sentSequence that of the last one sent.
+	storedSequence, sentSequence uint64
+	epoch                        uint64
+	// renewalID is the claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none has.
+	renewalID      uint64
 	partitionCount uint32
 	isClosing      bool
 	// over is why nothing is taken any more.
 	over error
-	// expiry breaks the stream when the oldest batch has been tried for too long.
-	expiry *time.Timer
-	// cancelStream is nil while there is no stream.
-	cancelStream context.CancelFunc
+	// lastFailure is why the last stream ended; nil once a batch was stored since.
+	lastFailure *Error
+	// expiry fails what was handed over too long ago. It fires at expiryAt; zero while it is not set.
+	expiry   *time.Timer
+	expiryAt time.Time
+	// current is the stream that batches are sent on; nil while there is none.
+	current *publishStream
 }
 
-// OpenProducer asks the broker where this producer ended, and takes over from an older process of its name. It does not
-// retry: an unreachable broker is an error with code UNAVAILABLE. Later on, the producer retries by itself.
+// OpenProducer claims the name of the producer: from its answer on, every process that opened the same name before is
+// fenced. It says where to go on. An unreachable broker is an error with code UNAVAILABLE, after a few tries: a lost
+// answer does not cost an epoch. Later on, the producer retries by itself.
 func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Producer, error) {
 	config, err := config.complete()
 	if err != nil {
 		return nil, err
 	}
-	epoch, lastSequence, err := c.producerPosition(ctx, config.Topic, config.ProducerID)
-	if err != nil {
-		return nil, err
-	}
-	partitionCount, err := c.partitionCount(ctx, config.Topic)
+	position, partitionCount, err := c.openPosition(ctx, &config)
 	if err != nil {
 		return nil, err
 	}
@@ -65,16 +76,18 @@ func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Prod
 		config:         config,
 		ended:          make(chan struct{}),
 		wake:           make(chan struct{}, 1),
+		allExpired:     make(chan struct{}, 1),
 		retries:        retries{min: config.RetryMinBackoff, max: config.RetryMaxBackoff},
-		lastSequence:   lastSequence,
-		epoch:          epoch + 1,
+		storedSequence: position.lastSequence,
+		sentSequence:   position.lastSequence,
+		epoch:          position.epoch,
 		partitionCount: partitionCount,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	p.room = room{mu: &p.mu, maxBytes: config.BufferMaxBytes}
 	p.linger = time.AfterFunc(time.Hour, p.lingered)
 	p.linger.Stop()
-	p.expiry = time.AfterFunc(time.Hour, p.expired)
+	p.expiry = time.AfterFunc(time.Hour, p.expire)
 	p.expiry.Stop()
 	go p.run()
 	return p, nil
@@ -85,7 +98,11 @@ func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Prod
 func (p *Producer) LastSequence() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lastSequence
+	last := p.storedSequence
+	for _, b := range p.batches {
+		last += uint64(b.count)
+	}
+	return last
 }
 
 // Send hands a message over and returns at once; its receipt comes with the result. The message may be used again. Do
@@ -101,25 +118,38 @@ func (p *Producer) Send(ctx context.Context, message *Message) *Result {
 	bytes := n + messageOverheadBytes
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.makeRoom(ctx, bytes); err != nil {
+	waitedSince, err := p.makeRoom(ctx, bytes)
+	if err != nil {
 		return failedResult(err)
 	}
-	if p.open != nil && len(p.open.wire)+bytes > p.config.BatchMaxBytes {
+	b := p.batchFor(bytes, waitedSince)
+	result := b.add(message, n)
+	b.bufferedBytes += bytes
+	if len(b.wire) >= p.config.BatchMaxBytes || b.count >= p.config.BatchMaxMessages {
 		p.closeBatch()
+		p.pokeIfFree()
+	} else if p.isDue {
+		p.pokeIfFree()
+	}
+	return result
+}
+
+// batchFor is the open batch, or a new one where that has no room for so many bytes more.
+func (p *Producer) batchFor(bytes int, waitedSince time.Time) *batch {
+	if p.open != nil && (len(p.open.wire)+bytes > p.config.BatchMaxBytes || p.isMuchOlder(waitedSince)) {
+		p.closeBatch()
+		p.pokeIfFree()
 	}
 	if p.open == nil {
 		p.open = newBatch()
 		if p.config.Linger > 0 {
 			p.linger.Reset(p.config.Linger)
+		} else {
+			p.due()
 		}
+		p.watchExpiry(p.open, waitedSince)
 	}
-	b := p.open
-	result := b.add(message, n)
-	b.bufferedBytes += bytes
-	if len(b.wire) >= p.config.BatchMaxBytes || b.count >= p.config.BatchMaxMessages || p.config.Linger < 0 {
-		p.closeBatch()
-	}
-	return result
+	return p.open
 }
 
 // messageOverheadBytes is about what a message takes beside its own bytes.
@@ -134,25 +164,32 @@ func (p *Producer) Publish(ctx context.Context, message *Message) (Receipt, erro
 // with its error. What became of each message, its result says.
 func (p *Producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
-	p.closeBatch()
-	var last *batch
-	if len(p.batches) > 0 {
-		last = p.batches[len(p.batches)-1]
+	waiting := slices.Clone(p.batches)
+	if p.answering != nil {
+		waiting = append(waiting, p.answering)
+	}
+	if p.open != nil {
+		waiting = append(waiting, p.open)
+		p.due()
+		p.pokeIfFree()
 	}
 	p.mu.Unlock()
-	if last == nil {
-		return nil
+	for _, b := range waiting {
+		select {
+		case <-b.done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	select {
-	case <-last.done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return nil
 }
 
+// leaveStreamTimeout is how long Close waits for the broker to end a stream on which everything is answered.
+const leaveStreamTimeout = time.Second
+
 // Close takes no more messages, flushes, and ends. When ctx ends first, what has no receipt yet fails with CLOSED (and
-// may be stored nevertheless), and the error of ctx is returned. Harmless twice.
+// may be stored nevertheless), and the error of ctx is returned. With a RetryTimeout, it takes no longer than that.
+// Harmless twice.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.isClosing = true
@@ -163,44 +200,56 @@ func (p *Producer) Close(ctx context.Context) error {
 		p.end(closedError("producer"))
 	}
 	p.mu.Lock()
-	if p.cancelStream == nil {
-		// Nothing is left to be said, and nobody there to say it to.
+	if p.current == nil {
+		// Nothing is left to be sent, and there is no stream to be ended.
 		p.cancel()
 	}
 	p.mu.Unlock()
 	p.poke()
+	timer := time.NewTimer(leaveStreamTimeout)
+	defer timer.Stop()
 	select {
 	case <-p.ended:
+	case <-timer.C:
 	case <-ctx.Done():
-		p.cancel()
-		<-p.ended
 	}
+	p.cancel()
+	<-p.ended
 	return err
 }
 
-// makeRoom takes the bytes from the buffer, waiting if it has to.
-func (p *Producer) makeRoom(ctx context.Context, bytes int) error {
+// makeRoom takes the bytes from the buffer. waitedSince is set where it had to wait.
+func (p *Producer) makeRoom(ctx context.Context, bytes int) (waitedSince time.Time, err error) {
 	if err := p.closedOrOver(); err != nil {
-		return err
+		return waitedSince, err
 	}
 	if !p.room.isFull() {
 		p.room.take(bytes)
-		return nil
+		return waitedSince, nil
 	}
 	if p.config.WhenFull == WhenFullFail {
-		return ownError(codes.ResourceExhausted, ReasonBufferFull,
+		return waitedSince, ownError(codes.ResourceExhausted, ReasonBufferFull,
 			"%d bytes wait for their receipt: the buffer is full", p.room.used)
 	}
 	// What waits to be sent makes the room.
-	p.closeBatch()
+	if p.open != nil {
+		p.due()
+		p.pokeIfFree()
+	}
+	waitedSince = time.Now()
+	if p.config.RetryTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadlineCause(ctx, waitedSince.Add(p.config.RetryTimeout), p.timeoutError("the buffer is full"))
+		defer cancel()
+	}
 	if err := p.room.wait(ctx, bytes); err != nil {
-		return err
+		return waitedSince, err
 	}
 	if err := p.closedOrOver(); err != nil {
 		p.room.free(bytes)
-		return err
+		return waitedSince, err
 	}
-	return nil
+	return waitedSince, nil
 }
 
 func (p *Producer) closedOrOver() error {
@@ -216,24 +265,46 @@ func (p *Producer) closedOrOver() error {
 func (p *Producer) lingered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.closeBatch()
+	switch {
+	case p.open == nil:
+	case p.isDue:
+		// It waited for a free slot for so long that its messages would expire much too early with its first one.
+		p.closeBatch()
+	default:
+		p.due()
+	}
+	p.pokeIfFree()
 }
 
-// closeBatch numbers the open batch and lets it go.
+// due: the open batch is sent as soon as one more may be under way. Until then it takes what comes: messages that wait
+// share a request, whatever the linger.
+func (p *Producer) due() {
+	if p.isDue {
+		return
+	}
+	p.isDue = true
+	if p.config.RetryTimeout > 0 {
+		p.linger.Reset(p.shareWindow())
+	}
+}
+
+// closeBatch puts the open batch behind those that wait to be sent.
 func (p *Producer) closeBatch() {
 	b := p.open
 	if b == nil {
 		return
 	}
-	p.open = nil
+	p.open, p.isDue = nil, false
 	p.linger.Stop()
-	b.close(p.lastSequence + 1)
-	p.lastSequence = b.lastSequence()
+	b.close()
 	p.batches = append(p.batches, b)
-	if len(p.batches) == 1 {
-		p.watchOldest()
+}
+
+// pokeIfFree wakes the writer if one more batch may be under way. Otherwise, an answer will.
+func (p *Producer) pokeIfFree() {
+	if p.current != nil && p.sentCount < p.maxInFlight() {
+		p.poke()
 	}
-	p.poke()
 }
 
 // poke wakes the writer.
@@ -256,6 +327,7 @@ func (p *Producer) end(err error) {
 	for len(p.batches) > 0 {
 		p.pop().fail(p.over)
 	}
+	p.expiry.Stop()
 	p.cancel()
 }
 
@@ -265,7 +337,7 @@ func (p *Producer) pop() *batch {
 	p.batches[0] = nil
 	p.batches = p.batches[1:]
 	p.sentCount = max(0, p.sentCount-1)
+	p.aloneCount = max(0, p.aloneCount-1)
 	p.room.free(b.bufferedBytes)
-	p.watchOldest()
 	return b
 }

@@ -28,13 +28,15 @@ type ProducerConfig struct {
 	// Partition, if not nil, gets every message. Default: by the hash of the key, or spread where there is none.
 	Partition *uint32
 	// ProducerID is who produces. With a name of its own a restarted process goes on where the last one ended (see
-	// LastSequence), and fences an older process of the name. Default: a random one.
+	// LastSequence). Opening claims the name: an older process of the name is fenced from then on, and stores nothing
+	// any more. Default: a random one.
 	ProducerID string
 	// BatchMaxBytes: a batch goes when it is about this large. Default 64 KiB.
 	BatchMaxBytes int
 	// BatchMaxMessages: or has so many messages. Default 1,000.
 	BatchMaxMessages int
-	// Linger: or its first message has waited so long. Default 1 ms; NoLinger for none.
+	// Linger: or its first message has waited so long. Default 1 ms; NoLinger for none. A batch that has to wait because
+	// MaxInFlight others are under way takes messages until it is full or is sent.
 	Linger time.Duration
 	// MaxInFlight bounds the batches that have no receipt yet. Default 8.
 	MaxInFlight int
@@ -42,11 +44,12 @@ type ProducerConfig struct {
 	BufferMaxBytes int
 	// WhenFull is what Send does while the buffer is full. Default: wait.
 	WhenFull WhenFull
-	// RetryTimeout is how long a batch is tried; after it, it fails with DEADLINE_EXCEEDED, and what is behind it goes
-	// on. A batch that failed so may be stored nevertheless. Default: for ever.
+	// RetryTimeout is how long after Send a message may be tried; then it fails with DEADLINE_EXCEEDED, whatever the
+	// broker does, and what is behind it goes on. A message that failed so may be stored nevertheless, but only before
+	// anything behind it is. Close takes no longer, either. Default: for ever.
 	RetryTimeout time.Duration
 	// RetryMinBackoff and RetryMaxBackoff bound the pause before a retry, which doubles, with jitter. A delay that the
-	// broker asks for counts if it is longer. Default 50 ms and 5 s.
+	// broker asks for counts if it is longer. Default 50 ms and 5 s, or half of the RetryTimeout if that is less.
 	RetryMinBackoff, RetryMaxBackoff time.Duration
 }
 
@@ -75,6 +78,10 @@ func (c ProducerConfig) complete() (ProducerConfig, error) {
 	setDefault(&c.BufferMaxBytes, 16<<20)
 	setDefault(&c.RetryMinBackoff, 50*time.Millisecond)
 	setDefault(&c.RetryMaxBackoff, 5*time.Second)
+	if c.RetryTimeout > 0 {
+		c.Linger = min(c.Linger, c.RetryTimeout/2)
+		c.RetryMaxBackoff = min(c.RetryMaxBackoff, c.RetryTimeout/2)
+	}
 	return c, nil
 }
 

@@ -9,8 +9,13 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// positionTimeout bounds one question to a broker that does not answer.
-const positionTimeout = 10 * time.Second
+const (
+	// positionTimeout bounds one question to a broker that does not answer.
+	positionTimeout = 10 * time.Second
+	// maxBareRefusals: a batch that was alone under way and refused so often in a row, without a reason of the broker, is
+	// refused for good.
+	maxBareRefusals = 5
+)
 
 // isRefusalFinal: trying the same batch again does not help.
 func isRefusalFinal(code codes.Code) bool {
@@ -33,42 +38,44 @@ func isBreakFinal(code codes.Code) bool {
 // isOver: after these, nothing of this producer can be stored any more.
 func isOver(err *Error) bool {
 	switch err.Reason {
-	case ReasonProducerFenced, ReasonTopicDeleted, ReasonAutoCreateDisabled:
+	case ReasonProducerFenced, ReasonSequenceReused, ReasonTopicDeleted, ReasonAutoCreateDisabled:
 		return true
 	}
 	return err.Code == codes.Unauthenticated || err.Code == codes.PermissionDenied
 }
 
-// recover asks the broker what it has, which answers only what is durable; fails the oldest batch if that is what was
-// refused for good, and those that were tried for too long; and numbers the others so that nothing is missing. False
-// when the producer is over.
+// recover asks the broker what it has, fails the oldest batch if that is what was refused for good, and numbers the
+// others behind what is stored. False when the producer is over.
+//
+// Numbers are only given anew in a new epoch: a copy of a batch that was sent with the old number may still lie in a
+// connection that died, and would be taken for another batch. OpenProducer with the current epoch makes the new one; it
+// fences every copy, and says what is stored.
 func (p *Producer) recover(failure streamFailure) bool {
-	if isOver(failure.err) {
+	if failure.err != nil && isOver(failure.err) {
 		p.end(failure.err)
 		return false
 	}
 	refused := p.refusal(failure)
 	last := failure.err
+	// What was refused for good, or given up here, is no reason to wait.
+	mustWait := refused == nil && !failure.isGivenUp
 	for {
-		// What was refused for good is no reason to wait.
-		if refused == nil && !p.pause(last) {
+		if mustWait && !p.pause(last) {
 			p.end(closedError("producer"))
 			return false
 		}
-		stored, err := p.position()
+		position, err := p.position()
 		switch {
 		case err == nil:
-			p.resume(stored, refused, last)
-			return true
+			if p.resume(position, refused) {
+				return true
+			}
+			refused, mustWait = nil, false
 		case isBreakFinal(err.Code):
 			p.end(err)
 			return false
-		}
-		last = err
-		p.failExpired(last)
-		if refused != nil && !p.pause(last) {
-			p.end(closedError("producer"))
-			return false
+		default:
+			last, mustWait = err, true
 		}
 	}
 }
@@ -77,165 +84,125 @@ func (p *Producer) recover(failure streamFailure) bool {
 func (p *Producer) refusal(failure streamFailure) *Error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case len(p.batches) == 0:
+	if len(p.batches) == 0 || failure.isGivenUp {
 		// The stream itself is refused, with nothing to fail for it: that may be tried again, but not at once.
 		return nil
-	case failure.isRefusal && isRefusalFinal(failure.err.Code):
-		return failure.err
-	case failure.isRefusal || !isBreakFinal(failure.err.Code) && !isUnreadable(failure):
+	}
+	p.lastFailure = failure.err
+	oldest := p.batches[0]
+	if failure.isRefusal {
+		oldest.copies--
+		if isRefusalFinal(failure.err.Code) {
+			return failure.err
+		}
 		return nil
+	}
+	if !isBareExhausted(failure.err) {
+		oldest.bareRefusals = 0
+		if !isBreakFinal(failure.err.Code) {
+			return nil
+		}
+	}
+	// Any of those under way may be meant. One that goes alone is it.
+	p.aloneCount = max(p.aloneCount, failure.sentCount)
+	switch {
 	case failure.sentCount > 1:
-		// Any of them may be meant. One that goes alone is it.
-		p.isProbing = true
 		return nil
+	case isBareExhausted(failure.err):
+		oldest.bareRefusals += failure.sentCount
+		if oldest.bareRefusals < maxBareRefusals {
+			return nil
+		}
 	}
 	return failure.err
 }
 
-// isUnreadable: what libraries and proxies say, with no reason of the broker's, of a request that is too large.
-func isUnreadable(failure streamFailure) bool {
-	return failure.sentCount > 0 && failure.err.Code == codes.ResourceExhausted &&
-		failure.err.Reason == reasonOfCode(codes.ResourceExhausted)
-}
-
-// pause waits before the next try, but not longer than the oldest batch may be tried. False when the producer ended.
+// pause waits before the next try, or until nothing waits any more for which the pause was made. False when the producer
+// ended.
 func (p *Producer) pause(last *Error) bool {
-	pause := p.retries.pause(last.RetryDelay)
-	if at, ok := p.oldestExpiry(); ok {
-		pause = min(pause, max(0, time.Until(at)))
+	timer := time.NewTimer(p.retries.pause(last.RetryDelay))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.allExpired:
+	case <-p.ctx.Done():
 	}
-	return sleep(p.ctx, pause)
+	return p.ctx.Err() == nil
 }
 
-func (p *Producer) position() (uint64, *Error) {
+// position asks where the producer stands, which answers only what is durable; or renews the epoch, where it has to be.
+func (p *Producer) position() (producerPosition, *Error) {
 	ctx, cancel := context.WithTimeout(p.ctx, positionTimeout)
 	defer cancel()
-	if at, ok := p.oldestExpiry(); ok {
-		ctx, cancel = context.WithDeadline(ctx, at.Add(time.Millisecond))
-		defer cancel()
+	p.mu.Lock()
+	renewalID, epoch := p.renewalID, p.epoch
+	p.mu.Unlock()
+	if renewalID != 0 {
+		position, err := p.client.claimProducer(ctx, &p.config, renewalID, &epoch)
+		if err != nil {
+			return producerPosition{}, toError(err)
+		}
+		return position, nil
 	}
-	epoch, stored, err := p.client.producerPosition(ctx, p.config.Topic, p.config.ProducerID)
-	if err != nil {
-		return 0, toError(err)
+	found, err := p.client.Broker.GetProducer(ctx, &sluicev1.GetProducerRequest{
+		Topic: p.config.Topic, ProducerId: p.config.ProducerID,
+	})
+	switch {
+	case err != nil:
+		return producerPosition{}, p.positionError(toError(err))
+	case found.GetEpoch() != epoch:
+		return producerPosition{}, ownError(codes.FailedPrecondition, ReasonProducerFenced,
+			"another process has opened producer %q with epoch %d: this one, with epoch %d, is over",
+			p.config.ProducerID, found.GetEpoch(), epoch)
 	}
-	if epoch > p.epoch {
-		// What somebody stored who has taken over is not ours: the broker says so to whatever is sent next.
-		return p.answered(), nil
-	}
-	return stored, nil
+	return producerPosition{epoch, found.GetLastSequence()}, nil
 }
 
-// answered is the last message before the oldest that has no answer.
-func (p *Producer) answered() uint64 {
+// positionError: a broker that does not know the producer any more has another topic of this name, or none.
+func (p *Producer) positionError(err *Error) *Error {
+	if err.Reason != ReasonProducerNotFound && err.Reason != ReasonTopicNotFound {
+		return err
+	}
+	deleted := ownError(codes.FailedPrecondition, ReasonTopicDeleted, "topic %q was deleted: %s", p.config.Topic, err.Message)
+	deleted.cause = err
+	return deleted
+}
+
+// resume settles what is known now. False where the epoch has to be renewed before anything is sent.
+func (p *Producer) resume(position producerPosition, refused *Error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.batches) == 0 {
-		return p.lastSequence
-	}
-	return p.batches[0].firstSequence - 1
-}
-
-// resume settles what is known now, and numbers the rest behind what the broker has.
-func (p *Producer) resume(stored uint64, refused, last *Error) {
-	p.mu.Lock()
-	for len(p.batches) > 0 && p.batches[0].lastSequence() <= stored {
+	for len(p.batches) > 0 && p.batches[0].copies > 0 && p.batches[0].lastSequence() <= position.lastSequence {
 		p.pop().storedBefore()
 		refused = nil
 	}
 	if refused != nil && len(p.batches) > 0 {
-		p.pop().fail(refused)
+		b := p.pop()
+		if b.copies > 0 {
+			p.needRenewal()
+		}
+		b.fail(refused)
 	}
-	p.mu.Unlock()
-	p.failExpired(last)
+	p.storedSequence, p.sentSequence = position.lastSequence, position.lastSequence
+	if position.epoch != p.epoch {
+		p.epoch, p.renewalID = position.epoch, 0
+		for _, b := range p.batches {
+			b.copies = 0
+		}
+	} else if p.isNumberedAnew() {
+		p.needRenewal()
+	}
+	return p.renewalID == 0
+}
 
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The first goes on where the broker stands, unless part of it is stored already.
-	next := stored + 1
-	if len(p.batches) > 0 {
-		next = min(next, p.batches[0].firstSequence)
-	}
+// isNumberedAnew: a batch that may still arrive with its old number would get another one.
+func (p *Producer) isNumberedAnew() bool {
+	next := p.storedSequence + 1
 	for _, b := range p.batches {
-		b.firstSequence = next
+		if b.copies > 0 && b.firstSequence != next {
+			return true
+		}
 		next += uint64(b.count)
 	}
-	p.lastSequence = next - 1
-}
-
-// failExpired fails what was tried for too long.
-func (p *Producer) failExpired(last *Error) {
-	if p.config.RetryTimeout == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for len(p.batches) > 0 && time.Since(p.batches[0].closedAt) >= p.config.RetryTimeout {
-		err := ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED",
-			"not stored within %v: %s", p.config.RetryTimeout, last.Message)
-		err.cause = last
-		p.pop().fail(err)
-	}
-}
-
-// watchOldest has the stream broken when the oldest batch expires: a broker may hold it without an answer.
-func (p *Producer) watchOldest() {
-	if p.config.RetryTimeout == 0 {
-		return
-	}
-	p.expiry.Stop()
-	if len(p.batches) > 0 {
-		p.expiry.Reset(time.Until(p.batches[0].closedAt.Add(p.config.RetryTimeout)))
-	}
-}
-
-func (p *Producer) expired() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	isExpired := len(p.batches) > 0 && time.Since(p.batches[0].closedAt) >= p.config.RetryTimeout
-	if isExpired && p.cancelStream != nil {
-		p.cancelStream()
-	}
-}
-
-func (p *Producer) oldestExpiry() (time.Time, bool) {
-	if p.config.RetryTimeout == 0 {
-		return time.Time{}, false
-	}
-	closedAt, ok := p.oldest()
-	return closedAt.Add(p.config.RetryTimeout), ok
-}
-
-// oldest says when the oldest batch was closed.
-func (p *Producer) oldest() (closedAt time.Time, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.batches) == 0 {
-		return time.Time{}, false
-	}
-	return p.batches[0].closedAt, true
-}
-
-// producerPosition is where a producer stands; at the beginning where the broker knows neither it nor its topic.
-func (c *Client) producerPosition(ctx context.Context, topic, producerID string) (epoch, lastSequence uint64, err error) {
-	position, err := c.Broker.GetProducer(ctx, &sluicev1.GetProducerRequest{Topic: topic, ProducerId: producerID})
-	switch ReasonOf(err) {
-	case "":
-		return position.GetEpoch(), position.GetLastSequence(), err
-	case ReasonProducerNotFound, ReasonTopicNotFound:
-		return 0, 0, nil
-	}
-	return 0, 0, err
-}
-
-// partitionCount of a topic; one that is not there yet will be made with one.
-func (c *Client) partitionCount(ctx context.Context, topic string) (uint32, error) {
-	found, err := c.Admin.GetTopic(ctx, &sluicev1.GetTopicRequest{Name: topic})
-	switch ReasonOf(err) {
-	case "":
-		return max(1, found.GetTopic().GetPartitionCount()), err
-	case ReasonTopicNotFound:
-		return 1, nil
-	}
-	return 0, err
+	return false
 }

@@ -29,8 +29,19 @@ type streamFailure struct {
 	err *Error
 	// isRefusal: the broker has refused the oldest batch, and the stream itself would go on.
 	isRefusal bool
+	// isGivenUp: the producer itself has ended the stream.
+	isGivenUp bool
 	// sentCount of batches that were under way.
 	sentCount int
+}
+
+// publishStream is one PublishStream call.
+type publishStream struct {
+	call   grpc.ClientStream
+	ctx    context.Context
+	cancel context.CancelFunc
+	// isGivenUp: the producer has ended it. Belongs to the mutex of the producer.
+	isGivenUp bool
 }
 
 // run keeps a stream open until the producer is over.
@@ -42,7 +53,7 @@ func (p *Producer) run() {
 		failure := p.stream()
 		p.mu.Lock()
 		failure.sentCount, p.sentCount = p.sentCount, 0
-		isDone := p.over != nil || p.isClosing && len(p.batches) == 0 && p.open == nil
+		isDone := p.over != nil || p.isFinished()
 		p.mu.Unlock()
 		if isDone {
 			p.end(closedError("producer"))
@@ -54,6 +65,9 @@ func (p *Producer) run() {
 	}
 }
 
+// isFinished: nothing waits, and nothing will.
+func (p *Producer) isFinished() bool { return p.isClosing && len(p.batches) == 0 && p.open == nil }
+
 // stream writes batches and reads receipts until it breaks or a batch is refused.
 func (p *Producer) stream() streamFailure {
 	ctx, cancel := context.WithCancel(p.ctx)
@@ -63,21 +77,29 @@ func (p *Producer) stream() streamFailure {
 	if err != nil {
 		return streamFailure{err: toError(err)}
 	}
+	s := &publishStream{call: call, ctx: ctx, cancel: cancel}
 	p.mu.Lock()
-	p.cancelStream = cancel
-	p.watchOldest()
+	if p.renewalID != 0 {
+		// Something was given up while there was no stream.
+		p.mu.Unlock()
+		return streamFailure{isGivenUp: true}
+	}
+	p.current = s
 	p.mu.Unlock()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		p.write(ctx, call)
+		p.write(s)
 	}()
-	failure := p.read(call)
+	failure := p.read(s)
 	cancel()
 	<-written
 	p.mu.Lock()
-	p.cancelStream = nil
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	if s.isGivenUp {
+		return streamFailure{isGivenUp: true}
+	}
+	p.current = nil
 	return failure
 }
 
@@ -95,45 +117,59 @@ func streamIndex(name string) int {
 
 // write sends what may be under way, in order, as the transport takes it. What is wrong with the stream is heard by who
 // reads it.
-func (p *Producer) write(ctx context.Context, call grpc.ClientStream) {
+func (p *Producer) write(s *publishStream) {
 	for {
-		request, isLast := p.nextToWrite()
+		request, isLast := p.nextToWrite(s)
 		if isLast {
-			_ = call.CloseSend() // It never fails: grpc-go says so.
+			_ = s.call.CloseSend() // It never fails: grpc-go says so.
 			return
 		}
 		if request == nil {
 			select {
 			case <-p.wake:
 				continue
-			case <-ctx.Done():
+			case <-s.ctx.Done():
 				return
 			}
 		}
-		if call.SendMsg(request) != nil {
+		if s.call.SendMsg(request) != nil {
 			return
 		}
 	}
 }
 
 // nextToWrite is nil while nothing may be written; isLast once nothing will be any more.
-func (p *Producer) nextToWrite() (request *encoded, isLast bool) {
+func (p *Producer) nextToWrite(s *publishStream) (request *encoded, isLast bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.isClosing && len(p.batches) == 0 && p.open == nil {
-		return nil, true
-	}
-	most := p.config.MaxInFlight
-	if p.isProbing {
-		most = 1
-	}
-	if p.sentCount >= min(len(p.batches), most) {
+	switch {
+	case p.current != s:
 		return nil, false
+	case p.isFinished():
+		return nil, true
+	case p.sentCount >= p.maxInFlight():
+		return nil, false
+	}
+	if p.sentCount == len(p.batches) {
+		if !p.isDue {
+			return nil, false
+		}
+		p.closeBatch()
 	}
 	b := p.batches[p.sentCount]
 	p.sentCount++
+	b.firstSequence = p.sentSequence + 1
+	b.copies++
+	p.sentSequence = b.lastSequence()
 	b.buffer.Ref()
 	return &encoded{mem.BufferSlice{mem.SliceBuffer(p.requestHead(b)), b.buffer}}, false
+}
+
+func (p *Producer) maxInFlight() int {
+	if p.aloneCount > 0 {
+		return 1
+	}
+	return p.config.MaxInFlight
 }
 
 // requestHead is a request up to its messages.
@@ -157,48 +193,61 @@ func (p *Producer) requestHead(b *batch) []byte {
 }
 
 // read takes the answers, which come in the order of the batches.
-func (p *Producer) read(call grpc.ClientStream) streamFailure {
+func (p *Producer) read(s *publishStream) streamFailure {
 	for {
 		receipt := &sluicev1.PublishStreamResponse{}
-		if err := call.RecvMsg(receipt); err != nil {
+		if err := s.call.RecvMsg(receipt); err != nil {
 			if err == io.EOF {
 				err = ownError(codes.Unavailable, "UNAVAILABLE", "the broker has ended the stream")
 			}
 			return streamFailure{err: toError(err)}
 		}
-		p.mu.Lock()
-		var oldest *batch
-		if p.sentCount > 0 {
-			oldest = p.batches[0]
-		}
-		p.mu.Unlock()
+		oldest := p.oldestSent(s)
 		if oldest == nil || receipt.GetBatchId() != oldest.firstSequence {
 			return streamFailure{err: ownError(codes.Internal, "INTERNAL", "an answer to no batch that is under way")}
 		}
 		if refusal := receipt.GetError(); refusal != nil {
 			return streamFailure{err: errorFromPublish(refusal), isRefusal: true}
 		}
-		p.settle(oldest, receipt)
+		p.settle(s, oldest, receipt)
 	}
 }
 
-// settle gives the receipt to those who wait for the oldest batch.
-func (p *Producer) settle(oldest *batch, receipt *sluicev1.PublishStreamResponse) {
-	p.retries.worked()
-	if !oldest.locate(receipt, p.partitionCount) && p.config.Partition == nil {
-		// The topic has more partitions than it had. Where they can't be asked for, the places stay unknown.
-		if count, err := p.client.partitionCount(p.ctx, p.config.Topic); err == nil {
-			p.partitionCount = count
-			oldest.locate(receipt, count)
-		}
-	}
+// oldestSent is the batch that the next answer is for.
+func (p *Producer) oldestSent(s *publishStream) *batch {
 	p.mu.Lock()
-	p.pop()
-	p.isProbing = false
-	hasMore := p.sentCount < len(p.batches) || p.isClosing
+	defer p.mu.Unlock()
+	if p.current != s || p.sentCount == 0 {
+		return nil
+	}
+	return p.batches[0]
+}
+
+// settle gives the receipt to those who wait for the oldest batch.
+func (p *Producer) settle(s *publishStream, oldest *batch, receipt *sluicev1.PublishStreamResponse) {
+	p.retries.worked()
+	p.mu.Lock()
+	if p.current != s {
+		// It expired meanwhile.
+		p.mu.Unlock()
+		return
+	}
+	p.answering = p.pop()
+	p.storedSequence = oldest.lastSequence()
+	p.lastFailure = nil
+	hasMore := p.sentCount < len(p.batches) || p.isDue || p.isClosing
 	p.mu.Unlock()
-	oldest.answer()
 	if hasMore {
 		p.poke()
 	}
+	if !oldest.locate(receipt, p.partitionCount) && p.config.Partition == nil {
+		// The topic has more partitions than it had. Where they can't be asked for, the places stay unknown.
+		ctx, cancel := context.WithTimeout(p.ctx, positionTimeout)
+		if count, err := p.client.partitionCount(ctx, p.config.Topic); err == nil {
+			p.partitionCount = count
+			oldest.locate(receipt, count)
+		}
+		cancel()
+	}
+	oldest.answer()
 }

@@ -20,22 +20,37 @@ type shortSighted struct {
 	sluicev1.UnimplementedAdminServer
 	sluicev1.UnimplementedBrokerServer
 
-	mu      sync.Mutex
-	streams int
-	stored  []string
+	mu    sync.Mutex
+	epoch uint64
+	// isForgetful: the first stream answers nothing.
+	isForgetful bool
+	streams     int
+	stored      []string
 }
 
 func startShortSighted(t *testing.T, maxRequestBytes int) (*shortSighted, string) {
 	t.Helper()
+	s := &shortSighted{isForgetful: true}
+	return s, serveFake(t, s, maxRequestBytes)
+}
+
+// fake is a broker that a test has written.
+type fake interface {
+	sluicev1.AdminServer
+	sluicev1.BrokerServer
+}
+
+// serveFake serves it on a free port.
+func serveFake(t *testing.T, f fake, maxRequestBytes int) (address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	s := &shortSighted{}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequestBytes))
-	sluicev1.RegisterAdminServer(server, s)
-	sluicev1.RegisterBrokerServer(server, s)
+	sluicev1.RegisterAdminServer(server, f)
+	sluicev1.RegisterBrokerServer(server, f)
 	go func() { _ = server.Serve(listener) }() // It ends with Stop.
 	t.Cleanup(server.Stop)
-	return s, listener.Addr().String()
+	return listener.Addr().String()
 }
 
 func (s *shortSighted) GetTopic(context.Context, *sluicev1.GetTopicRequest) (*sluicev1.GetTopicResponse, error) {
@@ -45,7 +60,14 @@ func (s *shortSighted) GetTopic(context.Context, *sluicev1.GetTopicRequest) (*sl
 func (s *shortSighted) GetProducer(context.Context, *sluicev1.GetProducerRequest) (*sluicev1.GetProducerResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &sluicev1.GetProducerResponse{LastSequence: uint64(len(s.stored))}, nil
+	return &sluicev1.GetProducerResponse{Epoch: s.epoch, LastSequence: uint64(len(s.stored))}, nil
+}
+
+func (s *shortSighted) OpenProducer(context.Context, *sluicev1.OpenProducerRequest) (*sluicev1.OpenProducerResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	return &sluicev1.OpenProducerResponse{Epoch: s.epoch, LastSequence: uint64(len(s.stored))}, nil
 }
 
 func (s *shortSighted) PublishStream(
@@ -53,7 +75,7 @@ func (s *shortSighted) PublishStream(
 ) error {
 	s.mu.Lock()
 	s.streams++
-	isFirst := s.streams == 1
+	isFirst := s.streams == 1 && s.isForgetful
 	s.mu.Unlock()
 	for {
 		request, err := stream.Recv()

@@ -53,7 +53,7 @@ func (r *room) wait(ctx context.Context, bytes int) error {
 		}
 		r.letIn()
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 func (r *room) take(bytes int) { r.used += bytes }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -60,6 +61,12 @@ func (b *Broker) Restart() error {
 	b.Kill()
 	return b.start()
 }
+
+// Stop has the broker do nothing (SIGSTOP), while its connections stay open. Continue ends that.
+func (b *Broker) Stop() error { return b.process.Process.Signal(syscall.SIGSTOP) }
+
+// Continue lets a stopped broker go on.
+func (b *Broker) Continue() error { return b.process.Process.Signal(syscall.SIGCONT) }
 
 // Dispose kills the broker and removes its directory.
 func (b *Broker) Dispose() {

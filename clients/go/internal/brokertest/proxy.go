@@ -1,0 +1,181 @@
+package brokertest
+
+import (
+	"bytes"
+	"net"
+	"sync"
+)
+
+// Proxy stands before a broker. It can hold what clients send on the connections of now and let it go later, as a
+// network does whose packets are delayed; or swallow everything, as one does that is cut without a word.
+type Proxy struct {
+	// Address is host:port.
+	Address string
+
+	target   string
+	listener net.Listener
+
+	mu    sync.Mutex
+	pipes []*pipe
+}
+
+// pipe is one connection of a client, and the one to the broker that stands for it.
+type pipe struct {
+	near, far net.Conn
+
+	mu sync.Mutex
+	// isHeld: what the client sends is kept in held. isSwallowed: what either side sends is lost.
+	isHeld, isSwallowed bool
+	held                []byte
+	// answers of the broker while isCut: the client does not hear them.
+	isCut   bool
+	answers bytes.Buffer
+	// answered is closed when the answers hold what is awaited.
+	awaited  []byte
+	answered chan struct{}
+}
+
+// StartProxy starts one on a free port.
+func StartProxy(target string) (*Proxy, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{Address: listener.Addr().String(), target: target, listener: listener}
+	go p.accept()
+	return p, nil
+}
+
+func (p *Proxy) accept() {
+	for {
+		near, err := p.listener.Accept()
+		if err != nil {
+			return // Closed, at the end of the test.
+		}
+		far, err := net.Dial("tcp", p.target)
+		if err != nil {
+			_ = near.Close() // The client hears of it.
+			continue
+		}
+		c := &pipe{near: near, far: far}
+		p.mu.Lock()
+		p.pipes = append(p.pipes, c)
+		p.mu.Unlock()
+		go c.forward()
+		go c.backward()
+	}
+}
+
+// Connections that were accepted so far.
+func (p *Proxy) Connections() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.pipes)
+}
+
+// Hold keeps what clients send from now on over the connections that are open now.
+func (p *Proxy) Hold() {
+	p.each(func(c *pipe) { c.isHeld = true })
+}
+
+// Swallow loses everything that is sent over the connections that are open now, both ways. New ones work.
+func (p *Proxy) Swallow() {
+	p.each(func(c *pipe) { c.isSwallowed = true })
+}
+
+// Cut closes the clients' side of the connections whose bytes are held. The broker does not hear of it.
+func (p *Proxy) Cut() {
+	p.each(func(c *pipe) {
+		if c.isHeld {
+			c.isCut = true
+			_ = c.near.Close() // The test goes on however that ends.
+		}
+	})
+}
+
+// Release sends what was held to the broker. The channel is closed when the broker's answers to it hold the text.
+func (p *Proxy) Release(awaited string) <-chan struct{} {
+	answered := make(chan struct{})
+	p.each(func(c *pipe) {
+		if !c.isHeld {
+			return
+		}
+		c.isHeld = false
+		c.awaited, c.answered = []byte(awaited), answered
+		_, _ = c.far.Write(c.held) // A broker that is gone answers nothing, and the test fails for that.
+		c.held = nil
+	})
+	return answered
+}
+
+// Close ends all connections.
+func (p *Proxy) Close() {
+	_ = p.listener.Close()
+	p.each(func(c *pipe) { c.close() })
+}
+
+func (p *Proxy) each(do func(*pipe)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.pipes {
+		c.mu.Lock()
+		do(c)
+		c.mu.Unlock()
+	}
+}
+
+func (c *pipe) close() {
+	_ = c.near.Close()
+	_ = c.far.Close()
+}
+
+func (c *pipe) forward() {
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := c.near.Read(chunk)
+		c.mu.Lock()
+		switch {
+		case c.isSwallowed:
+		case c.isHeld:
+			c.held = append(c.held, chunk[:n]...)
+		default:
+			_, _ = c.far.Write(chunk[:n]) // The other direction hears of what is wrong.
+		}
+		// Who can't hear any more does not tell the broker of it.
+		isSilent := c.isSwallowed || c.isHeld || c.isCut
+		c.mu.Unlock()
+		if err != nil {
+			if !isSilent {
+				c.close()
+			}
+			return
+		}
+	}
+}
+
+func (c *pipe) backward() {
+	chunk := make([]byte, 64<<10)
+	for {
+		n, err := c.far.Read(chunk)
+		c.mu.Lock()
+		switch {
+		case c.isSwallowed:
+		case c.isCut:
+			c.answers.Write(chunk[:n])
+			if c.answered != nil && bytes.Contains(c.answers.Bytes(), c.awaited) {
+				close(c.answered)
+				c.answered = nil
+			}
+		default:
+			_, _ = c.near.Write(chunk[:n]) // The other direction hears of what is wrong.
+		}
+		isSilent := c.isSwallowed
+		c.mu.Unlock()
+		if err != nil {
+			if !isSilent {
+				c.close()
+			}
+			return
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package sluice
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+const (
+	// maxShareWindow bounds how much later than the first message of a batch its last one may be handed over, where
+	// messages expire: all of a batch expire together.
+	maxShareWindow = 500 * time.Millisecond
+	// expiryStep bounds how often the batches are looked through.
+	expiryStep = 10 * time.Millisecond
+)
+
+func (p *Producer) shareWindow() time.Duration { return min(maxShareWindow, p.config.RetryTimeout/2) }
+
+// isMuchOlder: a message that waited so long for room expires much earlier than the open batch.
+func (p *Producer) isMuchOlder(waitedSince time.Time) bool {
+	return p.config.RetryTimeout > 0 && !waitedSince.IsZero() &&
+		p.open.handedOverAt.Sub(waitedSince) > p.shareWindow()
+}
+
+// watchExpiry has a new batch fail when its time is over. Its first message may have waited for room.
+func (p *Producer) watchExpiry(b *batch, waitedSince time.Time) {
+	if p.config.RetryTimeout == 0 {
+		return
+	}
+	b.handedOverAt = waitedSince
+	if waitedSince.IsZero() {
+		b.handedOverAt = time.Now()
+	}
+	p.expireAt(b.handedOverAt.Add(p.config.RetryTimeout))
+}
+
+func (p *Producer) expireAt(at time.Time) {
+	if p.expiryAt.IsZero() || at.Before(p.expiryAt) {
+		p.expiryAt = at
+		p.expiry.Reset(time.Until(at))
+	}
+}
+
+// expire fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may lie in a dead
+// connection: then nothing is sent before the epoch is a new one, which fences that copy.
+func (p *Producer) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over != nil {
+		return
+	}
+	p.expiryAt = time.Time{}
+	now := time.Now()
+	p.expireOpen(now)
+	kept := p.batches[:0]
+	mayArrive := false
+	for _, b := range p.batches {
+		if p.watchAgain(b, now) {
+			kept = append(kept, b)
+			continue
+		}
+		mayArrive = mayArrive || b.copies > 0
+		p.fail(b)
+	}
+	clear(p.batches[len(kept):])
+	p.batches = kept
+	p.aloneCount = min(p.aloneCount, len(kept))
+	if mayArrive {
+		p.needRenewal()
+		p.giveUpStream()
+	}
+	if len(kept) == 0 && p.open == nil {
+		select {
+		case p.allExpired <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (p *Producer) expireOpen(now time.Time) {
+	if p.open == nil || p.watchAgain(p.open, now) {
+		return
+	}
+	p.fail(p.open)
+	p.open, p.isDue = nil, false
+	p.linger.Stop()
+}
+
+// watchAgain is false when the time of the batch is over.
+func (p *Producer) watchAgain(b *batch, now time.Time) bool {
+	at := b.handedOverAt.Add(p.config.RetryTimeout)
+	if !now.Before(at) {
+		return false
+	}
+	p.expireAt(maxTime(at, now.Add(expiryStep)))
+	return true
+}
+
+func (p *Producer) fail(b *batch) {
+	p.room.free(b.bufferedBytes)
+	why := "the broker did not answer"
+	if p.lastFailure != nil {
+		why = p.lastFailure.Message
+	}
+	b.fail(p.timeoutError(why))
+}
+
+func (p *Producer) timeoutError(why string) *Error {
+	return ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "not stored within %v: %s", p.config.RetryTimeout, why)
+}
+
+// needRenewal: before anything else is sent, what was sent has to be fenced.
+func (p *Producer) needRenewal() {
+	if p.renewalID == 0 {
+		p.renewalID = newClaimID()
+	}
+}
+
+// giveUpStream ends the current stream. What it still brings is not heard.
+func (p *Producer) giveUpStream() {
+	s := p.current
+	if s == nil {
+		return
+	}
+	p.current, p.sentCount = nil, 0
+	s.isGivenUp = true
+	s.cancel()
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}

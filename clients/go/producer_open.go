@@ -1,0 +1,110 @@
+package sluice
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluice-mq/sluice/clients/go/sluicev1"
+)
+
+// openTries is how often opening is tried while the connection breaks. Each try repeats the claim_id, so that a claim
+// whose answer was lost is found again.
+const openTries = 3
+
+// producerPosition is where a producer stands.
+type producerPosition struct {
+	epoch, lastSequence uint64
+}
+
+// newClaimID is a random number from 1 to 2^53 - 1.
+func newClaimID() uint64 { return 1 + rand.Uint64N(1<<53-1) }
+
+// openPosition claims the name, and asks for the partitions of the topic.
+func (c *Client) openPosition(ctx context.Context, config *ProducerConfig) (producerPosition, uint32, error) {
+	claimID := newClaimID()
+	var position producerPosition
+	err := retryOpening(ctx, config, func() (err error) {
+		position, err = c.claimProducer(ctx, config, claimID, nil)
+		return err
+	})
+	if err != nil {
+		return position, 0, err
+	}
+	var partitionCount uint32
+	err = retryOpening(ctx, config, func() (err error) {
+		partitionCount, err = c.partitionCount(ctx, config.Topic)
+		return err
+	})
+	return position, partitionCount, err
+}
+
+// claimProducer raises the epoch of the producer, which fences every lower one; with currentEpoch only if that is still
+// its epoch. Repeated with the same claimID, it answers the same, unless the producer was claimed again since.
+func (c *Client) claimProducer(
+	ctx context.Context, config *ProducerConfig, claimID uint64, currentEpoch *uint64,
+) (producerPosition, error) {
+	claimed, err := c.Broker.OpenProducer(ctx, &sluicev1.OpenProducerRequest{
+		Topic: config.Topic, ProducerId: config.ProducerID, ClaimId: claimID, CurrentEpoch: currentEpoch,
+	})
+	if err != nil {
+		return producerPosition{}, errorOfClaim(err)
+	}
+	return producerPosition{claimed.GetEpoch(), claimed.GetLastSequence()}, nil
+}
+
+// errorOfClaim says of an older broker what is wrong with it.
+func errorOfClaim(err error) error {
+	failure := toError(err)
+	if failure.Code != codes.Unimplemented {
+		return failure
+	}
+	return &Error{
+		Code: failure.Code, Reason: failure.Reason, cause: failure,
+		Message: "the broker has no OpenProducer: it is too old for this client, and has to be upgraded first",
+	}
+}
+
+// retryOpening repeats a call while a bare RESOURCE_EXHAUSTED is its answer, and a few times while the connection breaks.
+func retryOpening(ctx context.Context, config *ProducerConfig, call func() error) error {
+	pauses := retries{min: config.RetryMinBackoff, max: config.RetryMaxBackoff}
+	for try := 1; ; try++ {
+		err := call()
+		if err == nil {
+			return nil
+		}
+		failure := toError(err)
+		isBroken := failure.Code == codes.Unavailable && isBare(failure)
+		if !isBareExhausted(failure) && !(isBroken && try < openTries) {
+			return failure
+		}
+		if !sleep(ctx, pauses.pause(failure.RetryDelay)) {
+			code := status.FromContextError(ctx.Err()).Code()
+			return &Error{
+				Code: code, Reason: reasonOfCode(code),
+				Message: fmt.Sprintf("%v; the last answer: %s", ctx.Err(), failure.Message),
+			}
+		}
+	}
+}
+
+// isBare: the error has no reason of the broker: something on the way says so, or the connection broke.
+func isBare(err *Error) bool { return err.Reason == reasonOfCode(err.Code) }
+
+// isBareExhausted: what proxies say of their rate limits, and libraries of a request that is too large for them.
+func isBareExhausted(err *Error) bool { return err.Code == codes.ResourceExhausted && isBare(err) }
+
+// partitionCount of a topic; one that is not there yet will be made with one.
+func (c *Client) partitionCount(ctx context.Context, topic string) (uint32, error) {
+	found, err := c.Admin.GetTopic(ctx, &sluicev1.GetTopicRequest{Name: topic})
+	switch ReasonOf(err) {
+	case "":
+		return max(1, found.GetTopic().GetPartitionCount()), err
+	case ReasonTopicNotFound:
+		return 1, nil
+	}
+	return 0, err
+}
