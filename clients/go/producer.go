@@ -60,8 +60,8 @@ type Producer struct {
 }
 
 // OpenProducer claims the name of the producer: from its answer on, every process that opened the same name before is
-// fenced. It says where to go on. An unreachable broker is an error with code UNAVAILABLE, after a few tries: a lost
-// answer does not cost an epoch. Later on, the producer retries by itself.
+// fenced. It says where to go on. A broker that can't be reached is tried for 10 s, or for the RetryTimeout, or until ctx
+// ends; then the error is the last one, with code UNAVAILABLE. Later on, the producer retries by itself.
 func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Producer, error) {
 	config, err := config.complete()
 	if err != nil {

@@ -44,7 +44,7 @@ type ProducerConfig struct {
 	BufferMaxBytes int
 	// WhenFull is what Send does while the buffer is full. Default: wait.
 	WhenFull WhenFull
-	// RetryTimeout is how long after Send a message may be tried; then it fails with DEADLINE_EXCEEDED, whatever the
+	// RetryTimeout is how long after Send a message may be tried; then it fails with RETRY_TIMEOUT, whatever the
 	// broker does, and what is behind it goes on. A message that failed so may be stored nevertheless, but only before
 	// anything behind it is. Close takes no longer, either. Default: for ever.
 	RetryTimeout time.Duration

@@ -106,7 +106,7 @@ func (p *Producer) fail(b *batch) {
 }
 
 func (p *Producer) timeoutError(why string) *Error {
-	return ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "not stored within %v: %s", p.config.RetryTimeout, why)
+	return ownError(codes.DeadlineExceeded, ReasonRetryTimeout, "not stored within %v: %s", p.config.RetryTimeout, why)
 }
 
 // needRenewal: before anything else is sent, what was sent has to be fenced.

@@ -2,18 +2,17 @@ package sluice
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// openTries is how often opening is tried while the connection breaks. Each try repeats the claim_id, so that a claim
-// whose answer was lost is found again.
-const openTries = 3
+// openTimeout is how long opening is tried, where there is no RetryTimeout. Each try repeats the claim_id, so that a
+// claim whose answer was lost is found again.
+const openTimeout = 10 * time.Second
 
 // producerPosition is where a producer stands.
 type producerPosition struct {
@@ -27,7 +26,7 @@ func newClaimID() uint64 { return 1 + rand.Uint64N(1<<53-1) }
 func (c *Client) openPosition(ctx context.Context, config *ProducerConfig) (producerPosition, uint32, error) {
 	claimID := newClaimID()
 	var position producerPosition
-	err := retryOpening(ctx, config, func() (err error) {
+	err := retryOpening(ctx, config, func(ctx context.Context) (err error) {
 		position, err = c.claimProducer(ctx, config, claimID, nil)
 		return err
 	})
@@ -35,7 +34,7 @@ func (c *Client) openPosition(ctx context.Context, config *ProducerConfig) (prod
 		return position, 0, err
 	}
 	var partitionCount uint32
-	err = retryOpening(ctx, config, func() (err error) {
+	err = retryOpening(ctx, config, func(ctx context.Context) (err error) {
 		partitionCount, err = c.partitionCount(ctx, config.Topic)
 		return err
 	})
@@ -68,25 +67,29 @@ func errorOfClaim(err error) error {
 	}
 }
 
-// retryOpening repeats a call while a bare RESOURCE_EXHAUSTED is its answer, and a few times while the connection breaks.
-func retryOpening(ctx context.Context, config *ProducerConfig, call func() error) error {
+// retryOpening repeats a call while it fails for what may pass.
+func retryOpening(ctx context.Context, config *ProducerConfig, call func(context.Context) error) error {
+	timeout := openTimeout
+	if config.RetryTimeout > 0 {
+		timeout = config.RetryTimeout
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	pauses := retries{min: config.RetryMinBackoff, max: config.RetryMaxBackoff}
-	for try := 1; ; try++ {
-		err := call()
+	var last *Error
+	for {
+		err := call(limited)
 		if err == nil {
 			return nil
 		}
 		failure := toError(err)
-		isBroken := failure.Code == codes.Unavailable && isBare(failure)
-		if !isBareExhausted(failure) && !(isBroken && try < openTries) {
+		switch {
+		case ctx.Err() != nil:
 			return failure
+X
 		}
-		if !sleep(ctx, pauses.pause(failure.RetryDelay)) {
-			code := status.FromContextError(ctx.Err()).Code()
-			return &Error{
-				Code: code, Reason: reasonOfCode(code),
-				Message: fmt.Sprintf("%v; the last answer: %s", ctx.Err(), failure.Message),
-			}
+		if isBreakFinal(failure.Code) || !sleep(limited, pauses.pause(failure.RetryDelay)) {
+			return last
 		}
 	}
 }

@@ -55,8 +55,9 @@ const (
 
 // The reasons of this package.
 const (
-	ReasonBufferFull Reason = "BUFFER_FULL" // RESOURCE_EXHAUSTED
-	ReasonClosed     Reason = "CLOSED"      // CANCELLED
+	ReasonBufferFull   Reason = "BUFFER_FULL"   // RESOURCE_EXHAUSTED
+	ReasonRetryTimeout Reason = "RETRY_TIMEOUT" // DEADLINE_EXCEEDED
+	ReasonClosed       Reason = "CLOSED"        // CANCELLED
 )
 
 var codeNames = map[codes.Code]Reason{
