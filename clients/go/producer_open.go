@@ -83,10 +83,11 @@ func retryOpening(ctx context.Context, config *ProducerConfig, call func(context
 			return nil
 		}
 		failure := toError(err)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return failure
-X
+		}
+		if last == nil || limited.Err() == nil {
+			last = failure
 		}
 		if isBreakFinal(failure.Code) || !sleep(limited, pauses.pause(failure.RetryDelay)) {
 			return last
