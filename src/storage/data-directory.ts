@@ -1,52 +1,65 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
+import type { Logger } from '../base/logger.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
-import { makeDirectory, readDirectoryIfAny, readFileIfAny, replaceFile } from './files.js';
+import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './files.js';
+import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from './marker.js';
+import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
+import { DamagedRecord } from './record.js';
+import { decodeRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
 
 /**
  * The data directory:
  *
- *     sluice.json      says that the directory is ours, and in which format
+ *     sluice.json      says that the directory is ours, and in which format: see marker.ts
  *     db/              RocksDB, with the lock
- *     synced-offsets   see synced-offsets.ts
+ *     last-round       how far the database must reach: see round-note.ts
+ *     synced-offsets   how far each partition must reach, to name what is missing: see synced-offsets.ts
  *
- * Nothing of an existing store is written before its lock is held.
+ * Nothing of an existing store is written before its lock is held. A store is made in this order, and migrated in the
+ * same: database → the store's id in it → last-round → sluice.json.
  */
-const markerName = 'sluice.json';
 const databaseName = 'db';
 const syncedOffsetsName = 'synced-offsets';
 
-/** Raised when older versions could not read what newer ones write. */
-const currentFormat = 1;
-
-interface Marker {
-  readonly format: number;
-  /** Column families for partitions that the database has. */
-  readonly maxPartitionCount: number;
-}
-
 export interface DataDirectory {
   readonly engine: Engine;
+  readonly storeId: string;
+  /** What the database must hold of itself and does not: lines for people. Mended by `writeIdentity`. */
+  readonly missing: readonly string[];
+  readonly roundNotePath: string;
   readonly syncedOffsetsPath: string;
 }
 
-/** Opens or makes the store and takes its lock. Every refusal says what to do. */
+/** Opens or makes the store and takes its lock; migrates an older format. Every refusal says what to do. */
 export async function openDataDirectory(
   directory: string,
   maxPartitionCount: number,
+  logger: Logger,
 ): Promise<DataDirectory> {
   const marker = await inspect(directory);
-  if (marker !== undefined) checkMarker(directory, marker, maxPartitionCount);
-  const engine = await openEngine(directory, maxPartitionCount);
+  if (marker !== undefined) checkPartitionCount(directory, marker, maxPartitionCount);
+  const engine = await openEngine(directory, maxPartitionCount, marker === undefined);
   try {
-    if (marker?.maxPartitionCount !== maxPartitionCount) {
-      await writeMarker(directory, { format: currentFormat, maxPartitionCount });
+    const paths = {
+      roundNotePath: join(directory, roundNoteName),
+      syncedOffsetsPath: join(directory, syncedOffsetsName),
+    };
+    const isFinished = marker?.format === currentFormat && marker.migratingFrom === undefined;
+    const { storeId, missing } = isFinished
+      ? await checkIdentity(directory, engine, marker)
+      : await makeOrMigrate(directory, engine, marker, maxPartitionCount, logger);
+    if (!isFinished || marker.maxPartitionCount !== maxPartitionCount) {
+      await usable(directory, () =>
+        writeMarker(directory, { format: currentFormat, maxPartitionCount, storeId }),
+      );
     }
+    return { engine, storeId, missing, ...paths };
   } catch (error) {
     await engine.close();
     throw error;
   }
-  return { engine, syncedOffsetsPath: join(directory, syncedOffsetsName) };
 }
 
 /** What the directory says of itself; undefined where a store may be made. */
@@ -58,48 +71,32 @@ async function inspect(directory: string): Promise<Marker | undefined> {
   const bytes = await usable(directory, () => readFileIfAny(join(directory, markerName)));
   if (bytes !== undefined) return parseMarker(directory, bytes);
   const foreign = (names ?? []).find((name) => !isOfUnfinishedStore(name));
-  if (foreign !== undefined || !(await isUnfinishedDatabase(join(directory, databaseName)))) {
+  if (foreign !== undefined || !(await isUnfinished(directory))) {
     throw new SluiceError(
       'DATA_DIRECTORY_FOREIGN',
-      `${directory} holds ${foreign ?? 'a database'} but no ${markerName}: it is not a data directory of Sluice; choose an empty one`,
+      `${directory} holds ${foreign ?? 'a database'} but no ${markerName}: it is not a data directory of Sluice, or has lost that file; choose an empty one, or restore it from a backup`,
     );
   }
   return undefined;
 }
 
-/** The marker is written last: a process that ended before leaves these. The third belongs to the file system. */
+/** The marker is written last: a process that ended before leaves these. The last belongs to the file system. */
 function isOfUnfinishedStore(name: string): boolean {
-  return [databaseName, `${markerName}.new`, 'lost+found'].includes(name);
+  const ours = [databaseName, roundNoteName, `${roundNoteName}.new`, `${markerName}.new`];
+  return ours.includes(name) || name === 'lost+found';
 }
 
-/** No database, or one into which nothing was ever flushed: ours when making the store was cut short. */
-async function isUnfinishedDatabase(path: string): Promise<boolean> {
-  const names = (await usable(path, () => readDirectoryIfAny(path))) ?? [];
+/** No round was written, and nothing was ever flushed: ours when making the store was cut short. */
+async function isUnfinished(directory: string): Promise<boolean> {
+  const note = await usable(directory, () => readFileIfAny(join(directory, roundNoteName)));
+  if (note !== undefined && decodeRoundNote(note)?.round !== 0) return false;
+  const names = (await usable(directory, () => readDirectoryIfAny(join(directory, databaseName)))) ?? [];
   return names.every((name) =>
     /^(CURRENT|IDENTITY|LOCK|(MANIFEST|OPTIONS)-\d+|\d+\.(log|dbtmp))$/.test(name),
   );
 }
 
-function parseMarker(directory: string, bytes: Buffer): Marker {
-  try {
-    const { format, maxPartitionCount } = JSON.parse(bytes.toString());
-    if (Number.isInteger(format) && Number.isInteger(maxPartitionCount)) return { format, maxPartitionCount };
-  } catch {
-    // Not JSON: as foreign as JSON with something else in it.
-  }
-  throw new SluiceError(
-    'DATA_DIRECTORY_FOREIGN',
-    `${join(directory, markerName)} was not written by Sluice, or is damaged`,
-  );
-}
-
-function checkMarker(directory: string, marker: Marker, maxPartitionCount: number): void {
-  if (marker.format > currentFormat) {
-    throw new SluiceError(
-      'DATA_DIRECTORY_NEWER',
-      `${directory} has format ${marker.format}, this version knows formats up to ${currentFormat}: use a newer version`,
-    );
-  }
+function checkPartitionCount(directory: string, marker: Marker, maxPartitionCount: number): void {
   if (marker.maxPartitionCount > maxPartitionCount) {
     throw new SluiceError(
       'INVALID_SETTING',
@@ -108,14 +105,64 @@ function checkMarker(directory: string, marker: Marker, maxPartitionCount: numbe
   }
 }
 
-async function writeMarker(directory: string, marker: Marker): Promise<void> {
-  const text = `${JSON.stringify(marker, undefined, 2)}\n`;
-  await usable(directory, () => replaceFile(join(directory, markerName), text));
+type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'missing'>;
+
+/** The marker and the database must be of the same store, and of the same format. */
+async function checkIdentity(directory: string, engine: Engine, marker: Marker): Promise<CheckedIdentity> {
+  const { storeId, format } = marker;
+  const identity = await damaged(directory, () => readIdentity(engine));
+  if (identity === undefined) return { storeId, missing: ['the database does not know its store'] };
+  if (identity.format === format && identity.storeId === storeId) return { storeId, missing: [] };
+  throw new SluiceError(
+    'DATA_LOSS',
+    `${directory}: ${markerName} is of store ${storeId} in format ${format}, the database is of store ${identity.storeId} in format ${identity.format}: one of them was replaced; restore the directory from a backup`,
+  );
 }
 
-async function openEngine(directory: string, maxPartitionCount: number): Promise<Engine> {
+/** From here on older versions refuse the directory by its marker. */
+async function makeOrMigrate(
+  directory: string,
+  engine: Engine,
+  marker: Marker | undefined,
+  maxPartitionCount: number,
+  logger: Logger,
+): Promise<CheckedIdentity> {
+  const storeId = marker?.storeId || randomBytes(16).toString('hex');
+  const from = marker?.migratingFrom ?? marker?.format;
+  if (marker !== undefined && from !== undefined) {
+    const identity = await damaged(directory, () => readIdentity(engine));
+    if (identity !== undefined && identity.storeId !== marker.storeId) throw olderMarker(directory, identity);
+    logger.info({ directory, from, to: currentFormat }, 'migrating the data directory to a newer format');
+    const migrating = { format: currentFormat, maxPartitionCount, storeId, migratingFrom: from };
+    await usable(directory, () => writeMarker(directory, migrating));
+    let records = 0;
+    if (identity === undefined) {
+      await damaged(directory, () =>
+        sealSmallRecords(engine, (count) => {
+          records += count;
+        }),
+      );
+    }
+    logger.info({ directory, records, format: currentFormat }, 'data directory migrated');
+  }
+  writeIdentity(engine, storeId);
+  const { sequence } = engine;
+  const bootId = await readBootId();
+  const note = { storeId, round: 0, writtenSequence: sequence, syncedSequence: sequence, bootId };
+  await usable(directory, () => writeRoundNote(join(directory, roundNoteName), note));
+  return { storeId, missing: [] };
+}
+
+function olderMarker(directory: string, { storeId, format }: StoreIdentity): SluiceError {
+  return new SluiceError(
+    'DATA_LOSS',
+    `${directory}: ${markerName} is older than the database, which is of store ${storeId} in format ${format}: restore the directory from a backup`,
+  );
+}
+
+async function openEngine(directory: string, maxPartitionCount: number, mayCreate: boolean): Promise<Engine> {
   try {
-    return await Engine.open(join(directory, databaseName), maxPartitionCount);
+    return await Engine.open(join(directory, databaseName), maxPartitionCount, mayCreate);
   } catch (error) {
     const fault = engineFault(error);
     if (fault === 'locked') {
@@ -123,15 +170,32 @@ async function openEngine(directory: string, maxPartitionCount: number): Promise
         cause: error,
       });
     }
-    if (fault === 'corruption') {
-      throw new SluiceError(
-        'DATA_LOSS',
-        `the database in ${directory} is damaged: ${engineMessage(error)}; restore it from a backup`,
-        { cause: error },
-      );
-    }
+    if (fault === 'corruption' || isMissingFile(error)) throw databaseDamaged(directory, error);
     throw unusable(directory, error);
   }
+}
+
+/** A file of the database that is not there; only where a database must exist. */
+function isMissingFile(error: unknown): boolean {
+  return /does not exist|No such file/.test(engineMessage(error));
+}
+
+/** Turns what a damaged database says into DATA_LOSS. */
+async function damaged<T>(directory: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
+    throw databaseDamaged(directory, error);
+  }
+}
+
+function databaseDamaged(directory: string, error: unknown): SluiceError {
+  return new SluiceError(
+    'DATA_LOSS',
+    `the database in ${directory} is damaged: ${engineMessage(error)}; restore it from a backup`,
+    { cause: error },
+  );
 }
 
 async function usable<T>(path: string, action: () => Promise<T>): Promise<T> {

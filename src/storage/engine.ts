@@ -94,14 +94,14 @@ export class Engine {
   }
 
   /** Opens or creates the database and takes its lock. Rejects with what `engineFault` can tell apart. */
-  static async open(directory: string, maxPartitionCount: number): Promise<Engine> {
+  static async open(directory: string, maxPartitionCount: number, mayCreate = true): Promise<Engine> {
     const names = columnNames(maxPartitionCount);
     const columns = Object.fromEntries(
       names.map((name) => [name, name.startsWith('partition-') ? partitionOptions : smallColumnOptions]),
     );
     const db = new RocksLevel(directory, {
       columns,
-      createIfMissing: true,
+      createIfMissing: mayCreate,
       parallelism: backgroundThreads,
       walCompression: false,
     });
@@ -119,6 +119,11 @@ export class Engine {
   /** For `attach`. */
   get handle(): bigint {
     return this.#db.handle;
+  }
+
+  /** Of the last change. Each put, deletion and cleared range counts as one. */
+  get sequence(): number {
+    return this.#db.sequence;
   }
 
   get columnNames(): readonly string[] {

@@ -114,14 +114,24 @@ export const bookKind = {
   /** A topic that was deleted and whose messages may not be gone yet. */
   deletedTopic: 5,
   deletedSubscription: 6,
+  /** Format and id of the store: format u32 · id 16 bytes. */
+  store: 7,
+  /** How far a migration has come; gone when it is finished. */
+  migration: 8,
 } as const;
 
 export type BookKind = (typeof bookKind)[keyof typeof bookKind];
 
 export const countersKey = Buffer.of(bookKind.counters);
+export const storeKey = Buffer.of(bookKind.store);
+export const migrationKey = Buffer.of(bookKind.migration);
 
 export function bookKey(
-  kind: Exclude<BookKind, typeof bookKind.counters | typeof bookKind.extent>,
+  kind:
+    | typeof bookKind.topic
+    | typeof bookKind.subscription
+    | typeof bookKind.deletedTopic
+    | typeof bookKind.deletedSubscription,
   id: number,
 ): Buffer {
   const key = Buffer.allocUnsafe(5);
@@ -144,6 +154,14 @@ export function partitionOfExtentKey(key: Buffer): number {
 }
 
 export const booksRange: KeyRange = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
+
+/** Every key of a column: keys are shorter than this, or begin with less. */
+export const everything: KeyRange = { gte: Buffer.of(0), lt: Buffer.alloc(8, 0xff) };
+
+/** Behind this key and nothing between. */
+export function keyBehind(key: Buffer): Buffer {
+  return Buffer.concat([key, Buffer.of(0)]);
+}
 
 export function extentRange(topicId: number): KeyRange {
   return { gte: extentKey(topicId, 0), lt: extentKey(topicId + 1, 0) };

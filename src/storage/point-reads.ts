@@ -5,6 +5,8 @@ import { cursorsColumn, producersColumn } from './columns.js';
 import { decodeCursor, decodeRedrive } from './cursor-codec.js';
 import { type Engine, engineFault, engineMessage, type KeyRange } from './engine.js';
 import * as keys from './keys.js';
+import { DamagedRecord } from './record.js';
+import { unseal } from './sealed-value.js';
 import type { DeadLetterNote, ProducerState } from './types.js';
 
 /** Small reads of what is committed. They reject with DATA_LOSS where the database is damaged. */
@@ -17,14 +19,16 @@ export class PointReads {
 
   async producer(topicId: number, producerId: string): Promise<ProducerState | undefined> {
     const key = keys.producerKey(topicId, producerId);
-    const value = await undamaged('producers', () => this.#engine.get(producersColumn, key));
+    const what = `producer "${producerId}" of topic ${topicId}`;
+    const value = await this.#get(producersColumn, key, what);
     return value === undefined ? undefined : decodeProducer(value);
   }
 
   /** By partition. */
   async cursors(subscriptionId: number): Promise<Map<number, CursorState>> {
     const cursors = new Map<number, CursorState>();
-    for (const [key, value] of await this.#cursorEntries(keys.cursorRange(subscriptionId))) {
+    const what = `the cursors of subscription ${subscriptionId}`;
+    for (const [key, value] of await this.#cursorEntries(keys.cursorRange(subscriptionId), what)) {
       cursors.set(keys.partitionOfCursorKey(key), decodeCursor(value));
     }
     return cursors;
@@ -33,9 +37,9 @@ export class PointReads {
   /** By partition of the dead-letter topic. */
   async redrives(subscriptionId: number, deadLetterTopicId: number): Promise<Map<number, number>> {
     const offsets = new Map<number, number>();
-    for (const [key, value] of await this.#cursorEntries(
-      keys.redriveRange(subscriptionId, deadLetterTopicId),
-    )) {
+    const range = keys.redriveRange(subscriptionId, deadLetterTopicId);
+    const what = `how far subscription ${subscriptionId} has redriven topic ${deadLetterTopicId}`;
+    for (const [key, value] of await this.#cursorEntries(range, what)) {
       offsets.set(keys.partitionOfRedriveKey(key), decodeRedrive(value));
     }
     return offsets;
@@ -47,24 +51,34 @@ export class PointReads {
     offset: number,
   ): Promise<DeadLetterNote | undefined> {
     const key = keys.deadLetterKey(subscriptionId, partition, offset);
-    const value = await undamaged('cursors', () => this.#engine.get(cursorsColumn, key));
+    const what = `the dead-letter note of subscription ${subscriptionId}, partition ${partition}, offset ${offset}`;
+    const value = await this.#get(cursorsColumn, key, what);
     if (value === undefined) return undefined;
     return { subscriptionId, partition, offset, ...decodeDeadLetter(value) };
   }
 
+  #get(column: number, key: Buffer, what: string): Promise<Buffer | undefined> {
+    return undamaged(what, async () => {
+      const sealed = await this.#engine.get(column, key);
+      return sealed === undefined ? undefined : unseal(key, sealed);
+    });
+  }
+
   /** One entry for each partition of a topic: never many. */
-  async #cursorEntries(range: KeyRange): Promise<[Buffer, Buffer][]> {
-    const all: [Buffer, Buffer][] = [];
-    const scan = this.#engine.scan(cursorsColumn, range);
-    try {
-      for (;;) {
-        const entries = await undamaged('cursors', () => scan.next(1_000));
-        if (entries.length === 0) return all;
-        all.push(...entries);
+  #cursorEntries(range: KeyRange, what: string): Promise<[Buffer, Buffer][]> {
+    return undamaged(what, async () => {
+      const all: [Buffer, Buffer][] = [];
+      const scan = this.#engine.scan(cursorsColumn, range);
+      try {
+        for (;;) {
+          const entries = await scan.next(1_000);
+          if (entries.length === 0) return all;
+          for (const [key, sealed] of entries) all.push([key, unseal(key, sealed)]);
+        }
+      } finally {
+        await scan.close();
       }
-    } finally {
-      await scan.close();
-    }
+    });
   }
 }
 
@@ -72,8 +86,8 @@ async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    if (engineFault(error) !== 'corruption') throw error;
-    throw new SluiceError('DATA_LOSS', `the ${what} of the store are damaged: ${engineMessage(error)}`, {
+    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
+    throw new SluiceError('DATA_LOSS', `${what} can't be read, it is damaged: ${engineMessage(error)}`, {
       cause: error,
     });
   }

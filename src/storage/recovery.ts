@@ -1,6 +1,6 @@
 import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './books-codec.js';
 import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './columns.js';
-import type { Engine } from './engine.js';
+import { type Engine, engineFault, engineMessage } from './engine.js';
 import {
   type BookKind,
   bookKind,
@@ -12,6 +12,8 @@ import {
   subscriptionRange,
 } from './keys.js';
 import type { Extent } from './partition-log.js';
+import { findContradictions } from './recovery-check.js';
+import { unseal } from './sealed-value.js';
 import type { CatalogSubscription, CatalogTopic } from './types.js';
 
 /** All that the books say. Read in one go: opening never touches the messages. */
@@ -24,17 +26,32 @@ export interface Recovered {
   readonly lastPublishTimeMs: number;
   readonly deletedTopicIds: ReadonlySet<number>;
   readonly deletedSubscriptionIds: ReadonlySet<number>;
+  /** What is damaged or missing, a line each; those records are left out of the rest. */
+  readonly faults: readonly string[];
 }
 
 const entriesAtOnce = 10_000;
 
+const nameOfKind: Readonly<Record<BookKind, string>> = {
+  [bookKind.counters]: 'the counters of ids',
+  [bookKind.topic]: 'the topic of id',
+  [bookKind.subscription]: 'the subscription of id',
+  [bookKind.extent]: 'the extent of a partition of topic',
+  [bookKind.deletedTopic]: 'the deletion of topic',
+  [bookKind.deletedSubscription]: 'the deletion of subscription',
+  [bookKind.store]: 'the identity of the store',
+  [bookKind.migration]: 'the progress of a migration',
+};
+
+/** Rejects only where the database can't be read at all for a reason other than damage. */
 export async function recover(engine: Engine): Promise<Recovered> {
   const topics = new Map<number, CatalogTopic>();
   const subscriptionRecords: Buffer[] = [];
   const extents = new Map<number, Map<number, Extent>>();
   const deletedTopicIds = new Set<number>();
   const deletedSubscriptionIds = new Set<number>();
-  let counters = { nextTopicId: 1, nextSubscriptionId: 1 };
+  const faults: string[] = [];
+  let counters: { nextTopicId: number; nextSubscriptionId: number } | undefined;
   let lastPublishTimeMs = 0;
 
   const take: Record<BookKind, (key: Buffer, value: Buffer) => void> = {
@@ -51,6 +68,16 @@ export async function recover(engine: Engine): Promise<Recovered> {
     },
     [bookKind.deletedTopic]: (key) => deletedTopicIds.add(idOfBookKey(key)),
     [bookKind.deletedSubscription]: (key) => deletedSubscriptionIds.add(idOfBookKey(key)),
+    [bookKind.store]: () => {},
+    [bookKind.migration]: () => {},
+  };
+
+  const takeChecked = (key: Buffer, sealed: Buffer): void => {
+    try {
+      take[key[0] as BookKind](key, unseal(key, sealed));
+    } catch (error) {
+      faults.push(`${describeBookKey(key)} is damaged: ${engineMessage(error)}`);
+    }
   };
 
   const scan = engine.scan(booksColumn, booksRange);
@@ -58,21 +85,46 @@ export async function recover(engine: Engine): Promise<Recovered> {
     for (;;) {
       const entries = await scan.next(entriesAtOnce);
       if (entries.length === 0) break;
-      for (const [key, value] of entries) take[key[0] as BookKind](key, value);
+      for (const [key, value] of entries) takeChecked(key, value);
     }
+  } catch (error) {
+    // After an error a scan is over: what lies behind it is missing here, and will be found to be.
+    if (engineFault(error) !== 'corruption') throw error;
+    faults.push(`the catalog can't be read to its end: ${engineMessage(error)}`);
   } finally {
     await scan.close();
   }
   const topicName = (topicId: number): string => topics.get(topicId)?.config.name ?? '';
-  return {
+  const recovered = {
     topics,
     subscriptions: subscriptionRecords.map((record) => decodeSubscription(record, topicName)),
-    ...counters,
+    nextTopicId: counters?.nextTopicId ?? 1,
+    nextSubscriptionId: counters?.nextSubscriptionId ?? 1,
     extents,
     lastPublishTimeMs,
     deletedTopicIds,
     deletedSubscriptionIds,
+    faults,
   };
+  faults.push(...(await findContradictions(engine, recovered)));
+  return {
+    ...recovered,
+    // For a start that accepts the loss: without what has lost its other half, and no id given twice.
+    subscriptions: recovered.subscriptions.filter(({ topicId }) => topics.has(topicId)),
+    nextTopicId: Math.max(
+      recovered.nextTopicId,
+      ...[...topics.keys(), ...extents.keys()].map((id) => id + 1),
+    ),
+    nextSubscriptionId: Math.max(
+      recovered.nextSubscriptionId,
+      ...recovered.subscriptions.map(({ subscriptionId }) => subscriptionId + 1),
+    ),
+  };
+}
+
+function describeBookKey(key: Buffer): string {
+  const name = nameOfKind[key[0] as BookKind] ?? `a record of the unknown kind ${key[0]}`;
+  return key.length >= 5 ? `${name} ${idOfBookKey(key)}` : name;
 }
 
 /** What a crash may have left of deletions that were committed. Cheap where nothing is left. */

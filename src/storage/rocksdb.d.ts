@@ -48,6 +48,7 @@ declare module '@nxtedition/rocksdb' {
   export class RocksLevel {
     constructor(locationOrHandle: string | bigint, options?: OpenOptions);
     readonly handle: bigint;
+    readonly sequence: number;
     readonly columns: Readonly<Record<string, ColumnHandle>>;
     open(): Promise<void>;
     close(): Promise<void>;

@@ -2,6 +2,7 @@ import { invariant } from '../base/invariant.js';
 import type { SpareMemory } from '../base/spare-memory.js';
 import type { KeyRange } from './engine.js';
 import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
+import { sealBytes } from './sealed-value.js';
 
 /**
  * One commit as it goes to the writer thread: everything in one block of memory, which is handed over without a
@@ -11,6 +12,7 @@ import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
  *     for each operation: kind u8 · column u16 · key length u16 · value length u32 · key · value
  */
 const operationKind = {
+  /** A put of a small record whose checksum (see sealed-value.ts) the writer thread computes. */
   put: 1,
   delete: 2,
   /** A put of a log record whose checksum the writer thread computes. */
@@ -20,6 +22,7 @@ const operationKind = {
 } as const;
 
 export interface RoundVisitor {
+  /** The last bytes of the value are free for its checksum. */
   put(column: number, key: Buffer, value: Buffer): void;
   delete(column: number, key: Buffer): void;
   record(column: number, key: Buffer, value: Buffer): void;
@@ -55,7 +58,7 @@ export class RoundBuilder {
   #byteLength = countBytes;
 
   put(column: number, key: Buffer, value: Uint8Array): void {
-    this.#add({ kind: operationKind.put, column, key, value, valueLength: value.length });
+    this.#add({ kind: operationKind.put, column, key, value, valueLength: value.length + sealBytes });
   }
 
   delete(column: number, key: Buffer): void {

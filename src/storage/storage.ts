@@ -1,5 +1,8 @@
+import { SluiceError } from '../base/errors.js';
 import { openDataDirectory } from './data-directory.js';
+import { writeIdentity } from './migration.js';
 import { clearDeleted, recover } from './recovery.js';
+import { checkRoundNote, readBootId, writeRoundNote } from './round-note.js';
 import { Store } from './store.js';
 import { findMissing, syncedDataMissing } from './synced-offsets.js';
 import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
@@ -16,25 +19,41 @@ export async function openStorage(
   services: StorageServices,
 ): Promise<Storage> {
   const startedAtMs = services.clock.monotonicMs();
-  const { engine, syncedOffsetsPath } = await openDataDirectory(options.directory, options.maxPartitionCount);
+  const { directory, maxPartitionCount, acceptDataLoss } = options;
+  const { logger } = services;
+  const opened = await openDataDirectory(directory, maxPartitionCount, logger);
+  const { engine, storeId, roundNotePath, syncedOffsetsPath } = opened;
   try {
     const recovered = await recover(engine);
-    const missing = await findMissing(syncedOffsetsPath, (topicId, partition) => {
-      if (recovered.deletedTopicIds.has(topicId)) return undefined;
-      return recovered.extents.get(topicId)?.get(partition)?.endOffset ?? 0;
-    });
-    if (missing.length > 0 && !options.acceptDataLoss) throw syncedDataMissing(missing);
-    for (const line of missing) services.logger.warn({ directory: options.directory }, line);
-    await clearDeleted(engine, recovered, options.maxPartitionCount);
+    if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
+    const bootId = await readBootId();
+    // Opening the database has synced all that it holds.
+    const syncedSequence = engine.sequence;
+    const noted = await checkRoundNote(roundNotePath, { storeId, sequence: syncedSequence, bootId });
+    const missing = [
+      ...opened.missing,
+      ...noted.missing,
+      ...(await findMissing(syncedOffsetsPath, (topicId, partition) => {
+        if (recovered.deletedTopicIds.has(topicId)) return undefined;
+        return recovered.extents.get(topicId)?.get(partition)?.endOffset ?? 0;
+      })),
+    ];
+    if (missing.length > 0 && !acceptDataLoss) throw syncedDataMissing(missing);
+    if (opened.missing.length > 0) writeIdentity(engine, storeId);
+    const warnings = [...recovered.faults, ...missing];
+    for (const line of warnings) logger.warn({ directory }, line);
+    await clearDeleted(engine, recovered, maxPartitionCount);
+    const note = { storeId, round: noted.round, writtenSequence: engine.sequence, syncedSequence, bootId };
+    await writeRoundNote(roundNotePath, note);
     const storage = await Store.start(
-      { engine, recovered, syncedOffsetsPath, warnings: missing },
+      { engine, recovered, roundNotePath, note, syncedOffsetsPath, warnings },
       options,
       listener,
       services,
     );
-    services.logger.info(
+    logger.info(
       {
-        directory: options.directory,
+        directory,
         topics: recovered.topics.size,
         subscriptions: recovered.subscriptions.length,
         openedInMs: Math.round(services.clock.monotonicMs() - startedAtMs),
@@ -46,4 +65,16 @@ export async function openStorage(
     await engine.close();
     throw error;
   }
+}
+
+/** Names a few, counts the rest. */
+const namedCount = 20;
+
+function metadataDamaged(directory: string, faults: readonly string[]): SluiceError {
+  const named = faults.slice(0, namedCount).join('; ');
+  const rest = faults.length > namedCount ? `; and ${faults.length - namedCount} more` : '';
+  return new SluiceError(
+    'DATA_LOSS',
+    `the metadata of the store in ${directory} is damaged: ${named}${rest}. Restore it from a backup, or start without what is lost by the setting`,
+  );
 }

@@ -12,6 +12,7 @@ import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
 import type { LogRecord } from './record.js';
 import type { Recovered } from './recovery.js';
+import type { RoundNote } from './round-note.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
@@ -35,6 +36,8 @@ import { WriterChannel } from './writer-channel.js';
 export interface Opened {
   readonly engine: Engine;
   readonly recovered: Recovered;
+  readonly roundNotePath: string;
+  readonly note: RoundNote;
   readonly syncedOffsetsPath: string;
   readonly warnings: readonly string[];
 }
@@ -119,7 +122,7 @@ export class Store implements Storage {
     services: StorageServices,
   ): Promise<Store> {
     const store = new Store(opened, options, listener, services);
-    store.#channel = await WriterChannel.start(opened.engine, {
+    store.#channel = await WriterChannel.start(opened.engine, opened.roundNotePath, opened.note, {
       written: (block) => store.#written(block),
       failed: (error) => store.#failed(error),
     });

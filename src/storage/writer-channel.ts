@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { SluiceError } from '../base/errors.js';
 import type { Engine } from './engine.js';
 import type { RoundBlock } from './round.js';
+import type { RoundNote } from './round-note.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 export interface WriterChannelListener {
@@ -32,8 +33,18 @@ export class WriterChannel {
   }
 
   /** Starts the thread on an open database. */
-  static async start(engine: Engine, listener: WriterChannelListener): Promise<WriterChannel> {
-    const workerData: WriterThreadData = { handle: engine.handle, columnNames: engine.columnNames };
+  static async start(
+    engine: Engine,
+    notePath: string,
+    note: RoundNote,
+    listener: WriterChannelListener,
+  ): Promise<WriterChannel> {
+    const workerData: WriterThreadData = {
+      handle: engine.handle,
+      columnNames: engine.columnNames,
+      notePath,
+      note,
+    };
     const worker = new Worker(new URL('./writer-thread.js', import.meta.url), { workerData });
     await new Promise<void>((resolve, reject) => {
       const exited = (code: number): void => reject(new Error(`the writer thread ended with code ${code}`));

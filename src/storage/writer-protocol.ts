@@ -1,4 +1,5 @@
 import type { RoundBlock } from './round.js';
+import type { RoundNote } from './round-note.js';
 
 /** What the main thread and the writer thread say to each other. */
 
@@ -6,6 +7,9 @@ export interface WriterThreadData {
   /** Of the open database. */
   readonly handle: bigint;
   readonly columnNames: readonly string[];
+  /** Where the note of the last round is, and what it says. */
+  readonly notePath: string;
+  readonly note: RoundNote;
 }
 
 export type ToWriterThread =

@@ -1,7 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../base/clock.js';
+import { limits } from '../base/limits.js';
 import { Engine, engineMessage } from './engine.js';
 import { sealRecord } from './record.js';
 import { type RoundBlock, visitRound } from './round.js';
+import { RoundNoteWriter } from './round-note.js';
+import { sealInPlace } from './sealed-value.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 /**
@@ -9,8 +13,14 @@ import type { FromWriterThread, ToWriterThread, WriterThreadData } from './write
  * written in the order they come; after a failed one, none is.
  */
 const port = parentPort!;
-const { handle, columnNames } = workerData as WriterThreadData;
+const { handle, columnNames, notePath, note } = workerData as WriterThreadData;
 const engine = await Engine.attach(handle, columnNames);
+const roundNote = new RoundNoteWriter(
+  notePath,
+  note,
+  () => systemClock.monotonicMs(),
+  limits.syncedOffsetsEveryMs,
+);
 const batch = engine.batch();
 let hasFailed = false;
 
@@ -21,7 +31,10 @@ function answer(message: FromWriterThread, transfer: ArrayBuffer[] = []): void {
 async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
   const clears: (() => Promise<void>)[] = [];
   visitRound(round, {
-    put: (column, key, value) => batch.put(column, key, value),
+    put(column, key, value) {
+      sealInPlace(key, value);
+      batch.put(column, key, value);
+    },
     delete: (column, key) => batch.delete(column, key),
     record(column, key, value) {
       sealRecord(key, value);
@@ -30,6 +43,8 @@ async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
     clear: (column, range) => clears.push(() => engine.clear(column, range)),
   });
   batch.write(isSynced);
+  // What is cleared next is not synced: it must not count as such.
+  roundNote.roundWritten(engine.sequence, isSynced);
   for (const clear of clears) await clear();
 }
 
@@ -47,8 +62,13 @@ async function handleRound(round: RoundBlock, isSynced: boolean): Promise<void> 
   }
 }
 
+function end(): void {
+  if (!hasFailed) roundNote.close();
+  port.close();
+}
+
 port.on('message', (message: ToWriterThread) => {
-  if (message.kind === 'end') last = last.then(() => port.close());
+  if (message.kind === 'end') last = last.then(end);
   else last = last.then(() => handleRound(message, message.isSynced));
 });
 answer({ kind: 'ready' });

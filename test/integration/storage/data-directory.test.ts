@@ -43,7 +43,12 @@ describe('storage: the data directory', () => {
   it('is made with everything above it', async () => {
     const directory = join(await make(), 'a', 'b');
     await (await openIn(directory)).close();
-    assert.deepEqual((await readdir(directory)).sort(), ['db', 'sluice.json', 'synced-offsets']);
+    assert.deepEqual((await readdir(directory)).sort(), [
+      'db',
+      'last-round',
+      'sluice.json',
+      'synced-offsets',
+    ]);
     assert((await freeDiskBytes(directory)) > 0);
   });
 
@@ -87,9 +92,9 @@ describe('storage: the data directory', () => {
     const harness = await createHarness();
     await harness.storage.close();
     const path = join(harness.directory, 'sluice.json');
-    const newer = JSON.stringify({ ...(await markerOf(harness)), format: 2 });
+    const newer = JSON.stringify({ ...(await markerOf(harness)), format: 3 });
     await writeFile(path, newer);
-    await refuses(harness, 'DATA_DIRECTORY_NEWER', /format 2.*newer version/);
+    await refuses(harness, 'DATA_DIRECTORY_NEWER', /format 3.*newer version/);
     assert.equal(await readFile(path, 'utf8'), newer);
   });
 

@@ -26,6 +26,7 @@ import {
 import { entryEnds } from '../../../src/storage/entries.js';
 import * as keys from '../../../src/storage/keys.js';
 import { RoundBuilder, visitRound } from '../../../src/storage/round.js';
+import { sealInPlace, unseal } from '../../../src/storage/sealed-value.js';
 import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../src/storage/synced-offsets.js';
 import { entry } from '../../integration/storage/harness.js';
 
@@ -218,7 +219,10 @@ describe('round', () => {
         });
         const seen: unknown[] = [];
         visitRound(builder.build(new SpareMemory(0)), {
-          put: (column, key, value) => seen.push(['put', column, key.toString('hex'), value.toString('hex')]),
+          put: (column, key, value) => {
+            sealInPlace(key, value);
+            seen.push(['put', column, key.toString('hex'), unseal(key, value).toString('hex')]);
+          },
           delete: (column, key) => seen.push(['delete', column, key.toString('hex'), '']),
           record: () => assert.fail('no record was added'),
           clear: (column, { gte, lt }) =>

@@ -1,0 +1,71 @@
+import { booksColumn, cursorsColumn, producersColumn } from './columns.js';
+import type { Engine } from './engine.js';
+import { bookKind, everything, keyBehind, migrationKey, storeKey } from './keys.js';
+import { currentFormat } from './marker.js';
+import { seal, unseal } from './sealed-value.js';
+
+/** What the database says of the store. */
+export interface StoreIdentity {
+  readonly format: number;
+  /** Hexadecimal, 16 bytes. */
+  readonly storeId: string;
+}
+
+/** Undefined in a database that was just made, or has a format before 2. Throws DamagedRecord. */
+export async function readIdentity(engine: Engine): Promise<StoreIdentity | undefined> {
+  const sealed = await engine.get(booksColumn, storeKey);
+  if (sealed === undefined) return undefined;
+  const value = unseal(storeKey, sealed);
+  return { format: value.readUInt32BE(0), storeId: value.toString('hex', 4) };
+}
+
+/** Synced. Ends a migration. */
+export function writeIdentity(engine: Engine, storeId: string): void {
+  const value = Buffer.alloc(20);
+  value.writeUInt32BE(currentFormat, 0);
+  value.write(storeId, 4, 'hex');
+  const batch = engine.batch();
+  batch.put(booksColumn, storeKey, seal(storeKey, value));
+  batch.delete(booksColumn, migrationKey);
+  batch.write(true);
+}
+
+const migratedColumns = [booksColumn, cursorsColumn, producersColumn];
+
+/**
+ * From format 1 to 2: every small record gets its checksum. Goes on where an earlier try ended: each batch holds how
+ * far it has come. `writeIdentity` ends it. `migrated` is called after each batch.
+ */
+export async function sealSmallRecords(
+  engine: Engine,
+  migrated: (count: number) => void = () => {},
+  recordsAtOnce = 1_000,
+): Promise<void> {
+  const progress = await engine.get(booksColumn, migrationKey);
+  const firstColumn = progress?.readUInt16BE(0) ?? migratedColumns[0]!;
+  const batch = engine.batch();
+  for (const column of migratedColumns.filter((each) => each >= firstColumn)) {
+    const gte =
+      column === firstColumn && progress !== undefined ? keyBehind(progress.subarray(2)) : everything.gte;
+    const scan = engine.scan(column, { ...everything, gte });
+    try {
+      for (;;) {
+        const entries = await scan.next(recordsAtOnce);
+        const last = entries.at(-1);
+        if (last === undefined) break;
+        for (const [key, value] of entries) {
+          if (column === booksColumn && key[0] === bookKind.migration) continue;
+          batch.put(column, key, seal(key, value));
+        }
+        const reached = Buffer.alloc(2 + last[0].length);
+        reached.writeUInt16BE(column);
+        reached.set(last[0], 2);
+        batch.put(booksColumn, migrationKey, reached);
+        batch.write(false);
+        migrated(entries.length);
+      }
+    } finally {
+      await scan.close();
+    }
+  }
+}

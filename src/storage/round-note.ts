@@ -1,0 +1,184 @@
+import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, statSync, writeSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { crc32 } from 'node:zlib';
+import { SluiceError } from '../base/errors.js';
+import { readUint64, writeUint64 } from './bytes.js';
+import { readFileIfAny, replaceFile } from './files.js';
+
+/**
+ * The note of the last round: a small file beside the database that says how far the database must reach. RocksDB
+ * recovers its log up to the first error and takes the rest as never written; the note tells a store that lost
+ * acknowledged data so from one that is whole, whatever the data is: messages, cursors, producers, the catalog.
+ *
+ * The writer thread overwrites the note after each round and before anybody is told of the round:
+ *
+ *     write the round (and sync it) → overwrite the note → receipts
+ *
+ * The note itself is synced only now and then. A process that is killed leaves it exact. After a loss of power it may
+ * be some rounds behind, never ahead of what was synced. What was written without a sync counts only while the
+ * machine has not been started anew since.
+ *
+ * One sector, big-endian:
+ *
+ *     magic u32 · version u32 · checksum u32 (CRC-32 of what follows) · store id 16 bytes ·
+ *     round u64 · written sequence u64 · synced sequence u64 · boot id 16 bytes, zero where there is none
+ */
+export const roundNoteName = 'last-round';
+
+const magic = 0x534c5244;
+const fileVersion = 1;
+const noteBytes = 68;
+const checkedFrom = 12;
+
+export interface RoundNote {
+  /** Hexadecimal, of the store. */
+  readonly storeId: string;
+  /** Rounds since the store was made. */
+  readonly round: number;
+  /** The database's sequence number behind the last round that was written. */
+  readonly writtenSequence: number;
+  /** Behind the last round that was synced. */
+  readonly syncedSequence: number;
+  /** Of the system's start in which it was written, hexadecimal; empty where the system has none. */
+  readonly bootId: string;
+}
+
+export function encodeRoundNote(note: RoundNote): Buffer {
+  const bytes = Buffer.alloc(noteBytes);
+  bytes.writeUInt32BE(magic, 0);
+  bytes.writeUInt32BE(fileVersion, 4);
+  bytes.write(note.storeId, 12, 16, 'hex');
+  writeUint64(bytes, note.round, 28);
+  writeUint64(bytes, note.writtenSequence, 36);
+  writeUint64(bytes, note.syncedSequence, 44);
+  bytes.write(note.bootId, 52, 16, 'hex');
+  bytes.writeUInt32BE(crc32(bytes.subarray(checkedFrom)), 8);
+  return bytes;
+}
+
+/** Undefined when the bytes are not what was written. */
+export function decodeRoundNote(bytes: Buffer): RoundNote | undefined {
+  if (
+    bytes.length !== noteBytes ||
+    bytes.readUInt32BE(0) !== magic ||
+    bytes.readUInt32BE(4) !== fileVersion
+  ) {
+    return undefined;
+  }
+  if (bytes.readUInt32BE(8) !== crc32(bytes.subarray(checkedFrom))) return undefined;
+  const bootId = bytes.toString('hex', 52, 68);
+  return {
+    storeId: bytes.toString('hex', 12, 28),
+    round: readUint64(bytes, 28),
+    writtenSequence: readUint64(bytes, 36),
+    syncedSequence: readUint64(bytes, 44),
+    bootId: /^0*$/.test(bootId) ? '' : bootId,
+  };
+}
+
+export async function writeRoundNote(path: string, note: RoundNote): Promise<void> {
+  await replaceFile(path, encodeRoundNote(note));
+}
+
+/** Which start of the system this is. Empty where the system does not say. */
+export async function readBootId(): Promise<string> {
+  try {
+    const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    return text.trim().replaceAll('-', '');
+  } catch {
+    // Not Linux: then only what was synced is checked.
+    return '';
+  }
+}
+
+export interface DatabaseEnd {
+  readonly storeId: string;
+  readonly sequence: number;
+  readonly bootId: string;
+}
+
+export interface CheckedNote {
+  /** Of the last round that was noted; 0 where that is not known. */
+  readonly round: number;
+  /** What should be in the database and is not: lines for people, empty when all is there. */
+  readonly missing: readonly string[];
+}
+
+/** Compares what the note says with the database as it was opened. */
+export async function checkRoundNote(path: string, database: DatabaseEnd): Promise<CheckedNote> {
+  const bytes = await readFileIfAny(path);
+  if (bytes === undefined) return unchecked(`${path} is missing`);
+  const note = decodeRoundNote(bytes);
+  if (note === undefined) return unchecked(`${path} is damaged`);
+  if (note.storeId !== database.storeId) return unchecked(`${path} is of another store than the database`);
+  const isSameBoot = note.bootId !== '' && note.bootId === database.bootId;
+  const expected = isSameBoot ? note.writtenSequence : note.syncedSequence;
+  if (database.sequence >= expected) return { round: note.round, missing: [] };
+  const line = `the database ends ${expected - database.sequence} changes before round ${note.round}, which was written: at change ${database.sequence} of ${expected}`;
+  return { round: note.round, missing: [line] };
+}
+
+function unchecked(why: string): CheckedNote {
+  return { round: 0, missing: [`${why}: what should be in the store can't be checked`] };
+}
+
+/**
+ * Keeps the note, in the writer thread. Blocks for a write to memory of the system, a few microseconds; a sync now and
+ * then runs beside the rounds. The open file also tells whether the data directory is still there.
+ */
+export class RoundNoteWriter {
+  readonly #path: string;
+  readonly #file: number;
+  readonly #nowMs: () => number;
+  readonly #syncEveryMs: number;
+  #note: RoundNote;
+  #syncedAtMs: number;
+  #isSyncing = false;
+
+  constructor(path: string, note: RoundNote, nowMs: () => number, syncEveryMs: number) {
+    this.#path = path;
+    this.#note = note;
+    this.#nowMs = nowMs;
+    this.#syncEveryMs = syncEveryMs;
+    this.#syncedAtMs = nowMs();
+    this.#file = openSync(path, 'r+');
+  }
+
+  /** A round is written. Throws when it can't be noted, or the data directory is gone. */
+  roundWritten(sequence: number, isSynced: boolean): void {
+    this.#note = {
+      ...this.#note,
+      round: this.#note.round + 1,
+      writtenSequence: sequence,
+      syncedSequence: isSynced ? sequence : this.#note.syncedSequence,
+    };
+    writeSync(this.#file, encodeRoundNote(this.#note), 0, noteBytes, 0);
+    this.#checkPlace();
+    if (this.#nowMs() - this.#syncedAtMs >= this.#syncEveryMs) this.#sync();
+  }
+
+  /** Syncs the note a last time. A sync under way keeps the file open until the thread ends. */
+  close(): void {
+    fdatasyncSync(this.#file);
+    if (!this.#isSyncing) closeSync(this.#file);
+  }
+
+  /** Bytes that go into a file without a name are lost with the process. */
+  #checkPlace(): void {
+    const there = statSync(this.#path, { throwIfNoEntry: false });
+    const open = fstatSync(this.#file);
+    if (there === undefined || there.ino !== open.ino || there.dev !== open.dev) {
+      throw new SluiceError('STORAGE_FAILED', `${this.#path} was removed or replaced while the broker ran`);
+    }
+  }
+
+  #sync(): void {
+    this.#syncedAtMs = this.#nowMs();
+    if (this.#isSyncing) return;
+    this.#isSyncing = true;
+    fdatasync(this.#file, () => {
+      // A failure leaves the note older than it could be, on a disk whose next sync of a round will fail as well.
+      this.#isSyncing = false;
+    });
+  }
+}
