@@ -31,7 +31,9 @@ async function publish(storage: Storage, topicId: number, half: number): Promise
     const appends = Array.from({ length: partitionCount }, (_, partition) =>
       append(topicId, partition, [payload(partition, index)], producerId),
     );
-    const producers = [{ topicId, producerId: 'till-1', epoch: 1 + half, lastSequence: index + 1 }];
+    const producers = [
+      { topicId, producerId: 'till-1', epoch: 1 + half, lastSequence: index + 1, baseSequence: 0 },
+    ];
     await commit(storage, { appends, producers });
   }
 }
@@ -42,7 +44,7 @@ export async function fillFirstHalf(storage: Storage): Promise<void> {
   const removedSubscriptionId = storage.nextSubscriptionId();
   await commit(storage, {
     appends: [append(removedId, 0, ['gone'])],
-    producers: [{ topicId: removedId, producerId: 'gone', epoch: 1, lastSequence: 1 }],
+    producers: [{ topicId: removedId, producerId: 'gone', epoch: 1, lastSequence: 1, baseSequence: 0 }],
     putSubscriptions: [
       {
         subscriptionId: removedSubscriptionId,
@@ -89,7 +91,7 @@ export async function fillSecondHalf(storage: Storage): Promise<void> {
     deadLetters: [{ subscriptionId: 2, partition: 0, offset: 8, attempts: 7 }],
     redrives: [{ subscriptionId: 2, deadLetterTopicId: 3, partition: 0, offset: 1 }],
     appends: [append(3, 0, ['dead letter 2'])],
-    producers: [{ topicId: 2, producerId: 'till-2', epoch: 5, lastSequence: 0 }],
+    producers: [{ topicId: 2, producerId: 'till-2', epoch: 5, lastSequence: 0, baseSequence: 0 }],
   });
   await storage.removeBelow(2, 1, 4);
   await commit(storage, {});
@@ -161,8 +163,8 @@ export async function checkContents(storage: Storage): Promise<void> {
     ],
   );
   assert.deepEqual([...(await cursors(3))], [[2, cursor(3, 2, 7, [{ first: 9, last: 9 }]).state()]]);
-  assert.deepEqual(await storage.readProducer(2, 'till-1'), { epoch: 2, lastSequence: 24 });
-  assert.deepEqual(await storage.readProducer(2, 'till-2'), { epoch: 5, lastSequence: 0 });
+  assert.deepEqual(await storage.readProducer(2, 'till-1'), { epoch: 2, lastSequence: 24, baseSequence: 0 });
+  assert.deepEqual(await storage.readProducer(2, 'till-2'), { epoch: 5, lastSequence: 0, baseSequence: 0 });
   assert.equal(await storage.readProducer(1, 'gone'), undefined);
   assert.equal((await storage.readDeadLetter(2, 0, 6))?.attempts, 10);
   assert.equal((await storage.readDeadLetter(2, 0, 8))?.attempts, 7);
