@@ -53,6 +53,13 @@ export const limits = {
   roundBytes: 4 * MiB,
   /** How long a producer that was held and let in keeps room for a request that does not come. */
   admissionMs: 50,
+  /** How often the share of a topic is computed anew while a whole queue of requests arrives. */
+  levelsPerQueue: 64,
+  /** How much of what a topic had less than the others is made up for in a round, and at most, of its share. */
+  owedPerRound: 1 / 8,
+  mostOwedShare: 1 / 4,
+  /** Connections whose last topic is known, so that their next stream waits in its line. */
+  rememberedPeers: 16_384,
   /** What the first request of a stream is taken to be, where room has to be kept for it. */
   usualRequestBytes: 64 * KiB,
   /** Commits that are with the writer thread at once: one syncs, one is ready. */

@@ -28,6 +28,15 @@ export class Waiters {
     return () => this.#waiting.delete(enter);
   }
 
+  /** Whoever came first; does not wait any more. */
+  takeFirst(): (() => void) | undefined {
+    for (const enter of this.#waiting) {
+      this.#waiting.delete(enter);
+      return enter;
+    }
+    return undefined;
+  }
+
   /** Lets them in, one after the other, for as long as the way is open: whoever is let in may shut it. */
   admit(isOpen: () => boolean): void {
     for (const enter of this.#waiting) {

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { limits } from '../base/limits.js';
-import { type Obstacle, Waiters } from './obstacle.js';
+import { fairLevel, TopicLine } from './topic-line.js';
 
 export interface PublishGateServices {
   readonly clock: Clock;
@@ -9,15 +9,44 @@ export interface PublishGateServices {
 }
 
 /**
- * The writer's queue, as producers meet it: while it is full no stream is read, and HTTP/2 flow control holds the
- * producers. First come, first served, and no more of them at once than there is room for: whoever is let in holds room
- * for a request like its last one until it comes, or a moment has passed without one.
+ * Admits producers to the writer's queue. While the queue is full no stream is read, and HTTP/2 flow control holds the
+ * producers. A stream that is let in reserves room for a request like its last one, until the request comes or a moment
+ * has passed without one.
+ *
+ *     streams of topic A   o o o o o o o ->|               |
+ *     streams of topic B             o ->  | in turn, each | -> writer's queue (FIFO) -> disk
+ *     newcomers                    o o ->  | up to a level |    A A B A B B A
+ *                                          |               |
+ *
+ * The gate is a line of topics, and each topic is a line of streams. The queue is first in, first out: so a topic's part
+ * of the disk is its part of the queue, and the gate shares out the queue. While topics compete, each one may fill it up
+ * to the same level; a topic that uses less leaves the rest to the others (max-min fairness, by bytes). What a topic has
+ * in the queue, now and in the last rounds, says how much it is going to use; so room is kept for a topic of one stream
+ * while that stream's next request is on its way, and a topic that falls silent gives its part back as its bytes commit.
+ * A topic alone has no level, and the whole queue.
+ *
+ * Which line a stream stands in must be known before its request is read. It is that of the topic of its last batch, and
+ * bytes count for the topic that they are for. A new stream stands in the line of the topic that its connection used
+ * last: calls with one request each are as fair as streams. A connection's first stream is a newcomer: newcomers share
+ * one line, which counts as one topic until their first requests have committed.
  */
-export class PublishGate implements Obstacle {
-  readonly holdReason = 'writer';
+export class PublishGate {
+  /** For streams whose topic is not known yet. */
+  readonly newcomers = new TopicLine();
   readonly #services: PublishGateServices;
-  readonly #waiters = new Waiters();
+  /** Lines that use the queue, did so lately, or have streams that wait. */
+  readonly #active = new Set<TopicLine>();
+  /** Lines with streams that wait, the next one to be served first. */
+  readonly #waiting = new Set<TopicLine>();
+  /** The line of the topic that a connection used last; the connection used last stands last. */
+  readonly #lineByPeer = new Map<string, TopicLine>();
+  #level = Number.POSITIVE_INFINITY;
+  #queuedBytes = 0;
   #reservedBytes = 0;
+  /** Let in, and arrived since the level was computed. */
+  #arrivedBytes = 0;
+  #willAdmit = false;
+  #hasCommitted = false;
   /** Reservations of earlier rounds have lapsed. */
   #round = 0;
   #lapse: Timer | undefined;
@@ -26,36 +55,165 @@ export class PublishGate implements Obstacle {
     this.#services = services;
   }
 
-  get isInTheWay(): boolean {
-    return this.#services.roomBytes() < this.#reservedBytes;
+  /** The line of a connection's new stream. */
+  lineOf(peer: string): TopicLine {
+    return this.#lineByPeer.get(peer) ?? this.newcomers;
   }
 
-  /** `enter` is handed how to give back the room that was kept for it. */
-  wait(enter: (arrived: () => void) => void, requestBytes = 0): () => void {
-    return this.#waiters.add(() => enter(this.#reserve(requestBytes)));
+  /** A stream of this connection has begun to publish to the topic of this line. */
+  remember(peer: string, line: TopicLine): void {
+    this.#lineByPeer.delete(peer);
+    this.#lineByPeer.set(peer, line);
+    if (this.#lineByPeer.size <= limits.rememberedPeers) return;
+    for (const oldest of this.#lineByPeer.keys()) {
+      this.#lineByPeer.delete(oldest);
+      break;
+    }
+  }
+
+  isClosedFor(line: TopicLine): boolean {
+    if (this.#isFull) return true;
+    if (this.#waiting.size === 0) return false;
+    return line.waiting.count > 0 || !line.isBelow(this.#level);
+  }
+
+  /** `enter` is handed how to give back the room that was kept for it. Returns how to give up waiting. */
+  wait(line: TopicLine, enter: (arrived: () => void) => void, requestBytes = 0): () => void {
+    line.requestBytes = requestBytes;
+    const giveUp = line.waiting.add(() => enter(this.#reserve(line, requestBytes)));
+    this.#active.add(line);
+    this.#waiting.add(line);
+    return () => {
+      giveUp();
+      if (line.waiting.count > 0) return;
+      this.#waiting.delete(line);
+      this.#forgetIdle();
+    };
+  }
+
+  submitted(line: TopicLine, bytes: number): void {
+    if (line.queuedBytes === 0) this.#active.add(line);
+    line.submitted(bytes);
+    this.#queuedBytes += bytes;
+  }
+
+  committed(line: TopicLine, bytes: number): void {
+    line.committed(bytes);
+    this.#queuedBytes -= bytes;
+    if (this.#waiting.size > 0) {
+      this.#hasCommitted = true;
+      this.#admitSoon();
+    } else if (line.isIdle) this.#forget(line);
   }
 
   /** To be called when there may be room. */
   admit(): void {
-    this.#waiters.admit(() => !this.isInTheWay);
+    if (this.#waiting.size === 0 || this.#isFull) return;
+    this.#setLevel();
+    for (const line of this.#waiting) {
+      if (!line.isBelow(this.#level)) {
+        line.setHoldReason('share');
+        continue;
+      }
+      // Its next stream comes after the other lines: what is added again is met again by this loop.
+      this.#waiting.delete(line);
+      const enter = line.waiting.takeFirst();
+      if (line.waiting.count > 0) this.#waiting.add(line);
+      enter?.();
+      if (this.#isFull) return;
+    }
+    this.#forgetIdle();
   }
 
-  #reserve(bytes: number): () => void {
+  get #isFull(): boolean {
+    return this.#services.roomBytes() < this.#reservedBytes;
+  }
+
+  #setLevel(): void {
+    this.#arrivedBytes = 0;
+    if (this.#active.size === 1) {
+      this.#level = Number.POSITIVE_INFINITY;
+      for (const line of this.#active) line.setHoldReason('writer');
+      return;
+    }
+    const wanted = Array.from(this.#active, (line) => line.wantedBytes);
+    this.#level = fairLevel(this.#capacityBytes, wanted);
+  }
+
+  /** What the queue has for topics: the rest are settlements and dead letters. */
+  get #capacityBytes(): number {
+    return Math.max(0, this.#services.roomBytes()) + this.#queuedBytes;
+  }
+
+  /** Once for all the commits of a round, after all of them. */
+  #admitSoon(): void {
+    if (this.#willAdmit) return;
+    this.#willAdmit = true;
+    queueMicrotask(() => {
+      this.#willAdmit = false;
+      if (this.#hasCommitted) this.#roundCommitted();
+      this.#hasCommitted = false;
+      this.admit();
+    });
+  }
+
+  #roundCommitted(): void {
+    let pressingCount = 0;
+    let pressingBytes = 0;
+    for (const line of this.#active) {
+      if (!line.isPressing) continue;
+      pressingCount++;
+      pressingBytes += line.roundBytes;
+    }
+    for (const line of this.#active) {
+      line.owe(pressingBytes / pressingCount, this.#level);
+      line.roundCommitted();
+    }
+  }
+
+  #reserve(line: TopicLine, bytes: number): () => void {
     this.#reservedBytes += bytes;
+    line.reservedBytes += bytes;
     this.#lapse ??= this.#services.clock.after(limits.admissionMs, () => this.#lapsed());
     const round = this.#round;
     let isHeld = true;
     return () => {
-      if (isHeld && round === this.#round) this.#reservedBytes -= bytes;
+      if (isHeld && round === this.#round) {
+        this.#reservedBytes -= bytes;
+        line.reservedBytes -= bytes;
+        this.#arrived(bytes);
+      }
       isHeld = false;
     };
   }
 
-  /** Who has not sent anything by now is idle, and must not keep the others out. */
+  /** A topic that does not wait any more may leave room to others; computed anew when it can matter. */
+  #arrived(bytes: number): void {
+    this.#arrivedBytes += bytes;
+    const isWorthIt = this.#arrivedBytes * limits.levelsPerQueue >= this.#capacityBytes;
+    if (isWorthIt && this.#waiting.size > 0) this.#admitSoon();
+  }
+
+  /** Streams that have not sent anything by now are idle, and must not keep the others out. */
   #lapsed(): void {
     this.#lapse = undefined;
     this.#round++;
     this.#reservedBytes = 0;
+    for (const line of this.#active) line.reservedBytes = 0;
+    this.#forgetIdle();
     this.admit();
+  }
+
+  /** When no topic waits for another one, it does not matter what they used. */
+  #forgetIdle(): void {
+    const isContended = this.#waiting.size > 0;
+    for (const line of this.#active) {
+      if (line.isIdle && !(isContended && line.recentBytes > 0)) this.#forget(line);
+    }
+  }
+
+  #forget(line: TopicLine): void {
+    this.#active.delete(line);
+    line.forget();
   }
 }

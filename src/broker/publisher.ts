@@ -13,6 +13,7 @@ import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
 import { sequenceRefusal } from './sequence-refusal.js';
 import { type Topic, topicDeleted } from './topic.js';
+import type { HeldStream, TopicLine } from './topic-line.js';
 import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from './types.js';
 
 export interface PublisherServices {
@@ -29,11 +30,13 @@ export interface PublisherServices {
 }
 
 /** One producer's stream: see Publisher in types.ts for what it promises. */
-export class StreamPublisher implements Publisher {
+export class StreamPublisher implements Publisher, HeldStream {
   readonly #services: PublisherServices;
   readonly #peer: string;
   readonly #connectTimeMs: number;
   #topic: Topic | undefined;
+  /** Where it waits at the gate. */
+  #line: TopicLine;
   /** A batch is held, or waits for its producer's state: the next one must not overtake it. */
   #isBusy = false;
   #isClosed = false;
@@ -52,6 +55,7 @@ export class StreamPublisher implements Publisher {
   constructor(services: PublisherServices, peer: string) {
     this.#services = services;
     this.#peer = peer;
+    this.#line = services.gate.lineOf(peer);
     this.#connectTimeMs = services.clock.wallMs();
   }
 
@@ -76,16 +80,27 @@ export class StreamPublisher implements Publisher {
     }
     const { gate } = this.#services;
     this.#released();
-    if (!gate.isInTheWay) {
+    if (!gate.isClosedFor(this.#line)) {
       ready();
       return;
     }
-    this.#held(gate.holdReason);
-    this.#stopWaiting = gate.wait((arrived) => {
-      this.#released();
-      this.#arrived = arrived;
-      ready();
-    }, this.#requestBytes);
+    const line = this.#line;
+    this.#held(line.holdReason);
+    line.held.add(this);
+    this.#stopWaiting = gate.wait(
+      line,
+      (arrived) => {
+        line.held.delete(this);
+        this.#released();
+        this.#arrived = arrived;
+        ready();
+      },
+      this.#requestBytes,
+    );
+  }
+
+  holdReasonChanged(): void {
+    this.#held(this.#line.holdReason);
   }
 
   awaitReceipts(): void {
@@ -140,6 +155,7 @@ export class StreamPublisher implements Publisher {
     this.#isClosed = true;
     this.#ready = undefined;
     this.#stopWaiting?.();
+    this.#line.held.delete(this);
     this.#arrived();
     this.#released();
     this.#services.closed(this);
@@ -226,11 +242,13 @@ export class StreamPublisher implements Publisher {
       if (current.isDeleted) throw topicDeleted(current.name);
       return current;
     }
-    const { catalog, disk } = this.#services;
+    const { catalog, disk, gate } = this.#services;
     // A topic that is made is written, too.
     if (disk.isInTheWay && catalog.topics.get(name) === undefined) throw disk.refusal();
-    this.#topic = catalog.topicForUse(name);
-    return this.#topic;
+    const topic = catalog.topicForUse(name);
+    this.#topic = topic;
+    gate.remember(this.#peer, topic.line);
+    return topic;
   }
 
   #store(topic: Topic, batch: PublishBatch, entry: ProducerEntry | undefined, done: PublishDone): void {
@@ -253,13 +271,17 @@ export class StreamPublisher implements Publisher {
     const storedCount = count - skip;
     let storedBytes = 0;
     for (const append of appends) storedBytes += append.byteLength;
+    const { gate, storage } = this.#services;
+    // A newcomer's first batch is part of what newcomers have in the queue.
+    const line = this.#line === gate.newcomers ? this.#line : topic.line;
     let receipt: Receipt | undefined;
     // What is called back must not hold the messages: they are many, and are elsewhere by then.
-    const firstOffsets = this.#services.storage.submit({
+    const firstOffsets = storage.submit({
       durability,
       appends,
       ...(producers !== undefined && { producers }),
       onCommitted: () => {
+        gate.committed(line, storedBytes);
         topic.backlog.committed(storedCount, storedBytes);
         if (entry !== undefined) entry.pendingCount--;
         done(undefined, receipt);
@@ -272,6 +294,8 @@ export class StreamPublisher implements Publisher {
       ranges: toRanges(appends, firstOffsets),
       durability,
     };
+    this.#line = topic.line;
+    gate.submitted(line, storedBytes);
     topic.backlog.submitted(storedCount, storedBytes);
     // Only now, when nothing can refuse the batch any more, do the books move.
     if (entry !== undefined) {

@@ -203,8 +203,8 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   async #send(partition: number, letters: readonly Letter[], nextOffset: number): Promise<void> {
-    const { storage, clock, checkAccepting } = this.#services;
-    const { backlog } = this.#runner.topic;
+    const { storage, clock, gate, checkAccepting } = this.#services;
+    const { backlog, line } = this.#runner.topic;
     checkAccepting();
     const appends = this.#appendsOf(letters);
     const durable = commit(storage, {
@@ -221,9 +221,11 @@ export class Redrive implements RedriveSession, TopicFollower {
     });
     let byteLength = 0;
     for (const append of appends) byteLength += append.byteLength;
+    gate.submitted(line, byteLength);
     backlog.submitted(letters.length, byteLength);
     this.#pace.taken(letters.length, clock.monotonicMs());
     await durable;
+    gate.committed(line, byteLength);
     backlog.committed(letters.length, byteLength);
     this.#moved(letters.length);
   }
@@ -260,8 +262,10 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   /** Resolves when the next batch may be sent, or when this has ended. */
   async #whenReady(): Promise<void> {
-    const { storage, clock, gate } = this.#services;
-    const { backlog } = this.#runner.topic;
+    const { clock, gate } = this.#services;
+    const { backlog, line } = this.#runner.topic;
+    // Let in once is enough: asked again, the gate may have been filled by those who were let in with this.
+    let isLetIn = false;
     while (!this.#hasEnded) {
       const waitMs = this.#pace.waitMs(clock.monotonicMs());
       if (waitMs > 0) {
@@ -272,8 +276,9 @@ export class Redrive implements RedriveSession, TopicFollower {
       } else if (backlog.isInTheWay) {
         // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
         await this.#wait((go) => backlog.wait(go));
-      } else if (!storage.hasRoom) {
-        await this.#wait((go) => gate.wait(() => go()));
+      } else if (!isLetIn && gate.isClosedFor(line)) {
+        await this.#wait((go) => gate.wait(line, () => go()));
+        isLetIn = true;
       } else return;
     }
   }

@@ -5,6 +5,7 @@ import type { Storage } from '../storage/types.js';
 import { Backlog, type BacklogServices } from './backlog.js';
 import { PagedMap } from './paging.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
+import { TopicLine } from './topic-line.js';
 
 /** Something that ends when its topic is deleted: a stream that reads it. */
 export interface TopicFollower {
@@ -24,6 +25,8 @@ export class Topic {
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly followers = new Set<TopicFollower>();
   readonly spreader: Spreader;
+  /** Its streams at the publish gate. */
+  readonly line = new TopicLine();
   readonly #defaultDurability: Durability;
   readonly #storage: Storage;
   /** By partition: what retention has begun to remove. */

@@ -40,7 +40,7 @@ export interface Receipt {
 export type PublishDone = (error: SluiceError | undefined, receipt: Receipt | undefined) => void;
 
 /** Why a producer's stream is not read. */
-export type HoldReason = 'writer' | 'backlog' | 'disk' | 'receipts';
+export type HoldReason = 'writer' | 'share' | 'backlog' | 'disk' | 'receipts';
 
 /** One producer's stream. */
 export interface Publisher {

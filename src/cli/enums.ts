@@ -45,6 +45,7 @@ export const waitReason = named<Consumer_WaitReason>({
 
 export const holdReason = named<Producer_HoldReason>({
   writer: Producer_HoldReason.WRITER,
+  share: Producer_HoldReason.SHARE,
   backlog: Producer_HoldReason.BACKLOG,
   disk: Producer_HoldReason.DISK,
   receipts: Producer_HoldReason.RECEIPTS,

@@ -24,6 +24,7 @@ import { apiDurability } from './receipts.js';
 
 const holdReasons: Readonly<Record<HoldReason, ApiHoldReason>> = {
   writer: ApiHoldReason.WRITER,
+  share: ApiHoldReason.SHARE,
   backlog: ApiHoldReason.BACKLOG,
   disk: ApiHoldReason.DISK,
   receipts: ApiHoldReason.RECEIPTS,

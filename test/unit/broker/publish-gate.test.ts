@@ -1,30 +1,37 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../src/base/limits.js';
 import { PublishGate } from '../../../src/broker/publish-gate.js';
+import { TopicLine } from '../../../src/broker/topic-line.js';
 import { VirtualClock } from '../../support/virtual-clock.js';
 
 describe('PublishGate', () => {
   let roomBytes: number;
   let clock: VirtualClock;
   let gate: PublishGate;
+  let line: TopicLine;
   let entered: string[];
 
   beforeEach(() => {
     roomBytes = 0;
     clock = new VirtualClock();
     gate = new PublishGate({ clock, roomBytes: () => roomBytes });
+    line = new TopicLine();
     entered = [];
   });
 
-  const wait = (name: string, requestBytes: number) =>
-    gate.wait(() => {
-      entered.push(name);
-    }, requestBytes);
+  const wait = (name: string, requestBytes: number, at = line) =>
+    gate.wait(
+      at,
+      () => {
+        entered.push(name);
+      },
+      requestBytes,
+    );
 
   it('is in the way once there is more than there is room for', () => {
-    assert.equal(gate.isInTheWay, false);
+    assert.equal(gate.isClosedFor(line), false);
     roomBytes = -1;
-    assert.equal(gate.isInTheWay, true);
+    assert.equal(gate.isClosedFor(line), true);
   });
 
   it('lets in first come first served, no more than there is room for', () => {
@@ -37,15 +44,19 @@ describe('PublishGate', () => {
     assert.deepEqual(entered, ['a', 'b']);
     gate.admit();
     assert.deepEqual(entered, ['a', 'b'], 'nothing has come yet: the room is kept');
-    assert.equal(gate.isInTheWay, true, 'for newcomers as well');
+    assert.equal(gate.isClosedFor(line), true, 'for newcomers as well');
   });
 
   it('gives the room on when the request has come, once', () => {
     roomBytes = -1;
     let arrived = () => {};
-    gate.wait((told) => {
-      arrived = told;
-    }, 100);
+    gate.wait(
+      line,
+      (told) => {
+        arrived = told;
+      },
+      100,
+    );
     wait('b', 100);
     roomBytes = 50;
     gate.admit();
@@ -54,7 +65,7 @@ describe('PublishGate', () => {
     arrived();
     gate.admit();
     assert.deepEqual(entered, ['b']);
-    assert.equal(gate.isInTheWay, true);
+    assert.equal(gate.isClosedFor(line), true);
   });
 
   it('gives the room of somebody who sends nothing to the next', () => {
@@ -73,5 +84,70 @@ describe('PublishGate', () => {
     giveUp();
     gate.admit();
     assert.deepEqual(entered, []);
+  });
+
+  it('lets nobody pass those of its topic who wait, although there is room', () => {
+    roomBytes = -1;
+    wait('a', 100);
+    roomBytes = 1_000;
+    assert.equal(gate.isClosedFor(line), true);
+    gate.admit();
+    assert.deepEqual(entered, ['a']);
+    assert.equal(gate.isClosedFor(line), false);
+  });
+
+  it('lets in the topics in turn, each its streams in turn', () => {
+    const other = new TopicLine();
+    roomBytes = -1;
+    for (const name of ['a1', 'a2', 'a3']) wait(name, 100);
+    for (const name of ['b1', 'b2']) wait(name, 100, other);
+    roomBytes = 10_000;
+    gate.admit();
+    assert.deepEqual(entered, ['a1', 'b1', 'a2', 'b2', 'a3']);
+  });
+
+  it('holds a topic at its share, says so, and keeps the rest for the other one', async () => {
+    const other = new TopicLine();
+    gate.submitted(line, 600);
+    roomBytes = -1;
+    wait('a', 100);
+    wait('b', 100, other);
+    assert.equal(line.holdReason, 'writer');
+    roomBytes = 400;
+    gate.admit();
+    assert.deepEqual(entered, ['b'], 'a has more than half of the 1,000');
+    assert.equal(line.holdReason, 'share');
+    assert.equal(other.holdReason, 'writer');
+    assert.equal(gate.isClosedFor(other), false, 'and the other one may go on');
+    gate.committed(line, 200);
+    roomBytes = 600;
+    await Promise.resolve();
+    assert.deepEqual(entered, ['b', 'a']);
+  });
+
+  it('gives a topic more with each round in which the other one is silent, and then all', async () => {
+    const other = new TopicLine();
+    gate.submitted(line, 500);
+    gate.submitted(other, 500);
+    roomBytes = -1;
+    for (let i = 0; i < 20; i += 1) wait('a', 100);
+    gate.committed(other, 500);
+    roomBytes = 500;
+    for (const count of [0, 0, 2, 4, 4]) {
+      // A round of nothing: what was let in has not arrived and keeps its room.
+      gate.committed(line, 0);
+      await Promise.resolve();
+      assert.equal(entered.length, count, `${entered.length} of ${count}`);
+    }
+  });
+
+  it('has a new stream wait in the line of the topic that its connection used last', () => {
+    assert.equal(gate.lineOf('peer'), gate.newcomers);
+    gate.remember('peer', line);
+    assert.equal(gate.lineOf('peer'), line);
+    for (let i = 0; i < limits.rememberedPeers - 1; i += 1) gate.remember(`other ${i}`, new TopicLine());
+    assert.equal(gate.lineOf('peer'), line);
+    gate.remember('one more', new TopicLine());
+    assert.equal(gate.lineOf('peer'), gate.newcomers, 'the oldest is forgotten');
   });
 });

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { connect, type SluiceClient } from '@sluice/client';
+import { Producer_HoldReason as HoldReason } from '@sluice/client/api';
+import { KiB, MiB } from '../../../src/base/units.js';
+import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
+import { PressingProducer, untilTrue } from '../../support/pressing-producer.js';
+import { RawConnection } from '../../support/raw-grpc.js';
+import { SlowDisk } from '../../support/slow-disk.js';
+import { storedCount } from '../../support/topics.js';
+
+const manyStreams = 1_000;
+const connectionCount = 8;
+const requestBytes = 16 * KiB;
+const syncMs = 200;
+/** Requests of the single stream before it is compared, and while it is. */
+const settledCount = 200;
+const sampleCount = 1_000;
+
+describe('two topics on a slow disk', function () {
+  this.timeout(120_000);
+  let disk: SlowDisk | undefined;
+  let broker: BrokerProcess | undefined;
+  let client: SluiceClient;
+  let connections: RawConnection[] = [];
+
+  before(async function () {
+    disk = SlowDisk.create();
+    if (disk === undefined) {
+      assert(process.env.CI !== 'true', 'there is no gcc: install it, so that slow disks are tested');
+      this.skip();
+    }
+    broker = await BrokerProcess.start({
+      env: disk.env,
+      args: ['--writer-queue-bytes', `${2 * MiB}`],
+    });
+    const { address } = broker;
+    client = connect(address);
+    connections = await Promise.all(
+      Array.from({ length: connectionCount + 1 }, () => RawConnection.connect(address)),
+    );
+  });
+  showLogOnFailure(() => broker);
+  after(async () => {
+    disk?.setDelayMs(0);
+    for (const connection of connections) connection.destroy();
+    client?.close();
+    await broker?.dispose();
+    disk?.dispose();
+  });
+
+  const roundTrip = () => client.admin.getServerInfo({});
+  const receipted = (producers: readonly PressingProducer[]) =>
+    producers.reduce((total, { receiptedCount }) => total + receiptedCount, 0);
+
+  it(`have half of it each, one with ${manyStreams} streams and one with a single stream`, async () => {
+    disk!.setDelayMs(syncMs);
+    const many = Array.from(
+      { length: manyStreams },
+      (_, i) => new PressingProducer(connections[i % connectionCount]!, { topic: 'many', requestBytes }),
+    );
+    // The first request of each has been stored, and they wait for each other.
+    await untilTrue(() => receipted(many) >= 2 * manyStreams, roundTrip);
+    const single = new PressingProducer(connections.at(-1)!, { topic: 'single', requestBytes });
+    // Both counts are taken when a round with requests of the single stream has been stored.
+    const untilSingle = async (count: number) => {
+      await untilTrue(() => single.receiptedCount >= count, roundTrip);
+      return { single: single.receiptedCount, many: receipted(many) };
+    };
+    const from = await untilSingle(settledCount);
+    const to = await untilSingle(from.single + sampleCount);
+    const ofSingle = to.single - from.single;
+    const ofMany = to.many - from.many;
+    const share = ofSingle / (ofSingle + ofMany);
+    console.log('SHARE', share);
+    assert(share >= 0.45, `the single stream had ${ofSingle} requests stored, the others ${ofMany}`);
+
+    const listed = (await client.admin.listProducers({ topic: 'many' })).producers;
+    const isShare = listed.filter(({ holdReason }) => holdReason === HoldReason.SHARE);
+    assert(
+      isShare.length > 0.9 * manyStreams,
+      `${isShare.length} of ${listed.length} are held by their share`,
+    );
+
+    disk!.setDelayMs(0);
+    const all = [...many, single];
+    await Promise.all(all.map((producer) => producer.finish()));
+    for (const producer of all) {
+      assert.deepEqual(producer.refusals, []);
+      assert.equal(producer.receiptedCount, producer.writtenCount, 'a batch has no receipt');
+    }
+    assert.equal(await storedCount(client, 'many'), receipted(many));
+    assert.equal(await storedCount(client, 'single'), single.receiptedCount);
+  });
+});
