@@ -14,6 +14,7 @@ export const simulationEvents = [
   'refusal',
   'fenced',
   'topicDeletion',
+  'redrive',
   'repeatedClaim',
 ] as const;
 
@@ -39,6 +40,7 @@ export const weights = {
   createSubscription: 1,
   deleteSubscription: 0.5,
   replaceTopic: 0.4,
+  redrive: 4,
   crash: 1.2,
 } as const;
 

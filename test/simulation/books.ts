@@ -3,7 +3,13 @@ import type { SubscriptionConfig } from '../../src/base/model.js';
 import type { CursorState } from '../../src/base/positions.js';
 import { letterHeaders } from '../../src/broker/letter-origin.js';
 import type { SubscriptionRules } from '../../src/core/types.js';
-import type { CatalogSubscription, CatalogTopic, Transaction } from '../../src/storage/types.js';
+import type {
+  Append,
+  CatalogSubscription,
+  CatalogTopic,
+  RedriveUpdate,
+  Transaction,
+} from '../../src/storage/types.js';
 import { Reference } from '../unit/core/model/reference.js';
 import { decodeEntry, splitEntries } from './messages.js';
 
@@ -12,6 +18,8 @@ export interface TopicBook {
   readonly name: string;
   /** What was submitted, by partition and offset: between two steps, what is on the disk. */
   readonly entries: Buffer[][];
+  /** Beside them: the only subscription that a message is for, 0 for every one. */
+  readonly targets: number[][];
   /** How much of it the broker knows to be committed. */
   readonly ends: number[];
   /** What retention has removed, or is about to. */
@@ -35,6 +43,7 @@ export interface SubscriptionBook {
 
 /** One message in the dead-letter topic of a subscription that gave it up. */
 interface DeadLetter {
+  readonly subscriptionId: number;
   readonly topicId: number;
   readonly partition: number;
   readonly offset: number;
@@ -47,6 +56,8 @@ export class Books {
   readonly subscriptions = new Map<number, SubscriptionBook>();
   #deadLetters: DeadLetter[] = [];
   #drops: Drop[] = [];
+  /** How far dead letters have been sent back: `subscription/topic/partition` of the dead letters. */
+  readonly #redriven = new Map<string, number>();
   readonly #chance: number;
   readonly #dropped: () => void;
 
@@ -62,6 +73,7 @@ export class Books {
       copy.topics.set(id, {
         ...topic,
         entries: topic.entries.map((messages) => [...messages]),
+        targets: topic.targets.map((targets) => [...targets]),
         ends: [...topic.ends],
         // What was about to be removed when the broker crashed may be there again: the disk says so.
         floors: topic.floors.map(() => 0),
@@ -71,6 +83,7 @@ export class Books {
       copy.subscriptions.set(id, { ...book, model: book.model.clone() });
     }
     copy.#deadLetters = [...this.#deadLetters];
+    for (const [place, offset] of this.#redriven) copy.#redriven.set(place, offset);
     return copy;
   }
 
@@ -89,13 +102,20 @@ export class Books {
     for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
     for (const id of deleteTopics ?? []) this.#deleteTopic(id);
     /** Where the dead letters of this commit are, by what they were. */
-    const letters = new Map<string, Omit<DeadLetter, 'source'>>();
-    for (const [i, { topicId, partition, chunks, count }] of (appends ?? []).entries()) {
-      const entries = this.topics.get(topicId)!.entries[partition]!;
+    const letters = new Map<string, Omit<DeadLetter, 'source' | 'subscriptionId'>>();
+    const redrives = transaction.redrives ?? [];
+    for (const redrive of redrives) this.#checkRedrive(redrive, appends ?? []);
+    for (const [i, { topicId, partition, chunks, count, targetSubscriptionId = 0 }] of (
+      appends ?? []
+    ).entries()) {
+      const topic = this.topics.get(topicId)!;
+      const entries = topic.entries[partition]!;
+      assert.equal(targetSubscriptionId !== 0, redrives.length > 0, 'only a redrive is for one subscription');
       assert.equal(firstOffsets[i], entries.length, `offsets of topic ${topicId}/${partition} are not dense`);
       const added = splitEntries(chunks);
       assert.equal(added.length, count, 'an append is not what it says');
       entries.push(...added);
+      topic.targets[partition]!.push(...added.map(() => targetSubscriptionId));
       if (deadLetters === undefined) continue;
       for (const [at, entry] of added.entries()) {
         letters.set(sourceOf(entry), { topicId, partition, offset: firstOffsets[i]! + at });
@@ -112,7 +132,7 @@ export class Books {
       const where = letters.get(source);
       assert.ok(where !== undefined, `${name} is noted as dead-lettered, and not in the same commit`);
       letters.delete(source);
-      this.#deadLetters.push({ ...where, source });
+      this.#deadLetters.push({ ...where, subscriptionId: note.subscriptionId, source });
     }
   }
 
@@ -124,9 +144,55 @@ export class Books {
 
   checkCursors(subscriptionId: number, partition: number, cursor: CursorState): void {
     const { model, config } = this.subscriptions.get(subscriptionId)!;
+    // What is for another subscription is settled when it is read, which may be at any time.
+    for (const message of model.partitions[partition]!) {
+      if (message.isForeign && message.state !== 'settled' && isSettled(cursor, message.offset)) {
+        model.passOver(message);
+      }
+    }
     this.#noteDrop(subscriptionId, partition, cursor);
     const what = `cursor ${partition} of ${config.name}`;
     assert.deepEqual(cursor, model.cursor(partition), what);
+  }
+
+  /** What is sent back is what the subscription itself dead-lettered, in order, each once. */
+  #checkRedrive(redrive: RedriveUpdate, appends: readonly Append[]): void {
+    const { subscriptionId, deadLetterTopicId, partition, offset } = redrive;
+    const place = `${subscriptionId}/${deadLetterTopicId}/${partition}`;
+    const from = this.#redriven.get(place) ?? 0;
+    assert.ok(offset > from, `a redrive of ${place} goes back from ${from} to ${offset}`);
+    this.#redriven.set(place, offset);
+    const { entries, floors } = this.topics.get(deadLetterTopicId)!;
+    const sent = appends.flatMap(({ chunks }) => splitEntries(chunks).map(String));
+    for (const { targetSubscriptionId } of appends) assert.equal(targetSubscriptionId, subscriptionId);
+    const expected = this.deadLettersOf(subscriptionId, deadLetterTopicId)
+      .filter((letter) => letter.partition === partition && letter.offset >= from && letter.offset < offset)
+      .toSorted((a, b) => a.offset - b.offset)
+      // What retention removed meanwhile may be there or not.
+      .filter((letter) => letter.offset >= floors[partition]! || sent.includes(String(entryAt(letter))))
+      .map((letter) => String(entryAt(letter)));
+    assert.deepEqual(sent.toSorted(), expected.toSorted(), `what a redrive of ${place} sends back`);
+
+    function entryAt(letter: DeadLetter): Buffer {
+      return entries[letter.partition]![letter.offset]!;
+    }
+  }
+
+  deadLettersOf(subscriptionId: number, deadLetterTopicId: number): DeadLetter[] {
+    return this.#deadLetters.filter(
+      (letter) => letter.subscriptionId === subscriptionId && letter.topicId === deadLetterTopicId,
+    );
+  }
+
+  /** That have not been sent back. */
+  hasDeadLetters(subscriptionId: number): boolean {
+    return this.#deadLetters.some(
+      (letter) => letter.subscriptionId === subscriptionId && !this.isRedriven(letter),
+    );
+  }
+
+  isRedriven({ subscriptionId, topicId, partition, offset }: DeadLetter): boolean {
+    return offset < (this.#redriven.get(`${subscriptionId}/${topicId}/${partition}`) ?? 0);
   }
 
   /** Where limits are hard, a cursor may pass over what is not settled, if retention removes that next. */
@@ -202,9 +268,11 @@ export class Books {
       expected.set(`${topicId}/${partition}/${offset}`, source);
     }
     assert.equal(expected.size, this.#deadLetters.length, 'two dead letters in one place');
-    for (const { topicId, entries } of this.topics.values()) {
+    for (const { topicId, entries, targets } of this.topics.values()) {
       for (const [partition, messages] of entries.entries()) {
         for (const [offset, entry] of messages.entries()) {
+          // What was sent back is a dead letter no longer, and keeps the headers.
+          if (targets[partition]![offset] !== 0) continue;
           const { headers: h } = decodeEntry(entry);
           const source = expected.get(`${topicId}/${partition}/${offset}`);
           const topicName = h['sluice-dead-letter-topic'];
@@ -233,6 +301,7 @@ export class Books {
         topicId,
         name: config.name,
         entries: [],
+        targets: [],
         ends: [],
         floors: [],
         dropsUnacknowledged: config.retention.dropUnacknowledged,
@@ -241,6 +310,7 @@ export class Books {
     }
     while (topic.entries.length < config.partitionCount) {
       topic.entries.push([]);
+      topic.targets.push([]);
       topic.ends.push(0);
       topic.floors.push(0);
       for (const book of this.subscriptions.values()) if (book.topicId === topicId) book.model.addPartition();
@@ -258,10 +328,12 @@ export class Books {
       return;
     }
     const model = new Reference(rulesOf(config), this.#chance);
-    const { entries, ends, floors } = this.topics.get(topicId)!;
+    const { entries, targets, ends, floors } = this.topics.get(topicId)!;
     for (const [partition, messages] of entries.entries()) {
       model.addPartition();
-      for (const entry of messages.slice(0, ends[partition])) append(model, partition, entry);
+      for (const [i, entry] of messages.slice(0, ends[partition]).entries()) {
+        append(model, partition, entry, targets[partition]![i] !== 0);
+      }
       const start = cursors.find((cursor) => cursor.partition === partition)!.state().acknowledgedOffset;
       model.dropBelow(partition, Math.max(start, floors[partition]!));
     }
@@ -272,19 +344,32 @@ export class Books {
     const topic = this.topics.get(topicId);
     // Deleted before it heard of the commit.
     if (topic === undefined) return;
-    const { entries, ends } = topic;
-    const added = entries[partition]!.slice(ends[partition], end);
-    ends[partition] = Math.max(ends[partition]!, end);
-    for (const book of this.subscriptions.values()) {
-      if (book.topicId === topicId) for (const entry of added) append(book.model, partition, entry);
+    const { entries, targets, ends } = topic;
+    const start = ends[partition]!;
+    ends[partition] = Math.max(start, end);
+    for (const [subscriptionId, book] of this.subscriptions) {
+      if (book.topicId !== topicId) continue;
+      for (let offset = start; offset < end; offset += 1) {
+        const target = targets[partition]![offset]!;
+        append(
+          book.model,
+          partition,
+          entries[partition]![offset]!,
+          target !== 0 && target !== subscriptionId,
+        );
+      }
     }
   }
 }
 
 export const keys = ['', 'anna', 'ben', 'cleo', 'dora'];
 
-function append(model: Reference, partition: number, entry: Buffer): void {
-  model.append(partition, entry.length, keys.indexOf(decodeEntry(entry).key));
+function append(model: Reference, partition: number, entry: Buffer, isForeign: boolean): void {
+  model.append(partition, entry.length, keys.indexOf(decodeEntry(entry).key), isForeign);
+}
+
+function isSettled({ acknowledgedOffset, settled }: CursorState, offset: number): boolean {
+  return offset < acknowledgedOffset || settled.some(({ first, last }) => first <= offset && offset <= last);
 }
 
 /** Complete: the simulation leaves nothing to defaults. */

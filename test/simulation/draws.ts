@@ -1,6 +1,7 @@
 import type { SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
 import type { Credit, Outcome } from '../../src/core/types.js';
 import type { Chance } from './chance.js';
+import type { RedriveDraw } from './redrive.js';
 
 /** The settings, credits and outcomes of a run, as chance has them. */
 export class Draws {
@@ -49,6 +50,14 @@ export class Draws {
         topic: isShared && this.#chance.oneIn(2) ? 'morgue' : '',
         isDisabled: this.#chance.oneIn(6),
       },
+    };
+  }
+
+  redrive(): RedriveDraw {
+    return {
+      isDryRun: this.#chance.oneIn(4),
+      limit: this.#chance.pick([0, 0, 1, 3]),
+      ratePerSecond: this.#chance.pick([0, 0, 0, 20]),
     };
   }
 

@@ -58,6 +58,18 @@ const faults: readonly Fault[] = [
     right: "return { kind: 'fenced', epoch: known.epoch };",
     wrong: 'return { kind: "accept", skip: 0, next: known };',
   },
+  {
+    name: 'a redrive passes over a dead letter',
+    path: 'src/broker/redrive.js',
+    right: 'const letters = piece.letters.slice(from, from + count);',
+    wrong: 'const letters = piece.letters.slice(from + 1, from + count);',
+  },
+  {
+    name: 'dead letters are sent back to everybody',
+    path: 'src/broker/redrive.js',
+    right: 'targetSubscriptionId: this.#runner.subscriptionId,',
+    wrong: '',
+  },
 ];
 
 /** Runs within which each of them must have been found. */

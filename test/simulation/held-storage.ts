@@ -35,6 +35,9 @@ export interface StorageWatcher {
   lookedUp(partition: number, timeMs: number, offset: number): void;
 }
 
+/** After so many turns of the event loop in which the broker asks for nothing, it waits for an answer. */
+const quietTurns = 3;
+
 type HeldKind = 'read' | 'lookup' | 'removal';
 
 /** A call of the broker that has not been answered. */
@@ -62,6 +65,8 @@ export class HeldStorage implements Storage {
   readonly #rounds: (() => void)[][] = [];
   #calls: HeldCall[] = [];
   #underWayCount = 0;
+  /** Calls of the broker so far. */
+  #activityCount = 0;
   #onQuiet: (() => void) | undefined;
   #isCut = false;
   #hasRoom = true;
@@ -114,10 +119,13 @@ export class HeldStorage implements Storage {
 
   /** Resolves when the disk has done all that it was asked to, and the broker all that it can without an answer. */
   async quiesce(): Promise<void> {
+    let activityCount: number;
     do {
+      activityCount = this.#activityCount;
       if (this.#underWayCount > 0) await new Promise<void>((resolve) => (this.#onQuiet = resolve));
-      await turn();
-    } while (this.#underWayCount > 0);
+      // A redrive pauses for a turn before each read.
+      for (let i = 0; i < quietTurns; i += 1) await turn();
+    } while (this.#underWayCount > 0 || activityCount !== this.#activityCount);
     if (this.#round.length > 0) this.#rounds.push(this.#round);
     this.#round = [];
   }
@@ -183,6 +191,7 @@ export class HeldStorage implements Storage {
 
   submit(transaction: Transaction): readonly number[] {
     if (this.#isCut) return (transaction.appends ?? []).map(() => 0);
+    this.#activityCount += 1;
     this.#underWayCount += 1;
     const firstOffsets = this.#real.submit({
       ...transaction,
@@ -238,6 +247,7 @@ export class HeldStorage implements Storage {
       runs.filter(({ firstOffset }) => firstOffset < this.#endOf(topicId, partition));
     return {
       read: (offset, maxBytes) => {
+        this.#activityCount += 1;
         if (offset >= this.#endOf(topicId, partition)) return [];
         const isInTail = offset >= openedEnd;
         if (isInTail && (this.isPrompt || this.#random.next() < 0.6)) {
@@ -294,11 +304,11 @@ export class HeldStorage implements Storage {
   }
 
   readDeadLetter(subscriptionId: number, partition: number, offset: number) {
-    return this.#real.readDeadLetter(subscriptionId, partition, offset);
+    return this.#track(this.#real.readDeadLetter(subscriptionId, partition, offset));
   }
 
   readRedrives(subscriptionId: number, deadLetterTopicId: number) {
-    return this.#real.readRedrives(subscriptionId, deadLetterTopicId);
+    return this.#track(this.#real.readRedrives(subscriptionId, deadLetterTopicId));
   }
 
   close(): Promise<void> {
@@ -329,6 +339,7 @@ export class HeldStorage implements Storage {
   }
 
   async #track<T>(asked: Promise<T>): Promise<T> {
+    this.#activityCount += 1;
     this.#underWayCount += 1;
     try {
       return await asked;

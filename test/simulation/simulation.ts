@@ -15,6 +15,7 @@ import { storeOptions } from './held-storage.js';
 import { Host } from './host.js';
 import type { Draft } from './messages.js';
 import { Producer, ProducerName } from './producer.js';
+import { Redrive, type RedriveDraw } from './redrive.js';
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -64,6 +65,7 @@ export class Simulation {
   /** Processes whose topic was deleted. */
   #orphans: Producer[] = [];
   #deletionCount = 0;
+  #redrives: Redrive[] = [];
   #consumers: Consumer[] = [];
   /** Frames of streams that ended before the bytes left. */
   #lostFrames: Frame[] = [];
@@ -156,6 +158,7 @@ export class Simulation {
     createSubscription: () => this.#createSubscription(this.#chance.pick(this.#topicNames)!),
     deleteSubscription: () => this.#deleteSubscription(),
     replaceTopic: () => this.#replaceTopic(),
+    redrive: () => this.#redrive(),
   };
 
   async #quiesce(): Promise<void> {
@@ -198,6 +201,7 @@ export class Simulation {
     this.#books.restart();
     await this.#auditLogs();
     this.#orphans = [];
+    this.#redrives = [];
     for (const producer of this.#producers) producer.connect(this.#host.broker);
     await this.#quiesce();
   }
@@ -410,6 +414,41 @@ export class Simulation {
     this.#consumers = this.#consumers.filter(({ subscriptionId }) => subscriptionId !== id);
   }
 
+  /** Mostly of a subscription that has dead letters. */
+  #redrive(): void {
+    const having = this.#subscriptionIds.filter((id) => this.#books.hasDeadLetters(id));
+    const subscriptionId = this.#chance.pick(
+      having.length > 0 && !this.#chance.oneIn(5) ? having : this.#subscriptionIds,
+    );
+    if (subscriptionId === undefined) return;
+    const draw = this.#draws.redrive();
+    const { topic, name } = this.#books.subscriptions.get(subscriptionId)!.config;
+    this.#trace(`  ${topic}/${name}: ${JSON.stringify(draw)}`);
+    this.#startRedrive(subscriptionId, draw);
+  }
+
+  #startRedrive(subscriptionId: number, draw: RedriveDraw): void {
+    const deletionCount = this.#deletionCount;
+    const generation = this.#generation;
+    const redrive = new Redrive(subscriptionId, draw, {
+      books: () => this.#books,
+      guard: (check) => {
+        if (generation === this.#generation) this.#guard(check);
+      },
+      mayBeEnded: (ended) =>
+        this.#deletionCount > deletionCount ||
+        !this.#books.subscriptions.has(subscriptionId) ||
+        this.#redrives.some(
+          (other) =>
+            other.subscriptionId === subscriptionId &&
+            !other.draw.isDryRun &&
+            this.#redrives.indexOf(other) > this.#redrives.indexOf(ended),
+        ),
+    });
+    this.#redrives.push(redrive);
+    redrive.start(this.#host.broker);
+  }
+
   #changeRules(): void {
     const book = this.#anyBook();
     if (book === undefined) return;
@@ -522,6 +561,7 @@ export class Simulation {
     const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
     const seek = this.#hasSoughtNow ? this.#seek : undefined;
     if (transaction.deadLetters !== undefined) this.#count('deadLetter');
+    if (transaction.redrives !== undefined) this.#count('redrive');
     if (seek !== undefined && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
       const { model, topicId } = this.#books.subscriptions.get(seek.subscriptionId)!;
       const { floors } = this.#books.topics.get(topicId)!;
@@ -690,6 +730,7 @@ export class Simulation {
 
   #isDrained(): boolean {
     if (this.#pendingAnswers.size > 0) return false;
+    if (this.#redrives.some(({ hasEnded }) => !hasEnded)) return false;
     const processes = [...this.#producers, ...this.#orphans];
     if (processes.some(({ unansweredCount }) => unansweredCount > 0)) return false;
     return [...this.#books.subscriptions.values()].every(({ model }) =>
