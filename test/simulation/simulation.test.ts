@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { minuteMs } from '../../src/base/units.js';
-import { runSeeds } from './run.js';
+import { runSeed, runSeeds } from './run.js';
 
 const seedCount = 200;
 /** What so many runs must have seen of everything, at the least: a simulation in which nothing happens finds nothing. */
@@ -15,5 +15,15 @@ describe('the broker on its store, driven by chance', () => {
     for (const [event, count] of Object.entries(counts)) {
       assert.ok(count >= leastCount, `only ${count} times: ${event}`);
     }
+  });
+
+  it('is the same in every run of a seed', async () => {
+    const traces = [1, 2].map(async () => {
+      const lines: string[] = [];
+      await runSeed(7, { print: (line) => lines.push(line) });
+      return lines;
+    });
+    const [first, second] = await Promise.all(traces);
+    assert.deepEqual(first, second);
   });
 });
