@@ -1,3 +1,4 @@
+import { endOnDefect } from './invariant.js';
 import { type Reason, reasons, type StatusCode } from './reasons.js';
 
 export interface ErrorDetails {
@@ -26,9 +27,13 @@ export class SluiceError extends Error {
     return reasons[this.reason];
   }
 
-  /** Anything that was thrown, as a SluiceError: what is not ours is INTERNAL. */
+  /**
+   * Anything that was thrown, as a SluiceError: what came from outside (the disk, the network) is INTERNAL. A defect of
+   * the broker's own code does not become one: it ends the process.
+   */
   static from(thrown: unknown): SluiceError {
     if (thrown instanceof SluiceError) return thrown;
+    endOnDefect(thrown);
     const text = thrown instanceof Error ? thrown.message : String(thrown);
     return new SluiceError('INTERNAL', `internal error: ${text}`, { cause: thrown });
   }

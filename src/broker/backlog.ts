@@ -1,4 +1,5 @@
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Storage } from '../storage/types.js';
@@ -136,6 +137,7 @@ export class Backlog implements Sleeper, RefusingObstacle {
     try {
       room = await this.#measureRoom();
     } catch (error) {
+      endOnDefect(error);
       // Damage below the cursor holds no producer. A topic that was deleted meanwhile has no backlog.
       if (!topic.isDeleted) {
         this.#services.logger.error({ error, topic: topic.name }, 'the backlog could not be measured');

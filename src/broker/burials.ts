@@ -1,4 +1,5 @@
 import type { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig } from '../base/model.js';
@@ -113,6 +114,7 @@ export class Burials {
     try {
       await durable;
     } catch (error) {
+      endOnDefect(error);
       failure = error;
     }
     for (const each of accepted) settle(each, failure);

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
@@ -298,7 +299,7 @@ export class Catalog {
     const record: CatalogTopic = { topicId, config };
     const durable = commit(this.#services.storage, { durability: 'synced', putTopics: [record] });
     // Whoever wants to hear of a failure awaits the promise; the store itself tells everybody else.
-    durable.catch(() => {});
+    durable.catch(endOnDefect);
     return durable;
   }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { RetentionPolicy } from '../base/model.js';
@@ -58,6 +59,7 @@ export class Retention implements Sleeper {
       topic.raiseFloor(partition, floor);
       await storage.removeBelow(topic.topicId, partition, floor);
     } catch (error) {
+      endOnDefect(error);
       if (topic.isDeleted || this.#isStopped) return;
       // The messages stay, and the next sweep tries again.
       logger.error({ error, topic: topic.name, partition }, 'retention could not remove messages');

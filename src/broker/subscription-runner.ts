@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig } from '../base/model.js';
@@ -370,7 +371,10 @@ export class SubscriptionRunner implements Sleeper {
   /** The store itself tells everybody of its failure; a burial that failed has put its message back. */
   #unawaited(commit: Promise<unknown>): void {
     const { logger } = this.#services;
-    commit.catch((error: unknown) => logger.debug({ error }, 'a commit nobody waited for failed'));
+    commit.catch((error: unknown) => {
+      endOnDefect(error);
+      logger.debug({ error }, 'a commit nobody waited for failed');
+    });
   }
 
   #commitCursors(partitions: readonly number[]): Promise<void> {

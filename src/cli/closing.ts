@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.js';
+import { endOnDefect } from '../base/invariant.js';
 import type { Logger } from '../base/logger.js';
 import { within } from '../base/within.js';
 
@@ -24,6 +25,7 @@ export async function closeInTurn(
       if (await within(clock, limitMs, close())) continue;
       logger.error({ what, limitMs }, 'closing took too long: going on without it');
     } catch (error) {
+      endOnDefect(error);
       logger.error({ what, error }, 'closing failed: going on without it');
     }
     isClean = false;

@@ -11,6 +11,8 @@ export const ExitCode = {
   usage: 2,
   /** The broker could not be reached, or is not ready. */
   unavailable: 3,
+  /** A defect of the broker itself: it ended at once, before it could store anything wrong. EX_SOFTWARE. */
+  defect: 70,
   interrupted: 130,
 } as const;
 

@@ -6,6 +6,7 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import { SluiceError } from '../base/errors.js';
+import { InvariantError, isDefect } from '../base/invariant.js';
 import { decode } from './convert-values.js';
 import type { CallReceiver, DirectCall, OpenCall } from './direct-call.js';
 
@@ -44,6 +45,7 @@ export abstract class SingleRequestCall implements CallReceiver {
 
 /** The method of a unary call, as protobuf-es describes it. */
 interface UnaryMethod<I extends DescMessage, O extends DescMessage> {
+  readonly name: string;
   readonly input: I;
   readonly output: O;
 }
@@ -63,12 +65,14 @@ export function unary<I extends DescMessage, O extends DescMessage>(
 class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequestCall {
   readonly #method: UnaryMethod<I, O>;
   readonly #handle: Handle<I, O>;
+  readonly #isLookup: boolean;
   #isRunning = false;
 
   constructor(call: DirectCall, method: UnaryMethod<I, O>, handle: Handle<I, O>) {
     super(call);
     this.#method = method;
     this.#handle = handle;
+    this.#isLookup = /^(Get|List)/.test(method.name);
   }
 
   protected override run(bytes: Buffer): void {
@@ -83,7 +87,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
       this.call.send(Buffer.from(toBinary(output, create(output, response))));
       this.call.finish();
     } catch (thrown) {
-      this.call.fail(thrown);
+      this.call.fail(this.#isLookup ? lookupError(thrown) : thrown);
     }
   }
 
@@ -93,4 +97,13 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
   }
 
   override over(): void {}
+}
+
+/**
+ * A lookup changes nothing: a wrong type or range in its answer is no reason to end the process. The client learns that
+ * the call failed, and the log says why. A broken invariant ends the process here as well.
+ */
+function lookupError(thrown: unknown): unknown {
+  if (thrown instanceof SluiceError || thrown instanceof InvariantError || !isDefect(thrown)) return thrown;
+  return new SluiceError('INTERNAL', `internal error: ${thrown.message}`, { cause: thrown });
 }

@@ -9,7 +9,6 @@ import {
 import { type Any, anyPack, anyUnpack } from '@bufbuild/protobuf/wkt';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import { SluiceError } from '../base/errors.js';
-import { InvariantError } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { errorDomain, type Reason, reasons } from '../base/reasons.js';
@@ -61,11 +60,10 @@ export function errorText(error: SluiceError): string {
 }
 
 /**
- * Anything that was thrown, as the error that the client sees. A fault of ours is logged with its stack, and the
- * client learns only that there was one. A broken invariant is thrown again: it ends the process.
+ * Anything that was thrown, as the error that the client sees. What is INTERNAL is logged with its stack,
+ * and the client learns only that there was something. A defect ends the process: see `base/invariant.ts`.
  */
 export function clientError(thrown: unknown, logger: Logger): SluiceError {
-  if (thrown instanceof InvariantError) throw thrown;
   const error = SluiceError.from(thrown);
   if (error.reason !== 'INTERNAL') return error;
   logger.error({ error: error.details.cause ?? error }, 'a call failed');

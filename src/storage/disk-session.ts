@@ -1,3 +1,4 @@
+import { endOnDefect } from '../base/invariant.js';
 import type { Engine } from './engine.js';
 import { LogScan } from './log-scan.js';
 import type { PartitionLog } from './partition-log.js';
@@ -109,6 +110,7 @@ export class DiskSession {
         this.#nextOffset = this.#window.at(-1)?.endOffset ?? this.#nextOffset;
       });
     } catch (error) {
+      endOnDefect(error);
       this.#failure = error;
     } finally {
       this.#fetching = undefined;

@@ -1,3 +1,4 @@
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import { partitionColumn } from './columns.js';
 import { type Engine, engineFault, type Scan } from './engine.js';
@@ -53,6 +54,7 @@ export class LogScan {
         this.#isFirst = false;
       }
     } catch (damage) {
+      endOnDefect(damage);
       if (runs.length === 0) throw damage;
       this.#damage = damage;
     }

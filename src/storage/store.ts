@@ -1,4 +1,5 @@
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
@@ -260,6 +261,7 @@ export class Store implements Storage {
     try {
       await this.#engine.close();
     } catch (error) {
+      endOnDefect(error);
       // After a failed write the database may refuse to close as well: the process ends with what is on disk.
       if (this.#state.kind !== 'failed') throw error;
       this.#logger.warn({ error: engineMessage(error) }, 'the failed store could not be closed');

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { Clock, Timer } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { readUint64, writeUint64 } from './bytes.js';
@@ -138,6 +139,7 @@ export class SyncedOffsetsFile {
       await replaceFile(path, encodeSyncedOffsets(collect()));
       written();
     } catch (error) {
+      endOnDefect(error);
       logger.warn({ path, error: String(error) }, 'synced offsets could not be noted');
     }
   }

@@ -1,17 +1,13 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { minuteMs } from '../../src/base/units.js';
-import { distDirectory, repositoryRoot } from '../support/repository.js';
+import { type Patch, patchedDist } from '../support/patched-dist.js';
 
-/** A line of the compiled core, and what breaks a promise. */
-interface Fault {
+interface Fault extends Patch {
   readonly name: string;
-  readonly path: string;
-  readonly right: string;
-  readonly wrong: string;
 }
 
 const faults: readonly Fault[] = [
@@ -94,16 +90,7 @@ describe('the simulation of a broker with a deliberate fault', () => {
 });
 
 /** Compiled code with the fault in it. Returns where its simulation is. */
-function patch(directory: string, { path, right, wrong }: Fault): string {
-  const dist = join(directory, 'dist');
-  for (const part of ['src', 'test/simulation', 'test/support', 'test/unit/core/model']) {
-    cpSync(join(distDirectory, part), join(dist, part), { recursive: true });
-  }
-  for (const name of ['node_modules', 'package.json']) {
-    symlinkSync(join(repositoryRoot, name), join(directory, name));
-  }
-  const source = readFileSync(join(dist, path), 'utf8');
-  assert.equal(source.split(right).length, 2, `${path} has changed: adapt what is replaced`);
-  writeFileSync(join(dist, path), source.replace(right, wrong));
-  return pathToFileURL(join(dist, 'test/simulation/run.js')).href;
+function patch(directory: string, fault: Fault): string {
+  const parts = ['src', 'test/simulation', 'test/support', 'test/unit/core/model'];
+  return pathToFileURL(join(patchedDist(directory, parts, fault), 'test/simulation/run.js')).href;
 }

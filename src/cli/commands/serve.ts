@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { onDefect } from '../../base/invariant.js';
 import type { Logger } from '../../base/logger.js';
 import { describeSettings } from '../../config/help.js';
 import { truth } from '../../config/kinds.js';
@@ -21,7 +22,7 @@ export const serve: Command = {
     'SIGTERM or SIGINT drains: what was begun is answered, then the broker ends with 0. A second one does not wait. ' +
       'Each step of that has a limit: after some 30 seconds at most the broker has ended, with 1 where a step did not ' +
       'finish in its time. It ends with 1 when the store fails, too, so that a supervisor starts it again from what is ' +
-      'on disk.',
+      'on disk, and with 70 at once when it finds a defect of its own.',
   ],
   examples: [
     'sluice serve',
@@ -51,9 +52,27 @@ export const serve: Command = {
       clock: context.clock,
       destination: stdoutDestination(),
     });
+    endOnDefects(logger);
     await serveUntilTold(settings, context, logger);
   },
 };
+
+/**
+ * The one place that ends the process at a defect: a broken invariant wherever it is found, and whatever no one catches.
+ * Nothing is closed: the state in memory is not to be trusted, and the next start begins from what is on disk.
+ */
+function endOnDefects(logger: Logger): void {
+  const end = (defect: unknown): void => {
+    logger.error(
+      { error: defect },
+      'a defect of the broker: ending at once, before anything wrong is stored',
+    );
+    process.exit(ExitCode.defect);
+  };
+  onDefect(end);
+  // Rejections that no one handles come here, too.
+  process.on('uncaughtException', end);
+}
 
 /** Serves until the process is asked to end, or the store has failed. */
 async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { create } from '@bufbuild/protobuf';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
 import { SluiceError } from '../../../src/base/errors.js';
-import { InvariantError } from '../../../src/base/invariant.js';
+import { InvariantError, onDefect } from '../../../src/base/invariant.js';
 import { limits } from '../../../src/base/limits.js';
 import { StatusCode } from '../../../src/base/reasons.js';
 import { PublishFailureSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
@@ -53,16 +53,28 @@ describe('clientError', () => {
     assert.deepEqual(logger.errors, []);
   });
 
-  it('keeps a fault of ours to ourselves, and logs it with its stack', () => {
+  it('keeps what came from outside to itself, and logs it with its stack', () => {
     const logger = recordingLogger();
-    const fault = new TypeError('secret path');
+    const fault = new Error('EIO: secret path');
     const error = clientError(fault, logger);
     assert.equal(error.reason, 'INTERNAL');
     assert(!error.message.includes('secret'));
     assert.deepEqual(logger.errors[0]?.fields, { error: fault });
   });
 
-  it('lets a broken invariant end the process', () => {
-    assert.throws(() => clientError(new InvariantError('x'), recordingLogger()), InvariantError);
+  it('makes no answer of a defect: that ends the process', () => {
+    for (const defect of [new InvariantError('x'), new TypeError('x'), new RangeError('x')]) {
+      const ended: Error[] = [];
+      onDefect((error) => ended.push(error));
+      try {
+        assert.throws(
+          () => clientError(defect, recordingLogger()),
+          (thrown) => thrown === defect,
+        );
+      } finally {
+        onDefect(() => {});
+      }
+      assert.deepEqual(ended, [defect]);
+    }
   });
 });
