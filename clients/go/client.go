@@ -2,6 +2,9 @@ package sluice
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +25,35 @@ type Client struct {
 	// open ends with Close.
 	open   context.Context
 	finish context.CancelFunc
+	// consumers that have begun and not ended.
+	consumers consumerSet
+}
+
+// consumerSet is the consumers of a client.
+type consumerSet struct {
+	mu  sync.Mutex
+	all map[*Consumer]struct{}
+}
+
+func (s *consumerSet) add(c *Consumer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all == nil {
+		s.all = map[*Consumer]struct{}{}
+	}
+	s.all[c] = struct{}{}
+}
+
+func (s *consumerSet) remove(c *Consumer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.all, c)
+}
+
+func (s *consumerSet) list() []*Consumer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.all))
 }
 
 // Connect makes a client of the broker at target: "host:port", or any name that gRPC resolves. It fails only where the
@@ -43,9 +75,18 @@ func Connect(target string, options ...Option) (*Client, error) {
 }
 
 // Close ends the connection and every call under way. Close producers and consumers first: those that are still open
-// end with CLOSED.
+// end with CLOSED; their consumers leave the broker in good order, if it answers within a second.
 func (c *Client) Close() error {
 	c.finish()
+	timer := time.NewTimer(leaveStreamTimeout)
+	defer timer.Stop()
+	for _, consumer := range c.consumers.list() {
+		select {
+		case <-consumer.ended:
+		case <-timer.C:
+			return c.conn.Close()
+		}
+	}
 	return c.conn.Close()
 }
 

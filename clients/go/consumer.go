@@ -164,6 +164,7 @@ func (c *Consumer) begin(ctx context.Context, use use) error {
 	c.use = use
 	c.lanes.isSerial = use == usedByRun
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.client.consumers.add(c)
 	go c.keepOpen()
 	return nil
 }
@@ -216,8 +217,10 @@ func (c *Consumer) settle(d *Delivery, settlement *sluicev1.Settlement) Settleme
 		return lapsed
 	}
 	c.release(d, stateSettled)
-	c.credit.settle()
 	s := d.run.session
+	if c.credit.settle() {
+		s.poke()
+	}
 	d.settlement = Settlement{s.gather(d, settlement), d.run.partition, d.offset}
 	return d.settlement
 }
@@ -258,7 +261,7 @@ func (c *Consumer) revoke(isRevoked func(*Delivery) bool) {
 // Close takes no more messages, lets running handlers finish, sends what was settled and waits for the answers, then
 // leaves: what was received and not begun is free for others, and has not failed. So is what Receive gave out and
 // nobody settled. Not to be called by a handler: it waits for it. When ctx ends first, or handlers take longer than the
-// drain timeout, their contexts end, and so does Close, with an error. Harmless twice.
+// drain timeout, the consumer leaves without them, their contexts end, and Close returns an error. Harmless twice.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.isClosing = true
@@ -281,23 +284,39 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if hasHandlers {
 		err = c.drain(ctx)
 	}
-	c.mu.Lock()
-	c.isLeaving = true
-	if c.session == nil {
-		c.cancel()
-	}
-	c.pokeSession()
-	c.mu.Unlock()
+	c.leave()
 	select {
 	case <-c.ended:
+		return err
 	case <-ctx.Done():
-		err = errors.Join(err, ctx.Err())
+		// It leaves in good order all the same: a stream that is reset would count as a failure of what was in hand.
+		go c.awaitLeft()
+		return errors.Join(err, ctx.Err())
 	case <-time.After(leaveTimeout):
 		err = errors.Join(err, ownError(codes.DeadlineExceeded, "DEADLINE_EXCEEDED", "the broker does not answer"))
 	}
 	c.cancel()
 	<-c.ended
 	return err
+}
+
+// leave has the stream half-closed once what was settled is answered.
+func (c *Consumer) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.isClosing, c.isLeaving = true, true
+	if c.session == nil {
+		c.cancel()
+	}
+	c.pokeSession()
+}
+
+func (c *Consumer) awaitLeft() {
+	select {
+	case <-c.ended:
+	case <-time.After(leaveTimeout):
+		c.cancel()
+	}
 }
 
 // leaveTimeout is how long Close waits for the last answers of the broker.

@@ -3,15 +3,18 @@ package sluice
 import "time"
 
 const (
-	leastCredit   = 16
-	initialCredit = 1000
+	// leastCredit is what a consumer begins with, so that idle ones share a burst.
+	leastCredit = 16
+	// doubleWithin: credit that was settled within so long is doubled.
+	doubleWithin = time.Second
 	// creditEvery is how often credit may grow; it shrinks by what was measured over shrinkAfter of work.
 	creditEvery = 100 * time.Millisecond
 	growAfter   = 50 * time.Millisecond
 	shrinkAfter = time.Second
 )
 
-// creditMeter measures how fast messages are settled while there are any, and grants about a second's worth.
+// creditMeter begins with little, doubles the credit as often as all of it is settled quickly, measures how fast messages
+// are settled while there are any, and grants about a second's worth.
 type creditMeter struct {
 	least, max int
 	credit     int
@@ -28,7 +31,7 @@ type creditMeter struct {
 // newCreditMeter grants most at most, and so much that no handler has to wait for a message.
 func newCreditMeter(most, concurrency int, now func() time.Time) *creditMeter {
 	least := min(max(leastCredit, 2*concurrency), most)
-	return &creditMeter{least: least, max: most, credit: min(max(initialCredit, least), most), now: now}
+	return &creditMeter{least: least, max: most, credit: least, now: now}
 }
 
 // hold is when messages have come. isFirst: there were none before.
@@ -41,11 +44,31 @@ func (m *creditMeter) hold(count int) (isFirst bool) {
 	return isFirst
 }
 
-// settle is when one is done with.
-func (m *creditMeter) settle() {
+// settle is when one is done with. isGrown: there is more credit now.
+func (m *creditMeter) settle() (isGrown bool) {
 	m.settled++
 	m.drop(1)
+	if m.settled < m.credit || m.credit == m.max {
+		return false
+	}
+	now := m.now()
+	if m.busyAt(now) > doubleWithin {
+		return false
+	}
+	m.credit = min(2*m.credit, m.max)
+	m.restart(now)
+	return true
 }
+
+// busyAt is how long there were any in this window.
+func (m *creditMeter) busyAt(now time.Time) time.Duration {
+	if m.held > 0 {
+		return m.busy + now.Sub(m.busySince)
+	}
+	return m.busy
+}
+
+func (m *creditMeter) restart(now time.Time) { m.busy, m.settled, m.busySince = 0, 0, now }
 
 // drop is when messages go otherwise.
 func (m *creditMeter) drop(count int) {
@@ -57,10 +80,7 @@ func (m *creditMeter) drop(count int) {
 
 // adjust sets the credit anew. It grows as soon as it is seen to be too small, and only changes by much.
 func (m *creditMeter) adjust(now time.Time) {
-	busy := m.busy
-	if m.held > 0 {
-		busy += now.Sub(m.busySince)
-	}
+	busy := m.busyAt(now)
 	if busy < growAfter {
 		return
 	}
@@ -75,5 +95,5 @@ func (m *creditMeter) adjust(now time.Time) {
 	case wanted*4 < m.credit*3:
 		m.credit = wanted
 	}
-	m.busy, m.settled, m.busySince = 0, 0, now
+	m.restart(now)
 }

@@ -22,6 +22,7 @@ type run struct {
 	publishTime time.Time
 	producerID  string
 	attempt     uint32
+	deliveryID  uint64
 }
 
 type deliveryState uint8

@@ -22,6 +22,7 @@ const (
 	runPublishTimeField = 3
 	runProducerIDField  = 4
 	runAttemptField     = 5
+	runDeliveryIDField  = 6
 )
 
 // frame is one ConsumeResponse. The messages of its runs are slices of the bytes that were received.
@@ -76,6 +77,8 @@ func parseRun(b []byte, s *session) ([]Delivery, error) {
 			run.producerID = string(bytes)
 		case runAttemptField:
 			run.attempt = uint32(number)
+		case runDeliveryIDField:
+			run.deliveryID = number
 		}
 		return err
 	})

@@ -26,6 +26,7 @@ func TestFramesAreReadAsProtobufWritesThem(t *testing.T) {
 	var names []string
 	messages := &sluicev1.MessageRun{
 		Partition: 3, FirstOffset: 1 << 40, PublishTime: timestamppb.New(publishTime), ProducerId: "p", Attempt: 2,
+		DeliveryId: 1 << 33,
 	}
 	for name, message := range messageCases {
 		names = append(names, name)
@@ -46,6 +47,7 @@ func TestFramesAreReadAsProtobufWritesThem(t *testing.T) {
 	equal(t, len(f.revoked), 2, "revoked")
 	equal(t, f.revoked[0].GetPartition(), 3, "revoked partition")
 	equal(t, len(f.runs), 3, "runs")
+	equal(t, f.runs[0][0].run.deliveryID, 1<<33, "delivery id")
 	equal(t, len(f.runs[1])*10+len(f.runs[2]), 10, "messages of the small runs")
 	for i := range f.runs[0] {
 		d := &f.runs[0][i]

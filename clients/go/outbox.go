@@ -31,6 +31,8 @@ type settleGroup struct {
 	rangeCount int
 	// paused lanes go on after the answer.
 	paused []*lane
+	// dropped ranges were taken back before the group was sent. It takes nothing more: the same offset may come again.
+	dropped []*sluicev1.OffsetRange
 
 	// done is closed when what follows is set.
 	done     chan struct{}
@@ -62,12 +64,16 @@ func (g *settleGroup) isSettled(partition uint32, offset uint64) bool {
 	if g.isLapsed {
 		return false
 	}
-	for _, r := range g.stale {
+	return !holds(g.stale, partition, offset) && !holds(g.dropped, partition, offset)
+}
+
+func holds(ranges []*sluicev1.OffsetRange, partition uint32, offset uint64) bool {
+	for _, r := range ranges {
 		if r.GetPartition() == partition && r.GetFirstOffset() <= offset && offset <= r.GetLastOffset() {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // outbox gathers settlements until they are sent: acknowledgements by themselves, because the broker has a short way
@@ -114,7 +120,7 @@ func (o *outbox) add(partition uint32, offsets span, settlement *sluicev1.Settle
 }
 
 func openGroup(groups *[]*settleGroup, maxRanges int) *settleGroup {
-	if n := len(*groups); n > 0 && (*groups)[n-1].rangeCount < maxRanges {
+	if n := len(*groups); n > 0 && (*groups)[n-1].rangeCount < maxRanges && (*groups)[n-1].dropped == nil {
 		return (*groups)[n-1]
 	}
 	group := newSettleGroup()
@@ -146,7 +152,7 @@ func (o *outbox) lapse() []*settleGroup {
 }
 
 // encodeAcks makes a request of the group.
-func (g *settleGroup) encodeAcks(id uint64) *encoded {
+func (g *settleGroup) encodeAcks(id, lastDeliveryID uint64) *encoded {
 	b := make([]byte, 0, 32*g.rangeCount+16)
 	for _, partition := range slices.Sorted(maps.Keys(g.acks)) {
 		for _, s := range mergeSpans(g.acks[partition]) {
@@ -154,13 +160,15 @@ func (g *settleGroup) encodeAcks(id uint64) *encoded {
 		}
 	}
 	b = appendNumber(b, settlementIDField, id)
+	b = appendNumber(b, lastDeliveryIDField, lastDeliveryID)
 	return &encoded{mem.BufferSlice{mem.SliceBuffer(b)}}
 }
 
 // Numbers of fields of ConsumeRequest, Settlement and OffsetRange.
 const (
-	settlementsField  = 2
-	settlementIDField = 4
+	settlementsField    = 2
+	settlementIDField   = 4
+	lastDeliveryIDField = 5
 
 	offsetsField = 1
 	ackField     = 2

@@ -12,8 +12,9 @@ import (
 func decodeAcks(t *testing.T, group *settleGroup, id uint64) string {
 	t.Helper()
 	request := &sluicev1.ConsumeRequest{}
-	check(t, proto.Unmarshal(group.encodeAcks(id).parts.Materialize(), request))
+	check(t, proto.Unmarshal(group.encodeAcks(id, 42).parts.Materialize(), request))
 	equal(t, request.GetSettlementId(), id, "id")
+	equal(t, request.GetLastDeliveryId(), 42, "last delivery id")
 	text := ""
 	for _, settlement := range request.GetSettlements() {
 		if settlement.GetAck() == nil {
@@ -72,6 +73,43 @@ func TestTheAnswerNamesWhatWasStale(t *testing.T) {
 		check(t, err)
 		equal(t, isSettled, want, fmt.Sprintf("offset %d", offset))
 	}
+}
+
+func TestWhatWaitsForARevokedMessageIsDropped(t *testing.T) {
+	var o outbox
+	acks, _ := o.ack(1, 4, 1)
+	for offset := uint64(5); offset < 10; offset++ {
+		o.ack(1, offset, 1)
+	}
+	alone := o.add(2, span{7, 7}, failure(fmt.Errorf("no")))
+	equal(t, len(o.drop([]*sluicev1.OffsetRange{rangeOf(1, 6, 7), rangeOf(3, 0, 100)})), 0, "emptied")
+	next, _ := o.ack(1, 6, 1) // The redelivery.
+	if next == acks {
+		t.Fatal("the redelivery is settled together with what was dropped")
+	}
+	extensions := o.add(2, span{1, 9}, extension(1))
+	equal(t, alone, extensions, "group")
+	empty := o.drop([]*sluicev1.OffsetRange{rangeOf(2, 5, 7)})
+	equal(t, len(empty), 0, "emptied")
+	equal(t, decodeAcks(t, o.take(), 1), "1:4-5 1:8-9 ", "the rest")
+	acks.answer(nil)
+	next.answer(nil)
+	for _, c := range []struct {
+		group  *settleGroup
+		offset uint64
+		want   bool
+	}{{acks, 5, true}, {acks, 6, false}, {acks, 7, false}, {acks, 8, true}, {next, 6, true}} {
+		equal(t, c.group.isSettled(1, c.offset), c.want, fmt.Sprintf("offset %d", c.offset))
+	}
+	equal(t, decodeAcks(t, o.take(), 2), "1:6-6 ", "the redelivery")
+	text := ""
+	for _, settlement := range alone.others {
+		text += fmt.Sprintf("%d-%d ", settlement.GetOffsets().GetFirstOffset(), settlement.GetOffsets().GetLastOffset())
+	}
+	equal(t, text, "1-4 8-9 ", "what is extended")
+	empty = o.drop([]*sluicev1.OffsetRange{rangeOf(2, 0, 100)})
+	equal(t, len(empty), 1, "emptied")
+	equal(t, o.isEmpty(), true, "empty")
 }
 
 func TestReasonsAreCutToFit(t *testing.T) {

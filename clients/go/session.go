@@ -27,6 +27,8 @@ type session struct {
 	// unanswered settlements by their id.
 	unanswered map[uint64]*settleGroup
 	lastID     uint64
+	// lastDeliveryID is the highest that was read: what the broker delivered later, no settlement here can mean.
+	lastDeliveryID uint64
 	// granted credit, as the broker was told last.
 	granted            int
 	adjustAt, extendAt time.Time
@@ -111,20 +113,36 @@ func (s *session) read() error {
 // opened asks how the subscription orders, before the first message is queued.
 func (s *session) opened(opened *sluicev1.SessionOpened) error {
 	c := s.consumer
-	found, err := c.client.Admin.GetSubscription(s.ctx, &sluicev1.GetSubscriptionRequest{
-		Topic: c.config.Topic, Name: c.config.Subscription,
-	})
+	ordering, err := s.askOrdering()
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lanes.ordering = found.GetSubscription().GetOrdering()
+	c.lanes.ordering = ordering
 	s.isOpen = true
 	s.ackDeadline = opened.GetAckDeadline().AsDuration()
 	s.extendAt = time.Now().Add(s.ackDeadline / 3)
 	s.poke()
 	return nil
+}
+
+// askOrdering asks again while that may help: to give the stream up would be no good order.
+func (s *session) askOrdering() (sluicev1.Ordering, error) {
+	c := s.consumer
+	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
+	for {
+		found, err := c.client.Admin.GetSubscription(s.ctx, &sluicev1.GetSubscriptionRequest{
+			Topic: c.config.Topic, Name: c.config.Subscription,
+		})
+		if err == nil {
+			return found.GetSubscription().GetOrdering(), nil
+		}
+		failure := toError(err)
+		if isEnd(failure) || !sleep(s.ctx, pauses.pause(failure.RetryDelay)) {
+			return 0, failure
+		}
+	}
 }
 
 // received does what a response says, in the order that the broker means: what it takes back was delivered before.
@@ -134,8 +152,15 @@ func (s *session) received(f *frame) {
 	defer c.mu.Unlock()
 	if len(f.revoked) > 0 {
 		c.revoke(within(f.revoked))
+		for _, group := range s.outbox.drop(f.revoked) {
+			group.answer(nil)
+			c.resume(group)
+		}
 	}
 	for _, run := range f.runs {
+		if len(run) > 0 {
+			s.lastDeliveryID = max(s.lastDeliveryID, run[0].run.deliveryID)
+		}
 		if c.isClosing {
 			break
 		}
@@ -184,10 +209,11 @@ func (c *Consumer) sessionEnded(s *session) {
 // keepOpen serves one stream after the other until the consumer is closed, or ends by itself.
 func (c *Consumer) keepOpen() {
 	defer close(c.ended)
+	defer c.client.consumers.remove(c)
 	defer c.cancel()
 	defer context.AfterFunc(c.client.open, func() {
 		c.end(closedError("client"))
-		c.cancel()
+		c.leave()
 	})()
 	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
 	for {

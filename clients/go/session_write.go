@@ -49,7 +49,7 @@ func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, i
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !s.isOpen {
-		// Before, there is nothing to settle. Who leaves so early leaves at once.
+		// Before, there is nothing to settle. A consumer that leaves so early half-closes at once.
 		return nil, time.Hour, c.isLeaving
 	}
 	if credit := s.wantedCredit(now); credit != s.granted {
@@ -110,9 +110,11 @@ func (s *session) settlementRequest() any {
 	s.lastID++
 	s.unanswered[s.lastID] = group
 	if group.others == nil {
-		return group.encodeAcks(s.lastID)
+		return group.encodeAcks(s.lastID, s.lastDeliveryID)
 	}
-	return &sluicev1.ConsumeRequest{Settlements: group.others, SettlementId: s.lastID}
+	return &sluicev1.ConsumeRequest{
+		Settlements: group.others, SettlementId: s.lastID, LastDeliveryId: s.lastDeliveryID,
+	}
 }
 
 // earliest of what the writer has to wake up for. While nothing is held, neither credit nor leases change.
