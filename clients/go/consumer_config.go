@@ -20,8 +20,8 @@ type ConsumerConfig struct {
 	ConsumerID string
 	// Start is where the subscription begins, if this consumer creates it. Default: Earliest.
 	Start *sluicev1.StartPosition
-	// MaxOutstandingMessages is the most credit. What is granted follows the speed of processing: about a second's
-	// worth, at least 16. Default 10,000.
+	// MaxOutstandingMessages is the most credit. A consumer begins with 16, or 2 × Concurrency if that is more; the credit
+	// doubles while the consumer keeps up, and follows the speed of processing: about a second's worth. Default 10,000.
 	MaxOutstandingMessages int
 	// MaxOutstandingBytes bounds the same in bytes. Default 16 MiB.
 	MaxOutstandingBytes int

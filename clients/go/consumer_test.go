@@ -21,7 +21,9 @@ func TestOrderIsKeptWithManyHandlers(t *testing.T) {
 			client := connect(t, shared.Address)
 			topic := makeTopic(t, client, &sluicev1.Topic{PartitionCount: 4})
 			makeSubscription(t, client, &sluicev1.Subscription{Topic: topic, Ordering: ordering})
-			publish(t, client, topic, numbered(900, 23)...)
+			messages := numbered(900, 23)
+			// So few that the credit which a consumer begins with is enough for those of several lanes.
+			publish(t, client, topic, messages[:12]...)
 			watch := watchLanes(t, 900)
 			// The first handlers wait for each other, so that several do run at once.
 			var together sync.WaitGroup
@@ -38,6 +40,7 @@ func TestOrderIsKeptWithManyHandlers(t *testing.T) {
 				}
 				return nil
 			})
+			publish(t, client, topic, messages[12:]...)
 			await(t, "all are handled", watch.all)
 			stop()
 			equal(t, backlog(t, client, topic), 0, "backlog")
