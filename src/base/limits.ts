@@ -149,6 +149,10 @@ export const limits = {
   cachedProducers: 100_000,
   /** How often the offsets known to be synced are noted. */
   syncedOffsetsEveryMs: 2 * secondMs,
+  /** How far the wall clock may be set back while publish times wait for it; further, and they follow it. */
+  clockHoldMs: 60 * secondMs,
+  /** Places in a partition where publish times go back that are remembered, so that a search by time stays exact. */
+  clockStepsKept: 16,
   heartbeatEveryMs: 15 * secondMs,
   /** Heartbeats that are sent in one go, and the pause behind them. */
   heartbeatsAtOnce: 250,

@@ -168,25 +168,29 @@ export function decodeDeadLetter(bytes: Uint8Array): Pick<DeadLetterNote, 'attem
   return { attempts: fromBinary(DeadLetterRecordSchema, bytes).attempts };
 }
 
-/** One is written with every commit for each partition it touches: five plain numbers. */
+/** One is written with every commit for each partition it touches: plain numbers, and clock steps if there are any. */
 const extentBytes = 40;
 
 export function encodeExtent(extent: Extent): Buffer {
-  const bytes = Buffer.allocUnsafe(extentBytes);
+  const bytes = Buffer.allocUnsafe(extentBytes + 8 * extent.clockSteps.length);
   let at = writeUint64(bytes, extent.firstOffset, 0);
   at = writeUint64(bytes, extent.endOffset, at);
   at = writeUint64(bytes, extent.firstPosition, at);
   at = writeUint64(bytes, extent.endPosition, at);
-  writeUint64(bytes, extent.lastPublishTimeMs, at);
+  at = writeUint64(bytes, extent.lastPublishTimeMs, at);
+  for (const offset of extent.clockSteps) at = writeUint64(bytes, offset, at);
   return bytes;
 }
 
 export function decodeExtent(bytes: Buffer): Extent {
+  const clockSteps: number[] = [];
+  for (let at = extentBytes; at + 8 <= bytes.length; at += 8) clockSteps.push(readUint64(bytes, at));
   return {
     firstOffset: readUint64(bytes, 0),
     endOffset: readUint64(bytes, 8),
     firstPosition: readUint64(bytes, 16),
     endPosition: readUint64(bytes, 24),
     lastPublishTimeMs: readUint64(bytes, 32),
+    clockSteps,
   };
 }

@@ -92,7 +92,9 @@ export class DiskSession {
     return taken;
   }
 
+  /** After an error nothing is read on: the reader is told when it gets there. */
   #mayReadAhead(): boolean {
+    if (this.#failure !== undefined) return false;
     return this.#nextOffset < this.#log.endOffset && !this.#log.tail.holds(this.#nextOffset);
   }
 

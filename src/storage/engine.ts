@@ -212,7 +212,8 @@ export class WriteBatch {
   }
 }
 
-export type EngineFault = 'locked' | 'corruption' | 'other';
+/** `io`: the system failed to read or write. */
+export type EngineFault = 'locked' | 'corruption' | 'io' | 'other';
 
 /** What an error of the engine means. The binding wraps what made opening fail. */
 export function engineFault(error: unknown): EngineFault {
@@ -220,6 +221,7 @@ export function engineFault(error: unknown): EngineFault {
     const code = 'code' in cause ? cause.code : undefined;
     if (code === 'LEVEL_LOCKED') return 'locked';
     if (code === 'LEVEL_CORRUPTION') return 'corruption';
+    if (code === 'LEVEL_IO_ERROR') return 'io';
   }
   return 'other';
 }
@@ -229,4 +231,9 @@ export function engineMessage(error: unknown): string {
   let message = String(error);
   for (let cause = error; cause instanceof Error; cause = cause.cause) message = cause.message;
   return message;
+}
+
+/** The same for whoever reads over the network: files by their names, without the directories of this machine. */
+export function damageMessage(error: unknown): string {
+  return engineMessage(error).replace(/\S*\/(?=\d+\.(sst|log|blob))/g, '');
 }

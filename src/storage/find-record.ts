@@ -1,69 +1,66 @@
-import { partitionColumn } from './columns.js';
 import { type Engine, engineFault } from './engine.js';
-import { lastOffsetOfLogKey, logKey, logRange } from './keys.js';
-import { checkReadable, dataLoss } from './log-errors.js';
+import { lastOffsetOfLogKey, logRange } from './keys.js';
+import { readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
+import { firstReadable, readOnce } from './read-around.js';
 import { DamagedRecord, type LogRecord, readRecord } from './record.js';
 
 /**
- * The first committed record for which `isFound` holds, by binary search: it must hold for all later ones too.
- * Undefined when it holds for none. Rejects with DATA_LOSS when a record that it looks at is damaged.
+ * The first committed record from `fromOffset` to before `endOffset` for which `isFound` holds, by binary search: it
+ * must hold for all later ones too. Undefined when it holds for none. Damaged records are passed over, as if they did
+ * not exist: what they were can't be known.
  */
 export async function findRecord(
   engine: Engine,
   log: PartitionLog,
   isFound: (record: LogRecord) => boolean,
+  fromOffset = log.firstOffset,
+  endOffset = log.endOffset,
 ): Promise<LogRecord | undefined> {
-  let low = log.firstOffset;
-  let high = log.endOffset;
+  let low = fromOffset;
+  let high = endOffset;
   let found: LogRecord | undefined;
-  if (low >= high) return undefined;
-  const scan = engine.scan(partitionColumn(log.partition), logRange(log.topicId, low), { batchBytes: 1 });
-  try {
-    while (low < high) {
-      const middle = low + Math.floor((high - low) / 2);
-      scan.seek(logKey(log.topicId, middle));
-      const record = await readAt(log, middle, () => scan.next(1));
-      if (isFound(record)) {
-        found = record;
-        high = record.firstOffset;
-      } else {
-        low = record.lastOffset + 1;
-      }
+  while (low < high) {
+    const middle = low + Math.floor((high - low) / 2);
+    const record = await nextReadable(engine, log, middle, high);
+    if (record === undefined) {
+      high = middle;
+    } else if (isFound(record)) {
+      found = record;
+      high = Math.min(middle, record.firstOffset);
+    } else {
+      low = record.lastOffset + 1;
     }
-  } finally {
-    await scan.close();
   }
   return found;
 }
 
-/** The committed record that holds an offset between the first and the end. Rejects as `findRecord` does. */
-export async function recordAt(engine: Engine, log: PartitionLog, offset: number): Promise<LogRecord> {
-  const scan = engine.scan(partitionColumn(log.partition), logRange(log.topicId, offset), { batchBytes: 1 });
-  try {
-    return await readAt(log, offset, () => scan.next(1));
-  } finally {
-    await scan.close();
-  }
-}
-
-async function readAt(
+/** The record that holds an offset, or the first behind it that is whole and begins before `endOffset`. */
+export async function nextReadable(
+  engine: Engine,
   log: PartitionLog,
   offset: number,
-  next: () => Promise<[Buffer, Buffer][]>,
-): Promise<LogRecord> {
-  let lastOffset = offset;
-  try {
-    const [entry] = await next();
-    if (entry !== undefined) {
-      lastOffset = lastOffsetOfLogKey(entry[0]);
-      const record = readRecord(entry[0], entry[1], log.partition);
-      if (record.firstOffset <= offset) return record;
+  endOffset: number,
+): Promise<LogRecord | undefined> {
+  for (let at = offset; at < endOffset; ) {
+    const known = log.damage.at(at);
+    if (known !== undefined) {
+      at = known.lastOffset + 1;
+      continue;
     }
-  } catch (error) {
-    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
-    throw dataLoss(log, offset, lastOffset, `the record is damaged: ${(error as Error).message}`);
+    try {
+      const [entry] = await readOnce(engine, log.partition, logRange(log.topicId, at), 1, 1);
+      if (entry === undefined) return undefined;
+      at = lastOffsetOfLogKey(entry[0]) + 1;
+      const record = readRecord(entry[0], entry[1], log.partition);
+      return record.firstOffset < endOffset ? record : undefined;
+    } catch (error) {
+      if (error instanceof DamagedRecord) continue;
+      const fault = engineFault(error);
+      if (fault === 'io') throw readFailed(log, at, error);
+      if (fault !== 'corruption') throw error;
+      at = await firstReadable(engine, log, at, endOffset);
+    }
   }
-  checkReadable(log, offset);
-  throw dataLoss(log, offset, offset, 'the record that holds it is missing');
+  return undefined;
 }

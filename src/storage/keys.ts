@@ -24,6 +24,11 @@ export function logRange(topicId: number, fromOffset: number): KeyRange {
   return { gte: logKey(topicId, fromOffset), lt: logKey(topicId + 1, 0) };
 }
 
+/** Records that hold `fromOffset` or something later, and end before `untilOffset`. */
+export function logRangeUntil(topicId: number, fromOffset: number, untilOffset: number): KeyRange {
+  return { gte: logKey(topicId, fromOffset), lt: logKey(topicId, untilOffset) };
+}
+
 /** Records that lie wholly below `offset`. */
 export function logRangeBelow(topicId: number, offset: number): KeyRange {
   return { gte: logKey(topicId, 0), lt: logKey(topicId, offset) };

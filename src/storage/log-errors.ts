@@ -1,4 +1,5 @@
 import { SluiceError } from '../base/errors.js';
+import { damageMessage } from './engine.js';
 import type { PartitionLog } from './partition-log.js';
 
 /** Messages that were stored and can't be read any more. Offsets, both included. */
@@ -18,6 +19,22 @@ export function dataLoss(
         firstOffset: String(firstOffset),
         lastOffset: String(lastOffset),
       },
+    },
+  );
+}
+
+/** The disk did not read, twice. Not remembered: it may read another time. */
+export function readFailed(log: PartitionLog, offset: number, error: unknown): SluiceError {
+  return new SluiceError(
+    'READ_FAILED',
+    `topic ${log.topicId}, partition ${log.partition}, offset ${offset}: the disk failed to read it, twice: ${damageMessage(error)}`,
+    {
+      metadata: {
+        topicId: String(log.topicId),
+        partition: String(log.partition),
+        firstOffset: String(offset),
+      },
+      cause: error,
     },
   );
 }

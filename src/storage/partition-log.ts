@@ -1,4 +1,5 @@
 import { SluiceError } from '../base/errors.js';
+import { DamagedOffsets } from './damaged-offsets.js';
 import { TailSegment } from './tail.js';
 
 /** What the books say of a partition. */
@@ -9,7 +10,13 @@ export interface Extent {
   /** Positions count the bytes of messages that a partition ever got: what is kept lies between the two. */
   readonly firstPosition: number;
   readonly endPosition: number;
+  /** Of the newest round that touched the partition. */
   readonly lastPublishTimeMs: number;
+  /**
+   * Offsets whose publish time is lower than that before, because the wall clock was set back: the newest few, in
+   * order. Between two of them publish times never go back.
+   */
+  readonly clockSteps: readonly number[];
 }
 
 export const emptyExtent: Extent = {
@@ -18,6 +25,7 @@ export const emptyExtent: Extent = {
   firstPosition: 0,
   endPosition: 0,
   lastPublishTimeMs: 0,
+  clockSteps: [],
 };
 
 /** One partition in memory. Three ends: what was given out, what went into rounds, what is committed. */
@@ -37,9 +45,13 @@ export class PartitionLog {
   endPosition: number;
   /** Everything below is synced. */
   syncedOffset: number;
+  /** Of the newest round that was planned. */
+  lastPublishTimeMs: number;
+  clockSteps: readonly number[];
   /** Readers find out by their next read, whoever holds the log. */
   isDeleted = false;
   readonly tail = new TailSegment();
+  readonly damage = new DamagedOffsets();
 
   constructor(topicId: number, partition: number, extent: Extent) {
     this.topicId = topicId;
@@ -53,6 +65,8 @@ export class PartitionLog {
     this.endPosition = extent.endPosition;
     // Opening the database flushes and syncs what its log held.
     this.syncedOffset = extent.endOffset;
+    this.lastPublishTimeMs = extent.lastPublishTimeMs;
+    this.clockSteps = extent.clockSteps;
   }
 }
 

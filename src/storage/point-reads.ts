@@ -3,7 +3,7 @@ import type { CursorState } from '../base/positions.js';
 import { decodeDeadLetter, decodeProducer } from './books-codec.js';
 import { cursorsColumn, producersColumn } from './columns.js';
 import { decodeCursor, decodeRedrive } from './cursor-codec.js';
-import { type Engine, engineFault, engineMessage, type KeyRange } from './engine.js';
+import { damageMessage, type Engine, engineFault, type KeyRange } from './engine.js';
 import * as keys from './keys.js';
 import { DamagedRecord } from './record.js';
 import { unseal } from './sealed-value.js';
@@ -82,13 +82,21 @@ export class PointReads {
   }
 }
 
+/** The first failure of reading the disk is tried again. */
 async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
-    throw new SluiceError('DATA_LOSS', `${what} can't be read, it is damaged: ${engineMessage(error)}`, {
-      cause: error,
-    });
+  for (let isRetry = false; ; isRetry = true) {
+    try {
+      return await read();
+    } catch (error) {
+      const fault = error instanceof DamagedRecord ? 'corruption' : engineFault(error);
+      if (fault === 'io' && !isRetry) continue;
+      if (fault !== 'corruption' && fault !== 'io') throw error;
+      const [reason, why] =
+        fault === 'io'
+          ? (['READ_FAILED', 'the disk failed twice'] as const)
+          : (['DATA_LOSS', 'it is damaged'] as const);
+      const message = `${what} can't be read, ${why}: ${damageMessage(error)}`;
+      throw new SluiceError(reason, message, { cause: error });
+    }
   }
 }

@@ -12,6 +12,7 @@ import {
   subscriptionRange,
 } from './keys.js';
 import type { Extent } from './partition-log.js';
+import { DamagedRecord } from './record.js';
 import { findContradictions } from './recovery-check.js';
 import { unseal } from './sealed-value.js';
 import type { CatalogSubscription, CatalogTopic } from './types.js';
@@ -74,8 +75,12 @@ export async function recover(engine: Engine): Promise<Recovered> {
 
   const takeChecked = (key: Buffer, sealed: Buffer): void => {
     try {
-      take[key[0] as BookKind](key, unseal(key, sealed));
+      const value = unseal(key, sealed);
+      const takeKind = take[key[0] as BookKind] as (typeof take)[BookKind] | undefined;
+      if (takeKind === undefined) throw new DamagedRecord('this version does not know it');
+      takeKind(key, value);
     } catch (error) {
+      if (!(error instanceof DamagedRecord)) throw error;
       faults.push(`${describeBookKey(key)} is damaged: ${engineMessage(error)}`);
     }
   };

@@ -1,3 +1,4 @@
+import { limits } from '../base/limits.js';
 import type { SpareMemory } from '../base/spare-memory.js';
 import {
   encodeCounters,
@@ -21,7 +22,7 @@ import type { CursorUpdate, Transaction } from './types.js';
 export interface PlanContext {
   readonly nextTopicId: number;
   readonly nextSubscriptionId: number;
-  /** Never less than in an earlier round. */
+  /** See publish-clock.ts. */
   readonly publishTimeMs: number;
   /** False for a subscription that was deleted meanwhile: its cursor must not come back. */
   readonly hasSubscription: (subscriptionId: number) => boolean;
@@ -122,9 +123,11 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
   }
   const growths: Growth[] = [];
   for (const [log, planner] of touched) {
+    const firstOffset = log.plannedOffset;
     const growth = planGrowth(round, log, planner);
+    if (growth.records.length > 0) noteClock(log, firstOffset, context.publishTimeMs);
     if (growth.records.length > 0) growths.push(growth);
-    if (!deleted.has(log)) planExtent(round, log, context.publishTimeMs);
+    if (!deleted.has(log)) planExtent(round, log);
   }
   return {
     submitters: submissions.map(({ transaction: { onCommitted, onFailed } }) => ({ onCommitted, onFailed })),
@@ -171,14 +174,24 @@ function planGrowth(round: RoundBuilder, log: PartitionLog, planner: RecordPlann
   return { log, endOffset: log.plannedOffset, endPosition: log.plannedPosition, records };
 }
 
+/** Where the publish times of the partition go back; of many such places only the newest count. */
+function noteClock(log: PartitionLog, firstOffset: number, publishTimeMs: number): void {
+  if (publishTimeMs < log.lastPublishTimeMs) {
+    const kept = log.clockSteps.filter((offset) => offset > log.firstOffset);
+    log.clockSteps = [...kept, firstOffset].slice(-limits.clockStepsKept);
+  }
+  log.lastPublishTimeMs = publishTimeMs;
+}
+
 /** In the same batch as the records: so the next offset survives the removal of all of them. */
-function planExtent(round: RoundBuilder, log: PartitionLog, lastPublishTimeMs: number): void {
+function planExtent(round: RoundBuilder, log: PartitionLog): void {
   const extent = {
     firstOffset: log.firstOffset,
     endOffset: log.plannedOffset,
     firstPosition: log.firstPosition,
     endPosition: log.plannedPosition,
-    lastPublishTimeMs,
+    lastPublishTimeMs: log.lastPublishTimeMs,
+    clockSteps: log.clockSteps,
   };
   round.put(booksColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
 }

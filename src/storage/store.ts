@@ -6,12 +6,12 @@ import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { Catalog } from './catalog.js';
 import { type Engine, engineMessage } from './engine.js';
-import { findRecord, recordAt } from './find-record.js';
+import { LogPositions } from './log-positions.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
+import { PublishClock } from './publish-clock.js';
 import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
-import type { LogRecord } from './record.js';
 import type { Recovered } from './recovery.js';
 import type { RoundNote } from './round-note.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
@@ -65,13 +65,12 @@ export class Store implements Storage {
    */
   readonly #memory = new SpareMemory(limits.spareRoundBytes);
   readonly #tail: Tail;
-  readonly #slots: ReadSlots;
+  readonly #positions: LogPositions;
   readonly #readers: Readers;
   readonly #reads: PointReads;
   readonly #syncedOffsets: SyncedOffsetsFile;
   #channel: WriterChannel | undefined;
   #state: State = { kind: 'open' };
-  #lastPublishTimeMs: number;
   /** Partitions that have grown since everything was last synced. */
   readonly #unsynced = new Set<PartitionLog>();
   #closed: Promise<void> | undefined;
@@ -89,17 +88,17 @@ export class Store implements Storage {
     this.#listener = listener;
     this.#logger = logger;
     this.#catalog = new Catalog(recovered, options.maxPartitionCount);
-    this.#lastPublishTimeMs = recovered.lastPublishTimeMs;
+    const publishClock = new PublishClock(clock, logger, recovered.lastPublishTimeMs);
     this.#tail = new Tail(options.tailBytes, this.#memory);
-    this.#slots = new ReadSlots(options.concurrentReads);
-    this.#readers = new Readers(clock, engine, this.#slots, options.readAheadBytes);
+    const slots = new ReadSlots(options.concurrentReads);
+    this.#positions = new LogPositions(engine, slots);
+    this.#readers = new Readers(clock, engine, slots, options.readAheadBytes);
     this.#reads = new PointReads(engine);
     this.#writer = new Writer(options.writerQueueBytes, {
       plan: (submissions) => {
-        this.#lastPublishTimeMs = Math.max(this.#lastPublishTimeMs, clock.wallMs());
         return planRound(submissions, {
           ...this.#catalog.counters,
-          publishTimeMs: this.#lastPublishTimeMs,
+          publishTimeMs: publishClock.next(),
           hasSubscription: (id) => this.#catalog.hasSubscription(id),
           memory: this.#memory,
         });
@@ -181,37 +180,27 @@ export class Store implements Storage {
     return this.#readers.open(this.#catalog.log(topicId, partition));
   }
 
-  async offsetAt(topicId: number, partition: number, timeMs: number): Promise<number> {
-    const log = this.#catalog.log(topicId, partition);
-    const { endOffset } = log;
-    const record = await this.#findRecord(log, ({ publishTimeMs }) => publishTimeMs >= timeMs);
-    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  offsetAt(topicId: number, partition: number, timeMs: number): Promise<number> {
+    return this.#positions.offsetAt(this.#catalog.log(topicId, partition), timeMs);
   }
 
-  async offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number> {
-    const log = this.#catalog.log(topicId, partition);
-    const { endOffset, endPosition } = log;
-    const record = await this.#findRecord(log, ({ position }) => endPosition - position <= bytes);
-    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number> {
+    return this.#positions.offsetOfNewest(this.#catalog.log(topicId, partition), bytes);
   }
 
   async bytesFrom(topicId: number, partition: number, offset: number): Promise<number> {
     const log = this.#catalog.log(topicId, partition);
     if (offset >= log.endOffset) return 0;
     if (offset <= log.firstOffset) return log.endPosition - log.firstPosition;
-    const record = await this.#slots.run(() => recordAt(this.#engine, log, offset));
-    return log.endPosition - Math.max(record.position, log.firstPosition);
+    const position = await this.#positions.positionOf(log, offset);
+    return log.endPosition - Math.max(position, log.firstPosition);
   }
 
   async removeBelow(topicId: number, partition: number, offset: number): Promise<void> {
     const log = this.#catalog.log(topicId, partition);
-    const { endOffset, endPosition } = log;
-    const firstOffset = Math.min(offset, endOffset);
+    const firstOffset = Math.min(offset, log.endOffset);
     if (firstOffset <= log.firstOffset) return;
-    const firstPosition =
-      firstOffset === endOffset
-        ? endPosition
-        : (await this.#slots.run(() => recordAt(this.#engine, log, firstOffset))).position;
+    const firstPosition = await this.#positions.positionOf(log, firstOffset);
     // Something may have been faster meanwhile.
     if (log.isDeleted || firstOffset <= log.firstOffset) return;
     this.#checkOpen();
@@ -271,10 +260,6 @@ export class Store implements Storage {
   #checkOpen(): void {
     if (this.#state.kind === 'failed') throw this.#state.error;
     if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
-  }
-
-  #findRecord(log: PartitionLog, isFound: (record: LogRecord) => boolean): Promise<LogRecord | undefined> {
-    return this.#slots.run(() => findRecord(this.#engine, log, isFound));
   }
 
   /** A round is on disk: readers see it, then those who wait for it hear of it. */

@@ -142,7 +142,7 @@ describe('storage: damage', () => {
       assert(error instanceof SluiceError && error.reason === 'DATA_LOSS', String(error));
       assert.match(
         error.message,
-        /topic 1, partition 0, offsets \d+ to 39: the block that holds them is damaged/,
+        /topic 1, partition 0, offsets (\d+) to \1: the block that holds them is damaged/,
       );
       return true;
     });

@@ -138,6 +138,7 @@ describe('books codec', () => {
           firstPosition: e,
           endPosition: f,
           lastPublishTimeMs: g,
+          clockSteps: [d, c].slice(a % 3),
         };
         assert.deepEqual(decodeExtent(encodeExtent(extent)), extent);
       }),

@@ -1,0 +1,56 @@
+import type { Engine } from './engine.js';
+import { findRecord, nextReadable } from './find-record.js';
+import type { PartitionLog } from './partition-log.js';
+import type { ReadSlots } from './read-slots.js';
+import type { LogRecord } from './record.js';
+
+/** Finds places in logs by time and by bytes. Damaged records are passed over. */
+export class LogPositions {
+  readonly #engine: Engine;
+  readonly #slots: ReadSlots;
+
+  constructor(engine: Engine, slots: ReadSlots) {
+    this.#engine = engine;
+    this.#slots = slots;
+  }
+
+  /**
+   * The first offset accepted at or after a time; the end when there is none. Where the wall clock was set back, what
+   * lies before counts as no later than what lies behind: publish times are ordered between two such steps only.
+   */
+  offsetAt(log: PartitionLog, timeMs: number): Promise<number> {
+    return this.#slots.run(async () => {
+      const { firstOffset, endOffset } = log;
+      const steps = log.clockSteps.filter((offset) => firstOffset < offset && offset < endOffset);
+      const starts = [firstOffset, ...steps];
+      let found = endOffset;
+      for (let index = starts.length - 1; index >= 0; index--) {
+        const start = starts[index]!;
+        const end = starts[index + 1] ?? endOffset;
+        const isLate = ({ publishTimeMs }: LogRecord): boolean => publishTimeMs >= timeMs;
+        const record = await findRecord(this.#engine, log, isLate, start, end);
+        if (record === undefined) break;
+        found = Math.max(record.firstOffset, firstOffset);
+        // Everything from the step on is late enough: what lies before may be, too.
+        if (record.firstOffset > start) break;
+      }
+      return found;
+    });
+  }
+
+  /** The lowest offset from which on no more than this many bytes are kept. */
+  async offsetOfNewest(log: PartitionLog, bytes: number): Promise<number> {
+    const { endOffset, endPosition } = log;
+    const isNew = ({ position }: LogRecord): boolean => endPosition - position <= bytes;
+    const record = await this.#slots.run(() => findRecord(this.#engine, log, isNew));
+    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  }
+
+  /** Bytes of the partition before the record that holds the offset. */
+  async positionOf(log: PartitionLog, offset: number): Promise<number> {
+    const { endOffset, endPosition } = log;
+    if (offset >= endOffset) return endPosition;
+    const record = await this.#slots.run(() => nextReadable(this.#engine, log, offset, endOffset));
+    return record?.position ?? endPosition;
+  }
+}

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SluiceError } from '../../src/base/errors.js';
+import type { Storage } from '../../src/storage/types.js';
+import {
+  append,
+  closeAll,
+  commit,
+  createHarness,
+  createTopic,
+  type Harness,
+  payloads,
+} from '../integration/storage/harness.js';
+
+/** Payloads by offset. */
+async function fill(harness: Harness, topicId: number, count: number, size: number): Promise<string[]> {
+  const all = Array.from({ length: count }, (_, index) => `${index}:`.padEnd(size, `${index * 7919}`));
+  // One record each.
+  for (const payload of all)
+    await commit(harness.storage, { durability: 'written', appends: [append(topicId, 0, [payload])] });
+  return all;
+}
+
+/** Opening writes what the log of the database holds into tables; then flips one bit of the largest. */
+async function flipInTable(harness: Harness, part: number): Promise<void> {
+  await harness.reopen();
+  await harness.storage.close();
+  const directory = join(harness.directory, 'db');
+  const tables = await Promise.all(
+    (await readdir(directory))
+      .filter((name) => name.endsWith('.sst'))
+      .map(async (name) => ({ path: join(directory, name), size: (await stat(join(directory, name))).size })),
+  );
+  const { path, size } = tables.sort((a, b) => b.size - a.size)[0]!;
+  const file = await open(path, 'r+');
+  const at = Math.floor(size * part);
+  const byte = Buffer.alloc(1);
+  await file.read(byte, 0, 1, at);
+  byte[0]! ^= 0x10;
+  await file.write(byte, 0, 1, at);
+  await file.close();
+}
+
+interface Outcome {
+  readonly served: Map<number, string>;
+  /** First and last offset. */
+  readonly lost: [number, number][];
+}
+
+/** Reads on behind what is lost, as often as it takes. */
+async function readAround(storage: Storage, topicId: number, maxBytes: number): Promise<Outcome> {
+  const { firstOffset, endOffset } = storage.extent(topicId, 0);
+  const served = new Map<number, string>();
+  const lost: [number, number][] = [];
+  const reader = storage.openReader(topicId, 0);
+  for (let at = firstOffset; at < endOffset; ) {
+    try {
+      const runs = await reader.read(at, maxBytes);
+      for (const run of runs) {
+        for (const [index, payload] of payloads([run]).entries())
+          served.set(run.firstOffset + index, payload);
+        at = run.firstOffset + run.count;
+      }
+    } catch (error) {
+      assert(error instanceof SluiceError && error.reason === 'DATA_LOSS', String(error));
+      const { firstOffset: first, lastOffset: last } = error.details.metadata!;
+      lost.push([Number(first), Number(last)]);
+      at = Number(last) + 1;
+    }
+  }
+  reader.close();
+  return { served, lost };
+}
+
+describe('storage: damaged tables', () => {
+  afterEach(closeAll);
+
+  for (const { size, count, blockMessages } of [
+    { size: 3_000, count: 600, blockMessages: 6 },
+    { size: 100, count: 3_000, blockMessages: 110 },
+    { size: 150_000, count: 20, blockMessages: 1 },
+  ]) {
+    it(`lose the messages of one block, and serve all others, at ${size} bytes each`, async () => {
+      const harness = await createHarness({ tailBytes: 0 });
+      const topicId = await createTopic(harness.storage, 'orders');
+      const expected = await fill(harness, topicId, count, size);
+      for (const part of [0.2, 0.5, 0.8]) {
+        await flipInTable(harness, part);
+        const storage = await harness.open();
+        const { served, lost } = await readAround(storage, topicId, 64 * 1024);
+        const again = await readAround(storage, topicId, 1);
+        assert.deepEqual(again.lost, lost, 'the same again, however much is read at once');
+        const lostCount = lost.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+        assert(lostCount > 0, 'the bit is in a block of messages');
+        assert(lostCount <= 3 * blockMessages, `${lostCount} of ${count} are lost: ${JSON.stringify(lost)}`);
+        assert.equal(served.size + lostCount, count);
+        for (const [offset, payload] of served) assert.equal(payload, expected[offset]);
+      }
+    });
+  }
+
+  it('do not keep retention and searches from what lies around the damage', async () => {
+    const harness = await createHarness({ tailBytes: 0 });
+    const topicId = await createTopic(harness.storage, 'orders');
+    await fill(harness, topicId, 600, 3_000);
+    await flipInTable(harness, 0.5);
+    const storage = await harness.open();
+    const { lost } = await readAround(storage, topicId, 64 * 1024);
+    const [first, last] = lost[0]!;
+    const bytes = 3_000 * 600;
+    for (const offset of [first - 1, first, last, last + 1]) {
+      const kept = await storage.bytesFrom(topicId, 0, offset);
+      assert(Math.abs(kept - (600 - offset) * 3_003) <= 6 * 3_003, `${kept} bytes from ${offset}`);
+    }
+    assert.equal(await storage.offsetAt(topicId, 0, 0), 0);
+    const middle = await storage.offsetOfNewest(topicId, 0, bytes / 2);
+    assert(middle >= 290 && middle <= 310, `${middle}`);
+    await storage.removeBelow(topicId, 0, first);
+    assert.equal(storage.extent(topicId, 0).firstOffset, first);
+    await storage.removeBelow(topicId, 0, last + 1);
+    assert.deepEqual((await readAround(storage, topicId, 64 * 1024)).lost, []);
+  });
+});
