@@ -196,4 +196,13 @@ export const limits = {
   cliProgressEveryMs: 500,
   /** How often `--until-caught-up` asks whether the backlog is gone. */
   cliBacklogCheckEveryMs: 300,
+  /** What a pipe of the operating system holds unread, and a pair of sockets that is used as one, at most. */
+  pipeBytes: 64 * KiB,
+  socketPipeBytes: 512 * KiB,
+  /** How long after a message was printed a write to the pipe shows that its reader has not ended before it. */
+  cliReaderProbeAfterMs: 250,
+  /** How often within an acknowledgement deadline `--no-ack` extends its leases. */
+  cliExtensionsPerDeadline: 3,
+  /** How long the broker may take to end a stream of `sluice subscribe` that leaves in good order. */
+  cliLeaveMs: 5 * secondMs,
 } as const;

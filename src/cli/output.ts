@@ -1,4 +1,6 @@
+import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { limits } from '../base/limits.js';
 
 /** Nobody reads any more (`| head`): what is left to print is not wanted. */
 export class OutputClosed extends Error {
@@ -9,11 +11,14 @@ export class OutputClosed extends Error {
 export class Output {
   readonly #stream: Writable;
   readonly isTerminal: boolean;
+  /** The most that was written and that its reader may not have read: 0 for what is no pipe. */
+  readonly heldBytes: number;
   #isClosed = false;
 
-  constructor(stream: Writable & { readonly isTTY?: boolean }) {
+  constructor(stream: Writable & { readonly isTTY?: boolean; readonly fd?: number }, heldBytes?: number) {
     this.#stream = stream;
     this.isTerminal = stream.isTTY === true;
+    this.heldBytes = heldBytes ?? heldBytesOf(stream.fd);
     // Every failed write is told to its writer; without a listener the process would end here.
     stream.on('error', () => {
       this.#isClosed = true;
@@ -35,6 +40,13 @@ export class Output {
   async line(text: string): Promise<void> {
     await this.write(`${text}\n`);
   }
+}
+
+function heldBytesOf(fd: number | undefined): number {
+  if (fd === undefined) return 0;
+  const stats = fstatSync(fd);
+  if (stats.isFIFO()) return limits.pipeBytes;
+  return stats.isSocket() ? limits.socketPipeBytes : 0;
 }
 
 function isClosedPipe(error: Error): boolean {

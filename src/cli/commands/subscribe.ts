@@ -22,11 +22,14 @@ const parameters = {
   limit: value(count({ min: 1 }), 'End after this many messages'),
   untilCaughtUp: toggle('End once every message of the subscription is settled'),
   exitWhenIdle: value(duration({ min: 1 }), 'End when no message has come for this long'),
-  noAck: toggle('Only look: acknowledge nothing, so that everything is delivered again'),
+  noAck: toggle(
+    'Only look: acknowledge nothing. What is printed is leased as long as the command runs; then it is ' +
+      'delivered again, and no attempt is counted',
+  ),
   maxOutstanding: valueOr(
     count({ min: 1, max: 2 ** 32 - 1 }),
     limits.defaultOutstandingMessages,
-    'Messages that may be delivered and not yet acknowledged',
+    'Messages that may be delivered and not yet printed',
   ),
   consumerId: value(text('<id>'), 'A name for people, shown by `sluice consumers` (default: the process id)'),
   quiet: toggle('No summary at the end'),
@@ -39,8 +42,13 @@ export const subscribe = defineCommand({
   path: 'subscribe',
   summary: 'Print the messages of a subscription and acknowledge them',
   notes: [
-    'A message is acknowledged once it is printed, so nothing is lost when the command or its reader ends early. ' +
-      'Several of these commands on one subscription share its messages.',
+    'A message is acknowledged once the reader of the output has taken it. A file or a terminal takes what is ' +
+      'printed. A pipe holds some 64 KiB that its reader has not read, and does not say so: a message counts as taken ' +
+      'when as much has been printed behind it, or when the reader is still there a quarter of a second later; the ' +
+      'last newline comes that late, too. So a reader that ends early, such as `head`, loses nothing: what is not ' +
+      'acknowledged is delivered again, and no attempt is counted. What a reader leaves in the pipe for longer and ' +
+      'then does not read is lost: work that may fail is better done by a client.',
+    'Several of these commands on one subscription share its messages.',
     formatHelp,
   ],
   examples: [

@@ -1,9 +1,24 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { ConsumeRequestSchema, ConsumeResponse_Settled } from '@sluice/client/api';
 import { limits } from '../../base/limits.js';
-import { RangeSet } from '../positions.js';
+import { type Range, RangeSet } from '../positions.js';
 
 type ConsumeRequestInit = MessageInitShape<typeof ConsumeRequestSchema>;
+
+type Settlements = NonNullable<ConsumeRequestInit['settlements']>;
+type Outcome = NonNullable<Settlements[number]['outcome']>;
+
+/** As many settlements as a request may have, again and again. */
+function* settlementsOf(ranges: readonly Range[], outcome: Outcome): Generator<Settlements> {
+  for (let from = 0; from < ranges.length; from += limits.maxSettlementsPerRequest) {
+    const some = ranges.slice(from, from + limits.maxSettlementsPerRequest);
+    yield some.map(({ partition, first, last }) => ({
+      offsets: { partition, firstOffset: first, lastOffset: last },
+      outcome,
+    }));
+  }
+}
 
 /**
  * Acknowledges what has been printed. One request is being written at a time; what is printed meanwhile gathers
@@ -13,6 +28,7 @@ export class Settler {
   readonly #write: (request: ConsumeRequestInit) => Promise<void>;
   readonly #onWritten: () => void;
   readonly #printed = new RangeSet();
+  #extension: { readonly ranges: readonly Range[]; readonly byMs: number } | undefined;
   #credit: number | undefined;
   #lastId = 0n;
   #settledId = 0n;
@@ -30,6 +46,12 @@ export class Settler {
     this.#flush();
   }
 
+  /** Moves the end of the leases of these messages. What is not leased any more is passed over. */
+  extend(ranges: readonly Range[], byMs: number): void {
+    this.#extension = { ranges, byMs };
+    this.#flush();
+  }
+
   /** Absolute. Goes out before any acknowledgement that is still here, so what comes back is never too much. */
   setCredit(messages: number): void {
     this.#credit = messages;
@@ -38,6 +60,7 @@ export class Settler {
 
   /** The broker has made a request's settlements durable. */
   settled({ settlementId, result }: ConsumeResponse_Settled): void {
+    if (settlementId === 0n) return;
     if (settlementId > this.#settledId) this.#settledId = settlementId;
     for (const { firstOffset, lastOffset } of result?.stale ?? []) {
       this.#staleCount += lastOffset - firstOffset + 1n;
@@ -62,22 +85,21 @@ export class Settler {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#credit !== undefined || !this.#printed.isEmpty) {
+    while (this.#credit !== undefined || !this.#printed.isEmpty || this.#extension !== undefined) {
       if (this.#credit !== undefined) {
         const maxOutstandingMessages = this.#credit;
         this.#credit = undefined;
         await this.#write({ flowControl: { maxOutstandingMessages } });
       }
-      const ranges = this.#printed.take();
-      for (let from = 0; from < ranges.length; from += limits.maxSettlementsPerRequest) {
+      if (this.#extension !== undefined) {
+        const { ranges, byMs } = this.#extension;
+        this.#extension = undefined;
+        const outcome = { case: 'extend' as const, value: { by: durationFromMs(byMs) } };
+        for (const settlements of settlementsOf(ranges, outcome)) await this.#write({ settlements });
+      }
+      for (const settlements of settlementsOf(this.#printed.take(), { case: 'ack', value: {} })) {
         this.#lastId++;
-        await this.#write({
-          settlementId: this.#lastId,
-          settlements: ranges.slice(from, from + limits.maxSettlementsPerRequest).map((range) => ({
-            offsets: { partition: range.partition, firstOffset: range.first, lastOffset: range.last },
-            outcome: { case: 'ack' as const, value: {} },
-          })),
-        });
+        await this.#write({ settlementId: this.#lastId, settlements });
       }
     }
     this.#isWriting = false;
