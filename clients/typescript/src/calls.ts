@@ -1,9 +1,10 @@
 import type { DescMessage, DescMethod, MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import type { CallOptions as GrpcCallOptions, Client as GrpcClient, Metadata } from '@grpc/grpc-js';
+import type { CallOptions as GrpcCallOptions, Metadata } from '@grpc/grpc-js';
+import type { Connection } from './connection.js';
 import { SluiceError, StatusCode } from './errors.js';
-import { type ConnectOptions, defaults, toCallCredentials, toMetadata } from './options.js';
+import { defaults, toCallCredentials, toMetadata } from './options.js';
 import { RequestWriter, readResponses } from './streams.js';
 
 /** What one call may have of its own. */
@@ -54,13 +55,6 @@ type Call<I extends DescMessage, O extends DescMessage, Kind> = Kind extends 'un
 export type ServiceClient<M extends GenServiceMethods> = {
   readonly [K in keyof M]: Call<M[K]['input'], M[K]['output'], M[K]['methodKind']>;
 };
-
-/** What every call needs. */
-export interface Connection {
-  readonly grpc: GrpcClient;
-  readonly options: ConnectOptions;
-  isClosed: boolean;
-}
 
 /** Makes the calls of a service out of its generated description. */
 export function createServiceClient<M extends GenServiceMethods>(
@@ -141,20 +135,30 @@ function createCall(method: DescMethod, connection: Connection): unknown {
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
   const decode = (bytes: Buffer) => fromBinary(method.output, bytes);
-  const { grpc: client } = connection;
 
   switch (method.methodKind) {
     case 'unary':
       return (request: AnyRequest, callOptions?: CallOptions) =>
         new Promise((resolve, reject) => {
           const [metadata, grpc] = prepare(connection, callOptions);
-          const settle = settleWith(resolve, reject);
-          const call = client.makeUnaryRequest(path, pass, decode, encode(request), metadata, grpc, settle);
+          const settle = settleWith(resolve, (error) => {
+            if (error.code === StatusCode.UNAVAILABLE) connection.states.failed(error, undefined);
+            reject(error);
+          });
+          const call = connection.grpc.makeUnaryRequest(
+            path,
+            pass,
+            decode,
+            encode(request),
+            metadata,
+            grpc,
+            settle,
+          );
           cancelOn(callOptions?.signal, call);
         });
     case 'server_streaming':
       return (request: AnyRequest, callOptions?: CallOptions) => {
-        const call = client.makeServerStreamRequest(
+        const call = connection.grpc.makeServerStreamRequest(
           path,
           pass,
           decode,
@@ -169,11 +173,18 @@ function createCall(method: DescMethod, connection: Connection): unknown {
       return (callOptions?: CallOptions) => {
         const { promise: result, resolve, reject } = deferred<unknown>();
         const [metadata, grpc] = prepare(connection, callOptions);
-        const call = client.makeClientStreamRequest(path, pass, decode, metadata, grpc, (error, response) => {
-          const failure = error === null ? undefined : SluiceError.from(error);
-          writer.close(failure);
-          settleWith(resolve, reject)(error, response);
-        });
+        const call = connection.grpc.makeClientStreamRequest(
+          path,
+          pass,
+          decode,
+          metadata,
+          grpc,
+          (error, response) => {
+            const failure = error === null ? undefined : SluiceError.from(error);
+            writer.close(failure);
+            settleWith(resolve, reject)(error, response);
+          },
+        );
         const writer = new RequestWriter(call, sendBufferBytes(connection));
         // A failure is told by `result`; the stream repeats it where nobody would listen.
         call.on('error', () => {});

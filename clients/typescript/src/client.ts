@@ -1,18 +1,13 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import { Client as GrpcClient } from '@grpc/grpc-js';
-import {
-  type ByteStream,
-  type Connection,
-  createServiceClient,
-  openBytes,
-  type ServiceClient,
-} from './calls.js';
+import { type ByteStream, createServiceClient, openBytes, type ServiceClient } from './calls.js';
+import { Connection } from './connection.js';
+import type { ConnectionStates } from './connection-states.js';
 import { Consumer } from './consumer/consumer.js';
 import type { ConsumerOptions } from './consumer/options.js';
 import { Admin } from './gen/sluice/v1/admin_pb.js';
 import { Broker } from './gen/sluice/v1/broker_pb.js';
-import { type ConnectOptions, toChannelOptions, toCredentials } from './options.js';
+import type { ConnectOptions } from './options.js';
 import type { ProducerOptions } from './producer/options.js';
 import { Producer } from './producer/producer.js';
 
@@ -21,7 +16,7 @@ type MethodsOf<S> = S extends GenService<infer M extends GenServiceMethods> ? M 
 
 /**
  * One connection to a broker. Connects with the first call: a broker that can't be reached makes that call fail with
- * UNAVAILABLE, and producers and consumers try again.
+ * UNAVAILABLE, and producers and consumers try again. `onConnectionState` is told what the connection is doing.
  */
 export class Client {
   /** Produce and consume, call by call. */
@@ -32,13 +27,12 @@ export class Client {
 
   /** `target` is `host:port`, or any gRPC name. */
   constructor(target: string, options: ConnectOptions = {}) {
-    const grpc = new GrpcClient(target, toCredentials(options.tls), toChannelOptions(target, options));
-    this.#connection = { grpc, options, isClosed: false };
+    this.#connection = new Connection(target, options);
     this.broker = createServiceClient(Broker, this.#connection);
     this.admin = createServiceClient(Admin, this.#connection);
   }
 
-  /** As `Producer.open`: asks the broker where this producer ended, and is ready to send. */
+  /** As `Producer.open`: claims the name of the producer, and is ready to send. */
   producer(options: ProducerOptions): Promise<Producer> {
     return Producer.open(this, options);
   }
@@ -50,8 +44,12 @@ export class Client {
 
   /** Takes no more calls, and ends the connection once those under way are over. Close producers and consumers first. */
   close(): void {
-    this.#connection.isClosed = true;
-    this.#connection.grpc.close();
+    this.#connection.close();
+  }
+
+  /** @internal */
+  get connectionStates(): ConnectionStates {
+    return this.#connection.states;
   }
 
   /** @internal */

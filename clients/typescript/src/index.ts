@@ -1,5 +1,6 @@
 export type { BidiStream, CallOptions, ClientStream, ServerStream, ServiceClient } from './calls.js';
 export { Client, connect, type SluiceClient } from './client.js';
+export type { ConnectionState } from './connection-states.js';
 export { Consumer, type RunOptions } from './consumer/consumer.js';
 export type { Delivery, Handler, NackOptions } from './consumer/delivery.js';
 export type { ConsumerOptions, Start } from './consumer/options.js';

@@ -5,6 +5,7 @@ import {
   credentials,
   Metadata,
 } from '@grpc/grpc-js';
+import type { ConnectionState } from './connection-states.js';
 
 /** Whom to trust, and who this is. */
 export interface TlsOptions {
@@ -39,6 +40,11 @@ export interface ConnectOptions {
   readonly maxReceiveBytes?: number;
   /** Largest request that is sent. Default: what the broker takes. */
   readonly maxSendBytes?: number;
+  /**
+   * Called with each change of the connection's state, also when an attempt has failed that a producer or a consumer
+   * will repeat. Default: nobody is told.
+   */
+  readonly onConnectionState?: (state: ConnectionState) => void;
   /** `write()` of a stream waits while this much has not left for the transport. Default 1 MiB. */
   readonly sendBufferBytes?: number;
 }
@@ -51,7 +57,8 @@ export const defaults = {
   sendBufferBytes: 1 * MiB,
   reconnectMinBackoffMs: 50,
   reconnectMaxBackoffMs: 5_000,
-  keepaliveEveryMs: 30_000,
+  connectTimeoutMs: 20_000,
+  keepaliveEveryMs: 20_000,
   keepaliveTimeoutMs: 10_000,
 } as const;
 
@@ -71,7 +78,9 @@ export function toChannelOptions(target: string, options: ConnectOptions): Chann
     // A broker that comes back is found within seconds, however long it was away.
     'grpc.initial_reconnect_backoff_ms': defaults.reconnectMinBackoffMs,
     'grpc.max_reconnect_backoff_ms': defaults.reconnectMaxBackoffMs,
-    // One that vanished without a word is noticed, too.
+    // One that vanished without a word is noticed, too, also while no call is open: then it is kept, and not idle.
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.client_idle_timeout_ms': 2 ** 31 - 1,
     'grpc.keepalive_time_ms': defaults.keepaliveEveryMs,
     'grpc.keepalive_timeout_ms': defaults.keepaliveTimeoutMs,
   };

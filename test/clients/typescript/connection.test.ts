@@ -31,11 +31,15 @@ describe('the connection of the TypeScript client', () => {
   }
 
   /** What comes through such a connection, there and back. */
-  async function sendAndReceive(address: string, options: ConnectOptions): Promise<string> {
+  async function sendAndReceive(
+    address: string,
+    options: ConnectOptions,
+    retryTimeoutMs = 30_000,
+  ): Promise<string> {
     const client = connect(address, options);
     try {
       const topic = `topic-${proxies.length}`;
-      const producer = await client.producer({ topic });
+      const producer = await client.producer({ topic, retryTimeoutMs });
       await producer.send({ payload: 'through' });
       await producer.close();
       for await (const delivery of client.consumer({ topic, subscription: 's' })) {
@@ -68,7 +72,7 @@ describe('the connection of the TypeScript client', () => {
       [strict, trusted],
     ];
     for (const [target, tls] of refused) {
-      await assert.rejects(sendAndReceive(target, tls === undefined ? {} : { tls }), {
+      await assert.rejects(sendAndReceive(target, tls === undefined ? {} : { tls }, 300), {
         reason: 'UNAVAILABLE',
       });
     }

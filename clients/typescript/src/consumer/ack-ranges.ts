@@ -19,6 +19,26 @@ export class AckRanges {
     else bounds.push(offset, offset);
   }
 
+  /** Those in the range are not to be sent any more. */
+  remove({ partition, first, last }: Range): void {
+    const bounds = this.#byPartition.get(partition);
+    if (bounds === undefined) return;
+    const kept: number[] = [];
+    for (let i = 0; i < bounds.length; i += 2) {
+      const [from, to] = [bounds[i]!, bounds[i + 1]!];
+      const [cutFrom, cutTo] = [Math.max(from, first), Math.min(to, last)];
+      if (cutFrom > cutTo) {
+        kept.push(from, to);
+        continue;
+      }
+      this.#count -= cutTo - cutFrom + 1;
+      if (from < cutFrom) kept.push(from, cutFrom - 1);
+      if (cutTo < to) kept.push(cutTo + 1, to);
+    }
+    if (kept.length > 0) this.#byPartition.set(partition, kept);
+    else this.#byPartition.delete(partition);
+  }
+
   /** Takes all of them, as few as there can be. */
   take(): Range[] {
     const ranges: Range[] = [];

@@ -20,6 +20,8 @@ export interface RunOptions {
 }
 
 const creditEveryMs = 250;
+/** How long the broker may take to open a session that is to be left again. */
+const openTimeoutMs = 10_000;
 
 /**
  * Receives from one subscription: `run` a handler, or iterate. Messages come at least once and in the order that the
@@ -122,7 +124,9 @@ export class Consumer implements AsyncIterable<Delivery> {
           throw error;
         }
         if (hasDelivered) backoff.reset();
-        await pause(backoff.nextMs(error?.retryAfterMs), this.#closing.signal);
+        const waitMs = backoff.nextMs(error?.retryAfterMs);
+        if (error !== undefined) this.#client.connectionStates.failed(error, waitMs);
+        await pause(waitMs, this.#closing.signal);
       }
     } finally {
       clearInterval(creditTimer);
@@ -157,7 +161,7 @@ export class Consumer implements AsyncIterable<Delivery> {
         for (const message of this.#inHand.revoke(ranges)) outlet.over(message);
       },
       settled: (message) => {
-        this.#credit.settled();
+        if (this.#credit.settled()) this.#grant(this.#credit.turnedOver(performance.now()));
         outlet.over(message);
       },
       nacking: ({ lane }) => this.#lanes.hold(lane),
@@ -177,7 +181,10 @@ export class Consumer implements AsyncIterable<Delivery> {
 
   #adaptCredit(): void {
     const heldCount = this.#lanes.count + this.#inHand.count;
-    const hasChanged = this.#credit.adapt(heldCount, performance.now());
+    this.#grant(this.#credit.adapt(heldCount, performance.now()));
+  }
+
+  #grant(hasChanged: boolean): void {
     if (hasChanged && !this.#closing.signal.aborted) this.#session?.setCredit(this.#credit.granted);
   }
 
@@ -191,7 +198,9 @@ export class Consumer implements AsyncIterable<Delivery> {
     await this.#drain(outlet);
     const session = this.#session;
     if (session !== undefined) {
-      const givesUp = setTimeout(() => session.cancel(), this.#options.drainTimeoutMs);
+      const { drainTimeoutMs } = this.#options;
+      const timeoutMs = session.id === undefined ? Math.min(drainTimeoutMs, openTimeoutMs) : drainTimeoutMs;
+      const givesUp = setTimeout(() => session.cancel(), timeoutMs);
       await session.leave();
       clearTimeout(givesUp);
     }

@@ -1,8 +1,9 @@
-/** What is granted at first: enough to see how fast the processing is. */
-const firstCredit = 1_000;
+/** What is granted at first, and at least: little, so that consumers that are idle share what comes. */
 const leastCredit = 16;
 /** A second's worth, and as much again for what is on its way. */
 const headroom = 2;
+/** What is granted is too little if all of it is settled within this. */
+const fastTurnoverMs = 1_000;
 /** Changes that are smaller are not worth a request. */
 const growth = 1.25;
 const shrinkage = 0.5;
@@ -18,21 +19,37 @@ export class Credit {
   #settledCount = 0;
   #perSecond = 0;
   #measuredAtMs: number;
+  /** Settled since the last grant, and when that was. */
+  #turnoverCount = 0;
+  #grantedAtMs: number;
 
   constructor(maxOutstandingMessages: number, concurrency: number, nowMs: number) {
     this.#most = maxOutstandingMessages;
     // Nobody who could work is to wait for a message.
     this.#least = Math.min(this.#most, Math.max(leastCredit, 2 * concurrency));
-    this.#granted = Math.min(this.#most, Math.max(firstCredit, this.#least));
+    this.#granted = this.#least;
     this.#measuredAtMs = nowMs;
+    this.#grantedAtMs = nowMs;
   }
 
   get granted(): number {
     return this.#granted;
   }
 
-  settled(): void {
+  /** One message is settled. True: as many as are granted have been, and `turnedOver` is to be called. */
+  settled(): boolean {
     this.#settledCount++;
+    this.#turnoverCount++;
+    return this.#turnoverCount >= this.#granted;
+  }
+
+  /** As many as are granted have been settled: doubles, if that was within a second. Says whether it has changed. */
+  turnedOver(nowMs: number): boolean {
+    const isFast = nowMs - this.#grantedAtMs <= fastTurnoverMs;
+    this.#beginTurnover(nowMs);
+    if (!isFast || this.#granted === this.#most) return false;
+    this.#granted = Math.min(this.#most, 2 * this.#granted);
+    return true;
   }
 
   /** Called now and then, with how many are held: says whether what is granted has changed. */
@@ -51,6 +68,12 @@ export class Credit {
     const isLess = target <= this.#granted * shrinkage && heldCount > target;
     if (!isMore && !isLess) return false;
     this.#granted = target;
+    this.#beginTurnover(nowMs);
     return true;
+  }
+
+  #beginTurnover(nowMs: number): void {
+    this.#turnoverCount = 0;
+    this.#grantedAtMs = nowMs;
   }
 }

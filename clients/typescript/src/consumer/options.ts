@@ -31,8 +31,8 @@ export interface ConsumerOptions {
   /** Where the subscription begins, if this consumer is the first. Default `earliest`. */
   readonly start?: Start;
   /**
-   * Most messages that this consumer may hold. What is granted follows the speed of processing: about a second's worth,
-   * at least 16. Default 10,000.
+   * Most messages that this consumer may hold. It begins with 16, or twice the `concurrency` if that is more; that
+   * doubles while it keeps up, and follows the speed of processing: about a second's worth. Default 10,000.
    */
   readonly maxOutstandingMessages?: number;
   /** The same in bytes; one message may pass it. Default 16 MiB. */

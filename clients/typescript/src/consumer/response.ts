@@ -21,6 +21,8 @@ export interface Run {
   readonly publishTimeMs: number;
   readonly producerId: string;
   readonly attempt: number;
+  /** Higher for every later delivery of a session. */
+  readonly deliveryId: number;
   /** What the messages are encoded in: the i-th from `bounds[2 * i]` to `bounds[2 * i + 1]`. */
   readonly bytes: Buffer;
   readonly bounds: readonly number[];
@@ -44,6 +46,7 @@ const firstOffsetTag = 0x10;
 const publishTimeTag = 0x1a;
 const producerIdTag = 0x22;
 const attemptTag = 0x28;
+const deliveryIdTag = 0x30;
 const messagesTag = 0x7a;
 const secondsTag = 0x08;
 const nanosTag = 0x10;
@@ -77,7 +80,7 @@ function part(reader: WireReader): Buffer {
 function readRun(reader: WireReader): Run {
   const end = reader.fieldEnd();
   const bounds: number[] = [];
-  const run = { partition: 0, firstOffset: 0, publishTimeMs: 0, producerId: '', attempt: 0 };
+  const run = { partition: 0, firstOffset: 0, publishTimeMs: 0, producerId: '', attempt: 0, deliveryId: 0 };
   while (reader.pos < end) {
     const tag = reader.varint();
     if (tag === messagesTag) {
@@ -89,6 +92,7 @@ function readRun(reader: WireReader): Run {
     else if (tag === publishTimeTag) run.publishTimeMs = readTimeMs(reader);
     else if (tag === producerIdTag) run.producerId = part(reader).toString();
     else if (tag === attemptTag) run.attempt = reader.varint();
+    else if (tag === deliveryIdTag) run.deliveryId = reader.varint();
     else reader.skip(tag);
   }
   return { ...run, bytes: reader.bytes, bounds };

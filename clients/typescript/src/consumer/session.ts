@@ -41,6 +41,7 @@ export class Session implements Lender {
   readonly #cancelling = new AbortController();
   #ordering = Ordering.PARTITION;
   #id: string | undefined;
+  #lastDeliveryId = 0;
   #hasDelivered = false;
   #isOver = false;
   #ended: () => void = () => {};
@@ -58,6 +59,7 @@ export class Session implements Lender {
     this.#settlements = new Settlements({
       ackIntervalMs: options.ackIntervalMs,
       promptCount: () => events.creditGranted() / 4,
+      lastDeliveryId: () => this.#lastDeliveryId,
       write: (request) => this.#stream.write(request),
     });
   }
@@ -98,9 +100,11 @@ export class Session implements Lender {
     this.#write(creditRequest(messages));
   }
 
-  /** Sends what is settled, waits until it is durable, and closes its half of the stream. */
+  /**
+   * Sends what is settled, waits until it is durable, closes its half of the stream, and waits for its end. Before the
+   * session is opened, too: a stream that is reset looks to the broker like a consumer that has failed.
+   */
   async leave(): Promise<void> {
-    if (this.#id === undefined) this.cancel();
     this.#settlements.flush();
     await Promise.race([this.#settlements.whenIdle(), this.ended]);
     this.#stream.end();
@@ -147,6 +151,7 @@ export class Session implements Lender {
   async #opened({ sessionId, ackDeadline }: SessionOpened): Promise<void> {
     const { topic, subscription: name, extendLeases } = this.#options;
     this.#id = sessionId;
+    this.#client.connectionStates.answered();
     // What comes meanwhile waits in the transport.
     const { signal } = this.#cancelling;
     const limit = { signal, timeoutMs: openTimeoutMs };
@@ -160,10 +165,16 @@ export class Session implements Lender {
 
   #take({ revoked, settled, runs }: Response): void {
     // What is taken back was delivered before: with a new delivery beside it, it comes first.
-    if (revoked.length > 0) this.#events.revoked(revoked);
+    if (revoked.length > 0) {
+      this.#settlements.revoke(revoked);
+      this.#events.revoked(revoked);
+    }
     if (settled !== undefined) this.#settlements.answered(settled.id, settled.stale);
     if (settled !== undefined || runs.length > 0) this.#hasDelivered = true;
-    for (const run of runs) this.#events.delivered(this.#messagesOf(run), this.#ordering);
+    for (const run of runs) {
+      this.#lastDeliveryId = Math.max(this.#lastDeliveryId, run.deliveryId);
+      this.#events.delivered(this.#messagesOf(run), this.#ordering);
+    }
   }
 
   #messagesOf(run: Run): HeldMessage[] {

@@ -46,14 +46,29 @@ function createOutcome(outcome: Outcome) {
   }
 }
 
-export function encodeSettlements(settlements: readonly Settlement[], id: number): Buffer {
-  const request = create(ConsumeRequestSchema, { settlements: [...settlements], settlementId: BigInt(id) });
+/** Which request it is, and up to which delivery it settles. */
+export interface RequestNumbers {
+  readonly id: number;
+  /** The highest `MessageRun.delivery_id` that was read when the request is made. */
+  readonly lastDeliveryId: number;
+}
+
+export function encodeSettlements(
+  settlements: readonly Settlement[],
+  { id, lastDeliveryId }: RequestNumbers,
+): Buffer {
+  const request = create(ConsumeRequestSchema, {
+    settlements: [...settlements],
+    settlementId: BigInt(id),
+    lastDeliveryId: BigInt(lastDeliveryId),
+  });
   return Buffer.from(toBinary(ConsumeRequestSchema, request));
 }
 
 /** Tags of ConsumeRequest, Settlement and OffsetRange. */
 const settlementsTag = 0x12;
 const settlementIdTag = 0x20;
+const lastDeliveryIdTag = 0x28;
 const offsetsTag = 0x0a;
 const ackTag = 0x12;
 const partitionTag = 0x08;
@@ -62,11 +77,11 @@ const lastOffsetTag = 0x18;
 
 /** A settlement of one range takes 34 bytes at most: three numbers of up to 9 bytes with their tags, and the frame. */
 const mostSettlementBytes = 40;
-const mostIdBytes = 10;
+const mostNumbersBytes = 20;
 
 /** A ConsumeRequest that acknowledges these ranges. By hand: with single acknowledgements there are very many. */
-export function encodeAcks(ranges: readonly Range[], id: number): Buffer {
-  const writer = new WireWriter(ranges.length * mostSettlementBytes + mostIdBytes);
+export function encodeAcks(ranges: readonly Range[], { id, lastDeliveryId }: RequestNumbers): Buffer {
+  const writer = new WireWriter(ranges.length * mostSettlementBytes + mostNumbersBytes);
   for (const { partition, first, last } of ranges) {
     const start = writer.pos;
     // Their lengths take one byte each, and are known afterwards.
@@ -86,5 +101,6 @@ export function encodeAcks(ranges: readonly Range[], id: number): Buffer {
     writer.moveTo(end);
   }
   writer.number(settlementIdTag, id);
+  writer.number(lastDeliveryIdTag, lastDeliveryId);
   return writer.view(0);
 }

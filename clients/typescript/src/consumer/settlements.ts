@@ -1,7 +1,7 @@
 import type { Settlement } from '../gen/sluice/v1/broker_pb.js';
 import { AckRanges } from './ack-ranges.js';
 import { isIn, type Range } from './response.js';
-import { encodeAcks, encodeSettlements } from './settlement.js';
+import { encodeAcks, encodeSettlements, type RequestNumbers } from './settlement.js';
 
 /** Told once: whether it is durable. */
 export type Answered = (isDurable: boolean) => void;
@@ -10,6 +10,8 @@ export interface SettlementsOptions {
   readonly ackIntervalMs: number;
   /** So many acknowledgements are not kept any longer: the broker may have stopped for want of credit. */
   readonly promptCount: () => number;
+  /** The highest delivery that was read. */
+  readonly lastDeliveryId: () => number;
   /** Resolves when there is room for the next request. */
   readonly write: (request: Buffer) => Promise<void>;
 }
@@ -90,6 +92,22 @@ export class Settlements {
     this.#look();
   }
 
+  /**
+   * The broker has taken these back. What waits to be sent for them is dropped: it would settle the next delivery of the
+   * message if that is read before it is sent.
+   */
+  revoke(ranges: readonly Range[]): void {
+    const isRevoked = ({ partition, offset }: Waiting) => isIn(ranges, partition, offset);
+    for (const range of ranges) this.#acks.remove(range);
+    const dropped = [...this.#ackWaiting.filter(isRevoked), ...this.#others.filter(isRevoked)];
+    if (dropped.length > 0) {
+      this.#ackWaiting = this.#ackWaiting.filter((waiting) => !isRevoked(waiting));
+      this.#others = this.#others.filter((other) => !isRevoked(other));
+      for (const { answered } of dropped) answered(false);
+    }
+    this.#look();
+  }
+
   /** The broker has made a request durable, but for what it lists as stale. */
   answered(id: number, stale: readonly Range[]): void {
     const group = this.#unanswered.get(id);
@@ -155,14 +173,15 @@ export class Settlements {
     items: readonly T[],
     waiting: readonly Waiting[],
     mostPerRequest: number,
-    encode: (some: T[], id: number) => Buffer,
+    encode: (some: T[], numbers: RequestNumbers) => Buffer,
   ): void {
+    const lastDeliveryId = this.#options.lastDeliveryId();
     const group: Group = { waiting, stale: [], unansweredRequests: 0 };
     for (let from = 0; from < items.length; from += mostPerRequest) {
       const id = ++this.#lastId;
       group.unansweredRequests++;
       this.#unanswered.set(id, group);
-      void this.#write(encode(items.slice(from, from + mostPerRequest), id));
+      void this.#write(encode(items.slice(from, from + mostPerRequest), { id, lastDeliveryId }));
     }
   }
 

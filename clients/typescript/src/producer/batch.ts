@@ -22,7 +22,6 @@ export interface RequestHead {
   readonly topic: string;
   readonly partition: number | undefined;
   readonly producerId: string;
-  readonly epoch: bigint;
 }
 
 /** The numbers and lengths of a head, with their tags, take less. */
@@ -39,16 +38,19 @@ export class Batch {
   #endWaiters: (() => void)[] | undefined = [];
   /** Of each message's key. */
   readonly keyHashes: (number | undefined)[] = [];
-  /** Of its first message; given when the batch is closed, and anew when one before it has failed. */
+  /** Of its first message: given when it is sent, and anew when one before it was given up. */
   firstSequence = 0n;
-  /** By a monotonic clock: when it was complete. */
-  closedAtMs = 0;
-  /** On the current stream. */
-  isSent = false;
+  /** By a monotonic clock: when its first message was handed over. */
+  readonly openedAtMs: number;
+  /** It may lie in a connection, also in one that is broken. */
+  wasSent = false;
+  /** How often in a row it was alone under way and the stream ended with a bare RESOURCE_EXHAUSTED. */
+  exhaustionCount = 0;
   #wasEncoded = false;
 
-  constructor(head: RequestHead) {
+  constructor(head: RequestHead, openedAtMs: number) {
     this.#head = head;
+    this.openedAtMs = openedAtMs;
     this.#headRoom = Buffer.byteLength(head.topic) + Buffer.byteLength(head.producerId) + headNumberBytes;
     this.#writer = new WireWriter(firstCapacity, this.#headRoom);
   }
@@ -80,8 +82,8 @@ export class Batch {
   }
 
   /** The request that carries it. No other message may be added afterwards. */
-  encode(): Buffer {
-    const { topic, partition, producerId, epoch } = this.#head;
+  encode(epoch: bigint): Buffer {
+    const { topic, partition, producerId } = this.#head;
     const producer = { producerId, epoch, firstSequence: this.firstSequence };
     const routed = partition === undefined ? {} : { partition };
     const request = create(PublishStreamRequestSchema, {

@@ -1,27 +1,94 @@
+import { Backoff, pause } from '../backoff.js';
 import type { CallOptions } from '../calls.js';
 import type { Client } from '../client.js';
-import { SluiceError } from '../errors.js';
+import { SluiceError, StatusCode } from '../errors.js';
+import { isFinal, isPassing } from './failure.js';
+import type { CompleteOptions } from './options.js';
 
-/** Where a producer stands; at the beginning where the broker knows neither it nor its topic. */
-export async function positionOf(
+/** Where a producer stands: its epoch, and the number of its last message. */
+export interface Position {
+  readonly epoch: bigint;
+  readonly lastSequence: bigint;
+}
+
+/** How long the broker may take for one answer, before it is asked again. */
+export const callTimeoutMs = 10_000;
+/** How long opening is tried where no `retryTimeoutMs` is set. */
+const openTimeoutMs = 10_000;
+
+/** Where a producer stands. Claims nothing. */
+export function positionOf(
   client: Client,
   topic: string,
   producerId: string,
-  options: CallOptions = {},
-): Promise<{ readonly epoch: bigint; readonly lastSequence: bigint }> {
+  options: CallOptions,
+): Promise<Position> {
+  return client.broker.getProducer({ topic, producerId }, options);
+}
+
+/** A random number from 1 to 2^53 - 1, by which the broker recognizes a repeated call. */
+export function newClaimId(): bigint {
+  const [random] = crypto.getRandomValues(new BigUint64Array(1));
+  return random! >> 11n || 1n;
+}
+
+/** One try to claim the name of a producer. With `currentEpoch`, only while that is its epoch. */
+export async function claim(
+  client: Client,
+  { topic, producerId }: { readonly topic: string; readonly producerId: string },
+  { claimId, currentEpoch }: { readonly claimId: bigint; readonly currentEpoch?: bigint },
+  options: CallOptions,
+): Promise<Position> {
+  const current = currentEpoch === undefined ? {} : { currentEpoch };
   try {
-    return await client.broker.getProducer({ topic, producerId }, options);
+    return await client.broker.openProducer({ topic, producerId, claimId, ...current }, options);
   } catch (thrown) {
     const error = SluiceError.from(thrown);
-    if (error.reason !== 'PRODUCER_NOT_FOUND' && error.reason !== 'TOPIC_NOT_FOUND') throw error;
-    return { epoch: 0n, lastSequence: 0n };
+    if (error.code !== StatusCode.UNIMPLEMENTED) throw error;
+    const text =
+      'the broker does not know OpenProducer, by which this client claims a producer: update the broker';
+    throw new SluiceError(text, { code: error.code, reason: error.reason, cause: error });
   }
 }
 
-/** A topic that is not there yet will be made with one. */
-export async function partitionCountOf(client: Client, topic: string): Promise<number> {
+/** What a producer has to know before it begins. */
+export async function openPosition(
+  client: Client,
+  options: CompleteOptions,
+): Promise<Position & { readonly partitionCount: number }> {
+  const untilMs = performance.now() + (options.retryTimeoutMs ?? openTimeoutMs);
+  const backoff = new Backoff(options);
+  // The same for every try: a try whose answer was lost may have been the one that claimed.
+  const claimId = newClaimId();
+  let last: SluiceError | undefined;
+  for (;;) {
+    const leftMs = Math.max(1, untilMs - performance.now());
+    const limit = { timeoutMs: Math.min(callTimeoutMs, leftMs) };
+    try {
+      const position = await claim(client, options, { claimId }, limit);
+      const partitionCount = await partitionCountOf(client, options.topic, limit);
+      return { epoch: position.epoch, lastSequence: position.lastSequence, partitionCount };
+    } catch (thrown) {
+      const error = SluiceError.from(thrown);
+      const waitMs = backoff.nextMs(error.retryAfterMs);
+      if (isFinal(error) || !isPassing(error)) throw error;
+      // That the time is over says less than what went wrong before.
+      if (error.code !== StatusCode.DEADLINE_EXCEEDED) last = error;
+      if (performance.now() + waitMs >= untilMs) throw last ?? error;
+      client.connectionStates.failed(error, waitMs);
+      await pause(waitMs);
+    }
+  }
+}
+
+/** A topic that was deleted meanwhile will be made with one. */
+export async function partitionCountOf(
+  client: Client,
+  topic: string,
+  options: CallOptions = { timeoutMs: callTimeoutMs },
+): Promise<number> {
   try {
-    const found = await client.admin.getTopic({ name: topic });
+    const found = await client.admin.getTopic({ name: topic }, options);
     return found.topic?.partitionCount ?? 1;
   } catch (thrown) {
     const error = SluiceError.from(thrown);

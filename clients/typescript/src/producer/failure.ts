@@ -1,4 +1,4 @@
-import { type SluiceError, StatusCode } from '../errors.js';
+import { SluiceError, StatusCode } from '../errors.js';
 
 /** What went wrong: with one batch, or with the stream (or a call) as a whole. */
 export interface Failure {
@@ -22,19 +22,51 @@ const broken = new Set<number>([
 ]);
 
 /** Reasons after which nothing of this producer can be stored any more. */
-const finalReasons = new Set(['PRODUCER_FENCED', 'TOPIC_DELETED', 'AUTO_CREATE_DISABLED', 'CLIENT_CLOSED']);
+const finalReasons = new Set([
+  'PRODUCER_FENCED',
+  'SEQUENCE_REUSED',
+  'TOPIC_DELETED',
+  'AUTO_CREATE_DISABLED',
+  'CLIENT_CLOSED',
+]);
 const finalCodes = new Set<number>([StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED]);
 
-/** What libraries and proxies say, with no reason of the broker's, of a request that is too large to be read. */
-export function isUnreadable({ error, isOfBatch }: Failure): boolean {
+/** Not the broker's word: a proxy that limits the rate, or a library that finds a request too large. */
+export function isBareExhaustion({ error, isOfBatch }: Failure): boolean {
   return !isOfBatch && error.code === StatusCode.RESOURCE_EXHAUSTED && error.reason === 'RESOURCE_EXHAUSTED';
 }
 
 export function isRetriable({ error, isOfBatch }: Failure): boolean {
-  return retriable.has(error.code) || (!isOfBatch && broken.has(error.code));
+  return isOfBatch ? retriable.has(error.code) : isPassing(error);
+}
+
+/** A call or a stream that may go better the next time. */
+export function isPassing({ code }: SluiceError): boolean {
+  return retriable.has(code) || broken.has(code);
 }
 
 /** The producer is over. */
 export function isFinal({ code, reason }: SluiceError): boolean {
   return finalReasons.has(reason) || finalCodes.has(code);
+}
+
+/** Another process has claimed the name. */
+export function fenced(producerId: string, epoch: bigint, currentEpoch: bigint): SluiceError {
+  const text = `epoch ${epoch} of producer "${producerId}" is over: another process claimed it with epoch ${currentEpoch}`;
+  const metadata = { epoch: String(currentEpoch) };
+  return new SluiceError(text, {
+    code: StatusCode.FAILED_PRECONDITION,
+    reason: 'PRODUCER_FENCED',
+    metadata,
+  });
+}
+
+/** The time of a message is over. */
+export function notInTime(retryTimeoutMs: number | undefined, cause: SluiceError | undefined): SluiceError {
+  const text = `not stored within ${retryTimeoutMs} ms`;
+  return new SluiceError(cause === undefined ? text : `${text}: ${cause.message}`, {
+    code: StatusCode.DEADLINE_EXCEEDED,
+    reason: 'RETRY_TIMEOUT',
+    cause,
+  });
 }

@@ -6,7 +6,8 @@ export interface ProducerOptions {
   readonly partition?: number;
   /**
    * Who produces. With a name of its own a restarted process goes on where the last one ended (`lastSequence` says how
-   * many of its messages are durable), and fences an older process of the name. Default: a random one.
+   * many of its messages are durable). Opening claims the name: from then on an older process of the name stores nothing
+   * more, and its sends fail with PRODUCER_FENCED. Default: a random one.
    */
   readonly producerId?: string;
   /** A batch goes when it is about this large. Default 64 KiB. */
@@ -15,15 +16,16 @@ export interface ProducerOptions {
   readonly batchMaxMessages?: number;
   /** Or its first message has waited so long. Default 1. */
   readonly lingerMs?: number;
-  /** Batches that have no receipt yet. Default 8. */
+  /** Batches that were sent and have no receipt yet. What waits behind them gathers in larger batches. Default 8. */
   readonly maxInFlight?: number;
   /** Messages that were handed over and have no receipt yet, in bytes, about. Default 16 MiB. */
   readonly bufferMaxBytes?: number;
   /** What `send` does while the buffer is full: waits, or fails with BUFFER_FULL. Default `wait`. */
   readonly whenFull?: 'wait' | 'fail';
   /**
-   * How long a batch is tried, from when it is complete. After that it fails with RETRY_TIMEOUT (where the broker could
-   * not be asked, it may be stored all the same), and what is behind it goes on. Default: no limit.
+   * How long a message is tried, from when it was handed over (± 1 s), whatever the broker does. After that its `send`
+   * fails with RETRY_TIMEOUT (the message may be stored all the same), and what is behind it goes on. Opening and `close`
+   * take no longer, either. Default: no limit, and 10 s for opening.
    */
   readonly retryTimeoutMs?: number;
   /** Pause before the first retry; it doubles, with jitter. Default 50. */

@@ -9,8 +9,23 @@ import {
   PublishStreamResponseSchema,
 } from '../gen/sluice/v1/broker_pb.js';
 import type { Batch, Receipt } from './batch.js';
-import { partitionCountOf, positionOf } from './broker-state.js';
-import { type Failure, isFinal, isRetriable, isUnreadable } from './failure.js';
+import {
+  callTimeoutMs,
+  claim,
+  newClaimId,
+  type Position,
+  partitionCountOf,
+  positionOf,
+} from './broker-state.js';
+import {
+  type Failure,
+  fenced,
+  isBareExhaustion,
+  isFinal,
+  isPassing,
+  isRetriable,
+  notInTime,
+} from './failure.js';
 import type { CompleteOptions } from './options.js';
 import { placesOf } from './routing.js';
 
@@ -26,34 +41,52 @@ type State =
 export interface OutboxEvents {
   /** A batch has its answer, and takes no room any more. */
   answered(batch: Batch): void;
+  /** `hasSlot` is true again. */
+  slotFree(): void;
   /** The producer is over: nothing goes out any more. */
   over(error: SluiceError): void;
 }
 
-/** How long the broker may take to say where the producer stands. */
-const positionTimeoutMs = 10_000;
+/** So often may a batch that is alone under way be refused by something in between, before it fails. */
+const maxExhaustions = 5;
+/** How long the broker may take to end a stream that this side has ended. */
+const endTimeoutMs = 5_000;
 
-/** The batches of a producer from when they are closed until they are answered: each stored once, and in order. */
+/**
+ * The batches of a producer from when they are closed until they are answered: each stored once, and in order.
+ *
+ * A number that was sent is never given to another message in the same epoch: what was sent may lie in a dead connection
+ * and reach the broker later. So once a batch that was sent is given up or refused, the epoch is renewed before anything
+ * else goes out; the broker then refuses whatever still comes of the old epoch.
+ */
 export class Outbox {
   readonly #client: Client;
   readonly #options: CompleteOptions;
   readonly #events: OutboxEvents;
   readonly #backoff: Backoff;
-  readonly #epoch: bigint;
+  readonly #ending = new AbortController();
+  #epoch: bigint;
+  /** A batch that was sent in this epoch was given up or refused. */
+  #mustRenew = false;
   /** Not answered yet, oldest first. */
   readonly #batches: Batch[] = [];
+  /** How many of them were written to the current stream. */
+  #sentCount = 0;
+  /** Of the last message of the last batch that was written to the current stream, or is known to be stored. */
+  #numberedSequence: bigint;
   #state: State = { kind: 'recovering' };
   #isWriting = false;
   /** A stream was refused without a word about which batch it was for: they go one by one until one is stored. */
   #isProbing = false;
-  #lastSequence: bigint;
   #partitionCount: number;
   #expiry: NodeJS.Timeout | undefined;
+  /** Why the stream broke, while there is none. */
+  #cause: SluiceError | undefined;
 
   constructor(
     client: Client,
     options: CompleteOptions,
-    start: { readonly epoch: bigint; readonly lastSequence: bigint; readonly partitionCount: number },
+    start: Position & { readonly partitionCount: number },
     events: OutboxEvents,
   ) {
     this.#client = client;
@@ -61,20 +94,30 @@ export class Outbox {
     this.#events = events;
     this.#backoff = new Backoff(options);
     this.#epoch = start.epoch;
-    this.#lastSequence = start.lastSequence;
+    this.#numberedSequence = start.lastSequence;
     this.#partitionCount = start.partitionCount;
     this.#connect();
   }
 
+  /** Of the last message that is here or answered. */
   get lastSequence(): bigint {
-    return this.#lastSequence;
+    let last = this.#numberedSequence;
+    for (let i = this.#sentCount; i < this.#batches.length; i++) last += BigInt(this.#batches[i]!.count);
+    return last;
+  }
+
+  /** A batch could go out at once: otherwise it may as well gather some more. */
+  get hasSlot(): boolean {
+    return this.#state.kind === 'streaming' && this.#batches.length < this.#mostUnderWay;
   }
 
   /** Takes a complete batch. */
   add(batch: Batch): void {
-    batch.firstSequence = this.#lastSequence + 1n;
-    this.#lastSequence = batch.lastSequence;
-    batch.closedAtMs = performance.now();
+    if (this.#state.kind === 'over') {
+      batch.reject(this.#state.error);
+      this.#events.answered(batch);
+      return;
+    }
     this.#batches.push(batch);
     this.#watchExpiry();
     void this.#write();
@@ -87,9 +130,18 @@ export class Outbox {
 
   /** Everything is answered: ends the stream. */
   close(error: SluiceError): void {
-    if (this.#state.kind === 'over') return;
-    if (this.#state.kind === 'streaming') this.#state.stream.end();
+    const state = this.#state;
+    if (state.kind === 'over') return;
     this.#state = { kind: 'over', error };
+    this.#ending.abort();
+    if (state.kind !== 'streaming') return;
+    state.stream.end();
+    // A connection that is dead must not be held open by it.
+    setTimeout(() => state.stream.cancel(), endTimeoutMs).unref();
+  }
+
+  get #mostUnderWay(): number {
+    return this.#isProbing ? 1 : this.#options.maxInFlight;
   }
 
   /** Writes what may be under way, in order, as the transport takes it. */
@@ -98,12 +150,14 @@ export class Outbox {
     this.#isWriting = true;
     while (this.#state.kind === 'streaming') {
       const { stream } = this.#state;
-      const mostUnderWay = this.#isProbing ? 1 : this.#options.maxInFlight;
-      const next = this.#batches.slice(0, mostUnderWay).find(({ isSent }) => !isSent);
+      const next = this.#sentCount < this.#mostUnderWay ? this.#batches[this.#sentCount] : undefined;
       if (next === undefined) break;
-      next.isSent = true;
+      this.#sentCount++;
+      next.wasSent = true;
+      next.firstSequence = this.#numberedSequence + 1n;
+      this.#numberedSequence = next.lastSequence;
       // A stream that is over says so where its answers are read.
-      await stream.write(next.encode()).catch(() => {});
+      await stream.write(next.encode(this.#epoch)).catch(() => {});
     }
     this.#isWriting = false;
   }
@@ -111,8 +165,10 @@ export class Outbox {
   #connect(): void {
     const stream = this.#client.openBytes(Broker.method.publishStream);
     this.#state = { kind: 'streaming', stream };
+    this.#cause = undefined;
     void this.#read(stream);
     void this.#write();
+    if (this.hasSlot) this.#events.slotFree();
   }
 
   /** Reads answers until the stream is over or has to be given up, and then recovers. */
@@ -120,6 +176,8 @@ export class Outbox {
     let failure: Failure | undefined;
     try {
       for await (const bytes of stream) {
+        // What was received before the stream was given up may be of another epoch.
+        if (!this.#isOn(stream)) return;
         const response = fromBinary(PublishStreamResponseSchema, bytes);
         const batch = this.#batches[0];
         if (batch === undefined || response.batchId !== batch.firstSequence) throw unknownBatch();
@@ -132,6 +190,7 @@ export class Outbox {
         this.#isProbing = false;
         void this.#write();
       }
+      failure ??= { error: streamEnded(), isOfBatch: false };
     } catch (thrown) {
       failure = { error: SluiceError.from(thrown), isOfBatch: false };
     }
@@ -145,90 +204,116 @@ export class Outbox {
 
   /**
    * Asks the broker what it has, which answers only what is durable; fails the oldest batch if that is what was refused
-   * for good, and those whose time is over; numbers the others so that nothing is missing; and goes on over a new stream.
+   * for good; and goes on over a new stream. Batches whose time is over fail meanwhile. Without a failure the stream is
+   * well, but a batch on it was given up.
    */
   async #recover(failure: Failure | undefined): Promise<void> {
-    if (this.#state.kind === 'streaming') this.#state.stream.cancel();
-    this.#state = { kind: 'recovering' };
+    const oldest = this.#batches[0];
+    const refused = this.#refusal(failure);
+    this.#leaveStream();
     if (failure !== undefined && isFinal(failure.error)) {
       this.#end(failure.error);
       return;
     }
-    let cause = failure?.error;
-    const refused = this.#refusal(failure);
-    // What was refused for good is no reason to wait.
-    let waitMs = refused === undefined ? this.#backoff.nextMs(cause?.retryAfterMs) : 0;
+    this.#cause = failure?.error;
+    // What was refused for good, or was given up, is no reason to wait.
+    let waitMs = refused !== undefined || failure === undefined ? 0 : this.#failed(failure.error);
+    let claimId: bigint | undefined;
     while (this.#state.kind === 'recovering') {
-      await pause(Math.min(waitMs, this.#untilExpiryMs));
+      if (waitMs > 0) await pause(waitMs, this.#ending.signal);
+      if (this.#state.kind !== 'recovering') return;
+      const isRenewing = this.#mustRenew || refused !== undefined;
+      if (isRenewing) claimId ??= newClaimId();
       try {
-        const { topic, producerId, retryTimeoutMs = positionTimeoutMs } = this.#options;
-        const timeoutMs = Math.max(1, Math.min(positionTimeoutMs, retryTimeoutMs));
-        const { epoch, lastSequence } = await positionOf(this.#client, topic, producerId, { timeoutMs });
+        const position = await this.#ask(claimId);
         if (this.#state.kind !== 'recovering') return;
-        // What somebody stored who has taken over is not ours: the broker says so to whatever is sent next.
-        this.#resume(epoch > this.#epoch ? this.#answeredSequence : lastSequence, refused, cause);
-        return;
-      } catch (thrown) {
-        cause = SluiceError.from(thrown);
-        if (isFinal(cause) || !isRetriable({ error: cause, isOfBatch: false })) {
-          this.#end(cause);
+        this.#client.connectionStates.answered();
+        if (!isRenewing && position.epoch !== this.#epoch) {
+          this.#end(fenced(this.#options.producerId, this.#epoch, position.epoch));
           return;
         }
-        this.#failExpired(cause);
-        waitMs = this.#backoff.nextMs(cause.retryAfterMs);
+        this.#settleStored(position.lastSequence);
+        if (isRenewing) {
+          this.#epoch = position.epoch;
+          this.#mustRenew = false;
+          // What was sent in the old epoch is refused from now on.
+          for (const batch of this.#batches) batch.wasSent = false;
+          // Unless it turned out to be stored, and the answer was lost; or its time was over.
+          if (refused !== undefined && oldest !== undefined && this.#batches[0] === oldest) {
+            this.#done(oldest, (batch) => batch.reject(refused));
+          }
+        } else if (this.#wouldReuse(position.lastSequence)) {
+          this.#mustRenew = true;
+          waitMs = 0;
+          continue;
+        }
+        this.#numberedSequence = position.lastSequence;
+        this.#connect();
+        return;
+      } catch (thrown) {
+        const error = SluiceError.from(thrown);
+        if (isFinal(error) || !isPassing(error)) {
+          this.#end(error);
+          return;
+        }
+        this.#cause = error;
+        waitMs = this.#failed(error);
       }
     }
   }
 
+  /** Nothing goes out any more. */
+  #leaveStream(): void {
+    if (this.#state.kind === 'streaming') this.#state.stream.cancel();
+    this.#state = { kind: 'recovering' };
+    if (this.#sentCount > 0) this.#numberedSequence = this.#batches[0]!.firstSequence - 1n;
+    this.#sentCount = 0;
+  }
+
+  /** Renews the claim, where there is a number for that; otherwise only looks. */
+  #ask(claimId: bigint | undefined): Promise<Position> {
+    const options = { timeoutMs: callTimeoutMs, signal: this.#ending.signal };
+    const { topic, producerId } = this.#options;
+    return claimId === undefined
+      ? positionOf(this.#client, topic, producerId, options)
+      : claim(this.#client, this.#options, { claimId, currentEpoch: this.#epoch }, options);
+  }
+
+  /** Says how long to wait before the next try. */
+  #failed(error: SluiceError): number {
+    const waitMs = this.#backoff.nextMs(error.retryAfterMs);
+    this.#client.connectionStates.failed(error, waitMs);
+    return waitMs;
+  }
+
   /** Why the oldest batch was refused for good; undefined where it was not, or where that is not known yet. */
   #refusal(failure: Failure | undefined): SluiceError | undefined {
-    if (failure === undefined) return undefined;
-    const sentCount = this.#batches.filter(({ isSent }) => isSent).length;
-    if (isRetriable(failure) && !(sentCount > 0 && isUnreadable(failure))) return undefined;
+    const [oldest] = this.#batches;
+    if (failure === undefined || oldest === undefined || this.#sentCount === 0) return undefined;
+    const isExhaustion = isBareExhaustion(failure);
+    if (!isExhaustion) oldest.exhaustionCount = 0;
+    if (isRetriable(failure) && !isExhaustion) return undefined;
     // Any of those that were under way may be meant. One that goes alone is it.
-    if (!failure.isOfBatch && sentCount > 1) {
+    if (!failure.isOfBatch && this.#sentCount > 1) {
       this.#isProbing = true;
       return undefined;
     }
-    return failure.error;
+    return isExhaustion && ++oldest.exhaustionCount < maxExhaustions ? undefined : failure.error;
   }
 
-  /** Everything up to here has its answer. */
-  get #answeredSequence(): bigint {
-    const [oldest] = this.#batches;
-    return oldest === undefined ? this.#lastSequence : oldest.firstSequence - 1n;
-  }
-
-  #resume(storedSequence: bigint, refused: SluiceError | undefined, cause: SluiceError | undefined): void {
-    let hasStored = false;
-    for (const batch of this.#batches) batch.isSent = false;
-    for (let first = this.#batches[0]; first !== undefined; first = this.#batches[0]) {
+  /** Batches that the broker has up to this number have their answer: it was lost. */
+  #settleStored(storedSequence: bigint): void {
+    for (let first = this.#batches[0]; first?.wasSent === true; first = this.#batches[0]) {
       if (first.lastSequence > storedSequence) break;
+      this.#numberedSequence = first.lastSequence;
       this.#done(first, (batch) => batch.resolve(() => duplicate));
-      hasStored = true;
     }
-    // What was refused is the oldest that has no answer: unless that turns out to be stored, and the answer was lost.
-    const [oldest] = this.#batches;
-    if (refused !== undefined && !hasStored && oldest !== undefined) {
-      this.#done(oldest, (batch) => batch.reject(refused));
-    }
-    this.#failExpired(cause);
-    this.#renumber(storedSequence);
-    this.#connect();
   }
 
-  /** The first one goes on where the broker stands, unless part of it is stored already. */
-  #renumber(storedSequence: bigint): void {
-    const first = this.#batches[0];
-    let next =
-      first !== undefined && first.firstSequence <= storedSequence
-        ? first.firstSequence
-        : storedSequence + 1n;
-    for (const batch of this.#batches) {
-      batch.firstSequence = next;
-      next = batch.lastSequence + 1n;
-    }
-    this.#lastSequence = next - 1n;
+  /** The next message would get another number than it was sent with. */
+  #wouldReuse(storedSequence: bigint): boolean {
+    const [first] = this.#batches;
+    return this.#mustRenew || (first?.wasSent === true && first.firstSequence !== storedSequence + 1n);
   }
 
   async #stored(batch: Batch, response: PublishStreamResponse): Promise<void> {
@@ -259,44 +344,45 @@ export class Outbox {
     const { retryTimeoutMs } = this.#options;
     const [oldest] = this.#batches;
     if (retryTimeoutMs === undefined || oldest === undefined) return Number.POSITIVE_INFINITY;
-    return Math.max(0, oldest.closedAtMs + retryTimeoutMs - performance.now());
+    return Math.max(0, oldest.openedAtMs + retryTimeoutMs - performance.now());
   }
 
-  /** While nothing is answered, somebody has to look at the clock. */
+  /** Whatever the broker does or does not do, the time of a batch runs. */
   #watchExpiry(): void {
     if (this.#expiry !== undefined || this.#untilExpiryMs === Number.POSITIVE_INFINITY) return;
     this.#expiry = setTimeout(() => {
       this.#expiry = undefined;
-      // Without a stream, whoever recovers looks at the clock himself.
-      if (this.#untilExpiryMs === 0 && this.#state.kind === 'streaming') void this.#recover(undefined);
-      else this.#watchExpiry();
+      this.#failExpired();
+      this.#watchExpiry();
     }, this.#untilExpiryMs + 1);
   }
 
-  #failExpired(cause: SluiceError | undefined): void {
+  #failExpired(): void {
+    const isBreaking = this.#untilExpiryMs === 0 && this.#sentCount > 0;
+    if (isBreaking) this.#leaveStream();
     while (this.#untilExpiryMs === 0) {
-      const text = `not stored within ${this.#options.retryTimeoutMs} ms`;
-      const error = new SluiceError(cause === undefined ? text : `${text}: ${cause.message}`, {
-        code: StatusCode.DEADLINE_EXCEEDED,
-        reason: 'RETRY_TIMEOUT',
-        cause,
-      });
-      this.#done(this.#batches[0]!, (batch) => batch.reject(error));
+      const oldest = this.#batches[0]!;
+      this.#mustRenew ||= oldest.wasSent;
+      this.#done(oldest, (batch) => batch.reject(notInTime(this.#options.retryTimeoutMs, this.#cause)));
     }
+    if (isBreaking) void this.#recover(undefined);
   }
 
   #done(batch: Batch, answer: (batch: Batch) => void): void {
     this.#batches.shift();
+    if (this.#sentCount > 0) this.#sentCount--;
     if (this.#batches.length === 0) {
       clearTimeout(this.#expiry);
       this.#expiry = undefined;
     }
     answer(batch);
     this.#events.answered(batch);
+    if (this.hasSlot) this.#events.slotFree();
   }
 
   #end(error: SluiceError): void {
     this.#state = { kind: 'over', error };
+    this.#ending.abort();
     this.#events.over(error);
     while (this.#batches.length > 0) this.#done(this.#batches[0]!, (batch) => batch.reject(error));
   }
@@ -308,6 +394,11 @@ const duplicate: Receipt = {
   durability: 0,
   isDuplicate: true,
 };
+
+function streamEnded(): SluiceError {
+  const text = 'the broker has ended the stream';
+  return new SluiceError(text, { code: StatusCode.UNAVAILABLE, reason: 'UNAVAILABLE' });
+}
 
 function unknownBatch(): SluiceError {
   const text = 'an answer to no batch that is under way';

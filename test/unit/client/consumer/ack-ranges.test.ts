@@ -33,4 +33,28 @@ describe('AckRanges', () => {
       ),
     );
   });
+
+  it('forget what is removed, and nothing else', () => {
+    const range = fc.tuple(fc.nat(60), fc.nat(20)).map(([first, length]) => [first, first + length] as const);
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.nat(60)), fc.array(range, { maxLength: 5 }), (offsets, removed) => {
+        const acks = new AckRanges();
+        for (const offset of offsets) acks.add(0, offset);
+        acks.add(1, 5);
+        for (const [first, last] of removed) acks.remove({ partition: 0, first, last });
+        const kept = offsets.filter(
+          (each) => !removed.some(([first, last]) => first <= each && each <= last),
+        );
+        assert.equal(acks.count, kept.length + 1);
+        const found: number[] = [];
+        for (const { partition, first, last } of acks.take()) {
+          for (let offset = first; partition === 0 && offset <= last; offset++) found.push(offset);
+        }
+        assert.deepEqual(
+          found,
+          kept.sort((a, b) => a - b),
+        );
+      }),
+    );
+  });
 });

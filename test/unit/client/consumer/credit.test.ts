@@ -13,9 +13,26 @@ function second(
 }
 
 describe('Credit', () => {
-  it('begins small, and grows within a second to what is processed in two', () => {
+  it('begins with what the handlers need, and doubles while all of it is settled within a second', () => {
     const credit = new Credit(10_000, 1, 0);
-    assert.equal(credit.granted, 1_000);
+    assert.equal(credit.granted, 16);
+    const turnOver = (nowMs: number) => {
+      const count = credit.granted;
+      for (let i = 1; i < count; i++) assert.equal(credit.settled(), false);
+      assert.equal(credit.settled(), true);
+      return credit.turnedOver(nowMs);
+    };
+    assert.equal(turnOver(10), true);
+    assert.equal(credit.granted, 32);
+    assert.equal(turnOver(1_011), false, 'that was slow');
+    assert.equal(credit.granted, 32);
+    for (let i = 1; i <= 9; i++) turnOver(1_100 + i);
+    assert.equal(credit.granted, 10_000);
+    assert.equal(turnOver(1_120), false, 'there is no more');
+  });
+
+  it('grows within a second to what is processed in two', () => {
+    const credit = new Credit(10_000, 1, 0);
     second(credit, { from: 0, settled: 3_000, held: 900 });
     assert.equal(credit.granted, 6_000);
     second(credit, { from: 1_000, settled: 400_000, held: 900 });
@@ -42,9 +59,9 @@ describe('Credit', () => {
   });
 
   it('does not change for little', () => {
-    const credit = new Credit(10_000, 1, 0);
+    const credit = new Credit(10_000, 500, 0);
     for (let i = 0; i < 125; i++) credit.settled();
-    assert.equal(credit.adapt(900, 250), false, '1,000 a quarter second are what is granted');
+    assert.equal(credit.adapt(900, 250), false, '1,000 are granted, and 500 were settled in a second');
     assert.equal(credit.adapt(900, 250), false, 'no time has passed');
   });
 });

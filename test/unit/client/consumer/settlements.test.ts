@@ -7,6 +7,7 @@ import { Settlements } from '#client/consumer/settlements.js';
 /** What is written, as text: `ack 0:1-3 nack 1:5 #7`. */
 class Written {
   readonly texts: string[] = [];
+  readonly lastDeliveryIds: bigint[] = [];
   readonly #waiting: (() => void)[] = [];
   isBlocked = false;
 
@@ -19,6 +20,7 @@ class Written {
     });
     const text = settlements.length > 5 ? `${settlements.length} settlements` : settlements.join(' ');
     this.texts.push(`${text} #${request.settlementId}`);
+    this.lastDeliveryIds.push(request.lastDeliveryId);
     if (this.isBlocked) await new Promise<void>((resolve) => this.#waiting.push(resolve));
   };
 
@@ -41,12 +43,19 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 describe('Settlements', () => {
   let written: Written;
   let promptCount: number;
+  let lastDeliveryId: number;
   let settlements: Settlements;
   beforeEach(() => {
     written = new Written();
     promptCount = 100;
+    lastDeliveryId = 0;
     const { write } = written;
-    settlements = new Settlements({ ackIntervalMs: 1, promptCount: () => promptCount, write });
+    settlements = new Settlements({
+      ackIntervalMs: 1,
+      promptCount: () => promptCount,
+      lastDeliveryId: () => lastDeliveryId,
+      write,
+    });
   });
   afterEach(() => settlements.drop());
 
@@ -137,6 +146,43 @@ describe('Settlements', () => {
       written.texts.slice(1).map((text) => text.split(' ')[0]),
       ['1000', '1000', '500'],
     );
+  });
+
+  it('say which delivery was the last that was read when the request is made', async () => {
+    lastDeliveryId = 300;
+    settlements.acknowledge(0, 1);
+    lastDeliveryId = 301;
+    settle(settlements, 5, nack);
+    assert.deepEqual(written.lastDeliveryIds, [301n]);
+    await turn();
+    lastDeliveryId = 2 ** 40;
+    settle(settlements, 6, nack);
+    await turn();
+    assert.deepEqual(written.texts, ['ack 0:1 #1', 'nack 1:5 #2', 'nack 1:6 #3']);
+    assert.deepEqual(written.lastDeliveryIds, [301n, 301n, 2n ** 40n]);
+  });
+
+  it('are dropped for what the broker has taken back before they were sent', async () => {
+    written.isBlocked = true;
+    settlements.acknowledge(0, 1);
+    settlements.flush();
+    const answers: string[] = [];
+    const note = (offset: number) => (isDurable: boolean) => answers.push(`${offset} ${isDurable}`);
+    for (const offset of [2, 3, 4, 5, 9]) settlements.acknowledge(0, offset, note(offset));
+    settle(settlements, 4, nack, note(14));
+    settle(settlements, 6, nack, note(16));
+    settlements.revoke([
+      { partition: 0, first: 3, last: 4 },
+      { partition: 0, first: 8, last: 20 },
+      { partition: 1, first: 6, last: 6 },
+    ]);
+    assert.deepEqual(answers.sort(), ['16 false', '3 false', '4 false', '9 false']);
+    written.unblock();
+    await turn();
+    await turn();
+    assert.deepEqual(written.texts, ['ack 0:1 #1', 'ack 0:2 ack 0:5 #2', 'nack 1:4 #3']);
+    for (const id of [1, 2, 3]) settlements.answered(id, []);
+    await settlements.whenIdle();
   });
 
   it('are false when the stream is over: what waits, what is under way, and what comes later', async () => {

@@ -7,13 +7,14 @@ import fc from 'fast-check';
 import { Batch } from '#client/producer/batch.js';
 import { MessageEncoder } from '#client/producer/message.js';
 
-const head = { topic: 'orders', partition: undefined, producerId: 'till-4', epoch: 3n };
+const head = { topic: 'orders', partition: undefined, producerId: 'till-4' };
+const epoch = 3n;
 
 function batchOf(
   messages: readonly OutgoingMessage[],
   from: Partial<typeof head> | { partition: number } = {},
 ) {
-  const batch = new Batch({ ...head, ...from });
+  const batch = new Batch({ ...head, ...from }, 0);
   const encoder = new MessageEncoder();
   for (const message of messages) {
     const before = batch.byteLength;
@@ -63,7 +64,7 @@ describe('Batch', () => {
       fc.property(fc.array(message, { maxLength: 20 }), (messages) => {
         const request = fromBinary(
           PublishStreamRequestSchema,
-          batchOf(messages as OutgoingMessage[]).encode(),
+          batchOf(messages as OutgoingMessage[]).encode(epoch),
         );
         assert.equal(request.topic, 'orders');
         assert.equal(request.partition, undefined);
@@ -100,10 +101,10 @@ describe('Batch', () => {
   it('can be encoded again under other numbers, and leaves what was sent before alone', () => {
     const batch = batchOf([{ payload: 'a' }, { payload: 'b' }], { partition: 0 });
     assert.equal(batch.lastSequence, 18n);
-    const first = batch.encode();
+    const first = batch.encode(epoch);
     const before = Buffer.from(first);
     batch.firstSequence = 300_000_000_000n;
-    const second = fromBinary(PublishStreamRequestSchema, batch.encode());
+    const second = fromBinary(PublishStreamRequestSchema, batch.encode(epoch));
     assert(first.equals(before));
     assert.equal(second.producer?.firstSequence, 300_000_000_000n);
     assert.equal(second.partition, 0);
@@ -115,7 +116,7 @@ describe('Batch', () => {
 
   it('tells everybody what became of it', async () => {
     const encoder = new MessageEncoder();
-    const batch = new Batch(head);
+    const batch = new Batch(head, 0);
     const told: unknown[] = [];
     for (const payload of ['a', 'b']) {
       const byteLength = encoder.measure({ payload });

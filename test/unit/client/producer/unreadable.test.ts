@@ -5,6 +5,8 @@ import { Producer, SluiceError } from '@sluice/client';
 import {
   GetProducerResponseSchema,
   GetTopicResponseSchema,
+  type OpenProducerRequest,
+  OpenProducerResponseSchema,
   type PublishStreamRequest,
   type PublishStreamResponse,
   PublishStreamResponseSchema,
@@ -17,21 +19,30 @@ const large = [2, 5, 6];
 /** On its first stream it loses what came before a request that it can't read; it never says which one that was. */
 function shortSighted(code: number, stored: string[]): Promise<FakeBroker> {
   let streamCount = 0;
+  let epoch = 0n;
   return startFakeBroker({
+    openProducer({ request }: { request: OpenProducerRequest }, done: sendUnaryData<unknown>) {
+      assert.equal(request.currentEpoch, epoch === 0n ? undefined : epoch);
+      epoch++;
+      done(null, create(OpenProducerResponseSchema, { epoch, lastSequence: BigInt(stored.length) }));
+    },
     getTopic(_call: unknown, done: sendUnaryData<unknown>) {
       done(null, create(GetTopicResponseSchema, { topic: { partitionCount: 1 } }));
     },
     getProducer(_call: unknown, done: sendUnaryData<unknown>) {
-      done(null, create(GetProducerResponseSchema, { lastSequence: BigInt(stored.length) }));
+      done(null, create(GetProducerResponseSchema, { epoch, lastSequence: BigInt(stored.length) }));
     },
     publishStream(call: ServerDuplexStream<PublishStreamRequest, PublishStreamResponse>) {
       const isFirst = ++streamCount === 1;
       let isOver = false;
-      call.on('data', ({ batchId, messages }: PublishStreamRequest) => {
+      call.on('data', ({ batchId, messages, producer }: PublishStreamRequest) => {
         if (isOver) return;
+        assert.equal(producer?.epoch, epoch);
+        assert.equal(producer.firstSequence, batchId);
         isOver = messages[0]!.payload.length === largeBytes;
         if (isOver) call.emit('error', { code, details: 'can not be read' });
         else if (!isFirst) {
+          assert.equal(batchId, BigInt(stored.length + 1));
           const offset = BigInt(stored.length);
           stored.push(Buffer.from(messages[0]!.payload).toString());
           const ranges = [{ partition: 0, firstOffset: offset, lastOffset: offset }];
