@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
@@ -21,7 +20,8 @@ type Client struct {
 	// Admin has the calls for topics, subscriptions, and looking inside. Their errors are *Error.
 	Admin sluicev1.AdminClient
 
-	conn *grpc.ClientConn
+	conn  *grpc.ClientConn
+	watch *connectionWatch
 	// open ends with Close.
 	open   context.Context
 	finish context.CancelFunc
@@ -65,12 +65,17 @@ func Connect(target string, options ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	conn, err := grpc.NewClient(target, settings.dialOptions()...)
+	watch := newConnectionWatch(target, &settings)
+	conn, err := grpc.NewClient(target, settings.dialOptions(watch)...)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn}
+	c := &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn, watch: watch}
 	c.open, c.finish = context.WithCancel(context.Background())
+	if watch.isNeeded() {
+		watch.reconnect = conn.Connect
+		go watch.follow(c.open, conn)
+	}
 	return c, nil
 }
 
@@ -78,41 +83,38 @@ func Connect(target string, options ...Option) (*Client, error) {
 // end with CLOSED; their consumers leave the broker in good order, if it answers within a second.
 func (c *Client) Close() error {
 	c.finish()
+	c.leaveConsumers()
+	c.watch.closed()
+	return c.conn.Close()
+}
+
+func (c *Client) leaveConsumers() {
 	timer := time.NewTimer(leaveStreamTimeout)
 	defer timer.Stop()
 	for _, consumer := range c.consumers.list() {
 		select {
 		case <-consumer.ended:
 		case <-timer.C:
-			return c.conn.Close()
+			return
 		}
 	}
-	return c.conn.Close()
 }
 
-// The pauses of the connection itself are shorter than gRPC's own, which grow to two minutes: a broker that comes back
-// is to be found at once.
-var reconnect = grpc.ConnectParams{
-	Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
-	MinConnectTimeout: 5 * time.Second,
-}
+// A connection that died without a word is noticed after these, also while no call is open.
+var keepAlive = keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
 
-// A connection that died without a word is noticed after these.
-var keepAlive = keepalive.ClientParameters{Time: time.Minute, Timeout: 10 * time.Second}
-
-func (s *settings) dialOptions() []grpc.DialOption {
-	dial := []grpc.DialOption{
-		grpc.WithTransportCredentials(s.transport),
+func (s *settings) dialOptions(watch *connectionWatch) []grpc.DialOption {
+	dial := append(watch.dialOptions(s.transport),
 		grpc.WithInitialWindowSize(s.windowBytes),
 		grpc.WithInitialConnWindowSize(s.windowBytes),
 		grpc.WithReadBufferSize(ioBufferBytes),
 		grpc.WithWriteBufferSize(ioBufferBytes),
-		grpc.WithConnectParams(reconnect),
+		grpc.WithConnectParams(watch.connectParams()),
 		grpc.WithKeepaliveParams(keepAlive),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(s.maxReceiveBytes)),
 		grpc.WithChainUnaryInterceptor(unaryErrors),
 		grpc.WithChainStreamInterceptor(streamErrors),
-	}
+	)
 	if s.metadata != nil {
 		dial = append(dial, grpc.WithPerRPCCredentials(s.metadata))
 	}

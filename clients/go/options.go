@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -29,6 +30,8 @@ type settings struct {
 	windowBytes     int32
 	maxReceiveBytes int
 	dial            []grpc.DialOption
+	report          func(ConnectionState)
+	logger          *slog.Logger
 }
 
 func defaultSettings() settings {

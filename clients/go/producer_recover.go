@@ -120,7 +120,9 @@ func (p *Producer) refusal(failure streamFailure) *Error {
 // pause waits before the next try, or until nothing waits any more for which the pause was made. False when the producer
 // ended.
 func (p *Producer) pause(last *Error) bool {
-	timer := time.NewTimer(p.retries.pause(last.RetryDelay))
+	pause := p.retries.pause(last.RetryDelay)
+	p.client.watch.retried("a producer", p.config.Topic, last, pause)
+	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

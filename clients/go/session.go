@@ -235,7 +235,9 @@ func (c *Consumer) keepOpen() {
 			c.end(failure)
 			return
 		}
-		if !sleep(c.ctx, pauses.pause(failure.RetryDelay)) {
+		pause := pauses.pause(failure.RetryDelay)
+		c.client.watch.retried("a consumer", c.config.Topic, failure, pause)
+		if !sleep(c.ctx, pause) {
 			return
 		}
 	}
