@@ -4,6 +4,7 @@ import { limits } from '../../base/limits.js';
 import { bytes, count, text } from '../../config/kinds.js';
 import { type Context, defineCommand } from '../command.js';
 import { connectionParameters, pair, promptCall, withClient } from '../connection.js';
+import { escapedBytes, escapesHelp } from '../escapes.js';
 import { ExitCode, Reported, UsageError } from '../exit.js';
 import { list, operand, toggle, type ValuesOf, value, valueOr } from '../parameters.js';
 import { Progress } from '../progress.js';
@@ -17,12 +18,15 @@ const parameters = {
   topic: operand(text('<topic>'), 'Topic to publish to'),
   file: value(text('<path>'), 'Read lines from this file instead of stdin'),
   key: value(text('<text>'), 'The key of every line'),
-  keySeparator: value(text('<text>'), 'The key stands before the first of these, the payload behind it'),
+  keySeparator: value(
+    escapedBytes,
+    `The key stands before the first of these, the payload behind it; ${escapesHelp}`,
+  ),
   keyField: value(count({ min: 1 }), 'The key is this field, from 1; the payload is the whole line'),
   fieldSeparator: valueOr(
-    { ...text('<text>'), format: JSON.stringify },
-    '\t',
-    'What separates fields for --key-field',
+    escapedBytes,
+    Buffer.from('\t'),
+    `What separates fields for --key-field; ${escapesHelp}`,
   ),
   keyPrefixLength: value(
     count({ min: 1 }),
@@ -57,6 +61,7 @@ export const publish = defineCommand({
   ],
   examples: [
     'echo hello | sluice publish greetings',
+    "sluice publish orders --file orders.tsv --key-separator '\\t'",
     'sluice publish words --file words.txt --key-prefix-length 1',
     'sluice publish orders --file orders.tsv --key-field 2 --producer-id import-2026 --resume',
   ],

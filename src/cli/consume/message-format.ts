@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import type { Message, MessageRun } from '@sluice/client/api';
 import { type Kind, ValueFault } from '../../config/kinds.js';
+import { escapesHelp, unescaped } from '../escapes.js';
 
 /** What is known of a message: the message, and the run that it came in. */
 export interface Received {
@@ -30,7 +31,9 @@ const fields: Readonly<Record<string, (received: Received) => string | Uint8Arra
 
 export const formatHelp =
   'A format is payload, json, or a text with {topic}, {partition}, {offset}, {key}, {payload}, {attempt}, {time}, ' +
-  '{producer}, {headers} or {header:NAME} in it; \\t, \\n and \\\\ are what they are elsewhere. Keys and payloads ' +
+  '{producer}, {headers} or {header:NAME} in it; ' +
+  `${escapesHelp}. ` +
+  'Keys and payloads ' +
   'are printed byte for byte. In json, one object a line, a key or payload that is not valid UTF-8 is given ' +
   'in base64 as keyBase64 or payloadBase64 instead of key or payload.';
 
@@ -51,8 +54,8 @@ export const messageFormat: Kind<MessageFormat> = {
 function compileTemplate(template: string): MessageFormat {
   const parts: (string | ((received: Received) => string | Uint8Array))[] = [];
   // A field, an escape, or whatever is neither.
-  for (const [token, field] of template.matchAll(/\{([^{}]*)\}|\\.|[^{\\]+|./gs)) {
-    if (field === undefined) parts.push(escapes[token] ?? token);
+  for (const [token, field] of template.matchAll(/\{([^{}]*)\}|\\x[0-9a-f]{2}|\\.|[^{\\]+|./gis)) {
+    if (field === undefined) parts.push(literal(token));
     else if (field.startsWith('header:')) {
       const name = field.slice('header:'.length);
       parts.push(({ message }) => message.headers[name] ?? '');
@@ -65,7 +68,12 @@ function compileTemplate(template: string): MessageFormat {
   return (received) => [...parts.map((part) => (typeof part === 'string' ? part : part(received))), '\n'];
 }
 
-const escapes: Readonly<Record<string, string>> = { '\\t': '\t', '\\n': '\n', '\\\\': '\\' };
+/** A text, or what an escape stands for; a backslash before anything else is one. */
+function literal(token: string): string | (() => Uint8Array) {
+  if (!token.startsWith('\\')) return token;
+  const value = unescaped(token.slice(1)) ?? token;
+  return typeof value === 'string' ? value : () => value;
+}
 
 function toJsonObject({ topic, run, publishTime, message, offset }: Received): object {
   const { headers, eventTime } = message;

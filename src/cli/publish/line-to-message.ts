@@ -11,9 +11,9 @@ export type KeyOfLine = (line: Uint8Array) => KeyedLine;
 
 export interface KeyOptions {
   readonly key: string | undefined;
-  readonly keySeparator: string | undefined;
+  readonly keySeparator: Uint8Array | string | undefined;
   readonly keyField: number | undefined;
-  readonly fieldSeparator: string;
+  readonly fieldSeparator: Uint8Array | string;
   readonly keyPrefixLength: number | undefined;
 }
 
@@ -30,8 +30,8 @@ export function keyOfLine(options: KeyOptions): KeyOfLine {
     const bytes = Buffer.from(key);
     return (payload) => ({ key: bytes, payload });
   }
-  if (keySeparator !== undefined) return separatedBy(Buffer.from(keySeparator));
-  if (keyField !== undefined) return fieldOf(keyField, Buffer.from(options.fieldSeparator));
+  if (keySeparator !== undefined) return separatedBy(bytesOf(keySeparator));
+  if (keyField !== undefined) return fieldOf(keyField, bytesOf(options.fieldSeparator));
   if (keyPrefixLength !== undefined) {
     return (payload) => ({ key: payload.subarray(0, bytesOfCharacters(payload, keyPrefixLength)), payload });
   }
@@ -75,6 +75,10 @@ function bytesOfCharacters(line: Uint8Array, count: number): number {
 /** As a message of the API. A plain object: hundreds of thousands of them are made. */
 export function toMessage({ key, payload }: KeyedLine, headers: Record<string, string>): Message {
   return { $typeName: 'sluice.v1.Message', key, payload, headers };
+}
+
+function bytesOf(separator: Uint8Array | string): Buffer {
+  return typeof separator === 'string' ? Buffer.from(separator) : asBuffer(separator);
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
