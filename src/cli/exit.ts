@@ -98,7 +98,7 @@ const hints: Readonly<Record<string, string>> = {
   AUTO_CREATE_DISABLED: 'make the topic first: `sluice topic create <topic>`',
   SUBSCRIPTION_NOT_FOUND: 'see what exists with `sluice subscription list`',
   SEQUENCE_GAP: 'go on from where the producer stands with --resume',
-  PRODUCER_FENCED: 'another producer has taken over; to take it back, give a higher --epoch',
+  PRODUCER_FENCED: 'another process publishes as this producer now; once it has ended, go on with --resume',
   BACKLOG_FULL: 'a subscription has fallen behind: see which with `sluice subscription list <topic>`',
   INVALID_SETTING: 'every setting: `sluice serve --help`',
   DATA_DIRECTORY_IN_USE: 'another broker works on it; give this one its own with --data-dir',

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { connect } from '@sluice/client';
 import { createRandom } from '../../src/base/random.js';
 import { minuteMs, secondMs } from '../../src/base/units.js';
@@ -120,15 +121,49 @@ describe('the command line and a broker', function () {
   });
 
   it('goes on where a producer stopped, and stores nothing twice', async () => {
-    await cli(['publish', 'resumed', '--producer-id', 'p'], '1\n2\n3\n');
-    const again = await cli(['publish', 'resumed', '--producer-id', 'p', '--json'], '1\n2\n3\n4\n');
-    assert.equal(JSON.parse(again.stdout.toString()).duplicateCount, 3);
-    const resumed = await cli(
-      ['publish', 'resumed', '--producer-id', 'p', '--resume', '--json'],
-      '1\n2\n3\n4\n5\n',
-    );
-    assert.equal(JSON.parse(resumed.stdout.toString()).skippedCount, 4);
+    const publishing = ['publish', 'resumed', '--producer-id', 'p', '--json'];
+    await cli(publishing, '1\n2\n3\n');
+    const resumed = await cli([...publishing, '--resume'], '1\n2\n3\n4\n5\n');
+    assert.equal(JSON.parse(resumed.stdout.toString()).skippedCount, 3);
     assert.equal((await cli(['read', 'resumed'])).stdout.toString(), '1\n2\n3\n4\n5\n');
+  });
+
+  it('takes no line for one that a producer has stored, unless it is told to', async () => {
+    const publishing = ['publish', 'reused', '--producer-id', 'p'];
+    await cli(publishing, '1\n2\n3\n');
+    const other = await cli(publishing, 'a\nb\nc\nd\n');
+    assert.equal(other.exitCode, 2);
+    assert.match(
+      other.stderr,
+      /producer p has stored 3 lines in reused: --resume passes over the first 3 lines/,
+    );
+    assert.equal((await cli(['read', 'reused'])).stdout.toString(), '1\n2\n3\n');
+    const client = connect(broker.address);
+    const { epoch } = await client.broker.getProducer({ topic: 'reused', producerId: 'p' });
+    client.close();
+    assert.equal(epoch, 1n, 'the refused run has claimed nothing');
+  });
+
+  it('lets runs of one producer fence each other, and says which lines are missing', async () => {
+    const publishing = ['publish', 'fenced', '--producer-id', 'p', '--batch-size', '1'];
+    const first = spawnCli(broker.address, publishing);
+    first.child.stdin?.write('1\n');
+    const client = connect(broker.address);
+    const isStored = async () =>
+      client.broker.getProducer({ topic: 'fenced', producerId: 'p' }).then(
+        ({ lastSequence }) => lastSequence === 1n,
+        () => false,
+      );
+    while (!(await isStored())) await setTimeout(20);
+    client.close();
+    const second = await cli([...publishing, '--resume', '--json'], '1\n2\n');
+    assert.equal(JSON.parse(second.stdout.toString()).messageCount, 1, second.stderr);
+    first.child.stdin?.end('other\n');
+    const { exitCode, stderr } = await first.exited;
+    assert.equal(exitCode, 1);
+    assert.match(stderr, /epoch 1 of producer "p" is over: .*epoch 2 \(PRODUCER_FENCED\)/);
+    assert.match(stderr, /refused, and not stored: line 2/);
+    assert.equal((await cli(['read', 'fenced'])).stdout.toString(), '1\n2\n');
   });
 
   it('ends quietly when nobody reads its output', async () => {

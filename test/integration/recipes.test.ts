@@ -26,7 +26,8 @@ describe('docs/grpcurl.md', () => {
 
   it('has a recipe for each thing that people do by hand', () => {
     const commands = walk.steps.map((step) => step.command).join('\n');
-    const broker = ['Publish', 'Read', 'Subscribe', 'Acknowledge', 'UpdateFlowControl', 'GetProducer'];
+    const broker = ['Publish', 'Read', 'Subscribe', 'Acknowledge', 'UpdateFlowControl'];
+    broker.push('OpenProducer', 'GetProducer');
     const admin = ['GetMessage', 'ListConsumers', 'ListProducers', 'RedriveDeadLetters', 'SeekSubscription'];
     for (const method of broker) assert(commands.includes(`${Broker.typeName}/${method}`), method);
     for (const method of admin) assert(commands.includes(`${Admin.typeName}/${method}`), method);

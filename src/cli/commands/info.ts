@@ -28,6 +28,7 @@ export const info = defineCommand({
         `max message bytes     ${formatBytes(Number(response.maxMessageBytes))}`,
         `max request bytes     ${formatBytes(Number(response.maxRequestBytes))}`,
         `default durability    ${durability.format(response.defaultDurability)}`,
+        `features              ${response.features.join(', ') || '-'}`,
       ];
       await context.stdout.line(lines.join('\n'));
     });

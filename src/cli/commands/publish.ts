@@ -41,8 +41,7 @@ const parameters = {
   ),
   batchBytes: valueOr(bytes({ min: 1 }), limits.cliBatchBytes, 'Bytes of a batch'),
   producerId: value(text('<id>'), 'Publish every line at most once: line n is message n of this producer'),
-  epoch: value(count(), 'Epoch of the producer; a higher one fences lower ones (default: as it is)'),
-  resume: toggle('With --producer-id: pass over the lines that the broker has already'),
+  resume: toggle('With --producer-id: pass over as many lines as the producer has stored'),
   progress: toggle('Say on stderr how far the work has come, also where that is no terminal'),
   json: toggle('Print the receipt as JSON'),
   ...connectionParameters,
@@ -56,8 +55,9 @@ export const publish = defineCommand({
   notes: [
     'A line is everything up to a line feed, byte for byte: a carriage return before it belongs to the payload. ' +
       'An empty line is an empty message.',
-    'With --producer-id, running the same input again stores nothing twice; with --resume it does not even ' +
-      'send what is stored. Use one producer id for one input.',
+    'With --producer-id, every run claims the producer: a run that is still at work under the same id is fenced, ' +
+      'and ends. Where the producer has stored lines already, a run is refused unless --resume says that the input ' +
+      'begins with the same lines: they are passed over. Use one producer id for one input.',
   ],
   examples: [
     'echo hello | sluice publish greetings',
@@ -69,9 +69,6 @@ export const publish = defineCommand({
   async run(values, context) {
     if (values.resume && values.producerId === undefined)
       throw new UsageError('--resume needs --producer-id');
-    if (values.epoch !== undefined && values.producerId === undefined) {
-      throw new UsageError('--epoch needs --producer-id');
-    }
     await withClient(values, context, (client) => publishLines(values, context, client));
   },
 });
@@ -79,7 +76,7 @@ export const publish = defineCommand({
 async function publishLines(values: Values, context: Context, client: SluiceClient): Promise<void> {
   const toKeyed = keyOfLine(values);
   const { maxMessageBytes, maxRequestBytes } = await client.admin.getServerInfo({}, promptCall(context));
-  const producer = await findProducer(values, context, client);
+  const producer = await claimProducer(values, context, client);
   const startedAtMs = context.clock.monotonicMs();
   const headers = Object.fromEntries(values.header);
   const publication = new Publication({
@@ -124,21 +121,41 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
   if (context.interrupted.aborted) throw new Reported(ExitCode.interrupted);
 }
 
-/** Where the producer stands; undefined for an anonymous one. */
-async function findProducer(values: Values, context: Context, client: SluiceClient) {
+/**
+ * Claims the producer and says where it stands; undefined for an anonymous one. Nothing is claimed where the run would be
+ * refused.
+ */
+async function claimProducer(values: Values, context: Context, client: SluiceClient) {
   const { topic, producerId } = values;
   if (producerId === undefined) return undefined;
+  checkResume(values, await storedLines(topic, producerId, context, client));
+  const { epoch, lastSequence } = await client.broker.openProducer(
+    { topic, producerId },
+    promptCall(context),
+  );
+  // A run that was at work may have stored lines until the claim.
+  checkResume(values, lastSequence);
+  return { producerId, epoch, lastSequence };
+}
+
+async function storedLines(topic: string, producerId: string, context: Context, client: SluiceClient) {
   try {
-    const { epoch, lastSequence } = await client.broker.getProducer(
-      { topic, producerId },
-      promptCall(context),
-    );
-    return { producerId, epoch: values.epoch === undefined ? epoch : BigInt(values.epoch), lastSequence };
+    return (await client.broker.getProducer({ topic, producerId }, promptCall(context))).lastSequence;
   } catch (error) {
     const { reason } = SluiceError.from(error);
     if (reason !== 'PRODUCER_NOT_FOUND' && reason !== 'TOPIC_NOT_FOUND') throw error;
-    return { producerId, epoch: BigInt(values.epoch ?? 1), lastSequence: 0n };
+    return 0n;
   }
+}
+
+/** The lines of another input would be taken for those that are stored. */
+function checkResume({ producerId, topic, resume }: Values, lineCount: bigint): void {
+  if (resume || lineCount === 0n) return;
+  const lines = `${grouped(lineCount)} line${lineCount === 1n ? '' : 's'}`;
+  throw new UsageError(
+    `producer ${producerId} has stored ${lines} in ${topic}: --resume passes over the first ${lines} of the input; ` +
+      'another input needs another --producer-id',
+  );
 }
 
 async function* openFile(path: string): AsyncGenerator<Uint8Array> {

@@ -5,6 +5,7 @@ import {
   Durability,
   GetProducerResponseSchema,
   GetServerInfoResponseSchema,
+  OpenProducerResponseSchema,
   type PublishStreamRequest,
   type PublishStreamResponse,
   PublishStreamResponseSchema,
@@ -64,18 +65,25 @@ describe('sluice publish', () => {
   let broker: FakeBroker;
   let batches: Batches;
   let lastSequence: bigint;
+  /** Lines that another run stores between a look at the producer and its claim. */
+  let storedBeforeClaim: bigint;
   let maxRequestBytes: bigint;
 
   beforeEach(async () => {
     batches = new Batches();
     lastSequence = 0n;
+    storedBeforeClaim = 0n;
     maxRequestBytes = 1_000_000n;
     broker = await startFakeBroker({
       publishStream: (call: Call) => batches.handle(call),
       getServerInfo: (_call: unknown, done: sendUnaryData<unknown>) =>
         done(null, create(GetServerInfoResponseSchema, { maxMessageBytes: 1000n, maxRequestBytes })),
       getProducer: (_call: unknown, done: sendUnaryData<unknown>) =>
-        done(null, create(GetProducerResponseSchema, { epoch: 4n, lastSequence })),
+        done(null, create(GetProducerResponseSchema, { epoch: 3n, lastSequence })),
+      openProducer: (_call: unknown, done: sendUnaryData<unknown>) => {
+        lastSequence += storedBeforeClaim;
+        done(null, create(OpenProducerResponseSchema, { epoch: 4n, lastSequence }));
+      },
     });
   });
   afterEach(() => broker.close());
@@ -155,7 +163,7 @@ describe('sluice publish', () => {
     assert.equal(batches.payloads.length, 100);
   });
 
-  it('numbers lines for an idempotent producer, in the epoch that the broker knows', async () => {
+  it('numbers lines for an idempotent producer, in the epoch that it has claimed', async () => {
     await publish(['--producer-id', 'p', '--batch-size', '2'], bytesOf('a\nb\nc\n'));
     assert.deepEqual(
       batches.received.map(({ producer }) => [
@@ -176,6 +184,22 @@ describe('sluice publish', () => {
     assert.deepEqual(batches.payloads, ['c', 'd']);
     assert.equal(batches.received[0]?.producer?.firstSequence, 3n);
     assert.match(stderr, /2 passed over/);
+  });
+
+  it('refuses lines where the producer has stored some, and sends nothing', async () => {
+    for (const isLate of [false, true]) {
+      lastSequence = isLate ? 0n : 1n;
+      storedBeforeClaim = 1n;
+      const { exitCode, stderr } = await publish(['--producer-id', 'p'], bytesOf('a\nb\n'));
+      assert.equal(exitCode, 2);
+      assert.match(stderr, /producer p has stored 1 line in words: --resume passes over the first 1 line of/);
+      assert.deepEqual(batches.received, []);
+    }
+  });
+
+  it('has no epoch to choose', async () => {
+    const { exitCode } = await publish(['--producer-id', 'p', '--epoch', '9'], bytesOf('a\n'));
+    assert.equal(exitCode, 2);
   });
 
   it('stops at a refused batch and says which lines are missing', async () => {
