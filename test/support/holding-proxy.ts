@@ -18,6 +18,8 @@ interface Joint {
 export class HoldingProxy {
   #proxy: TcpProxy | undefined;
   readonly #joints: Joint[] = [];
+  /** So many connections that come are silent from their first byte. */
+  silentCount = 0;
 
   static async start(target: string): Promise<HoldingProxy> {
     const holding = new HoldingProxy();
@@ -82,6 +84,11 @@ export class HoldingProxy {
 
   #join(near: Socket, far: Socket): void {
     const joint: Joint = { near, far, held: undefined, isSwallowing: false };
+    if (this.silentCount > 0) {
+      this.silentCount--;
+      joint.held = [];
+      joint.isSwallowing = true;
+    }
     this.#joints.push(joint);
     near.on('data', (bytes) => {
       if (joint.held === undefined) far.write(bytes);
