@@ -71,7 +71,6 @@ describe('two topics on a slow disk', function () {
     const ofSingle = to.single - from.single;
     const ofMany = to.many - from.many;
     const share = ofSingle / (ofSingle + ofMany);
-    console.log('SHARE', share);
     assert(share >= 0.45, `the single stream had ${ofSingle} requests stored, the others ${ofMany}`);
 
     const listed = (await client.admin.listProducers({ topic: 'many' })).producers;
