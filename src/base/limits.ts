@@ -162,6 +162,13 @@ export const limits = {
   /** Free space on the data disk below which producers are held. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
+  /** Between two looks while producers are held only by what is on its way to the disk. */
+  freeDiskRecheckMs: 20,
+  /** RocksDB fills one memtable for every partition number, and so many more may be full and not written yet. */
+  memtableBytes: 4 * MiB,
+  fullMemtables: 4,
+  /** What a submitted byte takes on the disk at most before older ones are compacted: in the log, and in a table. */
+  diskBytesPerByte: 2,
   /** Pause between two sweeps of retention: how long a message may stay after it may go. */
   retentionEveryMs: 1 * secondMs,
   /** How soon a used-up backlog is measured again after something was settled. */

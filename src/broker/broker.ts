@@ -110,7 +110,14 @@ class StoredBroker implements Broker {
     this.#gate = new PublishGate({ clock, roomBytes: () => storage.roomBytes });
     this.#frames = new FramePool(settings.frameBytes);
     const minFreeBytes = settings.minFreeDiskBytes;
-    this.#disk = new FreeDiskWatch({ clock, logger, minFreeBytes, probe: services.freeDiskBytes });
+    this.#disk = new FreeDiskWatch({
+      clock,
+      logger,
+      minFreeBytes,
+      probe: services.freeDiskBytes,
+      progress: storage,
+      partitionCount: () => this.#catalog.mostPartitions,
+    });
     this.#deadLetters = new DeadLetters({
       storage,
       clock,

@@ -47,6 +47,7 @@ export class Catalog {
   readonly topics = new PagedMap<Topic>();
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly #topicsById = new Map<number, Topic>();
+  #mostPartitions = 0;
   /** Of a store that has some: the subscriptions whose dead letters would come back to their own topic. */
   readonly #inDeadLetterCycles = new Set<SubscriptionRunner>();
 
@@ -77,6 +78,11 @@ export class Catalog {
       }
     }
     for (const { config } of this.#inDeadLetterCycles) this.#warnOfCycle(config);
+  }
+
+  /** The most partitions that a topic has, or had since the broker started. */
+  get mostPartitions(): number {
+    return this.#mostPartitions;
   }
 
   topicById(topicId: number): Topic | undefined {
@@ -306,6 +312,7 @@ export class Catalog {
   #addTopic(topicId: number, config: TopicConfig): Topic {
     const topic = new Topic(topicId, config, this.#services.createTopicServices());
     this.topics.set(config.name, topic);
+    this.#mostPartitions = Math.max(this.#mostPartitions, config.partitionCount);
     this.#topicsById.set(topicId, topic);
     return topic;
   }

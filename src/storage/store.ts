@@ -163,6 +163,10 @@ export class Store implements Storage {
     return this.#writer.hasRoom;
   }
 
+  get submittedBytes(): number {
+    return this.#writer.submittedBytes;
+  }
+
   get queuedBytes(): number {
     return this.#writer.queuedBytes;
   }

@@ -195,6 +195,8 @@ export interface Storage {
   readonly usage: StorageUsage;
   /** What may still be submitted before there is no room; negative when there is none. */
   readonly roomBytes: number;
+  /** Bytes that were ever submitted since the store was opened: only grows. */
+  readonly submittedBytes: number;
   /** Bytes that wait for the writer or are with it. */
   readonly queuedBytes: number;
 

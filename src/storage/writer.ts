@@ -24,6 +24,8 @@ export class Writer {
   readonly #waiting = new Fifo<Submission>();
   readonly #underWay = new Fifo<RoundPlan>();
   #waitingBytes = 0;
+  /** All that was ever submitted. */
+  #submittedBytes = 0;
   #underWayBytes = 0;
   #isGathering = false;
   #wasFull = false;
@@ -31,6 +33,10 @@ export class Writer {
   constructor(maxQueuedBytes: number, services: WriterServices) {
     this.#maxQueuedBytes = maxQueuedBytes;
     this.#services = services;
+  }
+
+  get submittedBytes(): number {
+    return this.#submittedBytes;
   }
 
   get queuedBytes(): number {
@@ -52,6 +58,7 @@ export class Writer {
   enqueue(submission: Submission): void {
     this.#waiting.push(submission);
     this.#waitingBytes += submission.byteLength;
+    this.#submittedBytes += submission.byteLength;
     if (!this.hasRoom) this.#wasFull = true;
     this.#gatherSoon();
   }

@@ -230,6 +230,10 @@ export class HeldStorage implements Storage {
     return this.#hasRoom;
   }
 
+  get submittedBytes(): number {
+    return this.#real.submittedBytes;
+  }
+
   get queuedBytes(): number {
     return this.#real.queuedBytes;
   }
