@@ -8,6 +8,7 @@ import {
 } from '@bufbuild/protobuf/wkt';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
+import { checkFieldsKnown } from './unknown-fields.js';
 
 /** Names of topics, subscriptions and producers. They end up in file names, URLs and shells: nothing to escape. */
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
@@ -33,10 +34,16 @@ export function checkLength(text: string, maxLength: number, field: string): str
   return text;
 }
 
-/** Throws MALFORMED_REQUEST where the bytes are not such a message. */
+/** Throws MALFORMED_REQUEST where the bytes are not such a message, UNIMPLEMENTED where it has unknown fields. */
 export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
+  const message = decodeWithUnknown(schema, bytes);
+  checkFieldsKnown(schema, message);
+  return message;
+}
+
+function decodeWithUnknown<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
   try {
-    return fromBinary(schema, bytes, { readUnknownFields: false });
+    return fromBinary(schema, bytes, { readUnknownFields: true });
   } catch (cause) {
     const text = cause instanceof Error ? cause.message : String(cause);
     const message = `the request is not a valid ${schema.typeName}: ${text}`;

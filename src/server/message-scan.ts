@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { SluiceError } from '../base/errors.js';
+import { unknownField } from './unknown-fields.js';
 import { type WireCursor, WireFault } from './wire-cursor.js';
 
 /** Tags of `sluice.v1.Message`, of its map entries and of its timestamp: field number and wire type in a byte. */
@@ -8,6 +9,11 @@ const payloadTag = 0x12;
 const headersTag = 0x1a;
 const eventTimeTag = 0x22;
 const lastField = 4;
+/**
+ * Fields up to this one are the broker's: it does not store those that it does not know, because it would deliver the
+ * message without doing what they say. The others mean nothing to a broker of any version, and are kept.
+ */
+const lastBrokerField = 15;
 const entryNameTag = 0x0a;
 const entryValueTag = 0x12;
 const entryLastField = 2;
@@ -62,6 +68,7 @@ export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number
         break;
       default:
         skipUnknown(cursor, tag, end, lastField);
+        if (tag >>> 3 <= lastBrokerField) throw unknownField('sluice.v1.Message', tag >>> 3, '');
     }
   }
 }
@@ -105,6 +112,18 @@ function scanEventTime(cursor: WireCursor, end: number): void {
       }
     } else skipUnknown(cursor, tag, end, timestampLastField);
   }
+}
+
+/** Refuses a field that is not known: nothing of a request is kept but its messages. */
+export function refuseUnknown(
+  cursor: WireCursor,
+  tag: number,
+  end: number,
+  lastKnownField: number,
+  type: { readonly name: string; readonly path: string },
+): never {
+  skipUnknown(cursor, tag, end, lastKnownField);
+  throw unknownField(type.name, tag >>> 3, type.path);
 }
 
 /** A known field that ends up here has the wrong wire type. */

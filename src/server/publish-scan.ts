@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { ProducerSequence, PublishBatch } from '../broker/types.js';
 import { checkName, invalidField } from './convert-values.js';
-import { expectUtf8, type KeyBounds, scanMessage, skipUnknown } from './message-scan.js';
+import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from './message-scan.js';
 import { WireCursor, WireFault } from './wire-cursor.js';
 
 /** Tags of PublishRequest and PublishStreamRequest; a batch id only the latter has. */
@@ -12,6 +12,8 @@ const producerTag = 0x1a;
 const batchIdTag = 0x20;
 const messagesTag = 0x7a;
 const messagesField = 15;
+const lastRequestField = 4;
+const producerType = { name: 'sluice.v1.ProducerSequence', path: 'producer' };
 /** Tags of ProducerSequence. */
 const producerIdTag = 0x0a;
 const epochTag = 0x10;
@@ -43,7 +45,8 @@ export interface ScanLimits {
  */
 export class PublishScanner {
   readonly #limits: ScanLimits;
-  readonly #lastField: number;
+  readonly #hasBatchId: boolean;
+  readonly #type: { readonly name: string; readonly path: string };
   readonly #cursor = new WireCursor();
   readonly #key: KeyBounds = { keyStart: 0, keyEnd: 0 };
   /** Of the request before, also where that was refused. */
@@ -51,10 +54,11 @@ export class PublishScanner {
 
   constructor(scanLimits: ScanLimits, method: 'Publish' | 'PublishStream') {
     this.#limits = scanLimits;
-    this.#lastField = method === 'Publish' ? 3 : 4;
+    this.#hasBatchId = method === 'PublishStream';
+    this.#type = { name: `sluice.v1.${method}Request`, path: '' };
   }
 
-  /** Throws SluiceError: MALFORMED_REQUEST, REQUEST_TOO_LARGE, MESSAGE_TOO_LARGE, RESERVED_HEADER, INVALID_…. */
+  /** Throws SluiceError: MALFORMED_REQUEST, REQUEST_TOO_LARGE, MESSAGE_TOO_LARGE, RESERVED_HEADER, INVALID_…, UNIMPLEMENTED. */
   scan(source: Uint8Array): ScannedBatch {
     if (source.length > this.#limits.maxRequestBytes) {
       throw requestTooLarge(source.length, this.#limits.maxRequestBytes);
@@ -98,12 +102,13 @@ export class PublishScanner {
         // A message field that comes twice is merged.
         producer ??= { producerId: '', epoch: 0, firstSequence: 0 };
         scanProducer(cursor, cursor.fieldEnd(end), producer);
-      } else if (tag === batchIdTag && this.#lastField === 4) {
+      } else if (tag === batchIdTag) {
         cursor.varint64(end);
-        batchId = { low: cursor.low, high: cursor.high };
+        // Publish answers no batch, so an id has no effect there.
+        if (this.#hasBatchId) batchId = { low: cursor.low, high: cursor.high };
       } else if (tag >>> 3 === messagesField) {
         throw new WireFault(`field ${messagesField} has wire type ${tag & 7}`);
-      } else skipUnknown(cursor, tag, end, this.#lastField);
+      } else refuseUnknown(cursor, tag, end, lastRequestField, this.#type);
     }
     if (this.#topic === undefined) {
       throw invalidField('topic', 'the first request of a stream must name its topic');
@@ -181,7 +186,7 @@ function scanProducer(cursor: WireCursor, end: number, producer: MutableSequence
     else if (tag === epochTag) producer.epoch = safeNumber(cursor, end, 'producer.epoch');
     else if (tag === firstSequenceTag)
       producer.firstSequence = safeNumber(cursor, end, 'producer.first_sequence');
-    else skipUnknown(cursor, tag, end, 3);
+    else refuseUnknown(cursor, tag, end, 3, producerType);
   }
 }
 

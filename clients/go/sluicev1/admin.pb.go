@@ -412,7 +412,8 @@ func (x *Topic) GetPartitions() []*PartitionStats {
 }
 
 // A message is deleted when it is past a limit AND every subscription has
-// settled it, so nothing that someone still waits for is lost.
+// settled it, so nothing that someone still waits for is lost. With no limit at
+// all, the default, nothing is ever deleted.
 type RetentionPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Zero: no limit by age.

@@ -43,6 +43,8 @@ const (
 //
 // The control plane: topics, subscriptions, and looking inside.
 type AdminClient interface {
+	// Without a limit in `retention`, messages are kept for ever: the disk fills
+	// until producers are held (or refused, with WHEN_FULL_REJECT).
 	CreateTopic(ctx context.Context, in *CreateTopicRequest, opts ...grpc.CallOption) (*CreateTopicResponse, error)
 	GetTopic(ctx context.Context, in *GetTopicRequest, opts ...grpc.CallOption) (*GetTopicResponse, error)
 	ListTopics(ctx context.Context, in *ListTopicsRequest, opts ...grpc.CallOption) (*ListTopicsResponse, error)
@@ -252,6 +254,8 @@ func (c *adminClient) GetServerInfo(ctx context.Context, in *GetServerInfoReques
 //
 // The control plane: topics, subscriptions, and looking inside.
 type AdminServer interface {
+	// Without a limit in `retention`, messages are kept for ever: the disk fills
+	// until producers are held (or refused, with WHEN_FULL_REJECT).
 	CreateTopic(context.Context, *CreateTopicRequest) (*CreateTopicResponse, error)
 	GetTopic(context.Context, *GetTopicRequest) (*GetTopicResponse, error)
 	ListTopics(context.Context, *ListTopicsRequest) (*ListTopicsResponse, error)

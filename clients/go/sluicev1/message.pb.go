@@ -124,7 +124,9 @@ func (StartPosition_Boundary) EnumDescriptor() ([]byte, []int) {
 }
 
 // One message, as its producer wrote it. The broker stores and delivers these
-// bytes unchanged.
+// bytes unchanged. Fields up to 15 are for the broker: it refuses those that it
+// does not know with UNIMPLEMENTED. Later ones it keeps and delivers, and no
+// version will read them.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Routing and ordering key. Messages of one topic with equal keys share a

@@ -165,7 +165,8 @@ describe('PublishScanner', () => {
     assert.equal(Buffer.from(bytes.subarray(keyStart, keyEnd)).toString(), 'last');
   });
 
-  it('skips fields that a later version may have', () => {
+  it('keeps fields of a message that are not the broker’s, from 16 on', () => {
+    assert.equal(scan(message((w) => w.tag(16, WireType.Varint).uint32(1))).bounds.length, 4);
     const bytes = message((w) => {
       w.tag(100, WireType.Varint).uint64(2n ** 64n - 1n);
       w.tag(101, WireType.Bit64).double(1);
@@ -173,6 +174,34 @@ describe('PublishScanner', () => {
       w.tag(103, WireType.LengthDelimited).string('new');
     });
     assert.equal(scan(bytes).bounds.length, 4);
+  });
+
+  it('refuses fields of a message that a later broker may know, up to 15', () => {
+    for (let field = 5; field <= 15; field++) {
+      const bytes = message((w) =>
+        w.tag(2, WireType.LengthDelimited).string('x').tag(field, WireType.Varint).uint32(1),
+      );
+      const error = refused(bytes, 'UNIMPLEMENTED', `messages[0].${field}`);
+      assert.match(error.message, new RegExp(`field ${field} of sluice.v1.Message`));
+    }
+    refused(
+      message((w) => w.tag(5, WireType.LengthDelimited).bytes(Uint8Array.of(1)).tag(6, WireType.StartGroup)),
+      'UNIMPLEMENTED',
+    );
+  });
+
+  it('refuses every field of a request or a sequence that it does not know', () => {
+    for (const field of [5, 14, 16, 900]) {
+      const request = new BinaryWriter()
+        .raw(encode({ topic: 't' }))
+        .tag(field, WireType.Varint)
+        .uint32(1);
+      refused(request.finish(), 'UNIMPLEMENTED', String(field));
+    }
+    const sequence = new BinaryWriter().tag(1, WireType.LengthDelimited).string('p');
+    const bytes = sequence.tag(4, WireType.Varint).uint32(1).finish();
+    const request = new BinaryWriter().raw(encode({ topic: 't' })).tag(3, WireType.LengthDelimited);
+    refused(request.bytes(bytes).finish(), 'UNIMPLEMENTED', 'producer.4');
   });
 
   describe('refuses', () => {

@@ -73,7 +73,8 @@ export const TopicSchema: GenMessage<Topic> = /*@__PURE__*/
 
 /**
  * A message is deleted when it is past a limit AND every subscription has
- * settled it, so nothing that someone still waits for is lost.
+ * settled it, so nothing that someone still waits for is lost. With no limit at
+ * all, the default, nothing is ever deleted.
  *
  * @generated from message sluice.v1.RetentionPolicy
  */
@@ -1443,6 +1444,9 @@ export const OrderingSchema: GenEnum<Ordering> = /*@__PURE__*/
  */
 export const Admin: GenService<{
   /**
+   * Without a limit in `retention`, messages are kept for ever: the disk fills
+   * until producers are held (or refused, with WHEN_FULL_REJECT).
+   *
    * @generated from rpc sluice.v1.Admin.CreateTopic
    */
   createTopic: {

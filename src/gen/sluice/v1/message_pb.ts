@@ -16,7 +16,9 @@ export const file_sluice_v1_message: GenFile = /*@__PURE__*/
 
 /**
  * One message, as its producer wrote it. The broker stores and delivers these
- * bytes unchanged.
+ * bytes unchanged. Fields up to 15 are for the broker: it refuses those that it
+ * does not know with UNIMPLEMENTED. Later ones it keeps and delivers, and no
+ * version will read them.
  *
  * @generated from message sluice.v1.Message
  */
