@@ -3,6 +3,7 @@ import { connect, type SluiceClient } from '@sluice/client';
 import { Producer_HoldReason as HoldReason } from '@sluice/client/api';
 import { KiB, MiB } from '../../../src/base/units.js';
 import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
+import { execCli } from '../../support/cli-process.js';
 import { PressingProducer, untilTrue } from '../../support/pressing-producer.js';
 import { RawConnection } from '../../support/raw-grpc.js';
 import { SlowDisk } from '../../support/slow-disk.js';
@@ -78,6 +79,16 @@ describe('two topics on a slow disk', function () {
     assert(
       isShare.length > 0.9 * manyStreams,
       `${isShare.length} of ${listed.length} are held by their share`,
+    );
+
+    const { stdout } = await execCli(broker!.address, ['producers', 'many']);
+    const rows = stdout
+      .toString()
+      .split('\n')
+      .filter((line) => / share +\d/.test(line));
+    assert(
+      rows.length > 0.9 * manyStreams,
+      `sluice producers shows ${rows.length} streams that are held by share`,
     );
 
     disk!.setDelayMs(0);
