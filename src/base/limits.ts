@@ -60,7 +60,7 @@ export const limits = {
   mostOwedShare: 1 / 4,
   /** Connections whose last topic is known, so that their next stream waits in its line. */
   rememberedPeers: 16_384,
-  /** What the first request of a stream is taken to be, where room has to be kept for it. */
+  /** What the first request of a topic is taken to be, where room has to be kept for it. */
   usualRequestBytes: 64 * KiB,
   /** Commits that are with the writer thread at once: one syncs, one is ready. */
   roundsUnderWay: 2,

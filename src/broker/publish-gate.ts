@@ -77,10 +77,15 @@ export class PublishGate {
     return line.waiting.count > 0 || !line.isBelow(this.#level);
   }
 
-  /** `enter` is handed how to give back the room that was kept for it. Returns how to give up waiting. */
-  wait(line: TopicLine, enter: (arrived: () => void) => void, requestBytes = 0): () => void {
-    line.requestBytes = requestBytes;
-    const giveUp = line.waiting.add(() => enter(this.#reserve(line, requestBytes)));
+  /**
+   * `enter` is handed how to give back the room that was kept for a request of this size; without one, of the size of the
+   * topic's last one. Returns how to give up waiting.
+   */
+  wait(line: TopicLine, enter: (arrived: () => void) => void, requestBytes?: number): () => void {
+    const giveUp = line.waiting.add(() => {
+      const bytes = requestBytes ?? (line.requestBytes || limits.usualRequestBytes);
+      enter(this.#reserve(line, bytes));
+    });
     this.#active.add(line);
     this.#waiting.add(line);
     return () => {

@@ -1,6 +1,5 @@
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
-import { limits } from '../base/limits.js';
 import { decideSequence } from '../core/producer-sequence.js';
 import type { Append, ProducerUpdate, Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
@@ -47,7 +46,8 @@ export class StreamPublisher implements Publisher, HeldStream {
   #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
   /** Gives back the room that is kept for the next batch; harmless twice. */
   #arrived: () => void = () => {};
-  #requestBytes: number = limits.usualRequestBytes;
+  /** Of its last batch. */
+  #requestBytes: number | undefined;
   #producerId = '';
   #messageCount = 0;
   #pendingBatchCount = 0;

@@ -277,7 +277,7 @@ export class Redrive implements RedriveSession, TopicFollower {
         // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
         await this.#wait((go) => backlog.wait(go));
       } else if (!isLetIn && gate.isClosedFor(line)) {
-        await this.#wait((go) => gate.wait(line, () => go()));
+        await this.#wait((go) => gate.wait(line, () => go(), 0));
         isLetIn = true;
       } else return;
     }

@@ -24,7 +24,7 @@ export class TopicLine {
   #roundBytes = 0;
   /** What it had less than the others that took all they could get. */
   #owedBytes = 0;
-  /** Size of the request that came to this line last. */
+  /** Size of its last request; 0 before there was one. */
   requestBytes = 0;
   #holdReason: 'writer' | 'share' = 'writer';
 
@@ -70,6 +70,7 @@ export class TopicLine {
 
   submitted(bytes: number): void {
     this.queuedBytes += bytes;
+    if (bytes > 0) this.requestBytes = bytes;
   }
 
   committed(bytes: number): void {

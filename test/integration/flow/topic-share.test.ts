@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { connect, type SluiceClient } from '@sluice/client';
 import { Producer_HoldReason as HoldReason } from '@sluice/client/api';
+import { StatusCode } from '../../../src/base/reasons.js';
 import { KiB, MiB } from '../../../src/base/units.js';
+import { Broker, PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
 import { execCli } from '../../support/cli-process.js';
 import { PressingProducer, untilTrue } from '../../support/pressing-producer.js';
-import { RawConnection } from '../../support/raw-grpc.js';
+import { encode, RawConnection } from '../../support/raw-grpc.js';
 import { SlowDisk } from '../../support/slow-disk.js';
 import { storedCount } from '../../support/topics.js';
 
@@ -16,6 +18,46 @@ const syncMs = 200;
 /** Requests of the single stream before it is compared, and while it is. */
 const settledCount = 200;
 const sampleCount = 1_000;
+
+/** Keeps so many `Publish` calls of one request each under way on a connection, one after the other. */
+class PressingCalls {
+  storedCount = 0;
+  readonly ended: Promise<void>[];
+  #isFinishing = false;
+  readonly #connection: RawConnection;
+  readonly #request: Uint8Array;
+
+  constructor(connection: RawConnection, topic: string, callCount: number) {
+    this.#connection = connection;
+    this.#request = encode(PublishRequestSchema, {
+      topic,
+      messages: [{ payload: Buffer.alloc(requestBytes) }],
+    });
+    this.ended = Array.from({ length: callCount }, () => this.#press());
+  }
+
+  async finish(): Promise<void> {
+    this.#isFinishing = true;
+    await Promise.all(this.ended);
+  }
+
+  async #press(): Promise<void> {
+    while (!this.#isFinishing) {
+      await new Promise<void>((resolve, reject) => {
+        const stream = this.#connection.open(Broker.method.publish, {
+          onMessage: () => {},
+          onEnd: ({ code, message }) => {
+            if (code === StatusCode.OK) resolve();
+            else reject(new Error(`Publish ended with ${code}: ${message}`));
+          },
+        });
+        stream.write(this.#request);
+        stream.end();
+      });
+      this.storedCount++;
+    }
+  }
+}
 
 describe('two topics on a slow disk', function () {
   this.timeout(120_000);
@@ -100,5 +142,28 @@ describe('two topics on a slow disk', function () {
     }
     assert.equal(await storedCount(client, 'many'), receipted(many));
     assert.equal(await storedCount(client, 'single'), single.receiptedCount);
+  });
+
+  it('have half of it each, where every request is a call of its own', async () => {
+    const callsEach = 100;
+    disk!.setDelayMs(syncMs);
+    const many = connections.slice(0, -1).map((each) => new PressingCalls(each, 'many-calls', callsEach));
+    const few = new PressingCalls(connections.at(-1)!, 'few-calls', callsEach);
+    const untilFew = async (count: number) => {
+      await untilTrue(() => few.storedCount >= count, roundTrip);
+      return { few: few.storedCount, many: many.reduce((total, each) => total + each.storedCount, 0) };
+    };
+    // The first call of each connection may have waited with all other newcomers.
+    const from = await untilFew(4 * callsEach);
+    const to = await untilFew(from.few + sampleCount);
+    const ofFew = to.few - from.few;
+    const ofMany = to.many - from.many;
+    assert(
+      ofFew >= 0.45 * (ofFew + ofMany),
+      `one connection had ${ofFew} calls stored, the others ${ofMany}`,
+    );
+    disk!.setDelayMs(0);
+    await Promise.all([...many, few].map((each) => each.finish()));
+    assert.equal(await storedCount(client, 'few-calls'), few.storedCount);
   });
 });
