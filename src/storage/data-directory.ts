@@ -2,12 +2,22 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
+import {
+  checkDatabase,
+  type DatabaseCheck,
+  type DatabaseStart,
+  isLocked,
+  nothingFound,
+  readDatabaseStart,
+} from './database-check.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
+import { listFaults } from './faults.js';
 import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './files.js';
 import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from './marker.js';
 import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
 import { DamagedRecord } from './record.js';
-import { decodeRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
+import { decodeRoundNote, raiseRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
+import type { StorageOptions } from './types.js';
 
 /**
  * The data directory:
@@ -26,8 +36,11 @@ const syncedOffsetsName = 'synced-offsets';
 export interface DataDirectory {
   readonly engine: Engine;
   readonly storeId: string;
-  /** What the database must hold of itself and does not: lines for people. Mended by `writeIdentity`. */
+  /** False when the database has lost what it knew of its store. `writeIdentity` mends it. */
+  readonly hasIdentity: boolean;
+  /** What is missing from the database or damaged: lines for people. */
   readonly missing: readonly string[];
+  readonly start: DatabaseStart;
   readonly roundNotePath: string;
   readonly syncedOffsetsPath: string;
 }
@@ -35,27 +48,41 @@ export interface DataDirectory {
 /** Opens or makes the store and takes its lock; migrates an older format. Every refusal says what to do. */
 export async function openDataDirectory(
   directory: string,
-  maxPartitionCount: number,
+  { maxPartitionCount, acceptDataLoss }: Pick<StorageOptions, 'maxPartitionCount' | 'acceptDataLoss'>,
   logger: Logger,
 ): Promise<DataDirectory> {
   const marker = await inspect(directory);
-  if (marker !== undefined) checkPartitionCount(directory, marker, maxPartitionCount);
+  const paths = {
+    roundNotePath: join(directory, roundNoteName),
+    syncedOffsetsPath: join(directory, syncedOffsetsName),
+  };
+  let check = nothingFound;
+  if (marker !== undefined) {
+    checkPartitionCount(directory, marker, maxPartitionCount);
+    check = await checkFiles(directory, paths.roundNotePath, marker, acceptDataLoss);
+  }
   const engine = await openEngine(directory, maxPartitionCount, marker === undefined);
   try {
-    const paths = {
-      roundNotePath: join(directory, roundNoteName),
-      syncedOffsetsPath: join(directory, syncedOffsetsName),
-    };
+    const start = await usable(directory, () => readDatabaseStart(join(directory, databaseName)));
+    const missing = [...check.faults];
+    if (engine.sequence < check.lastSequence) {
+      missing.push(
+        `the write-ahead log holds changes up to ${check.lastSequence}, of which those behind ${engine.sequence} can't be read: a record before them is damaged`,
+      );
+    }
     const isFinished = marker?.format === currentFormat && marker.migratingFrom === undefined;
-    const { storeId, missing } = isFinished
+    // A migration writes: not before what is missing was accepted.
+    if (!isFinished && missing.length > 0 && !acceptDataLoss) throw databaseIncomplete(directory, missing);
+    const { storeId, hasIdentity } = isFinished
       ? await checkIdentity(directory, engine, marker)
-      : await makeOrMigrate(directory, engine, marker, maxPartitionCount, logger);
+      : await makeOrMigrate(directory, engine, marker, maxPartitionCount, start, logger);
+    if (!hasIdentity) missing.push('the database does not know its store');
     if (!isFinished || marker.maxPartitionCount !== maxPartitionCount) {
       await usable(directory, () =>
         writeMarker(directory, { format: currentFormat, maxPartitionCount, storeId }),
       );
     }
-    return { engine, storeId, missing, ...paths };
+    return { engine, storeId, hasIdentity, missing, start, ...paths };
   } catch (error) {
     await engine.close();
     throw error;
@@ -105,14 +132,48 @@ function checkPartitionCount(directory: string, marker: Marker, maxPartitionCoun
   }
 }
 
-type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'missing'>;
+type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'hasIdentity'>;
+
+/** Before RocksDB changes them. While another process holds the lock, RocksDB says so. */
+async function checkFiles(
+  directory: string,
+  roundNotePath: string,
+  { maxPartitionCount, migratingFrom }: Marker,
+  acceptDataLoss: boolean,
+): Promise<DatabaseCheck> {
+  const databasePath = join(directory, databaseName);
+  return await usable(directory, async () => {
+    const check = await checkDatabase({
+      databasePath,
+      // A migration writes before there is a note.
+      roundNotePath: migratingFrom === undefined ? roundNotePath : undefined,
+      maxPartitionCount,
+    });
+    if (check.faults.length === 0) {
+      // RocksDB is about to drop the log: what it holds must be missed at the next start as well.
+      if (!(await isLocked(databasePath))) await raiseRoundNote(roundNotePath, check.lastSequence);
+      return check;
+    }
+    if (await isLocked(databasePath)) return nothingFound;
+    if (!check.canBeOpened) throw databaseDamaged(directory, listFaults(check.faults));
+    if (!acceptDataLoss) throw databaseIncomplete(directory, check.faults);
+    return check;
+  });
+}
+
+function databaseIncomplete(directory: string, faults: readonly string[]): SluiceError {
+  return new SluiceError(
+    'DATA_LOSS',
+    `the database in ${directory} is damaged: ${listFaults(faults)}. Restore the directory from a backup, or start without what is lost: --accept-data-loss`,
+  );
+}
 
 /** The marker and the database must be of the same store, and of the same format. */
 async function checkIdentity(directory: string, engine: Engine, marker: Marker): Promise<CheckedIdentity> {
   const { storeId, format } = marker;
   const identity = await damaged(directory, () => readIdentity(engine));
-  if (identity === undefined) return { storeId, missing: ['the database does not know its store'] };
-  if (identity.format === format && identity.storeId === storeId) return { storeId, missing: [] };
+  if (identity === undefined) return { storeId, hasIdentity: false };
+  if (identity.format === format && identity.storeId === storeId) return { storeId, hasIdentity: true };
   throw new SluiceError(
     'DATA_LOSS',
     `${directory}: ${markerName} is of store ${storeId} in format ${format}, the database is of store ${identity.storeId} in format ${identity.format}: one of them was replaced; restore the directory from a backup`,
@@ -125,6 +186,7 @@ async function makeOrMigrate(
   engine: Engine,
   marker: Marker | undefined,
   maxPartitionCount: number,
+  start: DatabaseStart,
   logger: Logger,
 ): Promise<CheckedIdentity> {
   const storeId = marker?.storeId || randomBytes(16).toString('hex');
@@ -148,9 +210,16 @@ async function makeOrMigrate(
   writeIdentity(engine, storeId);
   const { sequence } = engine;
   const bootId = await readBootId();
-  const note = { storeId, round: 0, writtenSequence: sequence, syncedSequence: sequence, bootId };
+  const note = {
+    storeId,
+    round: 0,
+    writtenSequence: sequence,
+    syncedSequence: sequence,
+    bootId,
+    ...start,
+  };
   await usable(directory, () => writeRoundNote(join(directory, roundNoteName), note));
-  return { storeId, missing: [] };
+  return { storeId, hasIdentity: true };
 }
 
 function olderMarker(directory: string, { storeId, format }: StoreIdentity): SluiceError {
@@ -170,7 +239,8 @@ async function openEngine(directory: string, maxPartitionCount: number, mayCreat
         cause: error,
       });
     }
-    if (fault === 'corruption' || isMissingFile(error)) throw databaseDamaged(directory, error);
+    if (fault === 'corruption' || isMissingFile(error))
+      throw databaseDamaged(directory, engineMessage(error), error);
     throw unusable(directory, error);
   }
 }
@@ -186,15 +256,15 @@ async function damaged<T>(directory: string, action: () => Promise<T>): Promise<
     return await action();
   } catch (error) {
     if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
-    throw databaseDamaged(directory, error);
+    throw databaseDamaged(directory, engineMessage(error), error);
   }
 }
 
-function databaseDamaged(directory: string, error: unknown): SluiceError {
+function databaseDamaged(directory: string, why: string, cause?: unknown): SluiceError {
   return new SluiceError(
     'DATA_LOSS',
-    `the database in ${directory} is damaged: ${engineMessage(error)}; restore it from a backup`,
-    { cause: error },
+    `the database in ${directory} is damaged: ${why}; restore the directory from a backup`,
+    cause === undefined ? {} : { cause },
   );
 }
 
@@ -202,6 +272,7 @@ async function usable<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
+    if (error instanceof SluiceError) throw error;
     throw unusable(path, error);
   }
 }

@@ -21,13 +21,14 @@ import { readFileIfAny, replaceFile } from './files.js';
  * One sector, big-endian:
  *
  *     magic u32 · version u32 · checksum u32 (CRC-32 of what follows) · store id 16 bytes ·
- *     round u64 · written sequence u64 · synced sequence u64 · boot id 16 bytes, zero where there is none
+ *     round u64 · written sequence u64 · synced sequence u64 · boot id 16 bytes, zero where there is none ·
+ *     first log number u64 · log number of the columns u64
  */
 export const roundNoteName = 'last-round';
 
 const magic = 0x534c5244;
 const fileVersion = 1;
-const noteBytes = 68;
+const noteBytes = 84;
 const checkedFrom = 12;
 
 export interface RoundNote {
@@ -41,6 +42,10 @@ export interface RoundNote {
   readonly syncedSequence: number;
   /** Of the system's start in which it was written, hexadecimal; empty where the system has none. */
   readonly bootId: string;
+  /** The file of the database's write-ahead log that was begun when the store was last opened. */
+  readonly firstLogNumber: number;
+  /** The lowest log number that a column family noted then: see manifest.ts. */
+  readonly columnsLogNumber: number;
 }
 
 export function encodeRoundNote(note: RoundNote): Buffer {
@@ -52,6 +57,8 @@ export function encodeRoundNote(note: RoundNote): Buffer {
   writeUint64(bytes, note.writtenSequence, 36);
   writeUint64(bytes, note.syncedSequence, 44);
   bytes.write(note.bootId, 52, 16, 'hex');
+  writeUint64(bytes, note.firstLogNumber, 68);
+  writeUint64(bytes, note.columnsLogNumber, 76);
   bytes.writeUInt32BE(crc32(bytes.subarray(checkedFrom)), 8);
   return bytes;
 }
@@ -73,11 +80,22 @@ export function decodeRoundNote(bytes: Buffer): RoundNote | undefined {
     writtenSequence: readUint64(bytes, 36),
     syncedSequence: readUint64(bytes, 44),
     bootId: /^0*$/.test(bootId) ? '' : bootId,
+    firstLogNumber: readUint64(bytes, 68),
+    columnsLogNumber: readUint64(bytes, 76),
   };
 }
 
 export async function writeRoundNote(path: string, note: RoundNote): Promise<void> {
   await replaceFile(path, encodeRoundNote(note));
+}
+
+/** Where the write-ahead log holds more than was noted, as after a loss of power: the database must reach it. */
+export async function raiseRoundNote(path: string, sequence: number): Promise<void> {
+  const bytes = await readFileIfAny(path);
+  const note = bytes === undefined ? undefined : decodeRoundNote(bytes);
+  if (note === undefined || note.syncedSequence >= sequence) return;
+  const writtenSequence = Math.max(note.writtenSequence, sequence);
+  await writeRoundNote(path, { ...note, syncedSequence: sequence, writtenSequence });
 }
 
 /** Which start of the system this is. Empty where the system does not say. */

@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import { openDataDirectory } from './data-directory.js';
+import { listFaults } from './faults.js';
 import { writeIdentity } from './migration.js';
 import { clearDeleted, recover } from './recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './round-note.js';
@@ -21,8 +22,8 @@ export async function openStorage(
   const startedAtMs = services.clock.monotonicMs();
   const { directory, maxPartitionCount, acceptDataLoss } = options;
   const { logger } = services;
-  const opened = await openDataDirectory(directory, maxPartitionCount, logger);
-  const { engine, storeId, roundNotePath, syncedOffsetsPath } = opened;
+  const opened = await openDataDirectory(directory, options, logger);
+  const { engine, storeId, start, roundNotePath, syncedOffsetsPath } = opened;
   try {
     const recovered = await recover(engine);
     if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
@@ -39,12 +40,20 @@ export async function openStorage(
       })),
     ];
     if (missing.length > 0 && !acceptDataLoss) throw syncedDataMissing(missing);
-    if (opened.missing.length > 0) writeIdentity(engine, storeId);
     const warnings = [...recovered.faults, ...missing];
     for (const line of warnings) logger.warn({ directory }, line);
-    await clearDeleted(engine, recovered, maxPartitionCount);
-    const note = { storeId, round: noted.round, writtenSequence: engine.sequence, syncedSequence, bootId };
+    // Before anything is written: the note names the file of the write-ahead log that it goes into.
+    const note = {
+      storeId,
+      round: noted.round,
+      writtenSequence: syncedSequence,
+      syncedSequence,
+      bootId,
+      ...start,
+    };
     await writeRoundNote(roundNotePath, note);
+    if (!opened.hasIdentity) writeIdentity(engine, storeId);
+    await clearDeleted(engine, recovered, maxPartitionCount);
     const storage = await Store.start(
       { engine, recovered, roundNotePath, note, syncedOffsetsPath, warnings },
       options,
@@ -67,14 +76,9 @@ export async function openStorage(
   }
 }
 
-/** Names a few, counts the rest. */
-const namedCount = 20;
-
 function metadataDamaged(directory: string, faults: readonly string[]): SluiceError {
-  const named = faults.slice(0, namedCount).join('; ');
-  const rest = faults.length > namedCount ? `; and ${faults.length - namedCount} more` : '';
   return new SluiceError(
     'DATA_LOSS',
-    `the metadata of the store in ${directory} is damaged: ${named}${rest}. Restore it from a backup, or start without what is lost by the setting`,
+    `the metadata of the store in ${directory} is damaged: ${listFaults(faults)}. Restore the directory from a backup, or start without what is lost: --accept-data-loss`,
   );
 }

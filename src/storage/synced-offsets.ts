@@ -5,6 +5,7 @@ import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { readUint64, writeUint64 } from './bytes.js';
+import { listFaults } from './faults.js';
 import { readFileIfAny, replaceFile } from './files.js';
 
 /**
@@ -84,15 +85,10 @@ export async function findMissing(
   });
 }
 
-/** Names a few, counts the rest. */
-const namedCount = 20;
-
 export function syncedDataMissing(missing: readonly string[]): SluiceError {
-  const named = missing.slice(0, namedCount).join('; ');
-  const rest = missing.length > namedCount ? `; and ${missing.length - namedCount} more` : '';
   return new SluiceError(
     'SYNCED_DATA_MISSING',
-    `the store holds less than was synced: ${named}${rest}. Restore it from a backup, or accept the loss by the setting`,
+    `the store holds less than was synced: ${listFaults(missing)}. Restore it from a backup, or accept the loss by the setting`,
   );
 }
 

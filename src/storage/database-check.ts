@@ -1,0 +1,244 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { columnNames } from './columns.js';
+import { findUnknownFragment, readLogRecords } from './engine-log.js';
+import { readFileIfAny } from './files.js';
+import { type Manifest, readManifest } from './manifest.js';
+import { decodeRoundNote } from './round-note.js';
+
+/**
+ * What is looked at before RocksDB opens the database, because opening it changes its files and some losses can't be
+ * seen any more: RocksDB makes column families anew that its MANIFEST does not name, passes over records of its log
+ * for unknown column families, takes a missing file of its log for one that it does not need, and takes everything
+ * behind a bad record of its log as never written.
+ */
+export interface DatabaseCheck {
+  /** What is missing or damaged, lines for people. */
+  readonly faults: readonly string[];
+  /** False for a database that RocksDB must not be given, even if the loss is accepted: it would not come back. */
+  readonly canBeOpened: boolean;
+  /** The sequence number of the last whole record of the write-ahead log: the database must reach it. */
+  readonly lastSequence: number;
+}
+
+export const nothingFound: DatabaseCheck = { faults: [], canBeOpened: true, lastSequence: 0 };
+
+interface CheckedDatabase {
+  readonly databasePath: string;
+  /** Undefined where there is no note that could be right. */
+  readonly roundNotePath: string | undefined;
+  /** Column families for partitions that must be there. */
+  readonly maxPartitionCount: number;
+}
+
+export async function checkDatabase(database: CheckedDatabase): Promise<DatabaseCheck> {
+  const { databasePath, roundNotePath, maxPartitionCount } = database;
+  const found = await findManifest(databasePath);
+  if (typeof found === 'string') return { ...nothingFound, faults: [found] };
+  const { name: manifestName, manifest } = found;
+  // Of a RocksDB that this does not know, or damaged: RocksDB says which.
+  if (manifest === undefined) return nothingFound;
+
+  const names = [...manifest.columns.values()];
+  const missingColumns = columnNames(maxPartitionCount).filter((name) => !names.includes(name));
+  const faults = missingColumns.map(
+    (name) => `${manifestName} does not name the column family ${name}: it was cut off`,
+  );
+  faults.push(...(await checkTables(databasePath, manifest)));
+  const strange = await findUnknownFragments(databasePath, manifestName, manifest.oldestLogNumber);
+  if (strange.length > 0) return { ...nothingFound, faults: [...faults, ...strange], canBeOpened: false };
+  const logs = await readLogs(databasePath, manifest.oldestLogNumber);
+  const noteBytes = roundNotePath === undefined ? undefined : await readFileIfAny(roundNotePath);
+  const note = noteBytes === undefined ? undefined : decodeRoundNote(noteBytes);
+  if (note !== undefined && manifest.logNumberOfColumns < note.columnsLogNumber) {
+    faults.push(
+      `${manifestName} is cut off, or an older copy: changes of the last opening are missing from it`,
+    );
+  }
+  faults.push(...checkLogs(logs, manifest.oldestLogNumber, note?.firstLogNumber));
+  const lastSequence = Math.max(0, ...logs.map((log) => log.lastSequence ?? 0));
+  return { faults, canBeOpened: true, lastSequence };
+}
+
+interface FoundManifest {
+  readonly name: string;
+  readonly manifest: Manifest | undefined;
+}
+
+/** A fault where there is none. */
+async function findManifest(databasePath: string): Promise<FoundManifest | string> {
+  const current = await readFileIfAny(join(databasePath, 'CURRENT'));
+  if (current === undefined) return `${join(databasePath, 'CURRENT')} is missing`;
+  const name = current.toString().trim();
+  if (!/^MANIFEST-\d+$/.test(name)) return `${join(databasePath, 'CURRENT')} is damaged`;
+  const bytes = await readFileIfAny(join(databasePath, name));
+  if (bytes === undefined) return `${join(databasePath, name)}, which CURRENT names, is missing`;
+  return { name, manifest: readManifest(bytes) };
+}
+
+async function checkTables(databasePath: string, { columns, tables }: Manifest): Promise<string[]> {
+  const faults: string[] = [];
+  for (const [number, { column, byteLength }] of tables) {
+    const name = fileName(number, 'sst');
+    const found = await sizeOf(join(databasePath, name));
+    const what = `${name}, a table of ${columns.get(column) ?? 'an unknown column family'},`;
+    if (found === undefined) faults.push(`${what} is missing`);
+    else if (found !== byteLength) faults.push(`${what} has ${found} bytes instead of ${byteLength}`);
+  }
+  return faults;
+}
+
+interface LogFile {
+  readonly number: number;
+  /** Of the first change that it holds; undefined when it holds none, or its beginning can't be read. */
+  readonly firstSequence: number | undefined;
+  /** Of the last change in a record that is whole; undefined when it holds none. */
+  readonly lastSequence: number | undefined;
+}
+
+/** Each file must go on where the one before ends, and the first must be the one that was begun first. */
+function checkLogs(
+  logs: readonly LogFile[],
+  oldestNumber: number,
+  firstNumber: number | undefined,
+): string[] {
+  const faults: string[] = [];
+  const written = logs.filter(({ lastSequence }) => lastSequence !== undefined);
+  // Where none holds anything, the store was opened and nothing was written: the note says how far it must reach.
+  if (written.length > 0 && firstNumber !== undefined) {
+    const needed = Math.max(oldestNumber, firstNumber);
+    if (!logs.some(({ number }) => number === needed)) {
+      faults.push(`${fileName(needed, 'log')}, the oldest file of the write-ahead log, is missing`);
+    }
+  }
+  for (const [index, { number, firstSequence }] of written.entries()) {
+    const before = written[index - 1];
+    if (before === undefined || firstSequence === undefined || firstSequence === before.lastSequence! + 1)
+      continue;
+    const gap = `changes ${before.lastSequence! + 1} to ${firstSequence - 1} between it and ${fileName(number, 'log')}`;
+    faults.push(
+      `${fileName(before.number, 'log')} is cut off, or a file behind it is missing: ${gap} are not there`,
+    );
+  }
+  return faults;
+}
+
+async function logNumbers(databasePath: string, oldestNumber: number): Promise<number[]> {
+  return (await readdir(databasePath))
+    .filter((name) => /^\d+\.log$/.test(name))
+    .map((name) => Number.parseInt(name, 10))
+    .filter((number) => number >= oldestNumber)
+    .sort((a, b) => a - b);
+}
+
+/** A multiple of the block of a log. */
+const chunkBytes = 4 * 1024 * 1024;
+
+async function findUnknownFragments(
+  databasePath: string,
+  manifestName: string,
+  oldestNumber: number,
+): Promise<string[]> {
+  const logs = (await logNumbers(databasePath, oldestNumber)).map((number) => fileName(number, 'log'));
+  const faults: string[] = [];
+  for (const name of [manifestName, ...logs]) {
+    const path = join(databasePath, name);
+    const size = (await sizeOf(path)) ?? 0;
+    for (let from = 0; from < size; from += chunkBytes) {
+      const at = findUnknownFragment(await readPart(path, from, Math.min(chunkBytes, size - from)));
+      if (at === undefined) continue;
+      faults.push(`${name} is damaged: at byte ${from + at} there is a record of an unknown kind`);
+      break;
+    }
+  }
+  return faults;
+}
+
+async function readLogs(databasePath: string, oldestNumber: number): Promise<LogFile[]> {
+  const numbers = await logNumbers(databasePath, oldestNumber);
+  const logs: LogFile[] = [];
+  for (const number of numbers) logs.push(await readLog(join(databasePath, fileName(number, 'log')), number));
+  return logs;
+}
+
+/** Read at both ends only: a log may have more than a gigabyte. Grows as long as no whole record is found. */
+const smallestReadBytes = 1024 * 1024;
+
+async function readLog(path: string, number: number): Promise<LogFile> {
+  const size = (await sizeOf(path)) ?? 0;
+  let firstSequence: number | undefined;
+  let lastSequence: number | undefined;
+  for (let length = smallestReadBytes; firstSequence === undefined; length *= 8) {
+    const { records } = readLogRecords(await readPart(path, 0, Math.min(size, length)), true);
+    firstSequence = records.map(sequences).find(({ count }) => count > 0)?.first;
+    if (length >= size) break;
+  }
+  for (let length = smallestReadBytes; lastSequence === undefined; length *= 8) {
+    // At a block boundary; blocks are 32 KiB.
+    const from = Math.max(0, size - (size % smallestReadBytes) - length);
+    const { records } = readLogRecords(await readPart(path, from, size - from), from === 0);
+    // RocksDB itself writes batches without changes, to mark where it goes on.
+    lastSequence = records.map(sequences).findLast(({ count }) => count > 0)?.last;
+    if (from === 0) break;
+  }
+  return { number, firstSequence, lastSequence };
+}
+
+/** A record of the log is a batch: sequence number u64 · count u32 · changes. */
+function sequences(record: Buffer): { first: number; count: number; last: number } {
+  if (record.length < 12) return { first: 0, count: 0, last: 0 };
+  const first = Number(record.readBigUInt64LE(0));
+  const count = record.readUInt32LE(8);
+  return { first, count, last: first + count - 1 };
+}
+
+async function readPart(path: string, from: number, length: number): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = Buffer.alloc(length);
+    const { bytesRead } = await file.read(bytes, 0, length, from);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function fileName(number: number, extension: 'sst' | 'log'): string {
+  return `${String(number).padStart(6, '0')}.${extension}`;
+}
+
+/** Where a database that was just opened begins: for the note of the last round. */
+export interface DatabaseStart {
+  /** Of the file of the write-ahead log that the opening began. */
+  readonly firstLogNumber: number;
+  readonly columnsLogNumber: number;
+}
+
+export async function readDatabaseStart(databasePath: string): Promise<DatabaseStart> {
+  const firstLogNumber = Math.max(0, ...(await logNumbers(databasePath, 0)));
+  const found = await findManifest(databasePath);
+  const manifest = typeof found === 'string' ? undefined : found.manifest;
+  return { firstLogNumber, columnsLogNumber: manifest?.logNumberOfColumns ?? 0 };
+}
+
+/** Whether a process holds the lock of the database: then its files change while they are looked at. */
+export async function isLocked(databasePath: string): Promise<boolean> {
+  const locks = await readFileIfAny('/proc/locks');
+  if (locks === undefined) return false;
+  try {
+    const { ino } = await stat(join(databasePath, 'LOCK'));
+    return new RegExp(`:${ino} `).test(locks.toString());
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
+    throw error;
+  }
+}

@@ -1,0 +1,173 @@
+import { readLogRecords } from './engine-log.js';
+
+/**
+ * RocksDB's MANIFEST: what the database consists of, as a log of edits. Each edit is a list of fields, a tag and a
+ * value of variable length. Only what tells whether all files are there is kept.
+ * https://github.com/facebook/rocksdb/blob/main/db/version_edit.h
+ */
+export interface Manifest {
+  /** Names of the column families by their ids. */
+  readonly columns: ReadonlyMap<number, string>;
+  readonly tables: ReadonlyMap<number, LiveTable>;
+  /** The lowest of the numbers that the column families note: each opening raises all of them. */
+  readonly logNumberOfColumns: number;
+  /** Files of the write-ahead log with lower numbers are not needed; there need not be one of this number. */
+  readonly oldestLogNumber: number;
+}
+
+/** A file `NNNNNN.sst` that the database needs. */
+export interface LiveTable {
+  readonly column: number;
+  readonly byteLength: number;
+  readonly smallestKey: Buffer;
+  readonly largestKey: Buffer;
+}
+
+const tag = {
+  comparator: 1,
+  logNumber: 2,
+  nextFileNumber: 3,
+  lastSequence: 4,
+  compactCursor: 5,
+  deletedFile: 6,
+  prevLogNumber: 9,
+  minLogNumberToKeep: 10,
+  newFile4: 103,
+  columnFamily: 200,
+  columnFamilyAdd: 201,
+  columnFamilyDrop: 202,
+  maxColumnFamily: 203,
+  inAtomicGroup: 300,
+} as const;
+
+/** Fields with this bit may be passed over by those who don't know them: a length and as many bytes. */
+const ignorable = 1 << 13;
+const endOfNewFile = 1;
+/** Behind the key of a record: its sequence number and kind. */
+const internalKeySuffixBytes = 8;
+
+/** Undefined when the bytes are not those of a manifest that this knows. */
+export function readManifest(bytes: Buffer): Manifest | undefined {
+  const columns = new Map<number, string>([[0, 'default']]);
+  const logNumbers = new Map<number, number>();
+  const tables = new Map<number, LiveTable>();
+  let minLogNumber = 0;
+  for (const record of readLogRecords(bytes, true).records) {
+    const edit = readEdit(record);
+    if (edit === undefined) return undefined;
+    const { column } = edit;
+    if (edit.addedColumn !== undefined) columns.set(column, edit.addedColumn);
+    if (edit.isColumnDropped) columns.delete(column);
+    if (edit.logNumber !== undefined) logNumbers.set(column, edit.logNumber);
+    minLogNumber = Math.max(minLogNumber, edit.minLogNumber);
+    for (const number of edit.deletedTables) tables.delete(number);
+    for (const [number, table] of edit.newTables) tables.set(number, { ...table, column });
+  }
+  const logNumberOfColumns = Math.min(...[...columns.keys()].map((id) => logNumbers.get(id) ?? 0));
+  return { columns, tables, logNumberOfColumns, oldestLogNumber: Math.max(minLogNumber, logNumberOfColumns) };
+}
+
+interface Edit {
+  column: number;
+  addedColumn?: string;
+  isColumnDropped: boolean;
+  logNumber?: number;
+  minLogNumber: number;
+  readonly deletedTables: number[];
+  readonly newTables: [number: number, table: Omit<LiveTable, 'column'>][];
+}
+
+function readEdit(record: Buffer): Edit | undefined {
+  const reader = new FieldReader(record);
+  const edit: Edit = { column: 0, isColumnDropped: false, minLogNumber: 0, deletedTables: [], newTables: [] };
+  while (!reader.isAtEnd) {
+    const field = reader.number();
+    if (field === tag.columnFamily) edit.column = reader.number();
+    else if (field === tag.columnFamilyAdd) edit.addedColumn = reader.bytes().toString();
+    else if (field === tag.columnFamilyDrop) edit.isColumnDropped = true;
+    else if (field === tag.logNumber) edit.logNumber = reader.number();
+    else if (field === tag.minLogNumberToKeep) edit.minLogNumber = reader.number();
+    else if (field === tag.deletedFile) {
+      reader.number();
+      edit.deletedTables.push(reader.number());
+    } else if (field === tag.newFile4) edit.newTables.push(readNewTable(reader));
+    else if (!skip(reader, field)) return undefined;
+  }
+  return reader.hasOverrun ? undefined : edit;
+}
+
+function readNewTable(reader: FieldReader): [number, Omit<LiveTable, 'column'>] {
+  reader.number();
+  const number = reader.number();
+  const byteLength = reader.number();
+  const smallestKey = userKey(reader.bytes());
+  const largestKey = userKey(reader.bytes());
+  reader.number();
+  reader.number();
+  while (!reader.isAtEnd && reader.number() !== endOfNewFile) reader.bytes();
+  return [number, { byteLength, smallestKey, largestKey }];
+}
+
+function userKey(internalKey: Buffer): Buffer {
+  return internalKey.subarray(0, Math.max(0, internalKey.length - internalKeySuffixBytes));
+}
+
+/** False for a field that it does not know. */
+function skip(reader: FieldReader, field: number): boolean {
+  switch (field) {
+    case tag.comparator:
+      reader.bytes();
+      return true;
+    case tag.nextFileNumber:
+    case tag.lastSequence:
+    case tag.prevLogNumber:
+    case tag.maxColumnFamily:
+    case tag.inAtomicGroup:
+      reader.number();
+      return true;
+    case tag.compactCursor:
+      reader.number();
+      reader.bytes();
+      return true;
+    default:
+      if ((field & ignorable) === 0) return false;
+      reader.bytes();
+      return true;
+  }
+}
+
+class FieldReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+  hasOverrun = false;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  get isAtEnd(): boolean {
+    return this.#at >= this.#bytes.length;
+  }
+
+  /** A number of variable length. */
+  number(): number {
+    let value = 0;
+    for (let scale = 1; ; scale *= 0x80) {
+      const byte = this.#bytes[this.#at++];
+      if (byte === undefined) {
+        this.hasOverrun = true;
+        return value;
+      }
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) return value;
+    }
+  }
+
+  bytes(): Buffer {
+    const length = this.number();
+    const from = this.#at;
+    this.#at += length;
+    if (this.#at > this.#bytes.length) this.hasOverrun = true;
+    return this.#bytes.subarray(from, this.#at);
+  }
+}
