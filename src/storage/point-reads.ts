@@ -1,4 +1,5 @@
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
 import { decodeDeadLetter, decodeProducer } from './books-codec.js';
 import { cursorsColumn, producersColumn } from './columns.js';
@@ -88,6 +89,7 @@ async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
     try {
       return await read();
     } catch (error) {
+      endOnDefect(error);
       const fault = error instanceof DamagedRecord ? 'corruption' : engineFault(error);
       if (fault === 'io' && !isRetry) continue;
       if (fault !== 'corruption' && fault !== 'io') throw error;

@@ -26,7 +26,8 @@ export async function readOnce(
     try {
       return await scan.next(maxCount);
     } catch (error) {
-      if (isRetry || engineFault(error) !== 'io') throw error;
+      if (engineFault(error) !== 'io') throw error;
+      if (isRetry) throw error;
     } finally {
       await scan.close();
     }
@@ -109,8 +110,8 @@ async function readableAt(engine: Engine, log: PartitionLog, offset: number): Pr
     return Math.min(firstOffset, offset);
   } catch (error) {
     if (error instanceof DamagedRecord) return offset;
-    if (engineFault(error) === 'corruption') return undefined;
-    throw error;
+    if (engineFault(error) !== 'corruption') throw error;
+    return undefined;
   }
 }
 
