@@ -16,6 +16,7 @@ export class Assignment implements Sharing {
   /** Every session with the lanes that it has, by partition. */
   readonly #lanesOf = new Map<Session, PartitionLane[]>();
   readonly #moving = new Set<PartitionLane>();
+  readonly #silent = new Set<Session>();
 
   constructor(context: LaneContext) {
     this.#context = context;
@@ -46,6 +47,7 @@ export class Assignment implements Sharing {
   removeSession(session: Session): void {
     const lanes = this.lanesOf(session);
     this.#lanesOf.delete(session);
+    this.#silent.delete(session);
     for (const lane of lanes) {
       this.#moving.delete(lane);
       lane.bequeath(undefined);
@@ -57,6 +59,23 @@ export class Assignment implements Sharing {
   // No other session waits for what a session does not take.
   asked(): void {}
   waits(): void {}
+
+  /** A suspect goes to a session that holds nothing else: while one is next in a lane, its owner is drained. */
+  mayServe(session: Session, nowMs: number): boolean {
+    if (session.outstandingMessages === 0) return true;
+    return !this.lanesOf(session).some((lane) => lane.hasSuspectNext(nowMs));
+  }
+
+  silenced(session: Session): void {
+    this.#silent.add(session);
+    this.#balance();
+  }
+
+  silenceChanged(): void {
+    for (const session of this.#silent) if (!session.isSilent) this.#silent.delete(session);
+    this.#balance();
+  }
+
   declined(): void {}
 
   readEnded(): void {}
@@ -67,33 +86,45 @@ export class Assignment implements Sharing {
 
   /** Touches only sessions that have something to give or to get: thousands may stand by. */
   #balance(): void {
-    const sessionCount = this.#lanesOf.size;
-    if (sessionCount === 0) return;
-    const share = Math.floor(this.#lanes.length / sessionCount);
-    const largerShareCount = this.#lanes.length % sessionCount;
+    const sessions = this.#sessionsToServe();
+    if (sessions.size === 0) return;
+    const share = Math.floor(this.#lanes.length / sessions.size);
+    const largerShareCount = this.#lanes.length % sessions.size;
     const larger = new Set<Session>();
     const free = this.#lanes.filter((lane) => lane.owner === undefined);
 
     for (const session of new Set(this.#lanes.map((lane) => lane.owner))) {
       if (session === undefined) continue;
       const lanes = this.lanesOf(session);
-      const isLarger = lanes.length > share && larger.size < largerShareCount;
+      const isServed = sessions.has(session);
+      const isLarger = isServed && lanes.length > share && larger.size < largerShareCount;
       if (isLarger) larger.add(session);
-      free.push(...this.#giveUp(lanes, isLarger ? share + 1 : share));
+      free.push(...this.#giveUp(lanes, isLarger ? share + 1 : isServed ? share : 0));
     }
 
     free.sort((a, b) => a.partition - b.partition);
     if (share > 0) {
-      for (const [session, lanes] of this.#lanesOf) {
-        this.#give(free.splice(0, Math.max(0, share - lanes.length)), session);
+      for (const session of sessions.keys()) {
+        this.#give(free.splice(0, Math.max(0, share - this.lanesOf(session).length)), session);
       }
     }
-    for (const session of this.#lanesOf.keys()) {
+    for (const session of sessions.keys()) {
       if (larger.size === largerShareCount) return;
       if (larger.has(session)) continue;
       larger.add(session);
       this.#give(free.splice(0, 1), session);
     }
+  }
+
+  /**
+   * All sessions; but the silent ones only where there is no other that could take their lanes, which a paused one
+   * can't.
+   */
+  #sessionsToServe(): SessionSet {
+    if (this.#silent.size === 0) return this.#lanesOf;
+    const heard = [...this.#lanesOf.keys()].filter((session) => !session.isSilent);
+    if (heard.every(({ isPaused }) => isPaused)) return this.#lanesOf;
+    return new Set(heard.filter((session) => !session.isPaused || this.lanesOf(session).length > 0));
   }
 
   /** Keeps at most so many of a session's lanes, and says which ones it has to give up. */
@@ -128,6 +159,12 @@ export class Assignment implements Sharing {
       this.#context.outbox.assigned(session, this.partitionsOf(session));
     }
   }
+}
+
+interface SessionSet {
+  readonly size: number;
+  has(session: Session): boolean;
+  keys(): Iterable<Session>;
 }
 
 /** Lanes that can move at once are given up first, then those that are on their way already. */

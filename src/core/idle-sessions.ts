@@ -8,10 +8,13 @@ import type { Session } from './session.js';
  * consumers is not five thousand questions.
  *
  * Work is split: a session takes only so much that no idle session with fewer outstanding messages is left behind,
- * however much credit it has.
+ * however much credit it has. A silent session gets nothing while there is another one that is neither silent nor
+ * paused.
  */
 export class IdleSessions {
   readonly #outbox: Outbox;
+  /** All sessions that are open, idle or not. */
+  readonly #sessions = new Set<Session>();
   /** Messages of all partitions that any session may have. */
   availableCount = 0;
   /** Idle sessions with credit, by the number of messages that they had outstanding when they became idle. */
@@ -19,15 +22,42 @@ export class IdleSessions {
   readonly #loads = new Map<Session, number>();
   /** Idle sessions that were woken, and have not asked yet. */
   readonly #woken = new Set<Session>();
+  /** Silent sessions that wait. */
+  readonly #silent = new Set<Session>();
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox;
+  }
+
+  open(session: Session): void {
+    this.#sessions.add(session);
+  }
+
+  close(session: Session): void {
+    this.#sessions.delete(session);
+    this.leave(session);
+  }
+
+  /** False for a silent session while there is another one to serve. */
+  mayServe(session: Session): boolean {
+    if (!session.isSilent) return true;
+    for (const other of this.#sessions) if (!other.isSilent && !other.isPaused) return false;
+    return true;
+  }
+
+  /** The session has become silent. */
+  silence(session: Session): void {
+    if (this.#loads.has(session)) this.enter(session);
   }
 
   /** The session has been told to wait. One without credit waits for its consumer, not for work. */
   enter(session: Session): void {
     this.leave(session);
     if (session.lackOfCredit !== undefined) return;
+    if (session.isSilent) {
+      this.#silent.add(session);
+      return;
+    }
     const load = session.outstandingMessages;
     this.#loads.set(session, load);
     const others = this.#byLoad.get(load);
@@ -38,6 +68,7 @@ export class IdleSessions {
   /** The session asks for work, or has ended. */
   leave(session: Session): void {
     this.#woken.delete(session);
+    this.#silent.delete(session);
     const load = this.#loads.get(session);
     if (load === undefined) return;
     this.#loads.delete(session);
@@ -47,7 +78,7 @@ export class IdleSessions {
   }
 
   wakeOne(): void {
-    const session = this.#leastLoaded();
+    const session = this.#leastLoaded() ?? this.#anySilent();
     if (session === undefined) return;
     this.#woken.add(session);
     this.#outbox.ready(session);
@@ -95,6 +126,14 @@ export class IdleSessions {
         this.leave(session);
       }
       load = this.#byLoad.nextFrom(load + 1);
+    }
+    return undefined;
+  }
+
+  #anySilent(): Session | undefined {
+    for (const session of this.#silent) {
+      if (!this.mayServe(session)) return undefined;
+      if (!this.#woken.has(session) && session.lackOfCredit === undefined) return session;
     }
     return undefined;
   }

@@ -14,23 +14,31 @@ export class KeyQueue {
   heldCount = 0;
   /** Offsets, ascending, all behind those that are held. */
   deferred: number[] = [];
-  /** Where the first deferred message can be found; nowhere while it is in its backoff. */
+  /** Where the first deferred message can be found; nowhere while it is in its backoff, or waits for the holder. */
   openIn: RangeSet | undefined;
+  /** The first deferred message is a suspect, and waits until nothing of the key is held. */
+  isHeldBack = false;
 
   constructor(key: number) {
     this.key = key;
   }
 }
 
+/** What any session may have: suspects go to one that holds nothing else. */
+export interface FreeSets {
+  readonly others: RangeSet;
+  readonly suspects: RangeSet;
+}
+
 /**
  * The keys of one partition that are in use (ordering KEY). A key belongs to one session for as long as one of its
  * messages is out; what is found of it meanwhile goes to the same session, and otherwise waits here in order.
  *
- * Only the first deferred message of a key can be delivered next. It stands in `free` when nobody has the key, in
+ * Only the first deferred message of a key can be delivered next. It stands in `free` when no session has the key, in
  * a set of the holder's own otherwise, or among what waits for the end of a backoff.
  */
 export class KeyQueues {
-  readonly #free: RangeSet;
+  readonly #free: FreeSets;
   readonly #waiting: DeadlineHeap<KeyQueue | Interval>;
   readonly #ledger: Ledger;
   readonly #outbox: Outbox;
@@ -38,7 +46,7 @@ export class KeyQueues {
   readonly #reserved = new Map<Session, RangeSet>();
   #deferredCount = 0;
 
-  constructor(free: RangeSet, waiting: DeadlineHeap<KeyQueue | Interval>, ledger: Ledger, outbox: Outbox) {
+  constructor(free: FreeSets, waiting: DeadlineHeap<KeyQueue | Interval>, ledger: Ledger, outbox: Outbox) {
     this.#free = free;
     this.#waiting = waiting;
     this.#ledger = ledger;
@@ -99,7 +107,7 @@ export class KeyQueues {
     if (queue === undefined) return;
     queue.heldCount -= 1;
     if (queue.heldCount > 0) return;
-    const isOpen = queue.openIn !== undefined;
+    const isOpen = queue.openIn !== undefined || queue.isHeldBack;
     if (isOpen) this.#close(queue);
     queue.holder = undefined;
     if (isOpen || queue.deferred.length === 0) this.#open(queue, Number.POSITIVE_INFINITY);
@@ -160,7 +168,13 @@ export class KeyQueues {
       this.#waiting.set(queue, retryAtMs);
       return;
     }
-    queue.openIn = queue.holder === undefined ? this.#free : this.#reserve(queue.holder);
+    const isSuspect = this.#ledger.isSuspect(head);
+    if (isSuspect && queue.holder !== undefined) {
+      queue.isHeldBack = true;
+      return;
+    }
+    const free = isSuspect ? this.#free.suspects : this.#free.others;
+    queue.openIn = queue.holder === undefined ? free : this.#reserve(queue.holder);
     queue.openIn.add(head, head);
   }
 
@@ -176,6 +190,7 @@ export class KeyQueues {
 
   #close(queue: KeyQueue): void {
     this.#waiting.delete(queue);
+    queue.isHeldBack = false;
     const [head] = queue.deferred;
     if (queue.openIn === undefined || head === undefined) return;
     queue.openIn.remove(head, head);

@@ -2,18 +2,12 @@ import type { DeadlineHeap } from '../base/deadline-heap.js';
 import { invariant } from '../base/invariant.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
-import { backoffMs } from './backoff.js';
+import { type Failure, Failures, leaseLapsed, nackedReason } from './failures.js';
 import { touchingJoined } from './intervals.js';
-import {
-  type DeliveryRecord,
-  Lease,
-  LeaseTable,
-  orderingKeyAt,
-  type Piece,
-  type RunIndex,
-} from './leases.js';
+import { type DeliveryRecord, Lease, LeaseTable, type Piece, type RunIndex } from './leases.js';
 import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
+import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 import { staleOffsets } from './stale.js';
 import type {
@@ -23,8 +17,8 @@ import type {
   Outcome,
   PartitionStatus,
   ReadRun,
-  SessionEnd,
   SubscriptionRules,
+  Wait,
 } from './types.js';
 
 /** What all lanes of a subscription share. */
@@ -38,19 +32,29 @@ export interface LaneContext {
   readonly retries: DeadlineHeap<Lane>;
 }
 
-/** Why a lane has nothing for a session. `othersFirst`: what there is goes to idle sessions with less to do. */
-export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned' | 'othersFirst';
+/**
+ * Why a lane has nothing for a session. `othersFirst`: what there is goes to idle sessions with less to do.
+ * `heldBack`: there is something, but not for this session now.
+ */
+export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned' | 'othersFirst' | 'heldBack';
+
+/** Why a session is told to wait. */
+export type WaitCause = Wait['reason'] | LaneWait;
+
+/**
+ * What the end of a session is charged to. Where it may have been working on several messages, the one that broke its
+ * stream is not known: all of them become suspects, and none is charged.
+ */
+export type Blame =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'messageAtWork'; readonly failure: Failure }
+  | { readonly kind: 'suspects' };
 
 /** Messages that may go out together: `first` up to but not including `end`. */
 export interface Claim {
   readonly first: number;
   readonly end: number;
 }
-
-/** How long failed messages wait: their backoff, or this long. */
-type Retry = 'backoff' | { readonly delayMs: number };
-
-const atOnce: Retry = { delayMs: 0 };
 
 /**
  * One partition of a subscription: its ledger, its leases, and the read that is under way for it. What the
@@ -62,6 +66,7 @@ export abstract class Lane {
   protected readonly context: LaneContext;
   protected readonly ledger: Ledger;
   protected readonly leases: LeaseTable;
+  readonly #failures: Failures;
   #endOffset: number;
   #epoch = 0;
   #read: { readonly session: Session; readonly epoch: number } | undefined;
@@ -71,6 +76,7 @@ export abstract class Lane {
     this.partition = partition;
     this.ledger = new Ledger(cursor);
     this.leases = new LeaseTable(context.deadlines, context.outbox);
+    this.#failures = new Failures(context, partition, this.ledger);
     this.#endOffset = endOffset;
   }
 
@@ -94,6 +100,12 @@ export abstract class Lane {
 
   /** What was claimed has been leased, up to `last`. */
   protected abstract taken(session: Session, first: number, last: number, run: RunIndex, nowMs: number): void;
+
+  /**
+   * What the session may be working on: of messages that are processed in order, the first one that it holds.
+   * `isSentOnly`: nothing of what has not left for the transport.
+   */
+  abstract atWork(session: Session, isSentOnly: boolean): RangeSet;
 
   /** Nobody holds these any more, for whatever reason: ascending. */
   protected abstract ended(messages: readonly Piece[]): void;
@@ -153,7 +165,7 @@ export abstract class Lane {
 
   /** Buries what had failed often enough when the broker went down before it could be buried. */
   recover(): void {
-    for (const offset of this.ledger.failedAtLeast(this.context.rules.maxAttempts)) this.#bury(offset, 0);
+    this.#failures.recover();
   }
 
   grow(endOffset: number): void {
@@ -225,7 +237,9 @@ export abstract class Lane {
           isSent: false,
         };
         record.last = last;
+        const isSuspect = this.ledger.isSuspect(claim.first);
         this.leases.add(new Lease(record, runIndex, claim.first, last, Number.POSITIVE_INFINITY));
+        if (isSuspect) session.isolate();
         this.taken(session, claim.first, last, runIndex, nowMs);
         appendLeased(leased, index, at, at + count, this.ledger.attempts(claim.first) + 1);
         next = last + 1;
@@ -273,38 +287,43 @@ export abstract class Lane {
         for (const interval of touchingJoined(held)) this.ledger.settle(interval.first, interval.last);
         break;
       case 'nack': {
-        const { delayMs } = outcome;
-        const retry: Retry = delayMs === undefined ? 'backoff' : { delayMs };
-        this.#giveBack(this.#fail(held, retry, nowMs), nowMs);
+        const failure = {
+          delayMs: outcome.delayMs ?? 'backoff',
+          reason: outcome.reason || nackedReason,
+        } as const;
+        // The consumer has survived them.
+        for (const { first, last: end } of held) this.ledger.clear(first, end);
+        this.#giveBack(this.#failures.count(held, failure, nowMs), nowMs);
         break;
       }
       case 'deadLetter':
-        for (const piece of held) this.#reject(piece, outcome.reason);
+        for (const piece of held) this.#failures.reject(piece, outcome.reason);
         break;
     }
     return held;
   }
 
-  /** Ends leases of the session that are due. */
+  /** Ends leases of the session that are due. Charges those of them that it may have been working on. */
   expire(session: Session, due: readonly Lease[], nowMs: number): void {
-    const headOffset = this.leases.firstOf(session)?.first;
+    const charged = this.atWork(session, false);
     const held = this.leases.revokeAll(due);
     this.ended(held);
-    // The session works in order: what it was at is the first that it held, the others only waited behind it.
-    const wasAtWork = held[0]?.first === headOffset;
-    this.#giveBack(wasAtWork ? this.#failHead(held, 'backoff', nowMs) : held, nowMs);
+    this.#giveBack(this.#failures.count(held, leaseLapsed, nowMs, charged), nowMs);
   }
 
-  /** Frees what the session held. The next one need not wait for what this one broke off. */
-  release(session: Session, end: SessionEnd, nowMs: number): void {
+  /** Frees what the session held. */
+  release(session: Session, blame: Blame, nowMs: number): void {
     if (this.#read?.session === session) this.forgetRead();
     if (session.outstandingMessages === 0) return;
-    const first = this.leases.firstOf(session);
-    if (first === undefined) return;
-    const hasFailed = end === 'broke' && first.delivery.isSent;
+    const atWork = blame.kind === 'nothing' ? new RangeSet() : this.atWork(session, true);
     const held = this.leases.end(0, Number.POSITIVE_INFINITY, session);
     this.ended(held);
-    this.#giveBack(hasFailed ? this.#failHead(held, atOnce, nowMs) : held, nowMs);
+    if (blame.kind === 'messageAtWork') {
+      this.#giveBack(this.#failures.count(held, blame.failure, nowMs, atWork), nowMs);
+      return;
+    }
+    for (const { first, last } of atWork.toIntervals()) this.ledger.suspect(first, last);
+    this.#giveBack(held, nowMs);
   }
 
   /** What of `first` to `last` is in the log, not settled, and not among what was `held`. */
@@ -319,12 +338,7 @@ export abstract class Lane {
   unburied(offset: number, nowMs: number): void {
     const burial = this.ledger.unburied(offset);
     if (burial === undefined || this.ledger.isSettled(offset)) return;
-    const attempts = this.ledger.attempts(offset);
-    // What can't be buried comes again, but not in a circle at full speed.
-    if (attempts > 0) {
-      const waitMs = backoffMs(this.context.rules, attempts, this.context.random.next());
-      this.ledger.fail(offset, attempts, nowMs + waitMs);
-    }
+    this.#failures.backOff(offset, nowMs);
     this.revived(offset, burial.orderingKey, nowMs);
   }
 
@@ -347,56 +361,6 @@ export abstract class Lane {
 
   #giveBack(messages: readonly Piece[], nowMs: number): void {
     if (messages.length > 0) this.returned(messages, nowMs);
-  }
-
-  /** Counts a failure for each message, and says which of them are to come again. */
-  #fail(messages: readonly Piece[], retry: Retry, nowMs: number): Piece[] {
-    const { rules, random } = this.context;
-    // One throw for all of them: what failed together and as often comes back in one piece.
-    const chance = retry === 'backoff' ? random.next() : 0;
-    const again: Piece[] = [];
-    for (const piece of messages) {
-      const { first, last, index } = piece;
-      let next = first;
-      for (let offset = first; offset <= last; offset += 1) {
-        const attempts = this.ledger.attempts(offset) + 1;
-        const waitMs = retry === 'backoff' ? backoffMs(rules, attempts, chance) : retry.delayMs;
-        this.ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
-        if (attempts < rules.maxAttempts) continue;
-        this.#bury(offset, orderingKeyAt(index, offset));
-        if (next < offset) again.push({ ...piece, first: next, last: offset - 1 });
-        next = offset + 1;
-      }
-      if (next <= last) again.push({ ...piece, first: next });
-    }
-    return again;
-  }
-
-  /** Counts a failure for the first message only. */
-  #failHead(messages: readonly Piece[], retry: Retry, nowMs: number): Piece[] {
-    const [head, ...others] = messages;
-    if (head === undefined) return [];
-    this.context.outbox.dirty(this.partition);
-    const again = this.#fail([{ ...head, last: head.first }], retry, nowMs);
-    if (head.first < head.last) again.push({ ...head, first: head.first + 1 });
-    return [...again, ...others];
-  }
-
-  #reject(messages: Piece, reason: string): void {
-    for (let offset = messages.first; offset <= messages.last; offset += 1) {
-      this.ledger.fail(offset, this.ledger.attempts(offset) + 1, 0);
-      this.#bury(offset, orderingKeyAt(messages.index, offset), reason);
-    }
-  }
-
-  #bury(offset: number, orderingKey: number, reason = 'max attempts reached'): void {
-    this.ledger.bury(offset, orderingKey);
-    this.context.outbox.bury({
-      partition: this.partition,
-      offset,
-      attempts: this.ledger.attempts(offset),
-      reason,
-    });
   }
 }
 

@@ -103,13 +103,9 @@ export class LeaseTable {
     return lease !== undefined && lease.first <= offset ? lease : undefined;
   }
 
-  /** The first lease of this session. */
-  firstOf(session: Session): Lease | undefined {
-    for (let i = this.#head; i < this.#leases.length; i += 1) {
-      const lease = this.#leases[i]!;
-      if (lease.delivery.session === session && !lease.isEmpty) return lease;
-    }
-    return undefined;
+  /** What this session holds: ascending. */
+  *heldBy(session: Session): Iterable<Piece> {
+    for (const piece of this.heldFrom(0)) if (piece.delivery.session === session) yield piece;
   }
 
   /** Ends what the session itself gives up from `first` to `last`. Says what it held: ascending. */

@@ -25,6 +25,8 @@ export class Ledger {
   readonly #settled = new RangeSet();
   readonly #failed = new OffsetMap<Failure>();
   readonly #burying = new OffsetMap<BurialUnderWay>();
+  /** Any of these may have broken the stream of a consumer: each is delivered alone. Not kept across restarts. */
+  readonly #suspects = new RangeSet();
   #acknowledgedOffset: number;
   #deadLetterCount: number;
 
@@ -84,10 +86,16 @@ export class Ledger {
 
   /**
    * One past the last of the messages that, from `offset` (itself pending) up to `end`, are pending and have the
-   * same failures: they may go out together.
+   * same failures: they may go out together. A suspect goes alone.
    */
   alikeEnd(offset: number, end: number): number {
-    const pendingEnd = Math.min(end, this.#settled.nextFrom(offset), this.#burying.nextFrom(offset));
+    if (this.isSuspect(offset)) return offset + 1;
+    const pendingEnd = Math.min(
+      end,
+      this.#settled.nextFrom(offset),
+      this.#burying.nextFrom(offset),
+      this.#suspects.nextFrom(offset),
+    );
     const failure = this.#failed.get(offset);
     if (failure === undefined) return Math.min(pendingEnd, this.#failed.nextFrom(offset));
     let next = offset + 1;
@@ -115,7 +123,25 @@ export class Ledger {
       .filter((offset) => offset >= 0);
   }
 
+  get suspectCount(): number {
+    return this.#suspects.offsetCount;
+  }
+
+  isSuspect(offset: number): boolean {
+    return this.#suspects.offsetCount > 0 && this.#suspects.has(offset);
+  }
+
+  suspect(first: number, last: number): void {
+    this.#suspects.add(first, last);
+  }
+
+  /** A consumer has come to an end with these. */
+  clear(first: number, last: number): void {
+    if (this.#suspects.offsetCount > 0) this.#suspects.remove(first, last);
+  }
+
   settle(first: number, last: number): void {
+    this.clear(first, last);
     this.#failed.deleteRange(first, last);
     if (first > this.#acknowledgedOffset) {
       this.#settled.add(first, last);
@@ -130,6 +156,7 @@ export class Ledger {
     this.#acknowledgedOffset = this.#settled.nextAbsent(offset);
     this.#settled.remove(0, this.#acknowledgedOffset - 1);
     this.#failed.deleteRange(0, this.#acknowledgedOffset - 1);
+    this.clear(0, this.#acknowledgedOffset - 1);
     return true;
   }
 
@@ -164,5 +191,6 @@ export class Ledger {
     this.#acknowledgedOffset = offset;
     this.#settled.clear();
     this.#failed.clear();
+    this.#suspects.clear();
   }
 }

@@ -1,6 +1,7 @@
 import type { Interval } from '../base/positions.js';
 import { type Claim, Lane, type LaneWait } from './lane.js';
 import type { RunIndex } from './leases.js';
+import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 
 /**
@@ -41,7 +42,16 @@ export class PartitionLane extends Lane {
     const offset = this.ledger.nextPending(this.#next);
     if (offset >= this.endOffset) return 'caughtUp';
     if (session !== this.#heir) return 'notAssigned';
-    return this.ledger.retryAtMs(offset) > nowMs ? 'backoff' : offset;
+    if (this.ledger.retryAtMs(offset) > nowMs) return 'backoff';
+    // A suspect is delivered alone.
+    return session.outstandingMessages > 0 && this.ledger.isSuspect(offset) ? 'heldBack' : offset;
+  }
+
+  /** A suspect is to be delivered next, and could be if its owner held nothing. */
+  hasSuspectNext(nowMs: number): boolean {
+    if (this.ledger.suspectCount === 0 || this.#owner !== this.#heir) return false;
+    const offset = this.ledger.nextPending(this.#next);
+    return this.ledger.isSuspect(offset) && this.ledger.retryAtMs(offset) <= nowMs;
   }
 
   override retry(): void {
@@ -63,6 +73,15 @@ export class PartitionLane extends Lane {
   protected taken(_session: Session, _first: number, last: number): void {
     this.#next = last + 1;
     this.#awaitRetry();
+  }
+
+  atWork(session: Session, isSentOnly: boolean): RangeSet {
+    const atWork = new RangeSet();
+    for (const { first, delivery } of this.leases.heldBy(session)) {
+      if (delivery.isSent || !isSentOnly) atWork.add(first, first);
+      break;
+    }
+    return atWork;
   }
 
   protected ended(): void {}

@@ -1,10 +1,9 @@
 import type { CursorState } from '../base/positions.js';
 import { IdleSessions } from './idle-sessions.js';
-import type { Lane, LaneContext, LaneWait } from './lane.js';
+import type { Lane, LaneContext, WaitCause } from './lane.js';
 import type { Session } from './session.js';
 import { SharedLane } from './shared-lane.js';
 import type { Sharing } from './sharing.js';
-import type { Wait } from './types.js';
 
 /** Every session reads every partition (orderings KEY and NONE). */
 export class Pool implements Sharing {
@@ -12,6 +11,8 @@ export class Pool implements Sharing {
   readonly #idle: IdleSessions;
   /** By partition. */
   readonly #lanes: SharedLane[] = [];
+  /** Gets nothing until it is empty, to take a suspect then. */
+  #drained: Session | undefined;
 
   constructor(context: LaneContext) {
     this.#context = context;
@@ -35,10 +36,13 @@ export class Pool implements Sharing {
     return lane;
   }
 
-  addSession(): void {}
+  addSession(session: Session): void {
+    this.#idle.open(session);
+  }
 
   removeSession(session: Session): void {
-    this.#idle.leave(session);
+    this.#idle.close(session);
+    if (this.#drained === session) this.#drained = undefined;
     // It may have been woken for something that it will never take.
     this.#announceAll();
   }
@@ -47,11 +51,24 @@ export class Pool implements Sharing {
     this.#idle.leave(session);
   }
 
-  waits(session: Session, reason: Wait['reason'] | LaneWait): void {
-    this.#idle.enter(session);
-    if (reason === 'othersFirst') this.#idle.wakeOne();
+  mayServe(session: Session): boolean {
+    return this.#idle.mayServe(session) && !this.#mustDrain(session);
+  }
+
+  waits(session: Session, reason: WaitCause): void {
+    // A session that is being drained is not woken: what it gives back makes it ask.
+    if (session !== this.#drained || session.outstandingMessages === 0) this.#idle.enter(session);
+    if (reason === 'othersFirst' || reason === 'heldBack') this.#idle.wakeOne();
     // It may have been woken for something that it can't take.
     else if (reason === 'messageCredit' || reason === 'byteCredit') this.#announceAll();
+  }
+
+  silenced(session: Session): void {
+    this.#idle.silence(session);
+  }
+
+  silenceChanged(): void {
+    this.#announceAll();
   }
 
   declined(session: Session): void {
@@ -63,6 +80,24 @@ export class Pool implements Sharing {
   }
 
   leasesEnded(): void {}
+
+  /**
+   * A suspect goes to a session that holds nothing else. Where every session is busy one of them is drained: it gets
+   * nothing until it is empty.
+   */
+  #mustDrain(session: Session): boolean {
+    const hasSuspects = this.#lanes.some((lane) => lane.freeSuspectCount > 0);
+    if (!hasSuspects) {
+      if (this.#drained !== undefined) this.#context.outbox.ready(this.#drained);
+      this.#drained = undefined;
+      return false;
+    }
+    if (session.outstandingMessages === 0) return false;
+    if (this.#drained === undefined || this.#drained.isSilent || this.#drained.isPaused) {
+      this.#drained = session;
+    }
+    return this.#drained === session;
+  }
 
   #announceAll(): void {
     for (const lane of this.#lanes) lane.announce();

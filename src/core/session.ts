@@ -12,6 +12,12 @@ export class Session {
   readonly deliveriesInTransit = new Set<number>();
   /** Whose turn it is among the lanes that the session reads. */
   nextLane = 0;
+  /** A settlement of it has taken effect: its consumer has worked on what it got. */
+  hasSettled = false;
+  /** A lease of it has lapsed, and its consumer has said nothing since. */
+  isSilent = false;
+  /** It holds a message that is delivered alone: nothing else goes to it meanwhile. */
+  #isIsolated = false;
   #outstandingMessages = 0;
   #outstandingBytes = 0;
 
@@ -28,9 +34,14 @@ export class Session {
     return this.#outstandingBytes;
   }
 
+  /** Its consumer wants nothing for now. */
+  get isPaused(): boolean {
+    return this.credit.messages <= 0 || this.credit.bytes <= 0;
+  }
+
   /** Messages that may still be delivered. Negative after the consumer lowered its credit. */
   get messagesLeft(): number {
-    return this.credit.messages - this.#outstandingMessages;
+    return this.#isIsolated ? 0 : this.credit.messages - this.#outstandingMessages;
   }
 
   /** Why nothing may be delivered now, for want of credit. */
@@ -62,5 +73,11 @@ export class Session {
   giveBack(messages: number, bytes: number): void {
     this.#outstandingMessages -= messages;
     this.#outstandingBytes -= bytes;
+    if (this.#outstandingMessages === 0) this.#isIsolated = false;
+  }
+
+  /** What it holds now takes all of its credit. */
+  isolate(): void {
+    this.#isIsolated = true;
   }
 }

@@ -16,6 +16,8 @@ export class SharedLane extends Lane {
   readonly #idleSessions: IdleSessions;
   /** Pending messages below the frontier that any session may have. */
   readonly #free = new RangeSet();
+  /** Suspects below the frontier that any session may have that holds nothing else. */
+  readonly #freeSuspects = new RangeSet();
   /** What is in its backoff: messages without a key, and keys whose first message is. */
   readonly #waiting = new DeadlineHeap<KeyQueue | Interval>();
   readonly #keys: KeyQueues;
@@ -34,10 +36,17 @@ export class SharedLane extends Lane {
   ) {
     super(context, partition, cursor, endOffset);
     this.#idleSessions = idleSessions;
-    this.#keys = new KeyQueues(this.#free, this.#waiting, this.ledger, context.outbox);
+    const free = { others: this.#free, suspects: this.#freeSuspects };
+    this.#keys = new KeyQueues(free, this.#waiting, this.ledger, context.outbox);
+  }
+
+  get freeSuspectCount(): number {
+    return this.#freeSuspects.offsetCount;
   }
 
   offer(session: Session): number | LaneWait {
+    const isEmpty = session.outstandingMessages === 0;
+    if (isEmpty && this.#freeSuspects.offsetCount > 0) return this.#freeSuspects.nextFrom(0);
     const reserved = this.#keys.reservedFor(session)?.nextFrom(0) ?? Number.POSITIVE_INFINITY;
     const shared = Math.min(this.#free.nextFrom(0), this.#nextNew ?? Number.POSITIVE_INFINITY);
     if (shared !== Number.POSITIVE_INFINITY) {
@@ -46,7 +55,8 @@ export class SharedLane extends Lane {
     }
     if (reserved !== Number.POSITIVE_INFINITY) return reserved;
     if (this.#waiting.size > 0) return 'backoff';
-    return this.#keys.deferredCount > 0 ? 'notAssigned' : 'caughtUp';
+    const hasOthers = this.#keys.deferredCount > 0 || this.#freeSuspects.offsetCount > 0;
+    return hasOthers ? 'notAssigned' : 'caughtUp';
   }
 
   announce(): void {
@@ -57,7 +67,8 @@ export class SharedLane extends Lane {
       // Without credit it would only wait, and what it leaves would be announced again, to it: without an end.
       if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
     }
-    if (this.#free.offsetCount > 0 || this.#nextNew !== undefined) this.#idleSessions.wakeOne();
+    const hasFree = this.#free.offsetCount + this.#freeSuspects.offsetCount > 0;
+    if (hasFree || this.#nextNew !== undefined) this.#idleSessions.wakeOne();
   }
 
   override retry(nowMs: number): void {
@@ -80,6 +91,10 @@ export class SharedLane extends Lane {
     run: RunIndex,
     nowMs: number,
   ): Claim | undefined {
+    if (session.outstandingMessages === 0) {
+      const suspect = this.#freeSuspects.nextFrom(from);
+      if (suspect < end) return { first: suspect, end: suspect + 1 };
+    }
     const reserved = this.#keys.reservedFor(session);
     const reservedOpen = reserved?.nextFrom(from) ?? Number.POSITIVE_INFINITY;
     const freeOpen = this.#allowance > 0 ? this.#free.nextFrom(from) : Number.POSITIVE_INFINITY;
@@ -99,16 +114,34 @@ export class SharedLane extends Lane {
     if (isNew) this.#frontier = last + 1;
     this.#allowance -= last - first + 1;
     if (run.orderingKeys === undefined) {
-      if (!isNew) this.#free.remove(first, last);
+      if (!isNew) this.#setOf(first).remove(first, last);
     } else {
       for (let offset = first; offset <= last; offset += 1) {
         const key = orderingKeyAt(run, offset);
         if (key !== 0) this.#keys.take(key, offset, session, nowMs);
-        else if (!isNew) this.#free.remove(offset, offset);
+        else if (!isNew) this.#setOf(offset).remove(offset, offset);
       }
       this.#awaitRetry();
     }
     this.#countAvailable();
+  }
+
+  atWork(session: Session, isSentOnly: boolean): RangeSet {
+    const atWork = new RangeSet();
+    const keys = new Set<number>();
+    for (const { first, last, index, delivery } of this.leases.heldBy(session)) {
+      const isCounted = delivery.isSent || !isSentOnly;
+      if (index.orderingKeys === undefined) {
+        if (isCounted) atWork.add(first, last);
+        continue;
+      }
+      for (let offset = first; offset <= last; offset += 1) {
+        const key = orderingKeyAt(index, offset);
+        if (isCounted && !keys.has(key)) atWork.add(offset, offset);
+        if (key !== 0) keys.add(key);
+      }
+    }
+    return atWork;
   }
 
   protected ended(messages: readonly Piece[]): void {
@@ -151,6 +184,7 @@ export class SharedLane extends Lane {
   protected restart(): void {
     this.#keys.clear();
     this.#free.clear();
+    this.#freeSuspects.clear();
     this.#waiting.clear();
     this.#frontier = this.ledger.acknowledgedOffset;
     this.#awaitRetry();
@@ -159,6 +193,7 @@ export class SharedLane extends Lane {
   protected skipped(): void {
     this.#keys.dropBelow(this.ledger.acknowledgedOffset);
     this.#free.remove(0, this.ledger.acknowledgedOffset - 1);
+    this.#freeSuspects.remove(0, this.ledger.acknowledgedOffset - 1);
     this.#awaitRetry();
     this.announce();
   }
@@ -167,6 +202,11 @@ export class SharedLane extends Lane {
   get #nextNew(): number | undefined {
     const next = this.ledger.nextPending(this.#frontier);
     return next < this.endOffset && this.#keys.hasRoom ? next : undefined;
+  }
+
+  /** Where a message stands that any session may have. */
+  #setOf(offset: number): RangeSet {
+    return this.ledger.isSuspect(offset) ? this.#freeSuspects : this.#free;
   }
 
   #allowed(first: number, end: number): Claim {
@@ -221,7 +261,7 @@ export class SharedLane extends Lane {
       const end = this.ledger.alikeEnd(next, last + 1);
       const retryAtMs = this.ledger.retryAtMs(next);
       if (retryAtMs > nowMs) this.#waiting.set({ first: next, last: end - 1 }, retryAtMs);
-      else this.#free.add(next, end - 1);
+      else this.#setOf(next).add(next, end - 1);
       next = end;
     }
   }
@@ -256,7 +296,7 @@ export class SharedLane extends Lane {
   /** What of these messages retention has not dropped while they waited. */
   #setFree(first: number, last: number): void {
     const kept = Math.max(first, this.ledger.acknowledgedOffset);
-    if (kept <= last) this.#free.add(kept, last);
+    if (kept <= last) this.#setOf(kept).add(kept, last);
   }
 
   #awaitRetry(): void {

@@ -1,7 +1,6 @@
 import type { CursorState } from '../base/positions.js';
-import type { Lane, LaneWait } from './lane.js';
+import type { Lane, WaitCause } from './lane.js';
 import type { Session } from './session.js';
-import type { Wait } from './types.js';
 
 /** How the sessions of a subscription share its partitions: the part of an ordering that spans them. */
 export interface Sharing {
@@ -15,8 +14,14 @@ export interface Sharing {
   partitionsOf(session: Session): readonly number[];
   /** The session asks where to read. */
   asked(session: Session): void;
+  /** Whether the session may get anything now. One that has to wait for others, or to become empty first, may not. */
+  mayServe(session: Session, nowMs: number): boolean;
+  /** The session has become silent. */
+  silenced(session: Session): void;
+  /** A silent session has been heard of again, or while one is silent another session was paused or resumed. */
+  silenceChanged(): void;
   /** The session was told to wait. */
-  waits(session: Session, reason: Wait['reason'] | LaneWait): void;
+  waits(session: Session, reason: WaitCause): void;
   /** The session takes nothing more for now, whatever it was called ready for. */
   declined(session: Session): void;
   /** The read for a lane is no longer under way: another session may want to read there. */

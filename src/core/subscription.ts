@@ -5,8 +5,9 @@ import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
+import { streamEnded } from './failures.js';
 import { mergedIntervals } from './intervals.js';
-import type { Lane, LaneContext, LaneWait } from './lane.js';
+import type { Blame, Lane, LaneContext, WaitCause } from './lane.js';
 import type { DeliveryRecord, Lease } from './leases.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
@@ -36,24 +37,26 @@ export function createSubscription(rules: SubscriptionRules, random: Random): Su
   return new SubscriptionMachine(rules, random);
 }
 
-const waits: Readonly<Record<Wait['reason'] | LaneWait, Wait>> = {
+const waits: Readonly<Record<WaitCause, Wait>> = {
   caughtUp: { kind: 'wait', reason: 'caughtUp' },
   messageCredit: { kind: 'wait', reason: 'messageCredit' },
   byteCredit: { kind: 'wait', reason: 'byteCredit' },
   backoff: { kind: 'wait', reason: 'backoff' },
   notAssigned: { kind: 'wait', reason: 'notAssigned' },
   othersFirst: { kind: 'wait', reason: 'notAssigned' },
+  heldBack: { kind: 'wait', reason: 'notAssigned' },
   reading: { kind: 'wait', reason: 'reading' },
 };
 
 /** Of several lanes with nothing to give, the one nearest to giving something says why. */
-const nearness: Readonly<Record<LaneWait | 'reading', number>> = {
+const nearness: Readonly<Record<Exclude<WaitCause, 'messageCredit' | 'byteCredit'>, number>> = {
   caughtUp: 1,
   notAssigned: 2,
   backoff: 3,
   reading: 4,
   // Above all: another session has to be woken for what this one leaves.
   othersFirst: 5,
+  heldBack: 5,
 };
 
 class SubscriptionMachine implements Subscription {
@@ -63,6 +66,8 @@ class SubscriptionMachine implements Subscription {
   readonly #sessions = new Map<string, Session>();
   readonly #inTransit = new Map<number, DeliveryRecord>();
   #lastDeliveryId = 0;
+  /** Sessions that are silent. */
+  #silentCount = 0;
 
   constructor(rules: SubscriptionRules, random: Random) {
     this.#context = {
@@ -121,8 +126,10 @@ class SubscriptionMachine implements Subscription {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) return;
     this.#sessions.delete(sessionId);
+    if (session.isSilent) this.#silentCount -= 1;
     for (const deliveryId of session.deliveriesInTransit) this.#inTransit.delete(deliveryId);
-    for (const lane of this.#lanes.values()) lane.release(session, end, nowMs);
+    const blame = this.#blame(session, end);
+    for (const lane of this.#lanes.values()) lane.release(session, blame, nowMs);
     this.#sharing.removeSession(session);
     this.#context.outbox.forget(session);
   }
@@ -130,7 +137,9 @@ class SubscriptionMachine implements Subscription {
   setCredit(sessionId: string, credit: Credit): void {
     const session = this.#session(sessionId);
     session.credit = credit;
+    this.#heard(session);
     this.#context.outbox.ready(session);
+    if (this.#silentCount > 0) this.#sharing.silenceChanged();
   }
 
   // --- Delivery ---------------------------------------------------------------------------------------------
@@ -153,7 +162,7 @@ class SubscriptionMachine implements Subscription {
     const session = this.#sessions.get(sessionId);
     const lane = this.#lane(fetch.partition);
     if (session === undefined) return undefined;
-    const isCurrent = lane.endRead(session, fetch);
+    const isCurrent = lane.endRead(session, fetch) && this.#sharing.mayServe(session, nowMs);
     const deliveryId = this.#lastDeliveryId + 1;
     const delivery = isCurrent ? lane.lease(session, fetch.offset, runs, deliveryId, nowMs) : undefined;
     this.#sharing.readEnded(lane);
@@ -185,6 +194,7 @@ class SubscriptionMachine implements Subscription {
   settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
     const session = this.#session(sessionId);
     checkSettlements(settlements, (partition) => this.#lanes.has(partition));
+    this.#heard(session);
     const stale: PartitionInterval[] = [];
     let settledCount = 0;
     for (const { partition, first, last, outcome } of joinedAcks(settlements)) {
@@ -195,6 +205,7 @@ class SubscriptionMachine implements Subscription {
       }
       for (const interval of lane.staleOffsets(first, last, held)) stale.push({ partition, ...interval });
     }
+    if (settledCount > 0) session.hasSettled = true;
     this.#sharing.leasesEnded();
     return { settledCount, stale: mergedIntervals(stale) };
   }
@@ -216,7 +227,9 @@ class SubscriptionMachine implements Subscription {
 
   wake(nowMs: number): void {
     const { retries } = this.#context;
-    for (const [partition, bySession] of this.#takeDue(nowMs)) {
+    const due = this.#takeDue(nowMs);
+    for (const bySession of due.values()) for (const session of bySession.keys()) this.#silence(session);
+    for (const [partition, bySession] of due) {
       for (const [session, leases] of bySession) this.#lane(partition).expire(session, leases, nowMs);
     }
     for (let lane = retries.popDue(nowMs); lane !== undefined; lane = retries.popDue(nowMs)) {
@@ -269,22 +282,52 @@ class SubscriptionMachine implements Subscription {
     return due;
   }
 
-  #nextFetch(session: Session, nowMs: number): Fetch | Wait['reason'] | LaneWait {
+  /**
+   * What the end of a session is charged to. A consumer that cancels its call on a live connection before it has
+   * settled anything has not worked: closing early is no failure.
+   */
+  #blame(session: Session, end: SessionEnd): Blame {
+    const hasFailed = end === 'broke' || (end === 'cancelled' && session.hasSettled);
+    if (!hasFailed || session.outstandingMessages === 0) return { kind: 'nothing' };
+    let atWorkCount = 0;
+    for (const lane of this.#lanes.values()) atWorkCount += lane.atWork(session, true).offsetCount;
+    return atWorkCount > 1 ? { kind: 'suspects' } : { kind: 'messageAtWork', failure: streamEnded[end] };
+  }
+
+  #silence(session: Session): void {
+    if (session.isSilent) return;
+    session.isSilent = true;
+    this.#silentCount += 1;
+    this.#sharing.silenced(session);
+  }
+
+  /** The consumer of this session has said something. */
+  #heard(session: Session): void {
+    if (!session.isSilent) return;
+    session.isSilent = false;
+    this.#silentCount -= 1;
+    this.#context.outbox.ready(session);
+    this.#sharing.silenceChanged();
+  }
+
+  #nextFetch(session: Session, nowMs: number): Fetch | WaitCause {
     const lanes = this.#sharing.lanesOf(session);
     const { lackOfCredit } = session;
-    let reason: LaneWait | 'reading' = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
+    const mayServe = this.#sharing.mayServe(session, nowMs);
+    let reason: keyof typeof nearness = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
     for (let i = 0; i < lanes.length; i += 1) {
       const turn = (session.nextLane + i) % lanes.length;
       const lane = lanes[turn]!;
       const offer = lane.offer(session, nowMs);
       if (typeof offer === 'number') {
         if (lackOfCredit !== undefined) return lackOfCredit;
-        if (!lane.isReading) {
+        if (mayServe && !lane.isReading) {
           session.nextLane = turn + 1;
           return lane.beginRead(session, offer);
         }
       }
-      const laneReason = typeof offer === 'number' ? 'reading' : offer;
+      const isOffered = typeof offer === 'number';
+      const laneReason = isOffered ? (mayServe ? 'reading' : 'heldBack') : offer;
       if (nearness[laneReason] > nearness[reason]) reason = laneReason;
     }
     return reason;

@@ -12,10 +12,13 @@ export interface SubscriptionRules {
 }
 
 /**
- * How a session ends: by agreement (its consumer closed its half of the stream, or the broker ends it), or by its
- * stream breaking. Only then what it was at counts as a failure: it may be what the consumer died of.
+ * How a session ends:
+ * - `left`: by agreement (its consumer closed its half of the stream), or the broker ended it. Nothing has failed.
+ * - `cancelled`: its client cancelled the call, and the connection lives. Nothing has failed if the session had settled
+ *   nothing; otherwise as `broke`.
+ * - `broke`: its connection is lost. What it was working on may be what the consumer died of.
  */
-export type SessionEnd = 'left' | 'broke';
+export type SessionEnd = 'left' | 'cancelled' | 'broke';
 
 /** The most that may be outstanding in a session. */
 export interface Credit {
@@ -25,8 +28,8 @@ export interface Credit {
 
 export type Outcome =
   | { readonly kind: 'ack' }
-  /** `delayMs` absent: the subscription's backoff. */
-  | { readonly kind: 'nack'; readonly delayMs?: number }
+  /** `delayMs` absent: the subscription's backoff. `reason`: for the dead letter, if this was the last attempt. */
+  | { readonly kind: 'nack'; readonly delayMs?: number; readonly reason?: string }
   | { readonly kind: 'extend'; readonly byMs: number }
   | { readonly kind: 'deadLetter'; readonly reason: string };
 

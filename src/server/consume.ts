@@ -11,7 +11,7 @@ import { scanAcks } from './ack-scan.js';
 import { ConsumerStream } from './consumer-stream.js';
 import { fromSettleResult, toConsumeOptions, toCredit, toSettlements } from './convert-session.js';
 import { decode, invalidField } from './convert-values.js';
-import type { CallReceiver, DirectCall } from './direct-call.js';
+import type { CallEnd, CallReceiver, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { runsTag } from './frames.js';
 
@@ -71,8 +71,8 @@ export class ConsumeCall implements CallReceiver {
     this.#call.fail(error);
   }
 
-  over(): void {
-    this.#stream.close('broke');
+  over(end: CallEnd): void {
+    this.#stream.over(end);
     if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
   }
 

@@ -4,7 +4,7 @@ import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from
 import type { PartitionInterval, SessionEnd } from '../core/types.js';
 import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/sluice/v1/broker_pb.js';
 import { fromHeartbeat, fromSession } from './convert-session.js';
-import type { DirectCall } from './direct-call.js';
+import type { CallEnd, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { sendRuns } from './frames.js';
 import { toRange } from './receipts.js';
@@ -15,6 +15,12 @@ type State =
   | { readonly kind: 'opening' }
   | { readonly kind: 'open'; readonly session: ConsumerSession }
   | { readonly kind: 'closed' };
+
+const sessionEnds: Readonly<Record<CallEnd, SessionEnd>> = {
+  answered: 'left',
+  cancelled: 'cancelled',
+  lost: 'broke',
+};
 
 /** The responses of both methods have the same fields for what the session itself says. */
 type Response = MessageInitShape<typeof SubscribeResponseSchema> &
@@ -65,6 +71,11 @@ export class ConsumerStream implements ConsumerSink {
     const { session } = this;
     this.#state = { kind: 'closed' };
     session?.close(end);
+  }
+
+  /** The call is over. Where the broker ended it, whatever the reason, nothing of what was delivered has failed. */
+  over(end: CallEnd): void {
+    this.close(sessionEnds[end]);
   }
 
   /** `written` as in `DirectCall.send`. */

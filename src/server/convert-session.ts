@@ -90,10 +90,10 @@ function toOutcome(outcome: ApiSettlement['outcome'], field: string): Outcome {
     case 'ack':
       return { kind: 'ack' };
     case 'nack': {
-      checkLength(outcome.value.reason, limits.maxReasonLength, `${field}.nack.reason`);
+      const reason = checkLength(outcome.value.reason, limits.maxReasonLength, `${field}.nack.reason`);
       const { delay } = outcome.value;
-      if (delay === undefined) return { kind: 'nack' };
-      return { kind: 'nack', delayMs: toMs(delay, `${field}.nack.delay`, limits.maxBackoffMs) };
+      if (delay === undefined) return { kind: 'nack', reason };
+      return { kind: 'nack', reason, delayMs: toMs(delay, `${field}.nack.delay`, limits.maxBackoffMs) };
     }
     case 'extend': {
       const byMs = toMs(outcome.value.by, `${field}.extend.by`, limits.maxAckDeadlineMs);

@@ -8,7 +8,14 @@ import {
 import { SluiceError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import { frameOf, takeFramesAsTheyAre } from './framing.js';
+import { connectionOf } from './http2-sessions.js';
 import { clientError, type StatusDetail, toStatus } from './status.js';
+
+/**
+ * How a call ends: the server gave it a status; or its client did not wait for one and cancelled it, on a connection
+ * that lives on; or its connection is lost.
+ */
+export type CallEnd = 'answered' | 'cancelled' | 'lost';
 
 /**
  * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16
@@ -27,13 +34,13 @@ export class DirectCall {
   readonly #call: ServerInterceptingCallInterface;
   readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
   readonly #logger: Logger;
-  readonly #ended: () => void;
+  readonly #ended: (end: CallEnd) => void;
   #isReadWanted = false;
   #isReading = false;
   #isOver = false;
 
   /** `ended` is called once, when there is a status or the client has gone. */
-  constructor(call: ServerInterceptingCallInterface, logger: Logger, ended: () => void) {
+  constructor(call: ServerInterceptingCallInterface, logger: Logger, ended: (end: CallEnd) => void) {
     this.#call = call;
     this.#sendStatus = call.sendStatus.bind(call);
     this.#logger = logger;
@@ -105,22 +112,22 @@ export class DirectCall {
   }
 
   /** Only for the listener below: the client has gone. */
-  markOver(): void {
+  markOver(end: CallEnd): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#ended();
+    this.#ended(end);
   }
 
-  /** Only for the listener below: a status of grpc-js itself. */
+  /** Only for the listener below: a status of grpc-js itself. A deadline is the client's own word, as a cancellation. */
   endAsGrpcDid(status: PartialStatusObject): void {
     this.#sendStatus(status);
-    this.markOver();
+    this.markOver(status.code === statusCode.DEADLINE_EXCEEDED ? 'cancelled' : 'answered');
   }
 
   #end(status: PartialStatusObject): void {
     if (this.#isOver) return;
     this.#sendStatus(status);
-    this.markOver();
+    this.markOver('answered');
   }
 }
 
@@ -143,7 +150,7 @@ export interface CallReceiver {
    * The call is over, by whichever side: what it held is to be let go. Last call, always made, and never from within
    * another. What was sent may still be on its way to a client that is slow to read.
    */
-  over(): void;
+  over(end: CallEnd): void;
 }
 
 /** Makes the receiver of a call. */
@@ -205,12 +212,14 @@ class DirectListener implements Listener, OpenedCall {
   readonly #call: DirectCall;
   readonly #route: Route;
   readonly #table: CallTable;
+  readonly #connection: { readonly destroyed: boolean } | undefined;
   #receiver: CallReceiver | undefined;
   #isStopping = false;
 
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     this.kind = route.isStream ? 'stream' : 'unary';
-    this.#call = new DirectCall(base, logger, () => queueMicrotask(() => this.#over()));
+    this.#call = new DirectCall(base, logger, (end) => queueMicrotask(() => this.#over(end)));
+    this.#connection = connectionOf(base);
     this.#route = route;
     this.#table = table;
   }
@@ -243,15 +252,16 @@ class DirectListener implements Listener, OpenedCall {
     }
   }
 
+  /** A connection that closes has been destroyed before its streams say so. */
   onCancel(): void {
-    this.#call.markOver();
+    this.#call.markOver(this.#connection?.destroyed === true ? 'lost' : 'cancelled');
     this.#table.closed(this);
   }
 
-  #over(): void {
+  #over(end: CallEnd): void {
     this.#table.answered(this);
     try {
-      this.#receiver?.over();
+      this.#receiver?.over(end);
     } catch (thrown) {
       // There is nobody left to tell; a fault of ours is logged.
       this.#call.clientError(thrown);

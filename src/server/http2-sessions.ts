@@ -1,5 +1,11 @@
-import { constants, type Http2Server, type ServerHttp2Session } from 'node:http2';
-import type { Server } from '@grpc/grpc-js';
+import {
+  constants,
+  type Http2Server,
+  type Http2Session,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2';
+import type { Server, ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { invariant } from '../base/invariant.js';
 
 /*
@@ -26,6 +32,16 @@ export function setStreamWindow(server: Server, initialWindowSize: number): void
   const { commonServerOptions } = internals(server);
   invariant(commonServerOptions !== undefined, 'grpc-js has moved the options of its HTTP/2 servers');
   commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize };
+}
+
+/**
+ * The connection of a call, to be asked for while the call lives: afterwards Node does not tell it any more. Undefined
+ * where the client reset the stream before the call began.
+ */
+export function connectionOf(call: ServerInterceptingCallInterface): Http2Session | undefined {
+  const { stream } = call as unknown as { readonly stream?: ServerHttp2Stream };
+  invariant(stream !== undefined, 'grpc-js has moved the HTTP/2 stream of a call');
+  return stream.session;
 }
 
 /** The connections of a server, by the address of the client as grpc-js tells it. */

@@ -8,7 +8,7 @@ import {
 import { SluiceError } from '../base/errors.js';
 import { InvariantError, isDefect } from '../base/invariant.js';
 import { decode } from './convert-values.js';
-import type { CallReceiver, DirectCall, OpenCall } from './direct-call.js';
+import type { CallEnd, CallReceiver, DirectCall, OpenCall } from './direct-call.js';
 
 /** A call with one request: runs it when the client has closed its end. */
 export abstract class SingleRequestCall implements CallReceiver {
@@ -21,7 +21,7 @@ export abstract class SingleRequestCall implements CallReceiver {
 
   protected abstract run(bytes: Buffer): void;
   abstract stop(error: SluiceError): void;
-  abstract over(): void;
+  abstract over(end: CallEnd): void;
 
   begin(): void {
     this.call.read();

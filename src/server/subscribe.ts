@@ -3,7 +3,7 @@ import { SubscribeRequestSchema, SubscribeResponseSchema } from '../gen/sluice/v
 import { ConsumerStream } from './consumer-stream.js';
 import { toConsumeOptions } from './convert-session.js';
 import { decode } from './convert-values.js';
-import type { DirectCall } from './direct-call.js';
+import type { CallEnd, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { runsTag } from './frames.js';
 import { SingleRequestCall } from './single-request.js';
@@ -27,7 +27,7 @@ export class SubscribeCall extends SingleRequestCall {
     this.call.fail(error);
   }
 
-  override over(): void {
-    this.#stream.close('broke');
+  override over(end: CallEnd): void {
+    this.#stream.over(end);
   }
 }

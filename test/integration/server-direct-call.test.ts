@@ -6,6 +6,7 @@ import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { OpenCalls } from '../../src/server/call-table.js';
 import {
+  type CallEnd,
   type CallReceiver,
   createDirectCallInterceptor,
   type DirectCall,
@@ -23,6 +24,7 @@ class ManualCall implements CallReceiver {
   readonly call: DirectCall;
   /** Called for every request, before it is noted. */
   onRequest: () => void = () => {};
+  end: CallEnd | undefined;
   requestCount = 0;
 
   constructor(call: DirectCall) {
@@ -41,7 +43,8 @@ class ManualCall implements CallReceiver {
   stop(error: SluiceError): void {
     this.events.push(error);
   }
-  over(): void {
+  over(end: CallEnd): void {
+    this.end = end;
     this.events.push('over');
   }
 }
@@ -200,6 +203,34 @@ describe('direct calls', () => {
     second.call.fail(new Error('to nobody'));
     await connection.barrier();
     assert.equal(first.events.size + second.events.size, 0);
+  });
+
+  it('say how they ended: answered, cancelled on a connection that lives, or with their connection', async () => {
+    connection.session.on('error', () => {});
+    const open = async () => {
+      const stream = connection.call(path).on('error', () => {});
+      return { stream, manual: await opened.next() };
+    };
+    const [answered, cancelled, cancelledFirst, lost] = [
+      await open(),
+      await open(),
+      await open(),
+      await open(),
+    ];
+    answered.manual.call.finish();
+    assert.equal(await answered.manual.events.next(), 'over');
+    assert.equal(answered.manual.end, 'answered');
+    cancelled.stream.close(8);
+    assert.equal(await cancelled.manual.events.next(), 'over');
+    assert.equal(cancelled.manual.end, 'cancelled');
+    // A client that closes everything: the end of the connection is close behind.
+    cancelledFirst.stream.close(8);
+    for (let i = 0; i < 3; i++) await setImmediate();
+    connection.session.destroy();
+    assert.equal(await cancelledFirst.manual.events.next(), 'over');
+    assert.equal(cancelledFirst.manual.end, 'cancelled');
+    assert.equal(await lost.manual.events.next(), 'over');
+    assert.equal(lost.manual.end, 'lost');
   });
 
   it('let go of what they hold although the client does not read', async () => {

@@ -100,8 +100,13 @@ export class Consumer implements ConsumerSink {
     this.isClosed = true;
   }
 
+  get isPaused(): boolean {
+    return this.credit.messages === 0 || this.credit.bytes === 0;
+  }
+
   hasCredit(): boolean {
     const held = this.book.model.heldBy(this.name);
+    if (held.some(({ isSuspect }) => isSuspect)) return false;
     const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
     return held.length < this.credit.messages && bytes < this.credit.bytes;
   }

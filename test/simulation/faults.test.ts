@@ -31,10 +31,9 @@ const faults: readonly Fault[] = [
   },
   {
     name: 'a failure is not counted on the disk',
-    path: 'src/core/lane.js',
-    right: `            return [];
-        this.context.outbox.dirty(this.partition);`,
-    wrong: '            return [];',
+    path: 'src/core/failures.js',
+    right: 'outbox.dirty(this.#partition);',
+    wrong: '{}',
   },
   {
     name: 'a consumer does not hear of what is taken back from it',

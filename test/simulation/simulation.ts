@@ -325,6 +325,7 @@ export class Simulation {
     this.#consumers.push(consumer);
     this.#expect(`session ${consumer.name}`, opening, (session) => {
       consumer.session = session;
+      this.#books.subscriptions.get(subscriptionId)?.model.open(consumer.name, consumer.isPaused);
       session.start();
     });
   }
@@ -339,7 +340,7 @@ export class Simulation {
     consumer.isClosed = true;
     this.#consumers.splice(this.#consumers.indexOf(consumer), 1);
     this.#lostFrames.push(...consumer.frames);
-    const end = this.#chance.pick(['left', 'broke'] as const);
+    const end = this.#chance.pick(['left', 'cancelled', 'broke'] as const);
     consumer.book.model.close(consumer.name, end, this.#nowMs);
     consumer.session!.close(end);
   }
@@ -347,6 +348,7 @@ export class Simulation {
   #setCredit(consumer = this.#anyConsumer(), credit = this.#draws.credit()): void {
     if (consumer === undefined) return;
     consumer.credit = credit;
+    consumer.book.model.setCredit(consumer.name, consumer.isPaused);
     this.#trace(`  ${consumer.name}: ${credit.messages}, ${credit.bytes} bytes`);
     assert.deepEqual(this.#host.broker.setCredit(consumer.session!.sessionId, credit), credit);
   }

@@ -73,7 +73,7 @@ describe('Consumer of the TypeScript client', () => {
     await Promise.all([consumer.close(), letters.close()]);
     await Promise.all([running, reading]);
     assert.deepEqual(seen, ['bad 1', 'bad 2', 'bad 3', 'hopeless 1', 'good 1']);
-    assert.deepEqual(found.sort(), ['bad 3 max attempts reached', 'hopeless 1 nobody wants it']);
+    assert.deepEqual(found.sort(), ['bad 3 does not parse', 'hopeless 1 nobody wants it']);
     assert.equal(await sluice.backlogOf('failing'), 0);
   });
 

@@ -56,23 +56,6 @@ describe('failure', () => {
     consumer.close();
   });
 
-  it('charges a consumer that breaks off, and none that leaves', async () => {
-    await createSubscription('leaving');
-    await publish(client, 'leaving', texts('m', 2));
-    const open = () => TestConsumer.open(client, { topic: 'leaving', subscription: 's' });
-    const leaving = await open();
-    await leaving.take(2);
-    await leaving.leave();
-    const breaking = await open();
-    const attempts = (messages: readonly { readonly attempt: number }[]) =>
-      messages.map(({ attempt }) => attempt);
-    assert.deepEqual(attempts(await breaking.take(2)), [1, 1]);
-    breaking.close();
-    const last = await open();
-    assert.deepEqual(attempts(await last.take(2)), [2, 1]);
-    last.close();
-  });
-
   it('lets a consumer extend a lease, and says so in the status', async () => {
     await createSubscription('extended', { ackDeadlineMs: 300 });
     await publish(client, 'extended', ['long', 'work']);

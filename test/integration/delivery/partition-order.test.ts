@@ -97,7 +97,7 @@ describe('delivery in order of the partition', () => {
     consumer.close();
   });
 
-  it('frees what a consumer held as soon as its stream ends, and counts a failure for the first only', async () => {
+  it('frees what a consumer held as soon as its stream ends', async () => {
     await createTopic('freed');
     await publish(client, 'freed', texts('m', 3));
     const first = await TestConsumer.open(client, { topic: 'freed', subscription: 's' });
@@ -109,7 +109,7 @@ describe('delivery in order of the partition', () => {
     assert.deepEqual(
       messages.map(({ text, attempt }) => [text, attempt]),
       [
-        ['m-0', 2],
+        ['m-0', 1],
         ['m-1', 1],
         ['m-2', 1],
       ],

@@ -125,6 +125,18 @@ export class Harness {
     }
   }
 
+  /** Serves what is called ready until nothing is, as the runtime does. Says what each session got. */
+  serve(): Record<string, string[]> {
+    const delivered: Record<string, string[]> = {};
+    for (let { ready } = this.effects(); ready.length > 0; { ready } = this.effects()) {
+      for (const sessionId of ready) {
+        const messages = this.deliverAll(sessionId);
+        if (messages.length > 0) delivered[sessionId] = [...(delivered[sessionId] ?? []), ...messages];
+      }
+    }
+    return delivered;
+  }
+
   settle(
     sessionId: string,
     partition: number,

@@ -170,7 +170,7 @@ describe('a subscription in order of partition', () => {
       h.nack('a', 0, 0, 0, 0);
       const effects = h.effects();
       assert.deepEqual(effects.burials, [
-        { partition: 0, offset: 0, attempts: 2, reason: 'max attempts reached' },
+        { partition: 0, offset: 0, attempts: 2, reason: 'nacked: the consumer gave no reason' },
       ]);
       assert.deepEqual(effects.dirtyPartitions, [0]);
       assert.equal(h.outstanding('a'), 2);

@@ -3,17 +3,10 @@ import type { Ordering } from '../../../src/base/model.js';
 import { createRandom } from '../../../src/base/random.js';
 import { Harness, plenty } from './harness.js';
 
-/** Serves what is called ready until nothing is: as the runtime does. */
-function serve(h: Harness): void {
-  for (let { ready } = h.effects(); ready.length > 0; { ready } = h.effects()) {
-    for (const sessionId of ready) h.deliverAll(sessionId);
-  }
-}
-
 function openAll(h: Harness, count: number): string[] {
   const sessionIds = Array.from({ length: count }, (_, i) => `worker-${i}`);
   for (const sessionId of sessionIds) h.open(sessionId);
-  serve(h);
+  h.serve();
   return sessionIds;
 }
 
@@ -41,7 +34,7 @@ describe('work that sessions share', () => {
           h.partition(0, 0);
           const sessionIds = openAll(h, workers);
           h.append(0, keys(0, tasks));
-          serve(h);
+          h.serve();
           assert.deepEqual(outstanding(h, sessionIds), new Array(workers).fill(tasks / workers));
         });
 
@@ -53,7 +46,7 @@ describe('work that sessions share', () => {
           for (let sent = 0; sent < tasks; ) {
             const burst = Math.min(tasks - sent, 1 + Math.floor(random.next() * 9));
             h.append(0, keys(sent, burst));
-            serve(h);
+            h.serve();
             sent += burst;
           }
           assert.deepEqual(outstanding(h, sessionIds), new Array(workers).fill(tasks / workers));
@@ -66,7 +59,7 @@ describe('work that sessions share', () => {
           for (let partition = 0; partition < 4; partition += 1) {
             h.append(partition, keys((partition * tasks) / 4, tasks / 4));
           }
-          serve(h);
+          h.serve();
           assert.deepEqual(outstanding(h, sessionIds), new Array(workers).fill(tasks / workers));
         });
       }
@@ -76,9 +69,9 @@ describe('work that sessions share', () => {
         h.partition(0, 0);
         h.open('poor', { messages: 1, bytes: 1_000 });
         h.open('rich');
-        serve(h);
+        h.serve();
         h.append(0, keys(0, 1));
-        serve(h);
+        h.serve();
         assert.equal(h.outstanding('poor'), 1, 'it has no credit left');
         h.append(0, keys(1, 1_000));
         assert.deepEqual(h.deliver('rich'), ['0:1-1000']);
@@ -89,16 +82,16 @@ describe('work that sessions share', () => {
         h.partition(0, 0);
         h.append(0, keys(0, 50));
         h.open('a', { messages: 30, bytes: 1_000_000 });
-        serve(h);
+        h.serve();
         h.open('b');
-        serve(h);
+        h.serve();
         assert.deepEqual(outstanding(h, ['a', 'b']), [30, 20]);
         h.append(0, keys(50, 4));
         h.subscription.setCredit('a', plenty);
-        serve(h);
+        h.serve();
         assert.deepEqual(outstanding(h, ['a', 'b']), [30, 24], 'the one with the fewest gets what comes');
         h.append(0, keys(54, 20));
-        serve(h);
+        h.serve();
         assert.deepEqual(outstanding(h, ['a', 'b']), [37, 37]);
       });
 
@@ -107,16 +100,16 @@ describe('work that sessions share', () => {
         h.partition(0, 0);
         const sessionIds = openAll(h, 3);
         h.append(0, keys(0, 9));
-        serve(h);
+        h.serve();
         const [, second] = sessionIds;
         const lease = Array.from({ length: 9 }, (_, offset) => offset).filter((offset) => {
           const state = h.subscription.status(0, offset);
           return state.kind === 'processing' && state.sessionId === second;
         });
         h.settle(second!, 0, lease[0]!, lease[0]!);
-        serve(h);
+        h.serve();
         h.append(0, keys(9, 1));
-        serve(h);
+        h.serve();
         assert.deepEqual(outstanding(h, sessionIds), [3, 3, 3]);
       });
 
@@ -141,7 +134,7 @@ describe('work that sessions share', () => {
     h.partition(0, 0);
     const sessionIds = openAll(h, 3);
     h.append(0, new Array<number>(9).fill(7));
-    serve(h);
+    h.serve();
     assert.deepEqual(outstanding(h, sessionIds).sort(), [0, 0, 9]);
   });
 });

@@ -1,4 +1,5 @@
 import type { CursorState } from '../../../../src/base/positions.js';
+import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/failures.js';
 import type {
   Burial,
   MessageState,
@@ -28,6 +29,16 @@ export interface ReferenceMessage {
   deliveryId: number;
   deadlineMs: number;
   isSent: boolean;
+  /** A stream broke while this one and others were in hand. */
+  isSuspect: boolean;
+}
+
+/** What the reference knows of a session. */
+export interface ReferenceSession {
+  isPaused: boolean;
+  hasSettled: boolean;
+  /** A lease of it has lapsed, and it has said nothing since. */
+  isSilent: boolean;
 }
 
 /** The rules of a subscription over an array of messages for each partition: every question is a loop. */
@@ -35,6 +46,7 @@ export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
   burials: Burial[] = [];
+  readonly sessions = new Map<string, ReferenceSession>();
   #rules: SubscriptionRules;
   readonly #chance: number;
   readonly #all: ReferenceMessage[] = [];
@@ -53,6 +65,7 @@ export class Reference {
     const copy = new Reference(this.#rules, this.#chance);
     copy.deadLetterCounts.push(...this.deadLetterCounts);
     copy.burials = [...this.burials];
+    for (const [sessionId, session] of this.sessions) copy.sessions.set(sessionId, { ...session });
     for (const messages of this.partitions) {
       const copies = messages.map((message) => ({ ...message }));
       copy.partitions.push(copies);
@@ -82,9 +95,26 @@ export class Reference {
       deliveryId: 0,
       deadlineMs: Number.POSITIVE_INFINITY,
       isSent: false,
+      isSuspect: false,
     };
     messages.push(message);
     this.#all.push(message);
+  }
+
+  open(sessionId: string, isPaused: boolean): void {
+    this.sessions.set(sessionId, { isPaused, hasSettled: false, isSilent: false });
+  }
+
+  setCredit(sessionId: string, isPaused: boolean): void {
+    const session = this.sessions.get(sessionId)!;
+    session.isPaused = isPaused;
+    session.isSilent = false;
+  }
+
+  /** A session that let a lease lapse gets nothing while another one could. */
+  mayServe(sessionId: string): boolean {
+    if (this.sessions.get(sessionId)?.isSilent !== true) return true;
+    return [...this.sessions.values()].every(({ isSilent, isPaused }) => isSilent || isPaused);
   }
 
   all(): readonly ReferenceMessage[] {
@@ -100,6 +130,10 @@ export class Reference {
     if (message.isForeign) return 'it is for another subscription';
     if (message.state !== 'pending') return `it is ${message.state}`;
     if (message.retryAtMs > nowMs) return `it waits until ${message.retryAtMs}`;
+    if (!this.mayServe(sessionId)) return `${sessionId} is silent, and another session is not`;
+    const held = this.heldBy(sessionId);
+    if (held.some(({ isSuspect }) => isSuspect)) return `${sessionId} holds a suspect`;
+    if (message.isSuspect && held.length > 0) return `it is a suspect, and ${sessionId} holds something`;
     for (const other of this.partitions[message.partition]!) {
       if (other.isForeign || !this.#isOrdered(message, other)) continue;
       if (other.state === 'held' && other.holder !== sessionId)
@@ -128,6 +162,8 @@ export class Reference {
   }
 
   settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
+    const session = this.sessions.get(sessionId)!;
+    session.isSilent = false;
     let settledCount = 0;
     const stale: ReferenceMessage[] = [];
     for (const { partition, first, last, outcome } of settlements) {
@@ -137,6 +173,7 @@ export class Reference {
       if (outcome.kind !== 'extend') settledCount += held.length;
       this.#apply(held, outcome, nowMs);
     }
+    if (settledCount > 0) session.hasSettled = true;
     return { settledCount, stale: intervalsOf(stale) };
   }
 
@@ -144,21 +181,43 @@ export class Reference {
     for (const messages of this.partitions) {
       const due = messages.filter(({ state, deadlineMs }) => state === 'held' && deadlineMs <= nowMs);
       for (const sessionId of new Set(due.map(({ holder }) => holder))) {
-        const [head] = messages.filter(({ state, holder }) => state === 'held' && holder === sessionId);
+        this.sessions.get(sessionId)!.isSilent = true;
         const ended = due.filter(({ holder }) => holder === sessionId);
-        if (ended[0] === head) this.#fail(ended.slice(0, 1), undefined, nowMs);
+        const atWork = this.#atWork(sessionId);
+        this.#fail(
+          ended.filter((message) => atWork.includes(message)),
+          leaseLapsed.reason,
+          undefined,
+          nowMs,
+        );
         this.#returned(ended.filter(({ state }) => state === 'held'));
       }
     }
   }
 
   close(sessionId: string, end: SessionEnd, nowMs: number): void {
-    for (const messages of this.partitions) {
-      const held = messages.filter(({ state, holder }) => state === 'held' && holder === sessionId);
-      const [head] = held;
-      if (end === 'broke' && head?.isSent) this.#fail([head], 0, nowMs);
-      this.#returned(held.filter(({ state }) => state === 'held'));
+    const { hasSettled } = this.sessions.get(sessionId)!;
+    this.sessions.delete(sessionId);
+    const atWork = this.#atWork(sessionId).filter(({ isSent }) => isSent);
+    if (end === 'broke' || (end === 'cancelled' && hasSettled)) {
+      if (atWork.length === 1) this.#fail(atWork, streamEnded[end].reason, 0, nowMs);
+      else for (const message of atWork) message.isSuspect = true;
     }
+    this.#returned(this.heldBy(sessionId));
+  }
+
+  /** What a session may be working on: whatever has nothing before it that the session would have to do first. */
+  #atWork(sessionId: string): ReferenceMessage[] {
+    const held = this.heldBy(sessionId);
+    return held.filter(
+      (message) =>
+        !held.some(
+          (other) =>
+            other.partition === message.partition &&
+            other.offset < message.offset &&
+            this.#isOrdered(message, other),
+        ),
+    );
   }
 
   buried(partition: number, offset: number): void {
@@ -189,6 +248,7 @@ export class Reference {
     for (const message of this.partitions[partition]!) {
       message.attempts = 0;
       message.retryAtMs = 0;
+      message.isSuspect = false;
       if (message.offset < offset) message.state = 'settled';
       else message.state = message.burialAttempts > 0 ? 'burying' : 'pending';
     }
@@ -197,12 +257,16 @@ export class Reference {
   /** The broker went down: leases, backoffs and burials are forgotten, what the cursor says is not. */
   restart(): void {
     this.burials = [];
+    this.sessions.clear();
     for (const message of this.all()) {
       message.retryAtMs = 0;
+      message.isSuspect = false;
       message.burialAttempts = 0;
       if (message.state === 'settled') continue;
       message.state = 'pending';
-      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, 'max attempts reached');
+      if (message.attempts >= this.#rules.maxAttempts) {
+        this.#bury(message, 'max attempts reached before a restart of the broker');
+      }
     }
   }
 
@@ -249,24 +313,31 @@ export class Reference {
         }
         return;
       case 'nack':
-        this.#fail(held, outcome.delayMs, nowMs);
+        for (const message of held) message.isSuspect = false;
+        this.#fail(held, outcome.reason || nackedReason, outcome.delayMs, nowMs);
         this.#returned(held.filter(({ state }) => state === 'held'));
     }
   }
 
   #settleOne(message: ReferenceMessage): void {
     message.state = 'settled';
+    message.isSuspect = false;
     message.attempts = 0;
     message.retryAtMs = 0;
   }
 
   /** Counts failures. What is not buried stays held, until `#returned`. */
-  #fail(messages: readonly ReferenceMessage[], delayMs: number | undefined, nowMs: number): void {
+  #fail(
+    messages: readonly ReferenceMessage[],
+    reason: string,
+    delayMs: number | undefined,
+    nowMs: number,
+  ): void {
     for (const message of messages) {
       message.attempts += 1;
       const waitMs = delayMs ?? this.#backoffMs(message.attempts);
       message.retryAtMs = waitMs === 0 ? 0 : nowMs + waitMs;
-      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, 'max attempts reached');
+      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, reason);
     }
   }
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { createRandom, type Random } from '../../../../src/base/random.js';
 import { createSubscription } from '../../../../src/core/subscription.js';
 import type {
+  Credit,
   Fetch,
   Outcome,
   ReadRun,
@@ -146,6 +147,7 @@ export class ModelRun {
     this.#sessionCount += 1;
     const sessionId = `session-${this.#sessionCount}`;
     this.#subject.openSession(sessionId, credit, this.#nowMs);
+    this.#reference.open(sessionId, isPaused(credit));
   }
 
   #closeSession(): void {
@@ -154,7 +156,7 @@ export class ModelRun {
   }
 
   #close(sessionId: string): void {
-    const end = this.#below(2) === 0 ? 'left' : 'broke';
+    const end = this.#pick(['left', 'cancelled', 'broke'] as const);
     this.#subject.closeSession(sessionId, end, this.#nowMs);
     this.#reference.close(sessionId, end, this.#nowMs);
     this.#awake.delete(sessionId);
@@ -165,7 +167,10 @@ export class ModelRun {
 
   #setCredit(): void {
     const sessionId = this.#anySession();
-    if (sessionId !== undefined) this.#subject.setCredit(sessionId, this.#credit());
+    if (sessionId === undefined) return;
+    const credit = this.#credit();
+    this.#subject.setCredit(sessionId, credit);
+    this.#reference.setCredit(sessionId, isPaused(credit));
   }
 
   #serve(): void {
@@ -399,6 +404,9 @@ export class ModelRun {
     for (const { partition } of held)
       assert.ok(status.partitions.includes(partition), 'held without having it');
     if (this.#reference.all().some(({ state }) => state === 'held')) return;
+    if (!this.#reference.mayServe(sessionId))
+      assert.deepEqual(status.partitions, [], `${sessionId} is silent`);
+    if ([...this.#reference.sessions.values()].some(({ isSilent }) => isSilent)) return;
     const share = Math.floor(this.#runs.length / this.#subject.sessionIds.length);
     assert.ok([share, share + 1].includes(status.partitions.length), `uneven: ${status.partitions}`);
   }
@@ -419,7 +427,7 @@ export class ModelRun {
     return items[this.#below(items.length)];
   }
 
-  #credit(): { messages: number; bytes: number } {
+  #credit(): Credit {
     return { messages: this.#pick([0, 1, 2, 5, 20]), bytes: this.#pick([0, 1, 100, 400, 10_000]) };
   }
 
@@ -427,7 +435,7 @@ export class ModelRun {
     const kind = this.#below(20);
     if (kind < 11) return { kind: 'ack' };
     if (kind < 14) return { kind: 'nack' };
-    if (kind < 16) return { kind: 'nack', delayMs: this.#pick([0, 50, 700]) };
+    if (kind < 16) return { kind: 'nack', delayMs: this.#pick([0, 50, 700]), reason: 'no luck' };
     if (kind < 19) return { kind: 'extend', byMs: this.#pick([0, 300, 3_000]) };
     return { kind: 'deadLetter', reason: 'hopeless' };
   }
@@ -439,7 +447,8 @@ export class ModelRun {
   #hasCredit(sessionId: string): boolean {
     const held = this.#reference.heldBy(sessionId);
     const { credit } = this.#subject.sessionStatus(sessionId)!;
-    return held.length < credit.messages && bytesOf(held) < credit.bytes;
+    const isIsolated = held.some(({ isSuspect }) => isSuspect);
+    return !isIsolated && held.length < credit.messages && bytesOf(held) < credit.bytes;
   }
 
   #isFree(message: ReferenceMessage, sessionId: string): boolean {
@@ -455,6 +464,10 @@ export class ModelRun {
     const open = this.#reference.all().filter(({ state }) => state !== 'settled');
     return JSON.stringify({ nowMs: this.#nowMs, open: open.slice(0, 5), rules: this.#rules });
   }
+}
+
+function isPaused({ messages, bytes }: Credit): boolean {
+  return messages === 0 || bytes === 0;
 }
 
 function bytesOf(messages: readonly ReferenceMessage[]): number {

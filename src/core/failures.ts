@@ -1,0 +1,107 @@
+import type { Random } from '../base/random.js';
+import { backoffMs } from './backoff.js';
+import { orderingKeyAt, type Piece } from './leases.js';
+import type { Ledger } from './ledger.js';
+import type { Outbox } from './outbox.js';
+import type { RangeSet } from './range-set.js';
+import type { SubscriptionRules } from './types.js';
+
+/** What failed deliveries of a partition need of its subscription. */
+export interface FailureContext {
+  readonly rules: SubscriptionRules;
+  readonly random: Random;
+  readonly outbox: Outbox;
+}
+
+/** A delivery that failed: how long the message waits, its backoff or this long, and why, for its dead letter. */
+export interface Failure {
+  readonly delayMs: number | 'backoff';
+  readonly reason: string;
+}
+
+export const leaseLapsed: Failure = {
+  delayMs: 'backoff',
+  reason: 'lease lapsed: the consumer did not settle the message before its deadline',
+};
+
+/** For a nack that gives no reason. */
+export const nackedReason = 'nacked: the consumer gave no reason';
+
+/** The stream of a consumer has ended while it had the message. The next one need not wait for that. */
+export const streamEnded = {
+  broke: { delayMs: 0, reason: 'connection lost: the consumer lost its connection while it had the message' },
+  cancelled: {
+    delayMs: 0,
+    reason: 'call cancelled: the consumer cancelled its call while it had the message',
+  },
+} as const satisfies Record<string, Failure>;
+
+/** Counts the failed deliveries of a partition, and gives up what has failed too often. */
+export class Failures {
+  readonly #context: FailureContext;
+  readonly #partition: number;
+  readonly #ledger: Ledger;
+
+  constructor(context: FailureContext, partition: number, ledger: Ledger) {
+    this.#context = context;
+    this.#partition = partition;
+    this.#ledger = ledger;
+  }
+
+  /**
+   * Counts a failure for each message, or for those that are `charged`. Says which of all the messages are to come
+   * again: ascending.
+   */
+  count(messages: readonly Piece[], failure: Failure, nowMs: number, charged?: RangeSet): Piece[] {
+    const { rules, random, outbox } = this.#context;
+    if (messages.length > 0 && charged?.offsetCount !== 0) outbox.dirty(this.#partition);
+    // One throw for all of them: what failed together and as often comes back in one piece.
+    const chance = failure.delayMs === 'backoff' ? random.next() : 0;
+    const again: Piece[] = [];
+    for (const piece of messages) {
+      const { first, last, index } = piece;
+      let next = first;
+      for (let offset = first; offset <= last; offset += 1) {
+        if (charged !== undefined && !charged.has(offset)) continue;
+        const attempts = this.#ledger.attempts(offset) + 1;
+        const waitMs = failure.delayMs === 'backoff' ? backoffMs(rules, attempts, chance) : failure.delayMs;
+        this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
+        if (attempts < rules.maxAttempts) continue;
+        this.bury(offset, orderingKeyAt(index, offset), failure.reason);
+        if (next < offset) again.push({ ...piece, first: next, last: offset - 1 });
+        next = offset + 1;
+      }
+      if (next <= last) again.push({ ...piece, first: next });
+    }
+    return again;
+  }
+
+  /** Gives up messages at the word of their consumer. */
+  reject(messages: Piece, reason: string): void {
+    for (let offset = messages.first; offset <= messages.last; offset += 1) {
+      this.#ledger.fail(offset, this.#ledger.attempts(offset) + 1, 0);
+      this.bury(offset, orderingKeyAt(messages.index, offset), reason);
+    }
+  }
+
+  /** Gives up what had failed often enough when the broker ended before it was in the dead-letter topic. */
+  recover(): void {
+    const { rules } = this.#context;
+    for (const offset of this.#ledger.failedAtLeast(rules.maxAttempts)) {
+      this.bury(offset, 0, 'max attempts reached before a restart of the broker');
+    }
+  }
+
+  /** It could not be moved to the dead-letter topic: it comes again, but not in a circle at full speed. */
+  backOff(offset: number, nowMs: number): void {
+    const { rules, random } = this.#context;
+    const attempts = this.#ledger.attempts(offset);
+    if (attempts > 0) this.#ledger.fail(offset, attempts, nowMs + backoffMs(rules, attempts, random.next()));
+  }
+
+  bury(offset: number, orderingKey: number, reason: string): void {
+    this.#ledger.bury(offset, orderingKey);
+    const attempts = this.#ledger.attempts(offset);
+    this.#context.outbox.bury({ partition: this.#partition, offset, attempts, reason });
+  }
+}

@@ -1,0 +1,280 @@
+import assert from 'node:assert/strict';
+import { Harness } from './harness.js';
+
+const eight = { messages: 8, bytes: 1_000_000 };
+
+function attempts(h: Harness, count: number): number[] {
+  return Array.from({ length: count }, (_, offset) => {
+    const state = h.subscription.status(0, offset);
+    return state.kind === 'done' ? 0 : state.failedAttempts;
+  });
+}
+
+/** Messages without a key in order NONE, or with a key each in order KEY. */
+function shared(ordering: 'none' | 'key', count: number, maxAttempts = 3): Harness {
+  const h = new Harness({ ordering, maxAttempts });
+  h.partition(0, 0);
+  h.append(
+    0,
+    Array.from({ length: count }, (_, i) => (ordering === 'key' ? i + 1 : 0)),
+  );
+  return h;
+}
+
+describe('a stream that ends', () => {
+  for (const ordering of ['none', 'key'] as const) {
+    it(`dead-letters only the one of eight messages at work that breaks it, order ${ordering}`, () => {
+      const h = shared(ordering, 8);
+      const handled: number[] = [];
+      const burials: { offset: number; attempts: number; reason: string }[] = [];
+      let crashes = 0;
+      for (let i = 0; handled.length < 7 || burials.length < 1; i += 1) {
+        assert.ok(i < 20, 'too many processes');
+        const sessionId = `process-${i}`;
+        h.open(sessionId, eight);
+        for (let isRunning = true; isRunning; ) {
+          const messages = h.deliverAll(sessionId);
+          if (messages.length === 0) break;
+          const held = heldBy(h, sessionId, 8);
+          if (held.includes(3)) {
+            isRunning = false;
+            crashes += 1;
+            h.close(sessionId, 'broke');
+            burials.push(...h.effects().burials);
+            for (const { offset } of burials) h.subscription.buried(0, offset);
+          }
+          for (const offset of isRunning ? held : []) {
+            h.settle(sessionId, 0, offset, offset);
+            handled.push(offset);
+          }
+        }
+      }
+      assert.deepEqual(
+        burials.map(({ offset }) => offset),
+        [3],
+      );
+      assert.equal(burials[0]!.attempts, 3);
+      assert.match(burials[0]!.reason, /connection lost/);
+      assert.deepEqual(handled.sort(), [0, 1, 2, 4, 5, 6, 7]);
+      assert.equal(crashes, 4, 'once with all of them, then three times alone');
+    });
+
+    it(`delivers suspects one at a time, to sessions that hold nothing else, order ${ordering}`, () => {
+      const h = shared(ordering, 4);
+      h.open('a');
+      h.serve();
+      h.close('a', 'broke');
+      assert.deepEqual(
+        attempts(h, 4),
+        [0, 0, 0, 0],
+        'nothing is charged while it is not known which one it was',
+      );
+      h.open('b');
+      h.open('c');
+      assert.deepEqual(h.serve(), { b: ['0:0'], c: ['0:1'] });
+      assert.equal(
+        h.waitReason('b'),
+        'notAssigned',
+        'what is left is not for a session that holds something',
+      );
+      h.append(0, [0]);
+      assert.deepEqual(h.serve(), {}, 'a suspect takes all the credit');
+      assert.equal(h.waitReason('b'), 'messageCredit');
+      h.subscription.seek(0, 4, h.nowMs);
+      assert.deepEqual(h.serve(), { b: ['0:4'] }, 'a seek forgets all suspects');
+    });
+
+    it(`takes a message that was settled or nacked from the suspects, order ${ordering}`, () => {
+      const h = shared(ordering, 4);
+      h.open('a');
+      h.serve();
+      h.close('a', 'broke');
+      h.open('b');
+      h.open('c');
+      h.serve();
+      h.settle('b', 0, 0, 0);
+      assert.deepEqual(h.serve(), { b: ['0:2'] });
+      h.nack('c', 0, 1, 1, 0);
+      assert.deepEqual(h.serve(), { c: ['0:3'] }, 'the next suspect');
+      h.settle('b', 0, 2, 2);
+      assert.deepEqual(h.serve(), { b: ['0:1#2'] }, 'a nack shows that the consumer survives it');
+      h.append(0, [0, 0]);
+      assert.deepEqual(h.serve(), { b: ['0:4-5'] }, 'c still holds its suspect');
+    });
+
+    it(`drains a busy session for a suspect, order ${ordering}`, () => {
+      const h = shared(ordering, 2);
+      h.open('a');
+      h.serve();
+      h.open('b');
+      h.append(0, [0, 0, 0]);
+      h.serve();
+      assert.equal(h.outstanding('b'), 3, 'b takes what comes');
+      h.close('a', 'broke');
+      assert.deepEqual(h.serve(), {}, 'b holds something');
+      h.append(0, [0]);
+      assert.deepEqual(h.serve(), {}, 'b gets nothing new');
+      h.settle('b', 0, 2, 4);
+      assert.deepEqual(h.serve(), { b: ['0:0'] });
+      h.settle('b', 0, 0, 0);
+      assert.deepEqual(h.serve(), { b: ['0:1'] });
+      h.settle('b', 0, 1, 1);
+      assert.deepEqual(h.serve(), { b: ['0:5'] }, 'all suspects are cleared');
+    });
+  }
+
+  it('charges the message at work when there is only one', () => {
+    const h = shared('none', 1);
+    h.open('a');
+    h.serve();
+    h.close('a', 'broke');
+    assert.deepEqual(attempts(h, 1), [1]);
+  });
+
+  it('charges within a key the first message only, and suspects the first of each of several keys', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [7, 7, 7]);
+    h.open('a');
+    h.deliverAll('a');
+    h.close('a', 'broke');
+    assert.deepEqual(attempts(h, 3), [1, 0, 0]);
+    h.append(0, [8, 8]);
+    h.open('b');
+    h.deliverAll('b');
+    assert.equal(h.outstanding('b'), 5);
+    h.close('b', 'broke');
+    assert.deepEqual(attempts(h, 5), [1, 0, 0, 0, 0]);
+    h.open('c');
+    assert.deepEqual(h.deliverAll('c'), ['0:0#2']);
+    h.settle('c', 0, 0, 0);
+    assert.deepEqual(h.deliverAll('c'), ['0:3']);
+    h.settle('c', 0, 3, 3);
+    assert.deepEqual(h.deliverAll('c'), ['0:1-2', '0:4']);
+  });
+
+  it('suspects the first message of each partition of the session, in order of partition', () => {
+    const h = new Harness();
+    h.partition(0, 3);
+    h.partition(1, 3);
+    h.open('a');
+    h.deliverAll('a');
+    h.close('a', 'broke');
+    h.open('b');
+    assert.deepEqual(h.deliverAll('b'), ['0:0'], 'alone, also over partitions');
+    h.settle('b', 0, 0, 0);
+    assert.deepEqual(h.deliverAll('b'), ['1:0']);
+    h.close('b', 'broke');
+    assert.equal(h.subscription.cursor(1).failed[0]?.attempts, 1, 'it was alone: it is known');
+    assert.deepEqual(h.subscription.cursor(0).failed, []);
+    h.open('c');
+    assert.deepEqual(h.deliverAll('c'), ['0:1-2'], 'not suspected');
+    h.settle('c', 0, 1, 2);
+    assert.deepEqual(h.deliverAll('c'), ['1:0#2']);
+  });
+
+  it('charges nothing when its call was cancelled and it had settled nothing', () => {
+    for (const ordering of ['none', 'key', 'partition'] as const) {
+      const h = new Harness({ ordering });
+      h.partition(0, 2);
+      h.open('a');
+      h.deliverAll('a');
+      h.close('a', 'cancelled');
+      assert.deepEqual(attempts(h, 2), [0, 0]);
+      h.open('b');
+      assert.deepEqual(h.deliverAll('b'), ['0:0-1'], 'nothing is suspected');
+    }
+  });
+
+  it('is charged when its call was cancelled after it had settled something', () => {
+    const h = new Harness({ maxAttempts: 1 });
+    h.partition(0, 3);
+    h.open('a');
+    h.deliverAll('a');
+    h.settle('a', 0, 0, 0);
+    h.close('a', 'cancelled');
+    const [burial] = h.effects().burials;
+    assert.equal(burial?.offset, 1);
+    assert.match(burial?.reason ?? '', /call cancelled/);
+  });
+
+  it('charges nothing of what has not left for its transport', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 1);
+    h.open('a');
+    h.deliverAll('a');
+    h.append(0, [0, 0]);
+    h.leaseNext('a');
+    h.close('a', 'broke');
+    assert.deepEqual(attempts(h, 3), [1, 0, 0]);
+  });
+
+  it('leaves no suspects over a restart of the broker', () => {
+    const h = shared('none', 3);
+    h.open('a');
+    h.serve();
+    h.close('a', 'broke');
+    const after = new Harness({ ordering: 'none' });
+    after.partition(0, 3, h.subscription.cursor(0));
+    after.open('b');
+    assert.deepEqual(after.deliverAll('b'), ['0:0-2']);
+  });
+});
+
+describe('a lease that lapses', () => {
+  it('is charged also behind a message whose lease was extended, where messages have no order', () => {
+    const h = shared('none', 2);
+    h.open('a');
+    h.serve();
+    const burials: { offset: number; reason: string }[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      h.settle('a', 0, 0, 0, { kind: 'extend', byMs: 5_000 });
+      h.advance(1_000);
+      burials.push(...h.effects().burials);
+      h.advance(400);
+      h.deliverAll('a');
+    }
+    assert.equal(burials.length, 1);
+    assert.equal(burials[0]?.offset, 1);
+    assert.match(burials[0]?.reason ?? '', /lease lapsed/);
+    assert.deepEqual(attempts(h, 1), [0]);
+  });
+
+  it('charges each message that lapsed, where messages have no order', () => {
+    const h = shared('none', 3);
+    h.open('a');
+    h.serve();
+    h.advance(1_000);
+    assert.deepEqual(attempts(h, 3), [1, 1, 1]);
+  });
+
+  it('charges the first of each key, and of keys that have it extended nothing', () => {
+    const h = new Harness({ ordering: 'key' });
+    h.partition(0, 0);
+    h.append(0, [7, 8, 7, 8, 0, 9]);
+    h.open('a');
+    h.deliverAll('a');
+    h.settle('a', 0, 1, 1, { kind: 'extend', byMs: 5_000 });
+    h.advance(1_000);
+    assert.deepEqual(attempts(h, 6), [1, 0, 0, 0, 1, 1]);
+  });
+});
+
+describe('the reason of a dead letter', () => {
+  it('is what the last nack said', () => {
+    const h = shared('none', 1, 2);
+    h.open('a');
+    for (const reason of ['first', 'no such order']) {
+      h.deliverAll('a');
+      h.settle('a', 0, 0, 0, { kind: 'nack', delayMs: 0, reason });
+    }
+    assert.equal(h.effects().burials[0]?.reason, 'no such order');
+  });
+});
+
+function heldBy(h: Harness, sessionId: string, count: number): number[] {
+  return Array.from({ length: count }, (_, offset) => offset).filter((offset) => {
+    const state = h.subscription.status(0, offset);
+    return state.kind === 'processing' && state.sessionId === sessionId;
+  });
+}
