@@ -298,6 +298,12 @@ export class Catalog {
     const config = { ...input, createTimeMs: this.#services.clock.wallMs() };
     const topicId = this.#services.storage.nextTopicId();
     const durable = this.#putTopic(topicId, config);
+    if (!hasRetentionLimit(config)) {
+      this.#services.logger.info(
+        { topic: config.name },
+        'topic created without a retention limit: its messages fill the disk until producers are held',
+      );
+    }
     return { topic: this.#addTopic(topicId, config), durable };
   }
 
@@ -331,6 +337,10 @@ export class Catalog {
     topic.backlog.limitChanged();
     return runner;
   }
+}
+
+function hasRetentionLimit({ retention }: Pick<TopicConfig, 'retention'>): boolean {
+  return retention.maxAgeMs > 0 || retention.maxBytes > 0 || retention.untilAcknowledged;
 }
 
 /** Names have no `/`, so the key tells topic from subscription, and sorts by topic first. */

@@ -107,6 +107,10 @@ const topicGet = defineCommand({
 const topicCreate = defineCommand({
   path: 'topic create',
   summary: 'Create a topic; the same again does no harm',
+  notes: [
+    'Without a limit (--retention-age, --retention-bytes or --until-acknowledged) nothing is ever deleted: the disk ' +
+      'fills until producers are held.',
+  ],
   examples: [
     'sluice topic create orders --partitions 8',
     'sluice topic create jobs --until-acknowledged true --backlog-messages 100000 --when-full reject',
@@ -118,6 +122,7 @@ const topicCreate = defineCommand({
       applyPolicies(wanted, values);
       const { topic } = await admin.createTopic({ topic: wanted }, promptCall(context));
       await print(topic!, values.json, context);
+      await hintAtRetention(topic!, context);
     });
   },
 });
@@ -137,6 +142,7 @@ const topicUpdate = defineCommand({
         promptCall(context),
       );
       await print(topic!, values.json, context);
+      if (paths.includes('retention')) await hintAtRetention(topic!, context);
     });
   },
 });
@@ -213,14 +219,24 @@ function describe(topic: Topic): string {
   ].join('\n');
 }
 
+async function hintAtRetention(topic: Topic, context: Context): Promise<void> {
+  if (describeRetention(topic) !== forEver) return;
+  await context.stderr.line(
+    `topic ${topic.name} has no retention limit: its messages fill the disk until producers are held\n` +
+      `  set one: sluice topic update ${topic.name} --retention-age 7d (or --retention-bytes, --until-acknowledged)`,
+  );
+}
+
+const forEver = 'for ever';
+
 function describeRetention({ retention }: Topic): string {
-  if (retention === undefined) return 'for ever';
+  if (retention === undefined) return forEver;
   const ageMs = retention.maxAge === undefined ? 0 : durationMs(retention.maxAge);
   const parts = [
     ...(retention.untilAcknowledged ? ['until acknowledged'] : []),
     ...(ageMs > 0 ? [formatDuration(ageMs)] : []),
     ...(retention.maxBytes > 0n ? [formatBytes(Number(retention.maxBytes))] : []),
   ];
-  if (parts.length === 0) return 'for ever';
+  if (parts.length === 0) return forEver;
   return `${parts.join(', ')}${retention.dropUnacknowledged ? ', settled or not' : ''}`;
 }
