@@ -58,7 +58,7 @@ export const reasons = {
   SUBSCRIPTION_NOT_FOUND: c.NOT_FOUND,
   /** The session ended, or never was. What it held is free for others. */
   SESSION_NOT_FOUND: c.NOT_FOUND,
-  /** There is no message at that offset yet, or retention removed it. */
+  /** There is no message at that offset yet. */
   MESSAGE_NOT_FOUND: c.NOT_FOUND,
   PRODUCER_NOT_FOUND: c.NOT_FOUND,
 

@@ -17,6 +17,7 @@ import {
   routesInCycles,
 } from './dead-letter-cycles.js';
 import { PagedMap } from './paging.js';
+import { hasLimit } from './retention.js';
 import type { BrokerSettings } from './settings.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
 import { Topic, type TopicServices, topicNotFound } from './topic.js';
@@ -298,7 +299,7 @@ export class Catalog {
     const config = { ...input, createTimeMs: this.#services.clock.wallMs() };
     const topicId = this.#services.storage.nextTopicId();
     const durable = this.#putTopic(topicId, config);
-    if (!hasRetentionLimit(config)) {
+    if (!hasLimit(config.retention)) {
       this.#services.logger.info(
         { topic: config.name },
         'topic created without a retention limit: its messages fill the disk until producers are held',
@@ -337,10 +338,6 @@ export class Catalog {
     topic.backlog.limitChanged();
     return runner;
   }
-}
-
-function hasRetentionLimit({ retention }: Pick<TopicConfig, 'retention'>): boolean {
-  return retention.maxAgeMs > 0 || retention.maxBytes > 0 || retention.untilAcknowledged;
 }
 
 /** Names have no `/`, so the key tells topic from subscription, and sorts by topic first. */

@@ -1,3 +1,4 @@
+import { SluiceError } from '../base/errors.js';
 import type { Storage } from '../storage/types.js';
 import type { Catalog } from './catalog.js';
 import type { ConsumerLink } from './consumer-link.js';
@@ -6,8 +7,15 @@ import type { FramePool } from './frame-pool.js';
 import type { StreamPublisher } from './publisher.js';
 import { readMessage } from './read-message.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
-import type { Topic } from './topic.js';
-import type { BrokerStats, ConsumerInfo, MessageInfo, ProducerInfo, TopicInfo } from './types.js';
+import { checkPartition, type Topic } from './topic.js';
+import type {
+  BrokerStats,
+  ConsumerInfo,
+  DeliveredRun,
+  MessageInfo,
+  ProducerInfo,
+  TopicInfo,
+} from './types.js';
 
 interface Parts {
   readonly storage: Storage;
@@ -68,14 +76,31 @@ export class Inspector {
 
   async message(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
     const topic = this.#parts.catalog.topic(topicName);
-    const message = await readMessage(this.#parts.storage, topic, partition, offset);
+    const message = await this.#readKept(topic, partition, offset);
     const statuses = [];
-    const { targetSubscriptionId } = message.run;
+    // Whose a redriven message was is not known once it is removed; the others have settled it, too.
+    const targetSubscriptionId = message?.run.targetSubscriptionId ?? 0;
     for (const runner of topic.subscriptions.values()) {
       if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
       statuses.push(await this.#messageStatus(runner, partition, offset));
     }
     return { message, statuses };
+  }
+
+  /** Undefined where retention has removed the message. */
+  async #readKept(topic: Topic, partition: number, offset: number): Promise<DeliveredRun | undefined> {
+    const { storage } = this.#parts;
+    checkPartition(topic, partition);
+    const isRemoved = () => offset < storage.extent(topic.topicId, partition).firstOffset;
+    if (isRemoved()) return undefined;
+    try {
+      return await readMessage(storage, topic, partition, offset);
+    } catch (thrown) {
+      const error = SluiceError.from(thrown);
+      // Retention may be quicker than the read.
+      if (error.reason === 'OFFSET_OUT_OF_RANGE' && isRemoved()) return undefined;
+      throw error;
+    }
   }
 
   topicInfo(topic: Topic): TopicInfo {

@@ -229,7 +229,8 @@ export interface ConsumerInfo {
 }
 
 export interface MessageInfo {
-  readonly message: DeliveredRun;
+  /** Undefined where retention has removed the message. */
+  readonly message: DeliveredRun | undefined;
   readonly statuses: readonly {
     readonly subscription: string;
     readonly state: 'pending' | 'processing' | 'done' | 'failed';

@@ -1,6 +1,7 @@
 import { fromBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import type {
   ConsumerInfo,
+  DeliveredRun,
   HoldReason,
   MessageInfo,
   ProducerInfo,
@@ -17,6 +18,7 @@ import {
   type ProducerSchema,
 } from '../gen/sluice/v1/admin_pb.js';
 import { ReadResponseSchema } from '../gen/sluice/v1/broker_pb.js';
+import type { MessageRun } from '../gen/sluice/v1/message_pb.js';
 import { fromCredit } from './convert-session.js';
 import { toDuration, toTimestamp } from './convert-values.js';
 import { encodeRuns, runsTag } from './frames.js';
@@ -79,10 +81,7 @@ const messageStates: Readonly<Record<MessageInfo['statuses'][number]['state'], M
 };
 
 export function fromMessageInfo(info: MessageInfo): MessageInitShape<typeof GetMessageResponseSchema> {
-  // Looking at one message is no hot path: what goes out is what a reader would decode. Copied, because the frame
-  // is written over by the next one.
-  const frame = Buffer.from(encodeRuns(runsTag.ReadResponse, [info.message]));
-  const run = fromBinary(ReadResponseSchema, frame).runs[0];
+  const run = info.message === undefined ? undefined : toRun(info.message);
   return {
     ...(run === undefined ? {} : { run }),
     statuses: info.statuses.map(({ subscription, state, failedAttempts, sessionId }) => ({
@@ -92,6 +91,15 @@ export function fromMessageInfo(info: MessageInfo): MessageInitShape<typeof GetM
       sessionId: sessionId ?? '',
     })),
   };
+}
+
+/**
+ * Looking at one message is no hot path: what goes out is what a reader would decode. Copied, because the frame is
+ * written over by the next one.
+ */
+function toRun(message: DeliveredRun): MessageRun | undefined {
+  const frame = Buffer.from(encodeRuns(runsTag.ReadResponse, [message]));
+  return fromBinary(ReadResponseSchema, frame).runs[0];
 }
 
 export function fromServerInfo(info: ServerInfo): MessageInitShape<typeof GetServerInfoResponseSchema> {

@@ -267,8 +267,11 @@ const (
 	MessageStatus_STATE_UNSPECIFIED MessageStatus_State = 0
 	MessageStatus_STATE_PENDING     MessageStatus_State = 1
 	MessageStatus_STATE_PROCESSING  MessageStatus_State = 2
-	MessageStatus_STATE_DONE        MessageStatus_State = 3
-	MessageStatus_STATE_FAILED      MessageStatus_State = 4
+	// Settled, or the subscription is past it: by a seek, by retention that did
+	// not wait for it, or because it began behind it.
+	MessageStatus_STATE_DONE MessageStatus_State = 3
+	// Dead-lettered.
+	MessageStatus_STATE_FAILED MessageStatus_State = 4
 )
 
 // Enum value maps for MessageStatus_State.

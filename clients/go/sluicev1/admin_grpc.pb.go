@@ -61,7 +61,8 @@ type AdminClient interface {
 	ListProducers(ctx context.Context, in *ListProducersRequest, opts ...grpc.CallOption) (*ListProducersResponse, error)
 	// Live consumers, with their credits and why they wait.
 	ListConsumers(ctx context.Context, in *ListConsumersRequest, opts ...grpc.CallOption) (*ListConsumersResponse, error)
-	// One message, and where it stands with each subscription.
+	// One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
+	// means that there is none at that offset yet.
 	GetMessage(ctx context.Context, in *GetMessageRequest, opts ...grpc.CallOption) (*GetMessageResponse, error)
 	// Sends dead letters back to the subscription that gave them up, as messages
 	// of its topic that nobody else gets: those that are there when the call
@@ -272,7 +273,8 @@ type AdminServer interface {
 	ListProducers(context.Context, *ListProducersRequest) (*ListProducersResponse, error)
 	// Live consumers, with their credits and why they wait.
 	ListConsumers(context.Context, *ListConsumersRequest) (*ListConsumersResponse, error)
-	// One message, and where it stands with each subscription.
+	// One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
+	// means that there is none at that offset yet.
 	GetMessage(context.Context, *GetMessageRequest) (*GetMessageResponse, error)
 	// Sends dead letters back to the subscription that gave them up, as messages
 	// of its topic that nobody else gets: those that are there when the call

@@ -58,7 +58,7 @@ const (
 	// The session ended, or never was. What it held is free for others.
 	// [NOT_FOUND]
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 12
-	// There is no message at that offset yet, or retention removed it.
+	// There is no message at that offset yet.
 	// [NOT_FOUND]
 	ErrorReason_ERROR_REASON_MESSAGE_NOT_FOUND ErrorReason = 13
 	// [NOT_FOUND]

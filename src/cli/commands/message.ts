@@ -11,6 +11,10 @@ import { formatTable, numeric } from '../table.js';
 export const messageGet = defineCommand({
   path: 'message get',
   summary: 'Show one message, and where it stands with every subscription',
+  notes: [
+    'Of a message that retention has removed it is known what became of it: DONE where the subscription has settled ' +
+      'it or was past it, FAILED where it was dead-lettered.',
+  ],
   examples: ['sluice message get orders 3 1200'],
   parameters: {
     topic: operand(text('<topic>'), 'Topic of the message'),
@@ -27,16 +31,24 @@ export const messageGet = defineCommand({
       if (values.json) {
         await context.stdout.line(JSON.stringify(toJson(GetMessageResponseSchema, response)));
       } else {
-        await context.stdout.write(describe(topic, response));
+        await context.stdout.write(describe(request, response));
       }
     });
   },
 });
 
+interface Place {
+  readonly topic: string;
+  readonly partition: number;
+  readonly offset: bigint;
+}
+
 /** The message as one line of JSON, readable where it is text; then a row for every subscription. */
-function describe(topic: string, { run, statuses }: GetMessageResponse): string {
+function describe({ topic, partition, offset }: Place, { run, statuses }: GetMessageResponse): string {
   const message =
-    run === undefined ? '' : formatRun(messageFormat.parse('json'), topic, run, 1).text.toString();
+    run === undefined
+      ? `retention has removed message ${offset} of partition ${partition} of ${topic}\n`
+      : formatRun(messageFormat.parse('json'), topic, run, 1).text.toString();
   const table = formatTable(
     ['SUBSCRIPTION', 'STATE', numeric('FAILED ATTEMPTS'), 'SESSION'],
     statuses.map(({ subscription, state, failedAttempts, sessionId }) => [

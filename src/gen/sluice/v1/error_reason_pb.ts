@@ -116,7 +116,7 @@ export enum ErrorReason {
   SESSION_NOT_FOUND = 12,
 
   /**
-   * There is no message at that offset yet, or retention removed it.
+   * There is no message at that offset yet.
    * [NOT_FOUND]
    *
    * @generated from enum value: ERROR_REASON_MESSAGE_NOT_FOUND = 13;

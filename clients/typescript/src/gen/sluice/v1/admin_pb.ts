@@ -1243,11 +1243,16 @@ export enum MessageStatus_State {
   PROCESSING = 2,
 
   /**
+   * Settled, or the subscription is past it: by a seek, by retention that did
+   * not wait for it, or because it began behind it.
+   *
    * @generated from enum value: STATE_DONE = 3;
    */
   DONE = 3,
 
   /**
+   * Dead-lettered.
+   *
    * @generated from enum value: STATE_FAILED = 4;
    */
   FAILED = 4,
@@ -1557,7 +1562,8 @@ export const Admin: GenService<{
     output: typeof ListConsumersResponseSchema;
   },
   /**
-   * One message, and where it stands with each subscription.
+   * One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
+   * means that there is none at that offset yet.
    *
    * @generated from rpc sluice.v1.Admin.GetMessage
    */
