@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench bench-compare bench-flow bench-clients clients sim clean
+.PHONY: help run install build test check format proto bench bench-compare bench-flow bench-clients clients sim damage clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -61,6 +61,9 @@ bench-clients: build ## Measure the clients of all languages
 
 sim: build ## Simulate: SEED=n one run in full, SEEDS=n so many (200) from FIRST on
 	@SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) node dist/test/simulation/main.js
+
+damage: build ## Damage stores: RUNS=n so many (60) from SEED=n on; RUNS=1 repeats one in full
+	@DAMAGE_RUNS=$(or $(RUNS),$(DAMAGE_RUNS)) SEED=$(SEED) KEEP=$(KEEP) KIND=$(KIND) VERBOSE=$(VERBOSE) node dist/test/fault/damage/main.js
 
 clean: ## Remove what was built
 	rm -rf dist clients/typescript/dist

@@ -28,7 +28,7 @@ describe('damaged stores', function () {
       for (const [kind, falsify] of falseLists) {
         const list = copyOf(store.acknowledged);
         falsify(list);
-        const { violations } = judge(list, found.lives);
+        const { violations } = judge(list, found.lives.slice(0, 1));
         assert.ok(
           violations.some((violation) => violation.kind === kind),
           `no violation "${kind}"`,
