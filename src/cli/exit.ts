@@ -13,6 +13,8 @@ export const ExitCode = {
   unavailable: 3,
   /** A defect of the broker itself: it ended at once, before it could store anything wrong. EX_SOFTWARE. */
   defect: 70,
+  /** The data directory is damaged: starting again does not help. */
+  damaged: 65,
   interrupted: 130,
 } as const;
 
@@ -84,7 +86,8 @@ function describeBrokerError(error: BrokerError): Failure {
   const lines = [`${first} (${error.reason})`, ...rest];
   const hint = /EADDRINUSE/.test(error.message) ? portInUse : hints[error.reason];
   if (hint !== undefined) lines.push(hint);
-  return { exitCode: isUsage ? ExitCode.usage : ExitCode.failed, lines };
+  const otherCode = error.code === StatusCode.DATA_LOSS ? ExitCode.damaged : ExitCode.failed;
+  return { exitCode: isUsage ? ExitCode.usage : otherCode, lines };
 }
 
 const portInUse =

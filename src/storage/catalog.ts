@@ -63,6 +63,11 @@ export class Catalog {
     return this.#logs.get(topicId, partition);
   }
 
+  /** The logs of one partition, of every topic that has it. */
+  logsOf(partition: number): PartitionLog[] {
+    return [...this.#logs].filter((log) => log.partition === partition);
+  }
+
   /** Gives the appends their offsets. Throws before it changes anything. */
   accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
     const { appends = none, putTopics = none, putSubscriptions = none } = transaction;

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import type { Logger } from '../base/logger.js';
 import {
   checkDatabase,
@@ -17,6 +18,7 @@ import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from
 import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
 import { DamagedRecord } from './record.js';
 import { decodeRoundNote, raiseRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
+import { readNotedDamage, tableDamageName } from './table-damage.js';
 import type { StorageOptions } from './types.js';
 
 /**
@@ -25,6 +27,7 @@ import type { StorageOptions } from './types.js';
  *     sluice.json      says that the directory is ours, and in which format: see marker.ts
  *     db/              RocksDB, with the lock
  *     last-round       how far the database must reach: see round-note.ts
+ *     damage.json      what is damaged beyond reading, if anything: see table-damage.ts
  *     synced-offsets   how far each partition must reach, to name what is missing: see synced-offsets.ts
  *
  * Nothing of an existing store is written before its lock is held. A store is made in this order, and migrated in the
@@ -41,6 +44,8 @@ export interface DataDirectory {
   /** What is missing from the database or damaged: lines for people. */
   readonly missing: readonly string[];
   readonly start: DatabaseStart;
+  readonly databasePath: string;
+  readonly tableDamagePath: string;
   readonly roundNotePath: string;
   readonly syncedOffsetsPath: string;
 }
@@ -53,17 +58,19 @@ export async function openDataDirectory(
 ): Promise<DataDirectory> {
   const marker = await inspect(directory);
   const paths = {
+    databasePath: join(directory, databaseName),
+    tableDamagePath: join(directory, tableDamageName),
     roundNotePath: join(directory, roundNoteName),
     syncedOffsetsPath: join(directory, syncedOffsetsName),
   };
   let check = nothingFound;
   if (marker !== undefined) {
     checkPartitionCount(directory, marker, maxPartitionCount);
-    check = await checkFiles(directory, paths.roundNotePath, marker, acceptDataLoss);
+    check = await checkFiles(directory, paths, marker, acceptDataLoss);
   }
   const engine = await openEngine(directory, maxPartitionCount, marker === undefined);
   try {
-    const start = await usable(directory, () => readDatabaseStart(join(directory, databaseName)));
+    const start = await usable(directory, () => readDatabaseStart(paths.databasePath));
     const missing = [...check.faults];
     if (engine.sequence < check.lastSequence) {
       missing.push(
@@ -84,8 +91,18 @@ export async function openDataDirectory(
     }
     return { engine, storeId, hasIdentity, missing, start, ...paths };
   } catch (error) {
-    await engine.close();
+    await closeRefused(engine, logger);
     throw error;
+  }
+}
+
+/** Closes a database that is not used after all. Why it is not is what counts. */
+export async function closeRefused(engine: Engine, logger: Logger): Promise<void> {
+  try {
+    await engine.close();
+  } catch (error) {
+    endOnDefect(error);
+    logger.warn({ error: engineMessage(error) }, 'the database could not be closed');
   }
 }
 
@@ -134,15 +151,18 @@ function checkPartitionCount(directory: string, marker: Marker, maxPartitionCoun
 
 type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'hasIdentity'>;
 
+type Paths = Pick<DataDirectory, 'databasePath' | 'roundNotePath' | 'tableDamagePath'>;
+
 /** Before RocksDB changes them. While another process holds the lock, RocksDB says so. */
 async function checkFiles(
   directory: string,
-  roundNotePath: string,
+  { databasePath, roundNotePath, tableDamagePath }: Paths,
   { maxPartitionCount, migratingFrom }: Marker,
   acceptDataLoss: boolean,
 ): Promise<DatabaseCheck> {
-  const databasePath = join(directory, databaseName);
   return await usable(directory, async () => {
+    const noted = await readNotedDamage(databasePath, tableDamagePath);
+    if (noted !== undefined && !acceptDataLoss) throw new SluiceError('DATA_LOSS', noted);
     const check = await checkDatabase({
       databasePath,
       // A migration writes before there is a note.

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { columnNames } from './columns.js';
 import { findUnknownFragment, readLogRecords } from './engine-log.js';
 import { readFileIfAny } from './files.js';
-import { type Manifest, readManifest } from './manifest.js';
+import { type LiveTable, type Manifest, readManifest } from './manifest.js';
 import { decodeRoundNote } from './round-note.js';
 
 /**
@@ -228,6 +228,22 @@ export async function readDatabaseStart(databasePath: string): Promise<DatabaseS
   const found = await findManifest(databasePath);
   const manifest = typeof found === 'string' ? undefined : found.manifest;
   return { firstLogNumber, columnsLogNumber: manifest?.logNumberOfColumns ?? 0 };
+}
+
+/** A table that the database needs, by its number. */
+export async function findLiveTable(
+  databasePath: string,
+  number: number,
+): Promise<{ readonly columnName: string; readonly table: LiveTable } | undefined> {
+  const found = await findManifest(databasePath);
+  if (typeof found === 'string' || found.manifest === undefined) return undefined;
+  const table = found.manifest.tables.get(number);
+  if (table === undefined) return undefined;
+  return { columnName: found.manifest.columns.get(table.column) ?? '', table };
+}
+
+export function tableFileName(number: number): string {
+  return fileName(number, 'sst');
 }
 
 /** Whether a process holds the lock of the database: then its files change while they are looked at. */

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, statfs } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The whole file, or nothing of it, also after a loss of power. */
@@ -37,6 +37,11 @@ export async function makeDirectory(path: string): Promise<void> {
     await makeDirectory(parent);
     await mkdir(path);
   }
+}
+
+/** Harmless when there is none. */
+export async function removeFile(path: string): Promise<void> {
+  await rm(path, { force: true });
 }
 
 /** Undefined when there is none. */

@@ -71,7 +71,8 @@ function checksum({ format, maxPartitionCount, storeId, migratingFrom = 0 }: Mar
   return crc32(values).toString(16).padStart(8, '0');
 }
 
-function parseObject(bytes: Buffer): Record<string, unknown> | undefined {
+/** Undefined when the bytes are not JSON of an object. */
+export function parseObject(bytes: Buffer): Record<string, unknown> | undefined {
   try {
     const parsed: unknown = JSON.parse(bytes.toString());
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : undefined;

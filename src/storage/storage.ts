@@ -1,5 +1,5 @@
 import { SluiceError } from '../base/errors.js';
-import { openDataDirectory } from './data-directory.js';
+import { closeRefused, openDataDirectory } from './data-directory.js';
 import { listFaults } from './faults.js';
 import { writeIdentity } from './migration.js';
 import { clearDeleted, recover } from './recovery.js';
@@ -24,6 +24,7 @@ export async function openStorage(
   const { logger } = services;
   const opened = await openDataDirectory(directory, options, logger);
   const { engine, storeId, start, roundNotePath, syncedOffsetsPath } = opened;
+  const paths = { databasePath: opened.databasePath, notePath: opened.tableDamagePath };
   try {
     const recovered = await recover(engine);
     if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
@@ -55,7 +56,7 @@ export async function openStorage(
     if (!opened.hasIdentity) writeIdentity(engine, storeId);
     await clearDeleted(engine, recovered, maxPartitionCount);
     const storage = await Store.start(
-      { engine, recovered, roundNotePath, note, syncedOffsetsPath, warnings },
+      { engine, recovered, roundNotePath, note, paths, syncedOffsetsPath, warnings },
       options,
       listener,
       services,
@@ -71,7 +72,7 @@ export async function openStorage(
     );
     return storage;
   } catch (error) {
-    await engine.close();
+    await closeRefused(engine, logger);
     throw error;
   }
 }

@@ -17,6 +17,7 @@ import type { RoundNote } from './round-note.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
+import { type DamageSite, reportTableDamage } from './table-damage.js';
 import { Tail } from './tail.js';
 import type {
   DeadLetterNote,
@@ -31,7 +32,7 @@ import type {
   Transaction,
 } from './types.js';
 import { Writer } from './writer.js';
-import { WriterChannel } from './writer-channel.js';
+import { type WriteFailure, WriterChannel } from './writer-channel.js';
 
 /** What opening found. */
 export interface Opened {
@@ -39,6 +40,7 @@ export interface Opened {
   readonly recovered: Recovered;
   readonly roundNotePath: string;
   readonly note: RoundNote;
+  readonly paths: Pick<DamageSite, 'databasePath' | 'notePath'>;
   readonly syncedOffsetsPath: string;
   readonly warnings: readonly string[];
 }
@@ -55,6 +57,7 @@ export class Store implements Storage {
   readonly warnings: readonly string[];
   readonly #engine: Engine;
   readonly #listener: StorageListener;
+  readonly #damageSite: DamageSite;
   readonly #logger: Logger;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
@@ -75,9 +78,11 @@ export class Store implements Storage {
   readonly #unsynced = new Set<PartitionLog>();
   #closed: Promise<void> | undefined;
   #onIdle: (() => void) | undefined;
+  /** Settled when the listener knows of a failure. */
+  #reported: Promise<void> | undefined;
 
   private constructor(
-    { engine, recovered, syncedOffsetsPath, warnings }: Opened,
+    { engine, recovered, syncedOffsetsPath, paths, warnings }: Opened,
     options: StorageOptions,
     listener: StorageListener,
     { clock, logger }: StorageServices,
@@ -88,6 +93,7 @@ export class Store implements Storage {
     this.#listener = listener;
     this.#logger = logger;
     this.#catalog = new Catalog(recovered, options.maxPartitionCount);
+    this.#damageSite = { engine, logsOf: (partition) => this.#catalog.logsOf(partition), ...paths };
     const publishClock = new PublishClock(clock, logger, recovered.lastPublishTimeMs);
     this.#tail = new Tail(options.tailBytes, this.#memory);
     const slots = new ReadSlots(options.concurrentReads);
@@ -124,7 +130,7 @@ export class Store implements Storage {
     const store = new Store(opened, options, listener, services);
     store.#channel = await WriterChannel.start(opened.engine, opened.roundNotePath, opened.note, {
       written: (block) => store.#written(block),
-      failed: (error) => store.#failed(error),
+      failed: (failure) => store.#failed(failure),
     });
     // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
     if (opened.warnings.length > 0 || store.#catalog.hasDeletions) store.#syncedOffsets.changed();
@@ -251,6 +257,7 @@ export class Store implements Storage {
     this.#readers.close();
     await this.#syncedOffsets.close();
     await this.#channel?.end();
+    await this.#reported;
     try {
       await this.#engine.close();
     } catch (error) {
@@ -315,12 +322,28 @@ export class Store implements Storage {
     this.#writer.enqueue(createSubmission({ durability: 'written' }, { retiredDeletions: retired }));
   }
 
-  /** Poisoned: everything in flight is refused, and nothing is tried again. */
-  #failed(error: SluiceError): void {
+  /**
+   * Poisoned: everything in flight is refused, and nothing is tried again. Of damage the listener hears when it has been
+   * located: reading still works.
+   */
+  #failed({ message, isDamage }: WriteFailure): void {
+    const error = new SluiceError('STORAGE_FAILED', `writing to the store failed: ${message}`);
     this.#state = { kind: 'failed', error };
     this.#logger.error({ error: error.message }, 'the store failed');
     for (const { onFailed } of this.#writer.abandon()) onFailed?.(error);
-    this.#listener.failed(error);
+    this.#reported = this.#report(isDamage ? message : undefined, error);
     this.#onIdle?.();
+  }
+
+  async #report(damage: string | undefined, error: SluiceError): Promise<void> {
+    let reported = error;
+    try {
+      if (damage !== undefined) reported = await reportTableDamage(this.#damageSite, damage);
+    } catch (failure) {
+      endOnDefect(failure);
+      const message = `the database is damaged: ${engineMessage(damage)}; what is lost could not be found out: ${engineMessage(failure)}`;
+      reported = new SluiceError('DATA_LOSS', message, { cause: failure });
+    }
+    this.#listener.failed(reported);
   }
 }

@@ -1,15 +1,21 @@
 import { Worker } from 'node:worker_threads';
-import { SluiceError } from '../base/errors.js';
 import type { Engine } from './engine.js';
 import type { RoundBlock } from './round.js';
 import type { RoundNote } from './round-note.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
+export interface WriteFailure {
+  /** What the database or the system says. */
+  readonly message: string;
+  /** The database is damaged: it takes no write any more, after a start neither. */
+  readonly isDamage: boolean;
+}
+
 export interface WriterChannelListener {
   /** The oldest round under way is on disk; here is its block. */
   written(block: ArrayBuffer): void;
   /** The oldest round under way was not written, and nothing will be any more. Once. */
-  failed(error: SluiceError): void;
+  failed(failure: WriteFailure): void;
 }
 
 /** The writer thread as the main thread sees it. */
@@ -77,14 +83,12 @@ export class WriterChannel {
 
   #receive(message: FromWriterThread): void {
     if (message.kind === 'written') this.#listener.written(message.block);
-    else if (message.kind === 'failed') this.#fail(message.message);
+    else if (message.kind === 'failed') this.#fail(message.message, message.isDamage);
   }
 
-  #fail(why: string): void {
+  #fail(message: string, isDamage = false): void {
     if (this.#state === 'failed') return;
     this.#state = 'failed';
-    this.#listener.failed(
-      new SluiceError('STORAGE_FAILED', `writing to the store failed: ${why}; the broker must be restarted`),
-    );
+    this.#listener.failed({ message, isDamage });
   }
 }

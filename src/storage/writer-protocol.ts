@@ -22,4 +22,4 @@ export type FromWriterThread =
   /** The oldest round that was not answered yet is written; here is its block. */
   | { readonly kind: 'written'; readonly block: ArrayBuffer }
   /** The oldest round that was not answered yet failed; it and everything later is not written. */
-  | { readonly kind: 'failed'; readonly message: string };
+  | { readonly kind: 'failed'; readonly message: string; readonly isDamage: boolean };

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
-import { Engine, engineMessage } from './engine.js';
+import { Engine, engineFault, engineMessage } from './engine.js';
 import { sealRecord } from './record.js';
 import { type RoundBlock, visitRound } from './round.js';
 import { RoundNoteWriter } from './round-note.js';
@@ -58,7 +58,11 @@ async function handleRound(round: RoundBlock, isSynced: boolean): Promise<void> 
     answer({ kind: 'written', block: round.block }, [round.block]);
   } catch (error) {
     hasFailed = true;
-    answer({ kind: 'failed', message: engineMessage(error) });
+    answer({
+      kind: 'failed',
+      message: engineMessage(error),
+      isDamage: engineFault(error) === 'corruption',
+    });
   }
 }
 

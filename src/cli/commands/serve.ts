@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { SluiceError } from '../../base/errors.js';
 import { onDefect } from '../../base/invariant.js';
 import type { Logger } from '../../base/logger.js';
+import { StatusCode } from '../../base/reasons.js';
 import { describeSettings } from '../../config/help.js';
 import { truth } from '../../config/kinds.js';
 import { loadSettings } from '../../config/load.js';
@@ -79,7 +81,13 @@ async function serveUntilTold(settings: Settings, context: Context, logger: Logg
   const { clock, version, interrupted, stdout } = context;
   // The broker's own code is loaded only where there is to be one: every other command starts faster.
   const { startNode } = await import('../node.js');
-  const node = await startNode(settings, { version, clock, logger });
+  const node = await startNode(settings, { version, clock, logger }).catch((error: unknown) => {
+    if (isDataLoss(error)) {
+      const { reason, message } = error;
+      logger.error({ reason, damage: message }, 'not started: the data directory is damaged');
+    }
+    throw error;
+  });
   logger.info(
     { address: node.address, version, dataDirectory: settings.dataDirectory, pid: process.pid },
     'serving',
@@ -100,9 +108,19 @@ async function serveUntilTold(settings: Settings, context: Context, logger: Logg
     return;
   }
   if (end === 'torn') throw new Reported(ExitCode.failed);
+  if (isDataLoss(end)) {
+    const { reason, message } = end;
+    logger.error({ reason, damage: message }, 'ending: the data directory is damaged');
+    await node.abandon();
+    throw new Reported(ExitCode.damaged);
+  }
   logger.error({ cause: end.message }, 'ending, so that the next start begins from what is on disk');
   await node.abandon();
   throw new Reported(ExitCode.failed);
+}
+
+function isDataLoss(error: unknown): error is SluiceError {
+  return error instanceof SluiceError && error.code === StatusCode.DATA_LOSS;
 }
 
 /** The flags as they were given; the settings know which exist. */

@@ -1,0 +1,129 @@
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { SluiceError } from '../base/errors.js';
+import { findLiveTable, tableFileName } from './database-check.js';
+import { damageMessage, type Engine } from './engine.js';
+import { readFileIfAny, removeFile, replaceFile } from './files.js';
+import { lastOffsetOfLogKey, logKey } from './keys.js';
+import type { LiveTable } from './manifest.js';
+import { parseObject } from './marker.js';
+import type { PartitionLog } from './partition-log.js';
+import { readAroundDamage } from './read-around.js';
+
+/**
+ * Damage that RocksDB found in the background, when it compacted tables. It then takes no writes any more, and there is
+ * no way to make it go on: the binding has neither `Resume` nor a repair. So the damage is located and noted in a file,
+ * and the next start refuses with the same words instead of running into it again.
+ */
+export const tableDamageName = 'damage.json';
+
+/** What the file holds. */
+interface NotedDamage {
+  /** Name of the table in `db/`. */
+  readonly table: string;
+  /** CRC-32 of the whole table: another file of the name, from a backup, is not damaged. */
+  readonly tableChecksum: number;
+  readonly message: string;
+}
+
+export interface DamageSite {
+  readonly engine: Engine;
+  readonly databasePath: string;
+  readonly notePath: string;
+  /** Of one partition, those of all topics. */
+  readonly logsOf: (partition: number) => readonly PartitionLog[];
+}
+
+/** Says what the damage has taken and notes it. */
+export async function reportTableDamage(site: DamageSite, engineError: string): Promise<SluiceError> {
+  const number = /(\d+)\.sst/.exec(engineError)?.[1];
+  const why = damageMessage(engineError);
+  const advice = 'Starting the broker again does not mend it: restore the data directory from a backup';
+  if (number === undefined) {
+    return new SluiceError('DATA_LOSS', `the database is damaged: ${why}. ${advice}`);
+  }
+  const table = tableFileName(Number(number));
+  const what = await describeTable(site, Number(number));
+  const message = `the table ${table} is damaged, ${what}: ${why}. ${advice}, or start without what is lost: --accept-data-loss`;
+  const bytes = await readFileIfAny(join(site.databasePath, table));
+  if (bytes !== undefined) {
+    const noted: NotedDamage = { table, tableChecksum: crc32(bytes), message };
+    await replaceFile(site.notePath, `${JSON.stringify(noted, undefined, 2)}\n`);
+  }
+  return new SluiceError('DATA_LOSS', message);
+}
+
+/** What was noted of a table that is still there as it was; undefined otherwise. */
+export async function readNotedDamage(databasePath: string, notePath: string): Promise<string | undefined> {
+  const bytes = await readFileIfAny(notePath);
+  if (bytes === undefined) return undefined;
+  const noted = parse(bytes);
+  if (noted !== undefined) {
+    const table = await readFileIfAny(join(databasePath, noted.table));
+    if (table !== undefined && crc32(table) === noted.tableChecksum) return noted.message;
+  }
+  // The table was replaced or compacted away. Where the note itself is damaged, the damage will be found again.
+  await removeFile(notePath);
+  return undefined;
+}
+
+function parse(bytes: Buffer): NotedDamage | undefined {
+  const { table, tableChecksum, message } = parseObject(bytes) ?? {};
+  if (typeof table !== 'string' || !/^\d+\.sst$/.test(table)) return undefined;
+  if (typeof tableChecksum !== 'number' || typeof message !== 'string') return undefined;
+  return { table, tableChecksum, message };
+}
+
+async function describeTable(site: DamageSite, number: number): Promise<string> {
+  const found = await findLiveTable(site.databasePath, number);
+  if (found === undefined) return 'which the database does not need any more';
+  const { columnName, table } = found;
+  const partition = /^partition-(\d+)$/.exec(columnName)?.[1];
+  if (partition === undefined)
+    return `which holds ${nameOfColumn[columnName] ?? columnName}${ownersOf(table)}`;
+  const lost: string[] = [];
+  for (const log of site.logsOf(Number(partition))) {
+    for (const { firstOffset, lastOffset } of await damagedRanges(site.engine, log, table)) {
+      lost.push(`topic ${log.topicId}, partition ${log.partition}, offsets ${firstOffset} to ${lastOffset}`);
+    }
+  }
+  if (lost.length > 0) return `which holds ${lost.join('; ')}`;
+  return `which holds messages of partition ${Number(partition)}, none of which is lost`;
+}
+
+const nameOfColumn: Readonly<Record<string, string>> = {
+  default: 'the catalog',
+  cursors: 'cursors and dead-letter notes',
+  producers: 'producers',
+};
+
+/** Keys of cursors begin with a subscription's id, those of producers with a topic's. */
+function ownersOf({ smallestKey, largestKey }: LiveTable): string {
+  if (smallestKey.length < 5 || largestKey.length < 5) return '';
+  return ` of the ids ${smallestKey.readUInt32BE(0)} to ${largestKey.readUInt32BE(0)}`;
+}
+
+/** What of a log can't be read, among the keys of the table. */
+async function damagedRanges(
+  engine: Engine,
+  log: PartitionLog,
+  { smallestKey, largestKey }: LiveTable,
+): Promise<{ firstOffset: number; lastOffset: number }[]> {
+  const isOutside =
+    Buffer.compare(logKey(log.topicId + 1, 0), smallestKey) <= 0 ||
+    Buffer.compare(logKey(log.topicId, 0), largestKey) > 0;
+  if (isOutside) return [];
+  const from = smallestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(smallestKey) : 0;
+  const to = largestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(largestKey) + 1 : log.endOffset;
+  const found: { firstOffset: number; lastOffset: number }[] = [];
+  for (let at = Math.max(log.firstOffset, from); at < Math.min(to, log.endOffset); ) {
+    const { before, damage } = await readAroundDamage(engine, log, at, log.endOffset, recordsAtOnce);
+    const last = before.at(-1);
+    if (damage !== undefined) found.push(damage);
+    else if (last === undefined) break;
+    at = (damage?.lastOffset ?? lastOffsetOfLogKey(last![0])) + 1;
+  }
+  return found;
+}
+
+const recordsAtOnce = 1_000;
