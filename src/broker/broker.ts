@@ -238,8 +238,12 @@ class StoredBroker implements Broker {
     };
   }
 
-  async settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult> {
-    const result = await this.#session(sessionId).settle(sessionId, settlements);
+  async settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    lastDeliveryId?: number,
+  ): Promise<SettleResult> {
+    const result = await this.#session(sessionId).settle(sessionId, settlements, lastDeliveryId);
     this.#counters.settledMessages += result.settledCount;
     return result;
   }

@@ -243,8 +243,12 @@ export class SubscriptionRunner implements Sleeper {
   // --- Settling -------------------------------------------------------------------------------------------
 
   /** Resolves when everything that the settlements changed is durable. */
-  async settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult> {
-    const result = this.#rules.settle(sessionId, settlements, this.#nowMs());
+  async settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    lastDeliveryId?: number,
+  ): Promise<SettleResult> {
+    const result = this.#rules.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
     await this.#apply(true);
     return result;
   }

@@ -295,8 +295,12 @@ export interface Broker {
   getProducer(topic: string, producerId: string): Promise<ProducerPlace>;
 
   subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession>;
-  /** Resolves when the settlements are durable. */
-  settle(sessionId: string, settlements: readonly Settlement[]): Promise<SettleResult>;
+  /** Resolves when the settlements are durable. Leaves alone what was delivered later than `lastDeliveryId`. */
+  settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    lastDeliveryId?: number,
+  ): Promise<SettleResult>;
   /** Changes what is given, answers what is then in force. */
   setCredit(sessionId: string, credit: Partial<Credit>): Credit;
   read(options: ReadOptions, sink: ReadSink): Promise<ReadSession>;

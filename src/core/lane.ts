@@ -4,7 +4,7 @@ import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { type Failure, Failures, leaseLapsed, nackedReason } from './failures.js';
 import { touchingJoined } from './intervals.js';
-import { type DeliveryRecord, Lease, LeaseTable, type Piece, type RunIndex } from './leases.js';
+import { type DeliveryRecord, type Holder, Lease, LeaseTable, type Piece, type RunIndex } from './leases.js';
 import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
@@ -270,15 +270,9 @@ export abstract class Lane {
   // --- The end of a lease -----------------------------------------------------------------------------------
 
   /** Says what the session held of it; nothing else is touched. */
-  settle(
-    session: Session,
-    first: number,
-    last: number,
-    outcome: Outcome,
-    nowMs: number,
-  ): readonly Interval[] {
-    if (outcome.kind === 'extend') return this.leases.extend(first, last, session, nowMs + outcome.byMs);
-    const held = this.leases.end(first, last, session);
+  settle(holder: Holder, first: number, last: number, outcome: Outcome, nowMs: number): readonly Interval[] {
+    if (outcome.kind === 'extend') return this.leases.extend(first, last, holder, nowMs + outcome.byMs);
+    const held = this.leases.end(first, last, holder);
     if (held.length === 0) return held;
     this.context.outbox.dirty(this.partition);
     this.ended(held);
@@ -316,7 +310,7 @@ export abstract class Lane {
     if (this.#read?.session === session) this.forgetRead();
     if (session.outstandingMessages === 0) return;
     const atWork = blame.kind === 'nothing' ? new RangeSet() : this.atWork(session, true);
-    const held = this.leases.end(0, Number.POSITIVE_INFINITY, session);
+    const held = this.leases.end(0, Number.POSITIVE_INFINITY, { session });
     this.ended(held);
     if (blame.kind === 'messageAtWork') {
       this.#giveBack(this.#failures.count(held, blame.failure, nowMs, atWork), nowMs);

@@ -61,6 +61,16 @@ export class Lease {
   }
 }
 
+/** A session; `lastDeliveryId` leaves aside what was delivered to it later. */
+export interface Holder {
+  readonly session: Session;
+  readonly lastDeliveryId?: number;
+}
+
+function isHeldBy({ delivery }: Lease, { session, lastDeliveryId }: Holder): boolean {
+  return delivery.session === session && (lastDeliveryId === undefined || delivery.id <= lastDeliveryId);
+}
+
 /** Ended leases are kept in the array until there are this many of them, and as many as others. */
 const compactAt = 64;
 
@@ -108,9 +118,9 @@ export class LeaseTable {
     for (const piece of this.heldFrom(0)) if (piece.delivery.session === session) yield piece;
   }
 
-  /** Ends what the session itself gives up from `first` to `last`. Says what it held: ascending. */
-  end(first: number, last: number, session: Session): Piece[] {
-    return this.#cut(first, last, (lease) => lease.delivery.session === session);
+  /** Ends what the holder itself gives up from `first` to `last`. Says what it held: ascending. */
+  end(first: number, last: number, holder: Holder): Piece[] {
+    return this.#cut(first, last, (lease) => isHeldBy(lease, holder));
   }
 
   /** Takes back what is held from `first` to `last`, whoever has it, and tells them. Says what it was: ascending. */
@@ -141,15 +151,15 @@ export class LeaseTable {
     }
   }
 
-  /** Moves the deadlines from `first` to `last` of what the session holds. Says what it holds. */
-  extend(first: number, last: number, session: Session, deadlineMs: number): Interval[] {
+  /** Moves the deadlines from `first` to `last` of what the holder has. Says what it has. */
+  extend(first: number, last: number, holder: Holder, deadlineMs: number): Interval[] {
     this.#splitBefore(first);
     this.#splitBefore(last + 1);
     const held: Interval[] = [];
     for (let i = this.#indexAt(first); i < this.#leases.length; i += 1) {
       const lease = this.#leases[i]!;
       if (lease.first > last) break;
-      if (lease.isEmpty || lease.delivery.session !== session) continue;
+      if (lease.isEmpty || !isHeldBy(lease, holder)) continue;
       appendInterval(held, lease.first, lease.last);
       this.#setDeadline(lease, deadlineMs);
     }

@@ -191,7 +191,12 @@ class SubscriptionMachine implements Subscription {
 
   // --- Settling ---------------------------------------------------------------------------------------------
 
-  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
+  settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    nowMs: number,
+    lastDeliveryId = Number.POSITIVE_INFINITY,
+  ): SettleResult {
     const session = this.#session(sessionId);
     checkSettlements(settlements, (partition) => this.#lanes.has(partition));
     this.#heard(session);
@@ -199,7 +204,7 @@ class SubscriptionMachine implements Subscription {
     let settledCount = 0;
     for (const { partition, first, last, outcome } of joinedAcks(settlements)) {
       const lane = this.#lane(partition);
-      const held = lane.settle(session, first, last, outcome, nowMs);
+      const held = lane.settle({ session, lastDeliveryId }, first, last, outcome, nowMs);
       if (outcome.kind !== 'extend') {
         for (const interval of held) settledCount += interval.last - interval.first + 1;
       }

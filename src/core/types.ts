@@ -193,7 +193,16 @@ export interface Subscription {
   /** The bytes of a delivery have left for the transport: its deadlines start now. */
   sent(deliveryId: number, nowMs: number): void;
 
-  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult;
+  /**
+   * `lastDeliveryId`: the last delivery that the consumer knew of. What was delivered later is not touched, and is
+   * stale: a settlement that arrives late never settles a redelivery.
+   */
+  settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    nowMs: number,
+    lastDeliveryId?: number,
+  ): SettleResult;
   /** The burial is in the same commit as this cursor: the message is settled. */
   buried(partition: number, offset: number): void;
   /** The burial could not be made (the message is damaged or gone, say): it is pending again. */

@@ -5,6 +5,7 @@ import { WireCursor, WireFault } from './wire-cursor.js';
 /** Tags of ConsumeRequest, of Settlement and of OffsetRange. */
 const settlementsTag = 0x12;
 const settlementIdTag = 0x20;
+const lastDeliveryIdTag = 0x28;
 const offsetsTag = 0x0a;
 const ackTag = 0x12;
 const partitionTag = 0x08;
@@ -14,9 +15,12 @@ const lastOffsetTag = 0x18;
 const ack: Outcome = { kind: 'ack' };
 const cursor = new WireCursor();
 
-export interface ScannedAcks {
+/** The settlements of a ConsumeRequest. */
+export interface SettlementRequest {
   readonly settlements: readonly Settlement[];
   readonly settlementId: bigint;
+  /** Infinity when the request does not say. */
+  readonly lastDeliveryId: number;
 }
 
 /**
@@ -24,7 +28,7 @@ export interface ScannedAcks {
  * making an object of each field. Undefined for any other request, and for one with a fault: those are decoded in
  * full, and whatever is wrong with them is found there.
  */
-export function scanAcks(bytes: Uint8Array): ScannedAcks | undefined {
+export function scanAcks(bytes: Uint8Array): SettlementRequest | undefined {
   if (bytes[0] !== settlementsTag) return undefined;
   try {
     cursor.bytes = bytes;
@@ -38,9 +42,10 @@ export function scanAcks(bytes: Uint8Array): ScannedAcks | undefined {
   }
 }
 
-function scanRequest(end: number): ScannedAcks | undefined {
+function scanRequest(end: number): SettlementRequest | undefined {
   const settlements: Settlement[] = [];
   let settlementId = 0n;
+  let lastDeliveryId = Number.POSITIVE_INFINITY;
   while (cursor.pos < end) {
     const tag = cursor.tag(end);
     if (tag === settlementIdTag) {
@@ -48,12 +53,18 @@ function scanRequest(end: number): ScannedAcks | undefined {
       settlementId = (BigInt(cursor.high) << 32n) | BigInt(cursor.low);
       continue;
     }
+    if (tag === lastDeliveryIdTag) {
+      cursor.varint64(end);
+      if (cursor.high >= 0x20_0000) return undefined;
+      lastDeliveryId = cursor.high * 0x1_0000_0000 + cursor.low || Number.POSITIVE_INFINITY;
+      continue;
+    }
     if (tag !== settlementsTag || settlements.length === limits.maxSettlementsPerRequest) return undefined;
     const settlement = scanAck(cursor.fieldEnd(end));
     if (settlement === undefined) return undefined;
     settlements.push(settlement);
   }
-  return { settlements, settlementId };
+  return { settlements, settlementId, lastDeliveryId };
 }
 
 /** Offsets, then an empty `ack`: the order in which every encoder writes them. */

@@ -1,7 +1,13 @@
 import type { DescService } from '@bufbuild/protobuf';
 import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
 import { ConsumeCall } from './consume.js';
-import { fromCredit, fromSettleResult, toCredit, toSettlements } from './convert-session.js';
+import {
+  fromCredit,
+  fromSettleResult,
+  toCredit,
+  toLastDeliveryId,
+  toSettlements,
+} from './convert-session.js';
 import { checkName, toNumber } from './convert-values.js';
 import type { OpenCall } from './direct-call.js';
 import type { Edge } from './edge.js';
@@ -25,8 +31,10 @@ export function createBrokerHandlers(edge: Edge): ServiceHandlers<typeof BrokerS
     consume: (call) => new ConsumeCall(call, edge),
     read: (call) => new ReadCall(call, edge),
 
-    acknowledge: unary(method.acknowledge, async ({ sessionId, settlements }) =>
-      fromSettleResult(await broker.settle(sessionId, toSettlements(settlements))),
+    acknowledge: unary(method.acknowledge, async ({ sessionId, settlements, lastDeliveryId }) =>
+      fromSettleResult(
+        await broker.settle(sessionId, toSettlements(settlements), toLastDeliveryId(lastDeliveryId)),
+      ),
     ),
     updateFlowControl: unary(method.updateFlowControl, ({ sessionId, flowControl }) => ({
       flowControl: fromCredit(broker.setCredit(sessionId, toCredit(flowControl))),

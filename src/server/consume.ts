@@ -1,15 +1,20 @@
 import type { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { ConsumerSession } from '../broker/types.js';
-import type { Settlement } from '../core/types.js';
 import {
   type ConsumeRequest,
   ConsumeRequestSchema,
   ConsumeResponseSchema,
 } from '../gen/sluice/v1/broker_pb.js';
-import { scanAcks } from './ack-scan.js';
+import { type SettlementRequest, scanAcks } from './ack-scan.js';
 import { ConsumerStream } from './consumer-stream.js';
-import { fromSettleResult, toConsumeOptions, toCredit, toSettlements } from './convert-session.js';
+import {
+  fromSettleResult,
+  toConsumeOptions,
+  toCredit,
+  toLastDeliveryId,
+  toSettlements,
+} from './convert-session.js';
 import { decode, invalidField } from './convert-values.js';
 import type { CallEnd, CallReceiver, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
@@ -47,7 +52,7 @@ export class ConsumeCall implements CallReceiver {
     const acks = session === undefined ? undefined : scanAcks(bytes);
     if (session !== undefined) this.#widen(bytes.length);
     if (session !== undefined && acks !== undefined) {
-      this.#settle(session, acks.settlementId, acks.settlements);
+      this.#settle(session, acks);
       this.#readMore();
       return;
     }
@@ -99,15 +104,18 @@ export class ConsumeCall implements CallReceiver {
       this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
     }
     if (request.settlements.length > 0) {
-      this.#settle(session, request.settlementId, toSettlements(request.settlements));
+      const { settlementId, settlements } = request;
+      const lastDeliveryId = toLastDeliveryId(request.lastDeliveryId);
+      this.#settle(session, { settlementId, settlements: toSettlements(settlements), lastDeliveryId });
     }
     this.#readMore();
   }
 
-  #settle(session: ConsumerSession, settlementId: bigint, settlements: readonly Settlement[]): void {
+  #settle(session: ConsumerSession, request: SettlementRequest): void {
+    const { settlementId, settlements, lastDeliveryId } = request;
     this.#unansweredCount++;
     this.#edge.broker
-      .settle(session.sessionId, settlements)
+      .settle(session.sessionId, settlements, lastDeliveryId)
       .then((result) => {
         this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
       })

@@ -69,6 +69,11 @@ export function fromHeartbeat(
   return { time: toTimestamp(timeMs), backlogMessageCount: BigInt(backlogMessageCount) };
 }
 
+/** Zero: the client does not say, and whatever is outstanding is settled. */
+export function toLastDeliveryId(id: bigint): number {
+  return id === 0n ? Number.POSITIVE_INFINITY : toNumberAtMost(id);
+}
+
 export function toSettlements(settlements: readonly ApiSettlement[]): Settlement[] {
   if (settlements.length > limits.maxSettlementsPerRequest) {
     throw invalidField('settlements', `a request may hold ${limits.maxSettlementsPerRequest} of them`);

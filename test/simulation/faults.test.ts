@@ -14,7 +14,7 @@ const faults: readonly Fault[] = [
   {
     name: 'a stale acknowledgement settles',
     path: 'src/core/lane.js',
-    right: 'const held = this.leases.end(first, last, session);',
+    right: 'const held = this.leases.end(first, last, holder);',
     wrong: 'const held = this.leases.revoke(first, last);',
   },
   {

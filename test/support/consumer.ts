@@ -11,6 +11,7 @@ export interface Delivered {
   readonly partition: number;
   readonly offset: number;
   readonly attempt: number;
+  readonly deliveryId: number;
   readonly key: string;
   readonly text: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -43,6 +44,7 @@ export function deliveredOf(runs: readonly MessageRun[]): Delivered[] {
       partition: run.partition,
       offset: Number(run.firstOffset) + i,
       attempt: run.attempt,
+      deliveryId: Number(run.deliveryId),
       key: Buffer.from(message.key).toString(),
       text: Buffer.from(message.payload).toString(),
       headers: message.headers,
@@ -106,23 +108,25 @@ export class TestConsumer {
   }
 
   /** Settles messages, one settlement each; resolves when that is durable. */
-  settle(messages: readonly Delivered[], outcome: Outcome) {
+  settle(messages: readonly Delivered[], outcome: Outcome, lastDeliveryId = 0) {
     return this.settleRanges(
       messages.map(({ partition, offset }) => ({ partition, first: offset, last: offset })),
       outcome,
+      lastDeliveryId,
     );
   }
 
   async settleRanges(
     ranges: readonly { readonly partition: number; readonly first: number; readonly last: number }[],
     outcome: Outcome,
+    lastDeliveryId = 0,
   ): Promise<NonNullable<NonNullable<ConsumeResponse['settled']>['result']>> {
     const settlementId = this.#nextSettlementId++;
     const settlements = ranges.map(({ partition, first, last }) => ({
       offsets: { partition, firstOffset: BigInt(first), lastOffset: BigInt(last) },
       outcome,
     }));
-    await this.#stream.write({ settlementId, settlements });
+    await this.#stream.write({ settlementId, settlements, lastDeliveryId: BigInt(lastDeliveryId) });
     await this.until(() => this.#settled.has(settlementId));
     return this.#settled.get(settlementId)!;
   }

@@ -40,10 +40,10 @@ describe('LeaseTable', () => {
             for (const offset of offsets)
               holders.set(offset, { session, delivery, deadlineMs: Number.POSITIVE_INFINITY });
           } else if (kind === 'end') {
-            assert.deepEqual(offsetsOf(table.end(first, last, session)), mine);
+            assert.deepEqual(offsetsOf(table.end(first, last, { session: session })), mine);
             for (const offset of mine) holders.delete(offset);
           } else if (kind === 'extend') {
-            assert.deepEqual(offsetsOf(table.extend(first, last, session, atMs)), mine);
+            assert.deepEqual(offsetsOf(table.extend(first, last, { session }, atMs)), mine);
             for (const offset of mine) holders.get(offset)!.deadlineMs = atMs;
           } else if (kind === 'start' && deliveries.length > 0) {
             const delivery = deliveries[first % deliveries.length]!;
@@ -107,7 +107,7 @@ describe('LeaseTable', () => {
       }
       for (let i = 0; i < count; i += 1) {
         const offset = isForwards ? i : count - 1 - i;
-        assert.equal(table.end(offset, offset, session).length, 1);
+        assert.equal(table.end(offset, offset, { session: session }).length, 1);
       }
       assert.equal(table.messageCount, 0);
       assert.equal(deadlines.size, 0);

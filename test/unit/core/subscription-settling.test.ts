@@ -36,6 +36,30 @@ describe('settling', () => {
     assert.equal(h.outstanding('b'), 3);
   });
 
+  it('leaves alone what was delivered after the last delivery that the consumer knew, and says that it is stale', () => {
+    for (const outcome of [
+      { kind: 'ack' },
+      { kind: 'nack', delayMs: 0 },
+      { kind: 'extend', byMs: 9_000 },
+      { kind: 'deadLetter', reason: 'late' },
+    ] as const satisfies readonly Outcome[]) {
+      const h = new Harness({ ordering: 'none', minBackoffMs: 0 });
+      h.partition(0, 2);
+      h.open('a', { messages: 1, bytes: 1_000 });
+      const { deliveryId } = h.leaseNext('a');
+      h.subscription.sent(deliveryId, h.nowMs);
+      h.advance(1_000);
+      assert.deepEqual(h.deliver('a'), ['0:0#2']);
+      const settle = (lastDeliveryId: number) =>
+        h.subscription.settle('a', [{ partition: 0, first: 0, last: 0, outcome }], h.nowMs, lastDeliveryId);
+      const { wakeAtMs } = h.subscription;
+      const stale = [{ partition: 0, first: 0, last: 0 }];
+      assert.deepEqual(settle(deliveryId), { settledCount: 0, stale }, outcome.kind);
+      assert.deepEqual([h.outstanding('a'), h.subscription.wakeAtMs], [1, wakeAtMs]);
+      assert.deepEqual(settle(deliveryId + 1).stale, [], outcome.kind);
+    }
+  });
+
   it('merges stale offsets of all settlements, in order', () => {
     const h = new Harness();
     h.partition(0, 10);

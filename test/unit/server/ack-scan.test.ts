@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { limits } from '../../../src/base/limits.js';
 import { ConsumeRequestSchema, type SettlementSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { scanAcks } from '../../../src/server/ack-scan.js';
-import { toSettlements } from '../../../src/server/convert-session.js';
+import { toLastDeliveryId, toSettlements } from '../../../src/server/convert-session.js';
 
 type SettlementInit = MessageInitShape<typeof SettlementSchema>;
 
@@ -21,19 +21,24 @@ describe('scanAcks', () => {
     const number = fc.oneof(fc.nat(300), fc.maxSafeNat());
     const request = fc.record({
       settlementId: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+      lastDeliveryId: fc.oneof(fc.constant(0n), fc.maxSafeNat().map(BigInt)),
       ranges: fc.array(fc.record({ partition: fc.nat(), first: number, length: fc.nat(5) }), {
         minLength: 1,
       }),
     });
     fc.assert(
-      fc.property(request, ({ settlementId, ranges }) => {
+      fc.property(request, ({ settlementId, lastDeliveryId, ranges }) => {
         const settlements = ranges.map(({ partition, first, length }) => {
           const last = Math.min(Number.MAX_SAFE_INTEGER, first + length);
           return acked(BigInt(first), BigInt(last), partition);
         });
-        const init = { settlementId, settlements };
+        const init = { settlementId, lastDeliveryId, settlements };
         const decoded = toSettlements(create(ConsumeRequestSchema, init).settlements);
-        assert.deepEqual(scanAcks(encode(init)), { settlementId, settlements: decoded });
+        assert.deepEqual(scanAcks(encode(init)), {
+          settlementId,
+          settlements: decoded,
+          lastDeliveryId: toLastDeliveryId(lastDeliveryId),
+        });
       }),
     );
   });
@@ -53,6 +58,7 @@ describe('scanAcks', () => {
       { settlements: [{ outcome: { case: 'ack', value: {} } }] },
       { settlements: [acked(2n, 1n)] },
       { settlements: [acked(1n, 2n ** 53n)] },
+      { settlements: [acked(1n)], lastDeliveryId: 2n ** 53n },
       { settlements: Array.from({ length: limits.maxSettlementsPerRequest + 1 }, () => acked(1n)) },
     ];
     for (const [i, other] of others.entries())

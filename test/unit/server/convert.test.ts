@@ -102,8 +102,8 @@ describe('toSettlements', () => {
       ),
       [
         { ...place, outcome: { kind: 'ack' } },
-        { ...place, outcome: { kind: 'nack' } },
-        { ...place, outcome: { kind: 'nack', delayMs: 0 } },
+        { ...place, outcome: { kind: 'nack', reason: '' } },
+        { ...place, outcome: { kind: 'nack', reason: '', delayMs: 0 } },
         { ...place, outcome: { kind: 'extend', byMs: 50 } },
         { ...place, outcome: { kind: 'deadLetter', reason: 'bad' } },
       ],

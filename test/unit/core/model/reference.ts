@@ -161,14 +161,22 @@ export class Reference {
     }
   }
 
-  settle(sessionId: string, settlements: readonly Settlement[], nowMs: number): SettleResult {
+  settle(
+    sessionId: string,
+    settlements: readonly Settlement[],
+    nowMs: number,
+    lastDeliveryId = Number.POSITIVE_INFINITY,
+  ): SettleResult {
     const session = this.sessions.get(sessionId)!;
     session.isSilent = false;
     let settledCount = 0;
     const stale: ReferenceMessage[] = [];
     for (const { partition, first, last, outcome } of settlements) {
       const asked = this.partitions[partition]!.filter(({ offset }) => offset >= first && offset <= last);
-      const held = asked.filter(({ state, holder }) => state === 'held' && holder === sessionId);
+      const held = asked.filter(
+        ({ state, holder, deliveryId }) =>
+          state === 'held' && holder === sessionId && deliveryId <= lastDeliveryId,
+      );
       stale.push(...asked.filter((m) => m.state !== 'settled' && !held.includes(m)));
       if (outcome.kind !== 'extend') settledCount += held.length;
       this.#apply(held, outcome, nowMs);
