@@ -1,7 +1,5 @@
-import { closeSync, fdatasync, fdatasyncSync, fstatSync, openSync, statSync, writeSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { SluiceError } from '../base/errors.js';
 import { readUint64, writeUint64 } from './bytes.js';
 import { readFileIfAny, replaceFile } from './files.js';
 
@@ -59,8 +57,20 @@ export function encodeRoundNote(note: RoundNote): Buffer {
   bytes.write(note.bootId, 52, 16, 'hex');
   writeUint64(bytes, note.firstLogNumber, 68);
   writeUint64(bytes, note.columnsLogNumber, 76);
-  bytes.writeUInt32BE(crc32(bytes.subarray(checkedFrom)), 8);
+  sealNote(bytes);
   return bytes;
+}
+
+function sealNote(bytes: Buffer): void {
+  bytes.writeUInt32BE(crc32(bytes.subarray(checkedFrom)), 8);
+}
+
+/** The same note after another round, in place. */
+export function noteRound(bytes: Buffer, round: number, sequence: number, isSynced: boolean): void {
+  writeUint64(bytes, round, 28);
+  writeUint64(bytes, sequence, 36);
+  if (isSynced) writeUint64(bytes, sequence, 44);
+  sealNote(bytes);
 }
 
 /** Undefined when the bytes are not what was written. */
@@ -138,65 +148,4 @@ export async function checkRoundNote(path: string, database: DatabaseEnd): Promi
 
 function unchecked(why: string): CheckedNote {
   return { round: 0, missing: [`${why}: what should be in the store can't be checked`] };
-}
-
-/**
- * Keeps the note, in the writer thread. Blocks for a write to memory of the system, a few microseconds; a sync now and
- * then runs beside the rounds. The open file also tells whether the data directory is still there.
- */
-export class RoundNoteWriter {
-  readonly #path: string;
-  readonly #file: number;
-  readonly #nowMs: () => number;
-  readonly #syncEveryMs: number;
-  #note: RoundNote;
-  #syncedAtMs: number;
-  #isSyncing = false;
-
-  constructor(path: string, note: RoundNote, nowMs: () => number, syncEveryMs: number) {
-    this.#path = path;
-    this.#note = note;
-    this.#nowMs = nowMs;
-    this.#syncEveryMs = syncEveryMs;
-    this.#syncedAtMs = nowMs();
-    this.#file = openSync(path, 'r+');
-  }
-
-  /** A round is written. Throws when it can't be noted, or the data directory is gone. */
-  roundWritten(sequence: number, isSynced: boolean): void {
-    this.#note = {
-      ...this.#note,
-      round: this.#note.round + 1,
-      writtenSequence: sequence,
-      syncedSequence: isSynced ? sequence : this.#note.syncedSequence,
-    };
-    writeSync(this.#file, encodeRoundNote(this.#note), 0, noteBytes, 0);
-    this.#checkPlace();
-    if (this.#nowMs() - this.#syncedAtMs >= this.#syncEveryMs) this.#sync();
-  }
-
-  /** Syncs the note a last time. A sync under way keeps the file open until the thread ends. */
-  close(): void {
-    fdatasyncSync(this.#file);
-    if (!this.#isSyncing) closeSync(this.#file);
-  }
-
-  /** Bytes that go into a file without a name are lost with the process. */
-  #checkPlace(): void {
-    const there = statSync(this.#path, { throwIfNoEntry: false });
-    const open = fstatSync(this.#file);
-    if (there === undefined || there.ino !== open.ino || there.dev !== open.dev) {
-      throw new SluiceError('STORAGE_FAILED', `${this.#path} was removed or replaced while the broker ran`);
-    }
-  }
-
-  #sync(): void {
-    this.#syncedAtMs = this.#nowMs();
-    if (this.#isSyncing) return;
-    this.#isSyncing = true;
-    fdatasync(this.#file, () => {
-      // A failure leaves the note older than it could be, on a disk whose next sync of a round will fail as well.
-      this.#isSyncing = false;
-    });
-  }
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
 import { listFaults } from './faults.js';
@@ -56,7 +57,14 @@ export async function openStorage(
     if (!opened.hasIdentity) writeIdentity(engine, storeId);
     await clearDeleted(engine, recovered, maxPartitionCount);
     const storage = await Store.start(
-      { engine, recovered, roundNotePath, note, paths, syncedOffsetsPath, warnings },
+      {
+        engine,
+        recovered,
+        noteFiles: { notePath: roundNotePath, lockPath: join(opened.databasePath, 'LOCK'), note },
+        paths,
+        syncedOffsetsPath,
+        warnings,
+      },
       options,
       listener,
       services,

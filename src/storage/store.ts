@@ -13,7 +13,6 @@ import { PublishClock } from './publish-clock.js';
 import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
 import type { Recovered } from './recovery.js';
-import type { RoundNote } from './round-note.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
@@ -33,13 +32,13 @@ import type {
 } from './types.js';
 import { Writer } from './writer.js';
 import { type WriteFailure, WriterChannel } from './writer-channel.js';
+import type { WriterThreadData } from './writer-protocol.js';
 
 /** What opening found. */
 export interface Opened {
   readonly engine: Engine;
   readonly recovered: Recovered;
-  readonly roundNotePath: string;
-  readonly note: RoundNote;
+  readonly noteFiles: Omit<WriterThreadData, 'handle' | 'columnNames'>;
   readonly paths: Pick<DamageSite, 'databasePath' | 'notePath'>;
   readonly syncedOffsetsPath: string;
   readonly warnings: readonly string[];
@@ -128,7 +127,7 @@ export class Store implements Storage {
     services: StorageServices,
   ): Promise<Store> {
     const store = new Store(opened, options, listener, services);
-    store.#channel = await WriterChannel.start(opened.engine, opened.roundNotePath, opened.note, {
+    store.#channel = await WriterChannel.start(opened.engine, opened.noteFiles, {
       written: (block) => store.#written(block),
       failed: (failure) => store.#failed(failure),
     });

@@ -1,7 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Engine } from './engine.js';
 import type { RoundBlock } from './round.js';
-import type { RoundNote } from './round-note.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 export interface WriteFailure {
@@ -41,15 +40,13 @@ export class WriterChannel {
   /** Starts the thread on an open database. */
   static async start(
     engine: Engine,
-    notePath: string,
-    note: RoundNote,
+    files: Omit<WriterThreadData, 'handle' | 'columnNames'>,
     listener: WriterChannelListener,
   ): Promise<WriterChannel> {
     const workerData: WriterThreadData = {
       handle: engine.handle,
       columnNames: engine.columnNames,
-      notePath,
-      note,
+      ...files,
     };
     const worker = new Worker(new URL('./writer-thread.js', import.meta.url), { workerData });
     await new Promise<void>((resolve, reject) => {

@@ -9,6 +9,8 @@ export interface WriterThreadData {
   readonly columnNames: readonly string[];
   /** Where the note of the last round is, and what it says. */
   readonly notePath: string;
+  /** The lock file of the database. */
+  readonly lockPath: string;
   readonly note: RoundNote;
 }
 

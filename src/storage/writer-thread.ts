@@ -4,7 +4,7 @@ import { limits } from '../base/limits.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
 import { sealRecord } from './record.js';
 import { type RoundBlock, visitRound } from './round.js';
-import { RoundNoteWriter } from './round-note.js';
+import { RoundNoteWriter } from './round-note-writer.js';
 import { sealInPlace } from './sealed-value.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
@@ -13,14 +13,15 @@ import type { FromWriterThread, ToWriterThread, WriterThreadData } from './write
  * written in the order they come; after a failed one, none is.
  */
 const port = parentPort!;
-const { handle, columnNames, notePath, note } = workerData as WriterThreadData;
+const { handle, columnNames, notePath, lockPath, note } = workerData as WriterThreadData;
 const engine = await Engine.attach(handle, columnNames);
-const roundNote = new RoundNoteWriter(
-  notePath,
+const roundNote = new RoundNoteWriter({
+  path: notePath,
+  lockPath,
   note,
-  () => systemClock.monotonicMs(),
-  limits.syncedOffsetsEveryMs,
-);
+  nowMs: () => systemClock.monotonicMs(),
+  syncEveryMs: limits.syncedOffsetsEveryMs,
+});
 const batch = engine.batch();
 let hasFailed = false;
 

@@ -1,0 +1,206 @@
+import assert from 'node:assert/strict';
+import { cp, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SluiceError } from '../../src/base/errors.js';
+import { booksColumn, cursorsColumn, producersColumn } from '../../src/storage/columns.js';
+import { readDatabaseStart } from '../../src/storage/database-check.js';
+import { Engine } from '../../src/storage/engine.js';
+import * as keys from '../../src/storage/keys.js';
+import { decodeRoundNote, writeRoundNote } from '../../src/storage/round-note.js';
+import { makeDirectory, openIn } from '../integration/storage/harness.js';
+import { repositoryRoot } from '../support/repository.js';
+
+const { topic, subscription } = keys.bookKind;
+
+/** A record of the seeded data directory (test/data/contents.ts), and what is said when it is altered or missing. */
+const records: {
+  readonly title: string;
+  readonly column: number;
+  readonly key: Buffer;
+  readonly altered: RegExp;
+  readonly missing?: RegExp;
+}[] = [
+  {
+    title: 'a topic',
+    column: booksColumn,
+    key: keys.bookKey(topic, 2),
+    altered: /the topic of id 2 is damaged: its checksum/,
+    missing:
+      /the topic of subscription "billing" is missing: it has the id 2.*the topic of id 2 is missing, with offsets 0 to 23 of partition 0/,
+  },
+  {
+    title: 'a topic that holds dead letters',
+    column: booksColumn,
+    key: keys.bookKey(topic, 3),
+    altered: /the topic of id 3 is damaged/,
+    missing: /the topic of id 3 is missing, with offsets 0 to 1/,
+  },
+  {
+    title: 'a subscription',
+    column: booksColumn,
+    key: keys.bookKey(subscription, 2),
+    altered: /the subscription of id 2 is damaged/,
+    missing: /the subscription of id 2 is missing: there are cursors or notes of it/,
+  },
+  {
+    title: 'the counters',
+    column: booksColumn,
+    key: keys.countersKey,
+    altered: /the counters of ids is damaged/,
+    missing: /topic "orders" has the id 2, which was never given out/,
+  },
+  {
+    title: 'an extent',
+    column: booksColumn,
+    key: keys.extentKey(2, 1),
+    altered: /the extent of a partition of topic 2 is damaged/,
+  },
+  {
+    title: 'the identity of the store',
+    column: booksColumn,
+    key: keys.storeKey,
+    altered: /its checksum does not match/,
+    missing: /the database does not know its store/,
+  },
+];
+
+/** Read when they are asked for, or by the broker at its start. */
+const readLater = [
+  {
+    title: 'a cursor',
+    column: cursorsColumn,
+    key: keys.cursorKey(2, 0),
+    says: /the cursors of subscription 2/,
+  },
+  {
+    title: 'a producer',
+    column: producersColumn,
+    key: keys.producerKey(2, 'till-1'),
+    says: /producer "till-1" of topic 2/,
+  },
+  {
+    title: 'a note of a dead letter',
+    column: cursorsColumn,
+    key: keys.deadLetterKey(2, 0, 6),
+    says: /the dead-letter note of subscription 2, partition 0, offset 6/,
+  },
+  {
+    title: 'a note of a redrive',
+    column: cursorsColumn,
+    key: keys.redriveKey(2, 3, 0),
+    says: /how far subscription 2 has redriven topic 3/,
+  },
+] as const;
+
+async function seeded(): Promise<string> {
+  const directory = await makeDirectory();
+  await cp(join(repositoryRoot, 'test/data/format-2-clean'), directory, { recursive: true });
+  return directory;
+}
+
+/** Behind the store's back: only the record itself can tell. */
+async function change(
+  directory: string,
+  column: number,
+  key: Buffer,
+  how: 'alter' | 'remove',
+): Promise<void> {
+  const engine = await Engine.open(join(directory, 'db'), 4);
+  const batch = engine.batch();
+  const value = await engine.get(column, key);
+  assert(value !== undefined);
+  value[0]! ^= 0x01;
+  if (how === 'alter') batch.put(column, key, value);
+  else batch.delete(column, key);
+  batch.write(true);
+  const path = join(directory, 'last-round');
+  const note = decodeRoundNote(await readFile(path))!;
+  await writeRoundNote(path, { ...note, ...(await readDatabaseStart(join(directory, 'db'))) });
+  await engine.close();
+}
+
+async function refused(directory: string, says: RegExp): Promise<void> {
+  await assert.rejects(openIn(directory), (error) => {
+    assert(error instanceof SluiceError, String(error));
+    assert.match(error.reason, /^(DATA_LOSS|SYNCED_DATA_MISSING)$/);
+    assert.match(error.message, says);
+    return true;
+  });
+}
+
+describe('storage: damaged metadata', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await seeded();
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true });
+  });
+
+  for (const { title, column, key, altered, missing } of records) {
+    it(`${title}: altered, it refuses the start by name`, async () => {
+      await change(directory, column, key, 'alter');
+      await refused(directory, altered);
+      await refused(directory, altered);
+    });
+    if (missing === undefined) continue;
+    it(`${title}: missing, it is missed by what belongs to it`, async () => {
+      await change(directory, column, key, 'remove');
+      await refused(directory, missing);
+    });
+  }
+
+  for (const { title, column, key, says } of readLater) {
+    it(`${title}: altered, it is never believed`, async () => {
+      await change(directory, column, key, 'alter');
+      const storage = await openIn(directory);
+      const reads = [
+        () => storage.readCursors(2),
+        () => storage.readProducer(2, 'till-1'),
+        () => storage.readDeadLetter(2, 0, 6),
+        () => storage.readRedrives(2, 3),
+      ];
+      const errors = (
+        await Promise.all(
+          reads.map((read) =>
+            read().then(
+              () => undefined,
+              (error: unknown) => error,
+            ),
+          ),
+        )
+      ).filter((error) => error !== undefined);
+      assert.equal(errors.length, 1);
+      const [error] = errors;
+      assert(error instanceof SluiceError && error.reason === 'DATA_LOSS', String(error));
+      assert.match(error.message, says);
+      await storage.close();
+    });
+  }
+
+  it('a record of a kind that is not known refuses the start', async () => {
+    const engine = await Engine.open(join(directory, 'db'), 4);
+    const batch = engine.batch();
+    batch.put(booksColumn, Buffer.of(0x63, 0, 0, 0, 7), Buffer.alloc(8));
+    batch.write(true);
+    const path = join(directory, 'last-round');
+    const note = decodeRoundNote(await readFile(path))!;
+    await writeRoundNote(path, { ...note, ...(await readDatabaseStart(join(directory, 'db'))) });
+    await engine.close();
+    await refused(directory, /a record of the unknown kind 99 7 is damaged/);
+  });
+
+  it('starts without what is lost when that is accepted, and gives no id twice', async () => {
+    await change(directory, booksColumn, keys.bookKey(topic, 2), 'remove');
+    const storage = await openIn(directory, { acceptDataLoss: true });
+    assert(storage.warnings.length >= 2);
+    assert.deepEqual(
+      storage.recovered.topics.map(({ topicId }) => topicId),
+      [3, 4],
+    );
+    assert.deepEqual(storage.recovered.subscriptions, []);
+    assert.equal(storage.nextTopicId(), 5);
+    assert.equal(storage.nextSubscriptionId(), 4);
+    await storage.close();
+  });
+});
