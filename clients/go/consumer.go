@@ -125,6 +125,10 @@ func (c *Consumer) Receive(ctx context.Context) (*Delivery, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if c.lanes.queuedCount == 0 && c.credit.isAllHeld() {
+			// The session grants more: see wantedCredit.
+			c.pokeSession()
+		}
 		c.wait()
 	}
 }
@@ -200,6 +204,11 @@ func (c *Consumer) announce() {
 	if c.waiting > 0 && c.lanes.ready.first() != nil {
 		c.changed.Signal()
 	}
+}
+
+// isStarving: a caller of Receive waits for more, and has all that was granted.
+func (c *Consumer) isStarving() bool {
+	return c.use == usedByReceive && c.waiting > 0 && c.lanes.queuedCount == 0 && c.credit.isAllHeld()
 }
 
 func (c *Consumer) wait() {

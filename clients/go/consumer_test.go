@@ -80,6 +80,30 @@ func TestADurableAckIsTrueAndTheMessageDoesNotComeAgain(t *testing.T) {
 	equal(t, d.Attempt(), 1, "what was received and not settled when the first left has not failed: attempt")
 }
 
+// A caller that settles nothing before it has many messages gets them, although credit begins with little.
+func TestManyMessagesCanBeInHand(t *testing.T) {
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	publish(t, client, topic, numbered(200, 0)...)
+	consumer := newConsumer(t, client, ConsumerConfig{Topic: topic, MaxOutstandingMessages: 150})
+	var all []*Delivery
+	for i := range 150 {
+		all = append(all, receive(t, consumer))
+		if i == 50 {
+			time.Sleep(shrinkAfter + 2*creditEvery) // So slow that the credit shrinks.
+		}
+	}
+	none, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if d, err := consumer.Receive(none); err == nil {
+		t.Fatalf("message %d was received above the most", d.Offset())
+	}
+	for _, d := range all {
+		equal(t, settled(t, d.Ack()), true, "settled")
+	}
+	receive(t, consumer)
+}
+
 func TestWhereASubscriptionBegins(t *testing.T) {
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})

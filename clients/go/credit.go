@@ -60,6 +60,15 @@ func (m *creditMeter) settle() (isGrown bool) {
 	return true
 }
 
+// isAllHeld: nothing more comes before something is settled.
+func (m *creditMeter) isAllHeld() bool { return m.held >= m.credit && m.credit < m.max }
+
+// grow is for a caller that wants more before it settles what it has: it would wait for ever.
+func (m *creditMeter) grow() {
+	m.credit = min(2*max(m.credit, m.held), m.max)
+	m.restart(m.now())
+}
+
 // busyAt is how long there were any in this window.
 func (m *creditMeter) busyAt(now time.Time) time.Duration {
 	if m.held > 0 {

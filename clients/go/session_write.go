@@ -83,6 +83,9 @@ func (s *session) wantedCredit(now time.Time) int {
 		c.credit.adjust(now)
 		s.adjustAt = now.Add(creditEvery)
 	}
+	if c.isStarving() {
+		c.credit.grow()
+	}
 	return c.credit.credit
 }
 

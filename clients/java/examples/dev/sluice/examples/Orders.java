@@ -67,7 +67,7 @@ public final class Orders {
   private static void bill(Client client) throws InterruptedException {
     CountDownLatch left = new CountDownLatch(ORDER_COUNT - 1);
     try (Consumer consumer = client.consumer(TOPIC, "billing").concurrency(CUSTOMERS.size()).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         String order = delivery.payload().toStringUtf8();
         if (order.equals("order 7")) {
           System.out.println(order + " of " + delivery.key().toStringUtf8() + " fails, attempt " + delivery.attempt());

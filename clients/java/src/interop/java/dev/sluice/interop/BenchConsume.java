@@ -20,7 +20,7 @@ final class BenchConsume implements Main.Command {
     };
     try (Client client = Client.connect(options.text("server"));
         Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).build()) {
-      CompletableFuture<Void> ended = consumer.run(delivery -> {
+      CompletableFuture<Void> ended = consumer.start(delivery -> {
         if (begin.get() == 0) begin.set(System.nanoTime());
         delivery.ack().thenAccept(acknowledged);
       });

@@ -27,7 +27,7 @@ final class BenchLatency implements Main.Command {
         Producer producer = Opening.producer(client, options.text("topic"));
         Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).build()) {
       long begin = System.nanoTime() + 200_000_000L;
-      CompletableFuture<Void> ended = consumer.run(delivery -> {
+      CompletableFuture<Void> ended = consumer.start(delivery -> {
         int index = delivery.payload().asReadOnlyByteBuffer().getInt();
         if (delivered[index] != 0) return;
         delivered[index] = System.nanoTime() - dueAt(begin, index, rate);

@@ -23,7 +23,7 @@ final class Consume implements Main.Command {
     Audit audit = new Audit(Cases.messagesOf(options.cases(), options.text("case")));
     try (Client client = Client.connect(options.text("server"));
         Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).concurrency(4).build()) {
-      CompletableFuture<Void> ended = consumer.run(delivery -> {
+      CompletableFuture<Void> ended = consumer.start(delivery -> {
         int index = audit.handled(delivery);
         delivery.ack().thenAccept(isDurable -> {
           if (isDurable && index >= 0) audit.durable(index);

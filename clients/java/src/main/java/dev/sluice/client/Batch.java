@@ -18,8 +18,12 @@ final class Batch {
   private final ArrayList<CompletableFuture<Receipt>> receipts;
   /** Of the keys; null while no message has one. */
   private long[] hashes;
-  /** Of its first message; given when the batch is closed, and anew when one before it has failed. */
+  /** Of its first message; given when the batch is sent, the same again when it is sent again, unless the epoch is new. */
   long firstSequence;
+  /** Were sent in this epoch and not answered: each may still arrive at the broker. */
+  int copies;
+  /** How often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED. */
+  int bareRefusals;
   /** When it has been tried for long enough, by System.nanoTime. */
   long expiresAtNanos;
   /** Its messages have been answered, and those who wait for them told. */

@@ -8,10 +8,12 @@ import io.grpc.ChannelCredentials;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.ClientInterceptors;
+import io.grpc.ConnectivityState;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +33,10 @@ import java.util.concurrent.atomic.AtomicInteger;
  * threads.
  */
 public final class Client implements AutoCloseable {
+  private static final int CONNECT_TIMEOUT_MS = 5_000;
+  /** How long `close` waits for the broker to end the streams of consumers. */
+  private static final long LEAVE_TIMEOUT_MS = 1_000;
+
   private final ManagedChannel channel;
   private final Executor executor;
   /** Null where the executor is the caller's. */
@@ -38,6 +44,7 @@ public final class Client implements AutoCloseable {
   private final ScheduledThreadPoolExecutor timer;
   private final ThreadFactory lastResort = daemons("sluice-late-");
   private final long callTimeoutMs;
+  private final ConnectionWatch watch;
   /** Producers and consumers that are not over. */
   private final Set<Endable> open = ConcurrentHashMap.newKeySet();
 
@@ -58,8 +65,11 @@ public final class Client implements AutoCloseable {
     NettyChannelBuilder builder = NettyChannelBuilder.forTarget(settings.target, credentials)
         .flowControlWindow(settings.windowBytes)
         .maxInboundMessageSize(settings.maxReceiveBytes)
-        .keepAliveTime(30, TimeUnit.SECONDS)
+        // A connection that died without a word is noticed after these.
+        .keepAliveTime(20, TimeUnit.SECONDS)
         .keepAliveTimeout(10, TimeUnit.SECONDS)
+        .keepAliveWithoutCalls(true)
+        .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_TIMEOUT_MS)
         .executor(executor);
     if (tls != null && tls.serverName() != null) builder.overrideAuthority(tls.serverName());
     Map<String, String> metadata = Map.copyOf(settings.metadata);
@@ -69,6 +79,8 @@ public final class Client implements AutoCloseable {
       builder.intercept(new CallMetadata(() -> metadata, executor));
     }
     channel = builder.build();
+    watch = new ConnectionWatch(this, channel, settings);
+    watch.start();
   }
 
   /**
@@ -142,19 +154,23 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Ends the connection, and what still uses it: messages without a receipt fail with {@code CLOSED}. Close producers and
-   * consumers first. Harmless twice.
+   * Ends the connection, and what still uses it: messages without a receipt fail with {@code CLOSED}, and consumers leave the broker
+   * in good order, if it answers within a second. Close producers and consumers first. Harmless twice.
    */
   @Override
   public void close() {
     for (Endable each : List.copyOf(open)) each.end(SluiceException.closed("the client"));
-    timer.shutdown();
-    channel.shutdownNow();
+    watch.close();
+    channel.shutdown();
     try {
+      channel.awaitTermination(LEAVE_TIMEOUT_MS, TimeUnit.MILLISECONDS);
+      channel.shutdownNow();
       channel.awaitTermination(5, TimeUnit.SECONDS);
     } catch (InterruptedException e) {
+      channel.shutdownNow();
       Thread.currentThread().interrupt();
     }
+    timer.shutdown();
     if (ownExecutor != null) ownExecutor.shutdown();
   }
 
@@ -190,6 +206,16 @@ public final class Client implements AutoCloseable {
   /** Tries to connect now: after a failure gRPC would wait for up to two minutes, and fail every call meanwhile. */
   void retryConnection() {
     channel.resetConnectBackoff();
+  }
+
+  /** Says that a producer or a consumer tries again. */
+  void retrying(String what, String topic, SluiceException error, long waitMs) {
+    watch.retrying(what, topic, error, waitMs);
+  }
+
+  /** What was sent may have arrived. */
+  boolean isConnected() {
+    return channel.getState(false) == ConnectivityState.READY;
   }
 
   void opened(Endable one) {

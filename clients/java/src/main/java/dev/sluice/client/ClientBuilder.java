@@ -4,6 +4,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.Executor;
+import java.util.function.Consumer;
 import java.util.function.Supplier;
 
 /** Settings of a {@link Client}. Every one has a default. */
@@ -16,6 +17,7 @@ public final class ClientBuilder {
   int windowBytes = 1024 * 1024;
   int maxReceiveBytes = 64 * 1024 * 1024;
   long callTimeoutMs = 30_000;
+  Consumer<ConnectionState> onConnectionState = state -> {};
 
   ClientBuilder(String target) {
     this.target = Objects.requireNonNull(target, "target");
@@ -110,6 +112,18 @@ public final class ClientBuilder {
    */
   public ClientBuilder callTimeoutMs(long milliseconds) {
     this.callTimeoutMs = milliseconds;
+    return this;
+  }
+
+  /**
+   * Hears each change of the connection, in order. The first attempt that fails is reported at once. The same is logged by the
+   * {@link System.Logger} {@code dev.sluice.client}.
+   *
+   * @param listener is called on the client's executor, by one thread at a time
+   * @return this
+   */
+  public ClientBuilder onConnectionState(Consumer<ConnectionState> listener) {
+    this.onConnectionState = Objects.requireNonNull(listener, "listener");
     return this;
   }
 

@@ -34,6 +34,7 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
   private static final int PUBLISH_TIME_TAG = tag(MessageRun.PUBLISH_TIME_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
   private static final int PRODUCER_ID_TAG = tag(MessageRun.PRODUCER_ID_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
   private static final int ATTEMPT_TAG = tag(MessageRun.ATTEMPT_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
+  private static final int DELIVERY_ID_TAG = tag(MessageRun.DELIVERY_ID_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
   private static final int MESSAGES_TAG = tag(MessageRun.MESSAGES_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
 
   static ConsumeFrame parse(byte[] bytes) throws IOException {
@@ -73,6 +74,8 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
         run.producerId = in.readStringRequireUtf8();
       } else if (tag == ATTEMPT_TAG) {
         run.attempt = in.readUInt32();
+      } else if (tag == DELIVERY_ID_TAG) {
+        run.deliveryId = in.readUInt64();
       } else {
         in.skipField(tag);
       }

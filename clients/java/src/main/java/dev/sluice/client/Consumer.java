@@ -4,6 +4,7 @@ import java.time.Duration;
 import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 
 /**
  * Receives from one subscription, at least once and in order: {@link #run} it with a handler, or iterate, or {@link #receive}. A
@@ -30,11 +31,35 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
    * never two handlers at once for one partition (or key), also across reconnects; and behind a nack nothing of the same partition
    * (or key) is begun before the broker has said what it has taken back.
    *
+   * <p>Blocks until the consumer is closed, or fails.
+   *
+   * @param handler to return acknowledges, to throw nacks
+   * @throws SluiceException that ended the consumer
+   * @throws InterruptedException when the thread is interrupted while it waits: the consumer is closed, without waiting for handlers
+   * @throws IllegalStateException when the consumer is run or iterated already
+   */
+  public void run(Handler handler) throws InterruptedException {
+    CompletableFuture<Void> over = start(handler);
+    try {
+      over.get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      close();
+      Thread.interrupted();
+      throw e;
+    } catch (ExecutionException e) {
+      throw SluiceException.from(e);
+    }
+  }
+
+  /**
+   * As {@link #run}, but returns at once.
+   *
    * @param handler to return acknowledges, to throw nacks
    * @return completes when the consumer is closed; fails with the {@link SluiceException} that ended it
    * @throws IllegalStateException when the consumer is run or iterated already
    */
-  public CompletableFuture<Void> run(Handler handler) {
+  public CompletableFuture<Void> start(Handler handler) {
     return runAsync(delivery -> {
       handler.handle(delivery);
       return null;
@@ -42,10 +67,10 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * As {@link #run}, for handlers that do not need a thread while they wait.
+   * As {@link #start}, for handlers that do not need a thread while they wait.
    *
    * @param handler when its stage completes, the message is acknowledged; when it fails, nacked
-   * @return as of {@link #run}
+   * @return as of {@link #start}
    * @throws IllegalStateException when the consumer is run or iterated already
    */
   public CompletableFuture<Void> runAsync(AsyncHandler handler) {
@@ -91,7 +116,7 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
     if (from == null) return null;
     from.lock.lockInterruptibly();
     try {
-      for (long left = waitNanos; ; left = from.changed.awaitNanos(left)) {
+      for (long left = waitNanos; ; left = from.awaitOneMore(left)) {
         Delivery delivery = from.begin();
         if (delivery != null) return delivery;
         if (from.error() != null) throw from.error();

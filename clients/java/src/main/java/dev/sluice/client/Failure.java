@@ -12,7 +12,8 @@ final class Failure {
   private static final Set<Code> BROKEN =
       EnumSet.of(Code.OK, Code.CANCELLED, Code.UNKNOWN, Code.INTERNAL, Code.DEADLINE_EXCEEDED);
   /** Nothing of this producer can be stored any more. */
-  private static final Set<String> PRODUCER_IS_OVER = Set.of("PRODUCER_FENCED", "TOPIC_DELETED", "AUTO_CREATE_DISABLED");
+  private static final Set<String> PRODUCER_IS_OVER = 
+      Set.of("PRODUCER_FENCED", "SEQUENCE_REUSED", "TOPIC_DELETED", "AUTO_CREATE_DISABLED");
   private static final Set<Code> NOT_ALLOWED = EnumSet.of(Code.UNAUTHENTICATED, Code.PERMISSION_DENIED);
   private static final Set<Code> CONSUMER_IS_OVER = EnumSet.of(
       Code.NOT_FOUND, Code.FAILED_PRECONDITION, Code.INVALID_ARGUMENT, Code.PERMISSION_DENIED, Code.UNAUTHENTICATED, Code.UNIMPLEMENTED);
@@ -29,14 +30,14 @@ final class Failure {
     return RETRIABLE.contains(error.code()) || BROKEN.contains(error.code());
   }
 
-  /** A stream that ended so will end so again, for one of the batches that were under way. */
-  static boolean refusesStream(SluiceException error, int batchesUnderWay) {
-    return !isPassing(error) || (isTooLarge(error) && batchesUnderWay > 0);
+  /** RESOURCE_EXHAUSTED with no reason of the broker's: a proxy's rate limit, or a library that finds a request too large. */
+  static boolean isBareExhausted(SluiceException error) {
+    return error.code() == Code.RESOURCE_EXHAUSTED && isBare(error);
   }
 
-  /** What libraries say, with no reason of the broker's, of a request that is too large to be read at all. */
-  private static boolean isTooLarge(SluiceException error) {
-    return error.code() == Code.RESOURCE_EXHAUSTED && error.reason().equals(Code.RESOURCE_EXHAUSTED.name());
+  /** No reason of the broker's: something on the way says so, or the connection broke. */
+  static boolean isBare(SluiceException error) {
+    return error.reason().equals(error.code().name());
   }
 
   static boolean endsProducer(SluiceException error) {

@@ -35,6 +35,8 @@ final class Inbox implements Client.Endable {
   private final Runnable work;
   /** Null between sessions. */
   private Session session;
+  /** Callers that wait for one more. */
+  private int waitingCount;
   private boolean isStarted;
   private boolean isClosing;
   private boolean isOver;
@@ -47,7 +49,7 @@ final class Inbox implements Client.Endable {
     this.settings = settings;
     this.work = work;
     this.lanes = new Lanes(isExclusive);
-    this.credit = new Credit(settings.maxOutstandingMessages);
+    this.credit = new Credit(settings.maxOutstandingMessages, settings.concurrency);
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
   }
 
@@ -85,16 +87,30 @@ final class Inbox implements Client.Endable {
   private void opened(Session opened, ConsumeResponse response) {
     opened.ackDeadlineMs = Math.max(1, ErrorDetails.toDuration(response.getOpened().getAckDeadline()).toMillis());
     opened.phase = Session.Phase.ASKING_ORDER;
-    client.execute(() -> {
-      try {
-        GetSubscriptionRequest request =
-            GetSubscriptionRequest.newBuilder().setTopic(settings.topic).setName(settings.subscription).build();
-        ordered(opened, client.admin().getSubscription(request).getSubscription().getOrdering());
-      } catch (RuntimeException failed) {
-        closed(opened, SluiceException.from(failed));
-        opened.cancel("the subscription's ordering is not known");
+    if (!isClosing) client.execute(() -> askOrder(opened));
+  }
+
+  /** Asks again while that may help: to give the stream up would be no good order. */
+  private void askOrder(Session opened) {
+    GetSubscriptionRequest request =
+        GetSubscriptionRequest.newBuilder().setTopic(settings.topic).setName(settings.subscription).build();
+    try {
+      ordered(opened, client.admin().getSubscription(request).getSubscription().getOrdering());
+    } catch (RuntimeException thrown) {
+      SluiceException failed = SluiceException.from(thrown);
+      if (Failure.endsConsumer(failed)) {
+        closed(opened, failed);
+        opened.leave();
+        return;
       }
-    });
+      lock.lock();
+      try {
+        long waitMs = backoff.nextMs(failed.retryDelay().orElse(null));
+        if (opened == session && !isClosing) client.after(waitMs, () -> client.execute(() -> askOrder(opened)));
+      } finally {
+        lock.unlock();
+      }
+    }
   }
 
   private void ordered(Session opened, Ordering ordering) {
@@ -114,6 +130,7 @@ final class Inbox implements Client.Endable {
 
   private void take(Session from, ConsumeFrame frame) {
     for (OffsetRange range : frame.rest().getRevokedList()) revoke(from, range);
+    for (Run run : frame.runs()) from.settlements.read(run.deliveryId);
     if (frame.rest().hasSettled()) settled(from, frame.rest().getSettled());
     if (isClosing || frame.runs().isEmpty()) return;
     backoff.succeeded();
@@ -144,6 +161,12 @@ final class Inbox implements Client.Endable {
       boolean isMeant = delivery.session == from && delivery.partition() == partition;
       if (isMeant && delivery.offset() >= first && delivery.offset() <= last) revoke(delivery);
     });
+    abandon(from.settlements.drop(partition, first, last));
+  }
+
+  private void abandon(List<Settlements.Request> requests) {
+    for (Settlements.Request request : requests) if (request.paused() != null) lanes.resume(request.paused());
+    client.execute(() -> requests.forEach(Settlements.Request::abandon));
   }
 
   private void revoke(Delivery delivery) {
@@ -162,7 +185,9 @@ final class Inbox implements Client.Endable {
       } else if (Failure.endsConsumer(reason)) {
         end(reason);
       } else {
-        client.after(backoff.nextMs(reason.retryDelay().orElse(null)), () -> client.execute(this::reconnect));
+        long waitMs = backoff.nextMs(reason.retryDelay().orElse(null));
+        client.retrying("a consumer", settings.topic, reason, waitMs);
+        client.after(waitMs, () -> client.execute(this::reconnect));
       }
     } finally {
       lock.unlock();
@@ -183,9 +208,7 @@ final class Inbox implements Client.Endable {
   private void drop(Session closed) {
     lanes.clear(delivery -> delivery.state = Delivery.State.REVOKED);
     inHand.forEach(this::revoke);
-    List<Settlements.Request> abandoned = closed.settlements.abandon();
-    for (Settlements.Request request : abandoned) if (request.paused() != null) lanes.resume(request.paused());
-    client.execute(() -> abandoned.forEach(Settlements.Request::abandon));
+    abandon(closed.settlements.abandon());
   }
 
   // --- Beginning; under the lock ----------------------------------------------------------------------------
@@ -195,6 +218,23 @@ final class Inbox implements Client.Endable {
     Delivery delivery = isClosing ? null : lanes.take();
     if (delivery != null) inHand.add(delivery);
     return delivery;
+  }
+
+  /** Waits for something to change, on behalf of a caller that wants one more. */
+  long awaitOneMore(long waitNanos) throws InterruptedException {
+    waitingCount++;
+    try {
+      feed();
+      return changed.awaitNanos(waitNanos);
+    } finally {
+      waitingCount--;
+    }
+  }
+
+  /** A caller that has all that was granted, and waits for more before it settles any, would wait for ever. */
+  private void feed() {
+    boolean mayGrant = session != null && session.phase == Session.Phase.OPEN && !isClosing;
+    if (mayGrant && waitingCount > 0 && lanes.queuedCount() == 0 && credit.starves(inHand.count())) session.grant(credit.granted());
   }
 
   int readyCount() {
@@ -249,8 +289,8 @@ final class Inbox implements Client.Endable {
 
   private void settleAck(Delivery delivery, CompletableFuture<Boolean> result) {
     inHand.remove(delivery, Delivery.State.SETTLED);
-    credit.settled();
     Session of = delivery.session;
+    grow(of);
     of.settlements.ack(delivery, result);
     // Credit that waits for the interval would hold up the broker.
     if (settings.ackIntervalMs == 0 || of.settlements.ackCount() >= credit.granted() / 4) {
@@ -259,6 +299,11 @@ final class Inbox implements Client.Endable {
       of.isAckTimerSet = true;
       client.after(settings.ackIntervalMs, () -> flushAcks(of));
     }
+  }
+
+  /** One more is settled: who keeps up is granted more. */
+  private void grow(Session of) {
+    if (credit.settled() && of == session && !isClosing) of.grant(credit.granted());
   }
 
   private void flushAcks(Session of) {
@@ -274,7 +319,7 @@ final class Inbox implements Client.Endable {
   private void settleOther(
       Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack, CompletableFuture<Boolean> result) {
     inHand.remove(delivery, Delivery.State.SETTLED);
-    credit.settled();
+    grow(delivery.session);
     submit(delivery, outcome, isNack ? lanes.pause(delivery) : null, result);
   }
 
@@ -310,6 +355,7 @@ final class Inbox implements Client.Endable {
       try {
         if (of != session || isClosing) return;
         credit.tick(lanes.queuedCount() + inHand.count() > 0);
+        feed();
         of.grant(credit.granted());
         tickLater(of);
       } finally {
@@ -347,11 +393,12 @@ final class Inbox implements Client.Endable {
       if (isOver) return;
       isClosing = true;
       changed.signalAll();
-      if (session != null && session.phase != Session.Phase.OPENING) session.grant(0);
+      if (session != null && session.phase == Session.Phase.OPEN) session.grant(0);
       lanes.clear(delivery -> delivery.state = Delivery.State.REVOKED);
       long waitNanos = TimeUnit.MILLISECONDS.toNanos(settings.drainTimeoutMs);
       while (!isOver && handlerCount.getAsInt() > 0 && waitNanos > 0) waitNanos = changed.awaitNanos(waitNanos);
-      if (session != null && session.phase != Session.Phase.OPENING) leave();
+      // Before the connection is there, nothing has been sent that there would be to leave.
+      if (session != null && (session.phase != Session.Phase.OPENING || client.isConnected())) leave();
       if (!isOver) end(null);
     } finally {
       lock.unlock();
@@ -385,7 +432,9 @@ final class Inbox implements Client.Endable {
       session = null;
       if (last != null) {
         drop(last);
-        last.cancel("the consumer is closed");
+        // In good order all the same: a stream that is reset would count against what was in hand.
+        last.leave();
+        client.after(ANSWER_TIMEOUT_MS, () -> last.cancel("the broker does not end the stream"));
       }
       changed.signalAll();
       client.ended(this);

@@ -33,6 +33,33 @@ final class OffsetSet {
     pieceCount++;
   }
 
+  /** Takes out what is within, and says how much that was. */
+  long remove(int partition, long first, long last) {
+    Ranges before = partition < byPartition.length ? byPartition[partition] : null;
+    if (before == null) return 0;
+    byPartition[partition] = null;
+    pieceCount -= before.count;
+    long removed = 0;
+    for (int i = 0; i < before.count; i++) {
+      long from = before.firsts[i];
+      long to = before.lasts[i];
+      if (to < first || from > last) {
+        addRange(partition, from, to);
+        continue;
+      }
+      removed += Math.min(to, last) - Math.max(from, first) + 1;
+      if (from < first) addRange(partition, from, first - 1);
+      if (to > last) addRange(partition, last + 1, to);
+    }
+    return removed;
+  }
+
+  private void addRange(int partition, long first, long last) {
+    add(partition, first);
+    Ranges ranges = byPartition[partition];
+    ranges.lasts[ranges.count - 1] = last;
+  }
+
   /** At least as many as there will be ranges. */
   int pieceCount() {
     return pieceCount;

@@ -2,8 +2,6 @@ package dev.sluice.client;
 
 import dev.sluice.v1.PublishStreamResponse;
 import io.grpc.Status.Code;
-import java.util.ArrayDeque;
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
@@ -11,39 +9,44 @@ import java.util.concurrent.locks.ReentrantLock;
 
 /** The messages of a producer, from `send` to their receipt: gathers batches, writes them, and recovers what breaks. */
 final class Outbox implements PublishStream.Owner, Client.Endable {
+  /** All messages of a batch expire together: where they do, a batch that waits takes messages for so long. */
+  private static final long MAX_SHARE_MS = 500;
+  /** How often what expires is looked for at most. */
+  private static final long EXPIRY_STEP_MS = 10;
+
   private final Client client;
   private final ProducerBuilder settings;
-  private final long epoch;
   private final Backoff backoff;
   private final Places places;
   private final ReentrantLock lock = new ReentrantLock();
   private final Condition room = lock.newCondition();
   private OutboxState state = new OutboxState.Recovering();
+  /** Waits for its time; null while there is none, or it is at work. */
+  private Recovery pendingRecovery;
   private boolean isClosing;
-  /** Takes messages; null while none wait. */
-  private Batch open;
+  private final Batches batches;
   private boolean isLingering;
-  /** Closed, not on the current stream. */
-  private final ArrayDeque<Batch> waiting = new ArrayDeque<>();
-  /** On the current stream, without an answer. */
-  private final ArrayDeque<Batch> inFlight = new ArrayDeque<>();
-  private final Untold untold = new Untold();
-  /** So many are still sent one at a time: one of them was refused, and it is not known which. */
-  private int aloneCount;
+  private final Answers answers;
   private long bufferedBytes;
-  private long lastSequence;
+  /** When what expires is looked for next, by System.nanoTime; valid while isExpiryAwaited. */
+  private long expiryAtNanos;
   private boolean isExpiryAwaited;
+  /** Why the last stream ended; null once a batch was stored since. */
+  private SluiceException lastFailure;
   /** What the last batch came to: the next one begins with as much room. */
   private int usualBytes = 512;
   private int usualCount = 16;
 
+  /** What broke a stream, and the batch that it refuses for good, or null. */
+  private record Recovery(SluiceException error, Batch refused) {}
+
   Outbox(Client client, ProducerBuilder settings, ProducerPosition position, int partitionCount) {
     this.client = client;
     this.settings = settings;
-    this.epoch = position.epoch() + 1;
-    this.lastSequence = position.lastSequence();
+    this.batches = new Batches(position);
+    this.answers = new Answers(client, lock);
     this.places = new Places(client, settings.topic, partitionCount);
-    this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
+    this.backoff = new Backoff(settings.retryMinBackoffMs, settings.maxBackoffMs());
   }
 
   void start() {
@@ -54,7 +57,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   long lastSequence() {
     lock.lock();
     try {
-      return lastSequence + (open == null ? 0 : open.count());
+      return batches.lastSequence();
     } finally {
       lock.unlock();
     }
@@ -68,82 +71,135 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     int more = MessageWriter.sizeInBatch(size);
     lock.lock();
     try {
-      SluiceException refused = awaitRoom();
-      if (refused != null) return refused;
-      if (open != null && open.byteLength() + more > settings.batchMaxBytes) closeBatch();
-      if (open == null) open = new Batch(Math.max(usualBytes, more), usualCount);
-      open.add(message, size, receipt);
+      long expiresAtNanos = 0;
+      if (isFull()) {
+        expiresAtNanos = System.nanoTime() + timeoutNanos();
+        SluiceException refused = awaitRoom(expiresAtNanos);
+        if (refused != null) return refused;
+      }
+      SluiceException over = whyNotTaken();
+      if (over != null) return over;
+      Batch batch = batchFor(more, expiresAtNanos);
+      batch.add(message, size, receipt);
       bufferedBytes += more + Batch.OVERHEAD_BYTES;
-      boolean isFull = open.byteLength() >= settings.batchMaxBytes || open.count() >= settings.batchMaxMessages;
-      if (isFull || settings.lingerMs == 0) closeBatch();
-      else if (!isLingering) linger(open);
+      if (batch.byteLength() >= settings.batchMaxBytes || batch.count() >= settings.batchMaxMessages) closeBatch();
+      write();
       // Who was woken takes the next in line along, where there is room for it, too.
-      if (hasRoom()) room.signal();
+      if (!isFull()) room.signal();
       return null;
     } finally {
       lock.unlock();
     }
   }
 
-  private SluiceException awaitRoom() {
-    for (;;) {
-      if (state instanceof OutboxState.Over over) return over.error();
-      if (isClosing) return SluiceException.closed("the producer");
-      if (hasRoom()) return null;
+  private SluiceException whyNotTaken() {
+    if (state instanceof OutboxState.Over over) return over.error();
+    return isClosing ? SluiceException.closed("the producer") : null;
+  }
+
+  private SluiceException awaitRoom(long expiresAtNanos) {
+    while (isFull()) {
+      SluiceException over = whyNotTaken();
+      if (over != null) return over;
       if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return SluiceException.bufferFull(bufferedBytes);
-      // A batch that nobody fills any more must not wait for its linger.
-      closeBatch();
+      // A batch that gets no more messages must not wait for its linger.
+      due();
+      write();
       try {
-        room.await();
+        if (settings.retryTimeoutMs == 0) {
+          room.await();
+        } else if (room.awaitNanos(expiresAtNanos - System.nanoTime()) <= 0 && isFull()) {
+          return SluiceException.retryTimeout(settings.retryTimeoutMs, "the buffer is full");
+        }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt();
         room.signal();
         return new SluiceException(Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the buffer was full");
       }
     }
+    return null;
   }
 
-  private boolean hasRoom() {
-    return bufferedBytes < settings.bufferMaxBytes;
+  private boolean isFull() {
+    return bufferedBytes >= settings.bufferMaxBytes;
   }
 
-  /** One timer at a time: when it fires, it closes the batch that it was set for, or waits for the one that is open by then. */
+  private long timeoutNanos() {
+    return TimeUnit.MILLISECONDS.toNanos(settings.retryTimeoutMs);
+  }
+
+  private long shareMs() {
+    return Math.max(1, Math.min(MAX_SHARE_MS, settings.retryTimeoutMs / 2));
+  }
+
+  /** The open batch, or a new one where it has no room. `expiresAtNanos` is 0 for a message that did not wait for room. */
+  private Batch batchFor(int more, long expiresAtNanos) {
+    Batch open = batches.open();
+    if (open != null && (open.byteLength() + more > settings.batchMaxBytes || expiresMuchEarlier(expiresAtNanos, open))) {
+      closeBatch();
+      open = null;
+    }
+    if (open != null) return open;
+    Batch made = new Batch(Math.max(usualBytes, more), usualCount);
+    batches.open(made);
+    answers.expect(made);
+    if (settings.retryTimeoutMs > 0) {
+      made.expiresAtNanos = expiresAtNanos != 0 ? expiresAtNanos : System.nanoTime() + timeoutNanos();
+      awaitExpiry(made.expiresAtNanos);
+    }
+    if (settings.lingerMs == 0) due();
+    else if (!isLingering) linger(made);
+    return made;
+  }
+
+  private boolean expiresMuchEarlier(long expiresAtNanos, Batch open) {
+    if (settings.retryTimeoutMs == 0 || expiresAtNanos == 0) return false;
+    return open.expiresAtNanos - expiresAtNanos > TimeUnit.MILLISECONDS.toNanos(shareMs());
+  }
+
+  /** One timer at a time: when it fires, the batch that it was set for is due, or the one that is open by then is waited for. */
   private void linger(Batch batch) {
     isLingering = true;
-    client.after(settings.lingerMs, () -> {
-      lock.lock();
-      try {
-        isLingering = false;
-        if (open == batch) closeBatch();
-        else if (open != null) linger(open);
-      } finally {
-        lock.unlock();
+    after(settings.lingerMs(), () -> {
+      isLingering = false;
+      if (batches.open() == batch) {
+        due();
+        write();
+      } else if (batches.open() != null && !batches.isDue()) {
+        linger(batches.open());
       }
     });
   }
 
+  /**
+   * The open batch is sent as soon as one more may be under way. Until then it takes what comes: messages that wait share a request,
+   * whatever the linger.
+   */
+  private void due() {
+    Batch batch = batches.open();
+    if (batch == null || batches.isDue()) return;
+    batches.due();
+    if (settings.retryTimeoutMs == 0) return;
+    after(shareMs(), () -> {
+      if (batches.open() == batch) closeBatch();
+    });
+  }
+
+  /** The open batch takes nothing more. */
   private void closeBatch() {
-    Batch batch = open;
+    Batch batch = batches.open();
     if (batch == null) return;
-    open = null;
     usualBytes = batch.byteLength();
     usualCount = batch.count();
-    batch.firstSequence = lastSequence + 1;
-    lastSequence = batch.lastSequence();
-    if (settings.retryTimeoutMs > 0) {
-      batch.expiresAtNanos = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(settings.retryTimeoutMs);
-      if (!isExpiryAwaited) awaitExpiry(settings.retryTimeoutMs);
-    }
-    waiting.add(batch);
-    untold.add(batch);
-    write();
+    batches.close();
   }
 
   CompletableFuture<Void> flush() {
     lock.lock();
     try {
-      closeBatch();
-      return untold.flushed();
+      due();
+      write();
+      return answers.flushed();
     } finally {
       lock.unlock();
     }
@@ -180,11 +236,9 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private void write() {
     if (!(state instanceof OutboxState.Streaming streaming)) return;
     PublishStream stream = streaming.stream();
-    int most = aloneCount > 0 ? 1 : settings.maxInFlight;
-    while (!waiting.isEmpty() && inFlight.size() < most && stream.isReady()) {
-      Batch batch = waiting.poll();
-      inFlight.add(batch);
-      stream.write(PublishRequest.of(batch, settings, epoch));
+    while (batches.maySend(settings.maxInFlight) && stream.isReady()) {
+      Batch batch = batches.send();
+      stream.write(PublishRequest.of(batch, settings, batches.epoch()));
     }
   }
 
@@ -205,15 +259,18 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (!isCurrent(stream)) return;
-      Batch batch = inFlight.peek();
+      Batch batch = batches.oldestInFlight();
       if (batch == null || response.getBatchId() != batch.firstSequence) {
         breakOff(stream, new SluiceException(Code.INTERNAL, "INTERNAL", "an answer to no batch that is under way"), null);
       } else if (response.hasError()) {
         SluiceException error = SluiceException.from(response.getError());
+        // This copy has its answer: it can't arrive any more.
+        batch.copies--;
         breakOff(stream, error, Failure.isRetriable(error) ? null : batch);
       } else {
-        inFlight.poll();
+        batches.stored();
         backoff.succeeded();
+        lastFailure = null;
         done(batch, () -> places.complete(batch, response));
         write();
       }
@@ -225,41 +282,30 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   /** The batch has its answer: room for others, and `tell` tells those who wait. */
   private void done(Batch batch, Runnable tell) {
     bufferedBytes -= batch.bufferedBytes();
-    if (aloneCount > 0) aloneCount--;
-    if (hasRoom()) room.signal();
-    client.execute(() -> {
-      try {
-        tell.run();
-      } finally {
-        told(batch);
-      }
-    });
-  }
-
-  private void told(Batch batch) {
-    List<CompletableFuture<Void>> flushed;
-    lock.lock();
-    try {
-      flushed = untold.told(batch);
-    } finally {
-      lock.unlock();
-    }
-    for (CompletableFuture<Void> waiter : flushed) waiter.complete(null);
+    if (!isFull()) room.signal();
+    answers.give(batch, tell);
   }
 
   @Override
   public void closed(PublishStream stream, SluiceException error) {
     lock.lock();
     try {
-      if (!isCurrent(stream)) return;
-      boolean isRefused = Failure.refusesStream(error, inFlight.size());
-      // The stream as a whole was refused for one of those under way.
-      boolean isKnown = inFlight.size() <= 1;
-      if (isRefused && !isKnown) aloneCount = inFlight.size();
-      breakOff(stream, error, isRefused && isKnown ? oldest() : null);
+      if (isCurrent(stream)) breakOff(stream, error, batches.refusedBy(error));
     } finally {
       lock.unlock();
     }
+  }
+
+  /** Under the lock. */
+  private void after(long waitMs, Runnable task) {
+    client.after(waitMs, () -> {
+      lock.lock();
+      try {
+        task.run();
+      } finally {
+        lock.unlock();
+      }
+    });
   }
 
   private boolean isCurrent(PublishStream stream) {
@@ -272,107 +318,112 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private void breakOff(PublishStream stream, SluiceException error, Batch refused) {
     state = new OutboxState.Recovering();
     stream.cancel();
-    while (!inFlight.isEmpty()) waiting.addFirst(inFlight.pollLast());
+    batches.takeBack();
     if (Failure.endsProducer(error)) {
       end(error);
       return;
     }
+    lastFailure = error;
     // What was refused for good is no reason to wait.
-    long waitMs = refused != null ? 0 : backoff.nextMs(error.retryDelay().orElse(null));
-    recoverAfter(waitMs, error, refused);
+    recoverAfter(refused != null ? 0 : backoff.nextMs(error.retryDelay().orElse(null)), new Recovery(error, refused));
   }
 
-  private void recoverAfter(long waitMs, SluiceException error, Batch refused) {
-    client.after(waitMs, () -> client.execute(() -> recover(error, refused)));
+  private void recoverAfter(long waitMs, Recovery recovery) {
+    pendingRecovery = recovery;
+    if (waitMs > 0) client.retrying("a producer", settings.topic, recovery.error, waitMs);
+    after(waitMs, () -> startRecovery(recovery));
+  }
+
+  private void startRecovery(Recovery recovery) {
+    if (recovery == null || pendingRecovery != recovery) return;
+    pendingRecovery = null;
+    client.execute(() -> recover(recovery));
   }
 
   /**
-   * Asks the broker what it has, which answers only what is durable; fails the batch that was refused for good, if it is the oldest
-   * then; numbers the others so that nothing is missing; and goes on over a new stream.
+   * Asks the broker what it has, which answers only what is durable, or renews the epoch where it has to be; fails the batch that was
+   * refused for good, if it is the oldest then; and goes on over a new stream.
    */
-  private void recover(SluiceException error, Batch refused) {
+  private void recover(Recovery recovery) {
+    long renewalId;
+    long epoch;
+    lock.lock();
+    try {
+      renewalId = batches.renewalId();
+      epoch = batches.epoch();
+    } finally {
+      lock.unlock();
+    }
     ProducerPosition position;
     client.retryConnection();
     try {
-      position = ProducerPosition.of(client, settings.topic, settings.producerId);
+      position = renewalId != 0
+          ? ProducerPosition.renew(client, settings, renewalId, epoch)
+          : ProducerPosition.of(client, settings, epoch);
     } catch (SluiceException failed) {
-      lock.lock();
-      try {
-        if (!(state instanceof OutboxState.Recovering)) return;
-        if (Failure.isPassing(failed)) recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), error, refused);
-        else end(failed);
-      } finally {
-        lock.unlock();
-      }
+      recoverAgain(failed, recovery.refused);
       return;
     }
     lock.lock();
     try {
       if (!(state instanceof OutboxState.Recovering)) return;
-      if (position.epoch() > epoch) {
-        // Its sequence is another process's by now: it says nothing of what waits here.
-        end(SluiceException.fenced(settings.producerId, position.epoch()));
+      for (Batch stored : batches.takeStored(position)) done(stored, stored::completeAsDuplicates);
+      if (recovery.refused != null && batches.oldest() == recovery.refused) {
+        batches.drop();
+        done(recovery.refused, () -> recovery.refused.fail(recovery.error));
+      }
+      if (!batches.resume(position)) {
+        recoverAfter(0, new Recovery(recovery.error, null));
         return;
       }
-      while (!waiting.isEmpty() && waiting.peek().lastSequence() <= position.lastSequence()) {
-        Batch stored = waiting.poll();
-        done(stored, stored::completeAsDuplicates);
-      }
-      if (refused != null && waiting.peek() == refused) {
-        waiting.poll();
-        done(refused, () -> refused.fail(error));
-      }
-      renumber(position.lastSequence());
     } finally {
       lock.unlock();
     }
     connect();
   }
 
-  /** The first one goes on where the broker stands, unless part of it is stored already. */
-  private void renumber(long storedSequence) {
-    Batch first = waiting.peek();
-    long next = first != null && first.firstSequence <= storedSequence ? first.firstSequence : storedSequence + 1;
-    for (Batch batch : waiting) {
-      batch.firstSequence = next;
-      next = batch.lastSequence() + 1;
+  private void recoverAgain(SluiceException failed, Batch refused) {
+    lock.lock();
+    try {
+      if (!(state instanceof OutboxState.Recovering)) return;
+      lastFailure = failed;
+      if (Failure.isPassing(failed)) recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), new Recovery(failed, refused));
+      else end(failed);
+    } finally {
+      lock.unlock();
     }
-    lastSequence = next - 1;
   }
 
-  private void awaitExpiry(long waitMs) {
+  // --- Giving up --------------------------------------------------------------------------------------------
+
+  private void awaitExpiry(long atNanos) {
+    if (isExpiryAwaited && expiryAtNanos - atNanos <= 0) return;
     isExpiryAwaited = true;
-    client.after(waitMs, () -> {
-      lock.lock();
-      try {
-        isExpiryAwaited = false;
-        expire();
-      } finally {
-        lock.unlock();
-      }
-    });
+    expiryAtNanos = atNanos;
+    after(Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1), this::expire);
   }
 
-  /** Batches become too old in their order. What may be stored all the same is settled by the recovery: see `renumber`. */
+  /**
+   * Fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may lie in a dead connection: then
+   * nothing is sent before the epoch is a new one, which fences that copy.
+   */
   private void expire() {
     if (state instanceof OutboxState.Over) return;
     long now = System.nanoTime();
-    SluiceException error = SluiceException.retryTimeout(settings.retryTimeoutMs);
-    boolean hasLeft = false;
-    for (Batch batch = oldest(); batch != null && batch.expiresAtNanos - now <= 0; batch = oldest()) {
-      if (!inFlight.isEmpty()) hasLeft = true;
-      Batch expired = inFlight.isEmpty() ? waiting.poll() : inFlight.poll();
-      done(expired, () -> expired.fail(error));
+    isExpiryAwaited = false;
+    String why = lastFailure == null ? "the broker did not answer" : lastFailure.getMessage();
+    SluiceException error = SluiceException.retryTimeout(settings.retryTimeoutMs, why);
+    for (Batch batch : batches.expire(now)) done(batch, () -> batch.fail(error));
+    if (batches.renewalId() != 0 && state instanceof OutboxState.Streaming streaming) {
+      state = new OutboxState.Recovering();
+      streaming.stream().cancel();
+      batches.takeBack();
+      recoverAfter(0, new Recovery(error, null));
+    } else if (batches.isEmpty()) {
+      // Nothing waits any more for which a pause was made.
+      startRecovery(pendingRecovery);
     }
-    if (state instanceof OutboxState.Streaming streaming && hasLeft) {
-      breakOff(streaming.stream(), error, null);
-    }
-    Batch next = oldest();
-    if (next != null) awaitExpiry(Math.max(1, TimeUnit.NANOSECONDS.toMillis(next.expiresAtNanos - now) + 1));
-  }
-
-  private Batch oldest() {
-    return inFlight.isEmpty() ? waiting.peek() : inFlight.peek();
+    if (!batches.isEmpty()) awaitExpiry(batches.nextExpiryNanos(now));
   }
 
   @Override
@@ -382,13 +433,13 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (state instanceof OutboxState.Over) return;
       closeBatch();
       if (state instanceof OutboxState.Streaming streaming) {
-        if (inFlight.isEmpty()) streaming.stream().halfClose();
+        if (batches.isInFlightEmpty()) streaming.stream().halfClose();
         else streaming.stream().cancel();
       }
       state = new OutboxState.Over(error);
       room.signalAll();
-      while (oldest() != null) {
-        Batch batch = inFlight.isEmpty() ? waiting.poll() : inFlight.poll();
+      while (batches.oldest() != null) {
+        Batch batch = batches.drop();
         done(batch, () -> batch.fail(error));
       }
     } finally {

@@ -45,7 +45,8 @@ public final class ProducerBuilder {
 
   /**
    * Who produces. With a name of its own a restarted process goes on where the last one ended: {@link Producer#lastSequence()} says
-   * how many of its messages are durable. It fences an older process of the name. Default: a random one.
+   * how many of its messages are durable. Opening claims the name: an older process of the name is fenced from then on, and stores
+   * nothing any more. Default: a random one.
    *
    * @param name at most 200 characters
    * @return this
@@ -78,9 +79,10 @@ public final class ProducerBuilder {
   }
 
   /**
-   * A batch goes when its first message has waited so long. Default 1.
+   * A batch goes when its first message has waited so long. Default 1. While {@code maxInFlight} batches are under way, the next one
+   * gathers messages until it is full, whatever the linger.
    *
-   * @param milliseconds 0: each message goes at once
+   * @param milliseconds 0: a message goes as soon as a batch may be sent
    * @return this
    */
   public ProducerBuilder lingerMs(long milliseconds) {
@@ -122,8 +124,9 @@ public final class ProducerBuilder {
   }
 
   /**
-   * How long a batch is tried; after it, its messages fail with {@link SluiceException#RETRY_TIMEOUT}, and what is behind them goes
-   * on. Whether they were stored is not known then. Default: no end.
+   * How long after {@code send} a message may be tried, about: then it fails with {@link SluiceException#RETRY_TIMEOUT}, whatever the
+   * broker does, and what is behind it goes on. It may be stored all the same, but only before anything behind it is.
+   * {@link Producer#close} takes no longer, either. Default: no end.
    *
    * @param milliseconds 0 for no end
    * @return this
@@ -145,7 +148,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Longest pause before a retry. Default 5,000.
+   * Longest pause before a retry. Default 5,000, or half of {@code retryTimeoutMs} if that is less.
    *
    * @param milliseconds above zero
    * @return this
@@ -155,16 +158,25 @@ public final class ProducerBuilder {
     return this;
   }
 
+  /** Half of the time in which a batch has to be stored: a pause must not be all of it. */
+  long maxBackoffMs() {
+    return retryTimeoutMs == 0 ? retryMaxBackoffMs : Math.min(retryMaxBackoffMs, Math.max(1, retryTimeoutMs / 2));
+  }
+
+  long lingerMs() {
+    return retryTimeoutMs == 0 ? lingerMs : Math.min(lingerMs, Math.max(1, retryTimeoutMs / 2));
+  }
+
   /**
-   * Asks the broker where this producer ended, and takes over from an older process of its name.
+   * Claims the name of the producer: from the broker's answer on, every process that opened the same name before is fenced. A broker
+   * that can't be reached is tried for 10 s, or for {@code retryTimeoutMs}.
    *
-   * @return an open producer, to be closed by whoever opened it
+   * @return an open producer, to be closed by its opener
    * @throws SluiceException where the broker can't be reached, or refuses
    */
   public Producer open() {
-    client.retryConnection();
-    ProducerPosition position = ProducerPosition.of(client, topic, producerId);
-    int partitionCount = ProducerPosition.partitionCountOf(client, topic);
+    ProducerPosition position = ProducerPosition.open(client, this);
+    int partitionCount = ProducerPosition.partitionCountOf(client, this);
     Producer producer = new Producer(client, this, position, partitionCount);
     producer.start();
     return producer;

@@ -11,6 +11,7 @@ final class Run {
   Instant publishTime = Instant.EPOCH;
   String producerId = "";
   int attempt;
+  long deliveryId;
   /** Begin and end of each message in the frame. */
   private int[] bounds = new int[64];
   private int count;

@@ -80,6 +80,7 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
 
   /** Leaves: what was settled is answered, the rest is free and has not failed. */
   void leave() {
+    if (hasLeft) return;
     hasLeft = true;
     call.halfClose();
   }

@@ -34,6 +34,8 @@ final class Settlements {
   private final Map<Long, Request> unanswered = new HashMap<>();
   private final ArrayDeque<Request> unsent = new ArrayDeque<>();
   private long lastId;
+  /** The highest MessageRun.delivery_id that was read: what the broker delivered later, no settlement here can mean. */
+  private long lastDeliveryId;
 
   /** Who waits to hear whether a message was settled. */
   record Waiter(int partition, long offset, CompletableFuture<Boolean> result) {}
@@ -104,6 +106,56 @@ final class Settlements {
     return unanswered.isEmpty() && unsent.isEmpty() && ackCount == 0;
   }
 
+  /** A run was read. */
+  void read(long deliveryId) {
+    lastDeliveryId = Math.max(lastDeliveryId, deliveryId);
+  }
+
+  /**
+   * Takes out what waits to be sent for messages that were taken back: a late settlement must not settle the redelivery. Returns
+   * requests that are over: those who wait are to be told that nothing was settled.
+   */
+  List<Request> drop(int partition, long first, long last) {
+    List<Request> over = new ArrayList<>();
+    ackCount -= (int) acks.remove(partition, first, last);
+    over.add(new Request(0, null, takeWaiters(ackWaiters, partition, first, last), null));
+    List<Request> kept = new ArrayList<>();
+    for (Request request : unsent) {
+      ConsumeRequest.Builder message = request.message.toBuilder().clearSettlements();
+      for (Settlement settlement : request.message.getSettlementsList()) addWithout(message, settlement, partition, first, last);
+      List<Waiter> waiters = new ArrayList<>(request.waiters);
+      over.add(new Request(0, null, takeWaiters(waiters, partition, first, last), null));
+      if (message.getSettlementsCount() == 0) over.add(new Request(0, null, List.of(), request.paused));
+      else kept.add(new Request(request.id, message.build(), waiters, request.paused));
+    }
+    unsent.clear();
+    unsent.addAll(kept);
+    return over;
+  }
+
+  private static List<Waiter> takeWaiters(List<Waiter> from, int partition, long first, long last) {
+    List<Waiter> taken = new ArrayList<>();
+    from.removeIf(waiter -> {
+      boolean isMeant = waiter.partition == partition && waiter.offset >= first && waiter.offset <= last;
+      return isMeant && taken.add(waiter);
+    });
+    return taken;
+  }
+
+  private static void addWithout(ConsumeRequest.Builder message, Settlement settlement, int partition, long first, long last) {
+    OffsetRange offsets = settlement.getOffsets();
+    if (offsets.getPartition() != partition || offsets.getLastOffset() < first || offsets.getFirstOffset() > last) {
+      message.addSettlements(settlement);
+      return;
+    }
+    if (offsets.getFirstOffset() < first) {
+      message.addSettlements(settlement.toBuilder().setOffsets(offsets.toBuilder().setLastOffset(first - 1)));
+    }
+    if (offsets.getLastOffset() > last) {
+      message.addSettlements(settlement.toBuilder().setOffsets(offsets.toBuilder().setFirstOffset(last + 1)));
+    }
+  }
+
   /** An answer has come; null for one to no request. */
   Request settled(long id) {
     Request request = unanswered.remove(id);
@@ -143,7 +195,11 @@ final class Settlements {
 
   private void enqueue(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
     long id = ++lastId;
-    ConsumeRequest message = ConsumeRequest.newBuilder().addAllSettlements(settlements).setSettlementId(id).build();
+    ConsumeRequest message = ConsumeRequest.newBuilder()
+        .addAllSettlements(settlements)
+        .setSettlementId(id)
+        .setLastDeliveryId(lastDeliveryId)
+        .build();
     unsent.add(new Request(id, message, waiters, paused));
   }
 }

@@ -83,13 +83,23 @@ public final class SluiceException extends RuntimeException {
     return new SluiceException(Status.Code.RESOURCE_EXHAUSTED, BUFFER_FULL, text);
   }
 
-  static SluiceException retryTimeout(long afterMs) {
-    return new SluiceException(Status.Code.DEADLINE_EXCEEDED, RETRY_TIMEOUT, "no receipt within " + Duration.ofMillis(afterMs));
+  static SluiceException retryTimeout(long afterMs, String why) {
+    String text = "not stored within " + Duration.ofMillis(afterMs) + ": " + why;
+    return new SluiceException(Status.Code.DEADLINE_EXCEEDED, RETRY_TIMEOUT, text);
   }
 
   static SluiceException fenced(String producerId, long epoch) {
-    String text = "producer \"" + producerId + "\" was replaced by one with epoch " + epoch;
+    String text = "another process has opened producer \"" + producerId + "\" with epoch " + epoch + ": this one is over";
     return new SluiceException(Status.Code.FAILED_PRECONDITION, "PRODUCER_FENCED", text);
+  }
+
+  static SluiceException topicDeleted(String topic) {
+    return new SluiceException(Status.Code.FAILED_PRECONDITION, "TOPIC_DELETED", "topic \"" + topic + "\" was deleted");
+  }
+
+  static SluiceException oldBroker() {
+    String text = "the broker has no OpenProducer: it is too old for this client, and has to be upgraded first";
+    return new SluiceException(Status.Code.UNIMPLEMENTED, "UNIMPLEMENTED", text);
   }
 
   /**

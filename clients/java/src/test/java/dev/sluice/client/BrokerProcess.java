@@ -64,6 +64,12 @@ final class BrokerProcess implements AutoCloseable {
     process.onExit().join();
   }
 
+  /** STOP has it do nothing while its connections stay open, until CONT; KILL is kill -9. */
+  void signal(String name) throws IOException, InterruptedException {
+    int code = new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
+    if (code != 0) throw new IOException("kill -" + name + " has failed");
+  }
+
   /** Kills it unless it is down, and starts it on the same directory and port. */
   void restart() throws IOException {
     kill();

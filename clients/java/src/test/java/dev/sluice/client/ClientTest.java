@@ -58,7 +58,7 @@ class ClientTest {
         })
         .build()) {
       assertEquals(Status.Code.UNAUTHENTICATED, assertThrows(SluiceException.class, () -> client.producer("t").open()).code());
-      CompletableFuture<Void> ended = client.consumer("t", "s").build().run(delivery -> {});
+      CompletableFuture<Void> ended = client.consumer("t", "s").build().start(delivery -> {});
       assertEquals(Status.Code.UNAUTHENTICATED, ProducerTest.errorOf(ended).code());
     }
   }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sluice.v1.DeadLetterPolicy;
@@ -14,6 +15,7 @@ import dev.sluice.v1.Subscription;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -47,12 +49,14 @@ class ConsumerTest {
   void orderIsKeptWithManyHandlers(Ordering ordering) throws InterruptedException {
     String topic = Topics.create(client, 4);
     Topics.subscribe(client, topic, ordering);
-    Topics.publish(client, topic, Topics.numbered(900, 23));
+    Message[] messages = Topics.numbered(900, 23);
+    // So few that the credit which a consumer begins with is enough for those of several lanes.
+    Topics.publish(client, topic, Arrays.copyOf(messages, 12));
     LaneWatch watch = new LaneWatch(900);
     // The first handlers wait for each other, so that several do run at once.
     CountDownLatch together = new CountDownLatch(3);
     try (Consumer consumer = client.consumer(topic, "s").concurrency(8).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         String lane = switch (ordering) {
           case ORDERING_PARTITION -> "partition " + delivery.partition();
           case ORDERING_KEY -> delivery.key().toStringUtf8();
@@ -63,6 +67,7 @@ class ConsumerTest {
         together.await();
         watch.ended(lane);
       });
+      Topics.publish(client, topic, Arrays.copyOfRange(messages, 12, 900));
       assertEquals(List.of(), watch.problemsOnceAllEnded());
     }
     assertTrue(watch.most() >= 3 && watch.most() <= 8, watch.most() + " at once");
@@ -78,7 +83,7 @@ class ConsumerTest {
     List<Integer> handled = Collections.synchronizedList(new ArrayList<>());
     CompletableFuture<Void> all = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").concurrency(4).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         int number = Topics.numberOf(delivery);
         // Three fail: one with a delay of its own, one of them twice.
         if (number == 10 && delivery.attempt() == 1) {
@@ -111,7 +116,7 @@ class ConsumerTest {
     CompletableFuture<Long> waited = new CompletableFuture<>();
     long[] failedAt = new long[1];
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         if (delivery.attempt() > 1) {
           waited.complete(System.nanoTime() - failedAt[0]);
           return;
@@ -179,6 +184,62 @@ class ConsumerTest {
     return Topics.numberOf(delivery);
   }
 
+  /** A caller that settles nothing before it has many messages gets them, although credit begins with little. */
+  @Test
+  void manyMessagesCanBeInHand() throws InterruptedException {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Topics.numbered(200, 0));
+    try (Consumer consumer = client.consumer(topic, "s").maxOutstandingMessages(150).build()) {
+      List<Delivery> all = new ArrayList<>();
+      for (int i = 0; i < 150; i++) {
+        all.add(consumer.receive(Duration.ofSeconds(20)));
+        // So slow that the credit shrinks.
+        if (i == 50) Thread.sleep(1_300);
+      }
+      assertNull(consumer.receive(Duration.ofMillis(100)));
+      for (Delivery delivery : all) assertTrue(delivery.ack().join());
+      assertNotNull(consumer.receive(Duration.ofSeconds(20)));
+    }
+  }
+
+  /** `run` blocks until the consumer is closed, and throws what ended it. */
+  @Test
+  void runBlocksUntilTheConsumerIsClosed() throws Exception {
+    String topic = Topics.create(client, 1);
+    Topics.publish(client, topic, Message.of("one"));
+    CompletableFuture<Void> handled = new CompletableFuture<>();
+    Consumer consumer = client.consumer(topic, "s").build();
+    CompletableFuture<Void> ran = CompletableFuture.runAsync(() -> {
+      try {
+        consumer.run(delivery -> handled.complete(null));
+      } catch (InterruptedException e) {
+        throw new AssertionError(e);
+      }
+    });
+    handled.join();
+    assertFalse(ran.isDone());
+    consumer.close();
+    ran.join();
+
+    SluiceException error = assertThrows(SluiceException.class, () -> client.consumer("no/name", "s").build().run(delivery -> {}));
+    assertEquals("INVALID_NAME", error.reason());
+
+    CompletableFuture<Boolean> isInterrupted = new CompletableFuture<>();
+    Thread thread = new Thread(() -> {
+      try {
+        client.consumer(topic, "s").build().run(delivery -> {});
+        isInterrupted.complete(false);
+      } catch (InterruptedException e) {
+        isInterrupted.complete(true);
+      }
+    });
+    thread.start();
+    Topics.await("a session", () -> !Topics.consumersOf(client, topic).isEmpty());
+    thread.interrupt();
+    assertTrue(isInterrupted.join());
+    Topics.await("no session", () -> Topics.consumersOf(client, topic).isEmpty());
+  }
+
   @Test
   void whatIsHopelessGoesToTheDeadLetters() {
     String topic = Topics.create(client, 1);
@@ -187,7 +248,7 @@ class ConsumerTest {
     Topics.publish(client, topic, Topics.numbered(3, 0));
     CompletableFuture<Integer> last = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         switch (Topics.numberOf(delivery)) {
           case 0 -> delivery.deadLetter("hopeless");
           case 1 -> throw new IllegalStateException("again and again");
@@ -231,7 +292,7 @@ class ConsumerTest {
     Topics.publish(client, topic, Message.of("only"));
     CompletableFuture<Void> handled = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      CompletableFuture<Void> ended = consumer.run(delivery -> handled.complete(null));
+      CompletableFuture<Void> ended = consumer.start(delivery -> handled.complete(null));
       handled.join();
       client.admin().deleteSubscription(DeleteSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build());
       assertEquals(ErrorReason.ERROR_REASON_SUBSCRIPTION_DELETED, ProducerTest.errorOf(ended).errorReason());
@@ -247,10 +308,10 @@ class ConsumerTest {
   void aConsumerIsUsedInOneWay() throws InterruptedException {
     String topic = Topics.create(client, 1);
     try (Consumer run = client.consumer(topic, "s").build(); Consumer iterated = client.consumer(topic, "other").build()) {
-      CompletableFuture<Void> ended = run.run(delivery -> {});
+      CompletableFuture<Void> ended = run.start(delivery -> {});
       assertThrows(IllegalStateException.class, run::receive);
       assertNull(iterated.receive(Duration.ofMillis(20)));
-      assertThrows(IllegalStateException.class, () -> iterated.run(delivery -> {}));
+      assertThrows(IllegalStateException.class, () -> iterated.start(delivery -> {}));
       run.close();
       iterated.close();
       ended.join();

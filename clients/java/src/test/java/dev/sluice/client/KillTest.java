@@ -107,7 +107,7 @@ class KillTest {
     boolean[] isBusy = new boolean[4];
     Semaphore progress = new Semaphore(0);
     try (Consumer consumer = client.consumer(topic, "s").concurrency(3).maxOutstandingMessages(500).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         int number = Topics.numberOf(delivery);
         synchronized (isBusy) {
           if (isBusy[delivery.partition()]) problems.add("two handlers at once for partition " + delivery.partition());
@@ -142,7 +142,7 @@ class KillTest {
     CompletableFuture<Boolean> old = new CompletableFuture<>();
     LinkedBlockingQueue<String> others = new LinkedBlockingQueue<>();
     try (Consumer consumer = client.consumer(topic, "s").concurrency(4).retryMaxBackoffMs(100).drainTimeoutMs(1_000).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         if (began.complete(null)) {
           LeaseTest.revokedOf(delivery).join();
           goOn.join();

@@ -39,7 +39,7 @@ class LeaseTest {
     LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
     try (Consumer consumer = client.consumer(topic, "s").build();
         Consumer control = client.consumer(topic, "control").extendLeases(false).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         passed.join();
         acks.add(delivery.attempt() == 1 ? delivery.ack() : CompletableFuture.completedFuture(false));
       });
@@ -65,7 +65,7 @@ class LeaseTest {
     CompletableFuture<Boolean> late = new CompletableFuture<>();
     CompletableFuture<Boolean> second = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
-      consumer.run(delivery -> {
+      consumer.start(delivery -> {
         if (delivery.offset() == 0 && delivery.attempt() == 1) {
           revokedOf(delivery).join();
           assertTrue(delivery.isRevoked());
@@ -98,14 +98,14 @@ class LeaseTest {
     String topic = Topics.create(client, 1);
     Topics.publish(client, topic, Topics.numbered(20_000, 0));
     try (Consumer slow = client.consumer(topic, "s").build()) {
-      slow.run(delivery -> Thread.sleep(50));
+      slow.start(delivery -> Thread.sleep(50));
       Topics.await("little for the slow one", () -> {
         long granted = grantedOf(topic);
         return granted >= 16 && granted <= 40;
       });
     }
     try (Consumer fast = client.consumer(topic, "s").build()) {
-      fast.run(delivery -> Thread.onSpinWait());
+      fast.start(delivery -> Thread.onSpinWait());
       Topics.await("all for the fast one", () -> grantedOf(topic) == 10_000);
     }
   }
@@ -122,7 +122,7 @@ class LeaseTest {
     CompletableFuture<Void> goOn = new CompletableFuture<>();
     LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
     Consumer consumer = client.consumer(topic, "s").build();
-    CompletableFuture<Void> ended = consumer.run(delivery -> {
+    CompletableFuture<Void> ended = consumer.start(delivery -> {
       began.complete(null);
       goOn.join();
       acks.add(delivery.ack());
@@ -153,7 +153,7 @@ class LeaseTest {
     CompletableFuture<Void> began = new CompletableFuture<>();
     CompletableFuture<Boolean> late = new CompletableFuture<>();
     Consumer consumer = client.consumer(topic, "s").drainTimeoutMs(50).build();
-    CompletableFuture<Void> ended = consumer.run(delivery -> {
+    CompletableFuture<Void> ended = consumer.start(delivery -> {
       began.complete(null);
       revokedOf(delivery).join();
       late.complete(delivery.ack().join());

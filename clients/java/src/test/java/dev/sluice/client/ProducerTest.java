@@ -182,7 +182,7 @@ class ProducerTest {
     assertFalse(first.isDone());
 
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      consumer.run(delivery -> {});
+      consumer.start(delivery -> {});
       taken.join();
       first.join();
       for (Thread sender : senders) sender.join();
@@ -217,7 +217,7 @@ class ProducerTest {
       CompletableFuture<Receipt> receipt = producer.send(Message.of("retried"));
       CompletableFuture<Void> flushed = producer.flush();
       assertFalse(flushed.isDone());
-      consumer.run(delivery -> {});
+      consumer.start(delivery -> {});
       flushed.join();
       assertTrue(receipt.isDone());
       assertEquals(false, receipt.join().isDuplicate());
@@ -231,7 +231,7 @@ class ProducerTest {
       SluiceException error = errorOf(producer.send(Message.of("given up")));
       assertEquals(SluiceException.RETRY_TIMEOUT, error.reason());
       try (Consumer consumer = client.consumer(topic, "s").build()) {
-        consumer.run(delivery -> {});
+        consumer.start(delivery -> {});
         Topics.await("an empty backlog", () -> Topics.backlogOf(client, topic) == 0);
       }
       producer.send(Message.of("behind")).join();

@@ -2,15 +2,23 @@ package dev.sluice.client;
 
 import dev.sluice.v1.AdminGrpc;
 import dev.sluice.v1.BrokerGrpc;
+import dev.sluice.v1.ConsumeRequest;
+import dev.sluice.v1.ConsumeResponse;
 import dev.sluice.v1.GetProducerRequest;
 import dev.sluice.v1.GetProducerResponse;
 import dev.sluice.v1.GetServerInfoRequest;
 import dev.sluice.v1.GetServerInfoResponse;
+import dev.sluice.v1.GetSubscriptionRequest;
+import dev.sluice.v1.GetSubscriptionResponse;
 import dev.sluice.v1.GetTopicRequest;
 import dev.sluice.v1.GetTopicResponse;
 import dev.sluice.v1.OffsetRange;
+import dev.sluice.v1.OpenProducerRequest;
+import dev.sluice.v1.OpenProducerResponse;
+import dev.sluice.v1.Ordering;
 import dev.sluice.v1.PublishStreamRequest;
 import dev.sluice.v1.PublishStreamResponse;
+import dev.sluice.v1.Subscription;
 import dev.sluice.v1.Topic;
 import io.grpc.ForwardingServerCallListener;
 import io.grpc.Metadata;
@@ -18,10 +26,13 @@ import io.grpc.Server;
 import io.grpc.ServerCall;
 import io.grpc.ServerCallHandler;
 import io.grpc.ServerInterceptor;
+import io.grpc.Status;
 import io.grpc.netty.shaded.io.grpc.netty.NettyServerBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 
@@ -35,8 +46,25 @@ final class ScriptedServer implements AutoCloseable {
   final CompletableFuture<Void> cancelled = new CompletableFuture<>();
   /** Batches that are received, and neither stored nor answered. */
   volatile int lostCount;
+  /** Streams that are refused when their first batch comes, with no reason of the broker's. */
+  volatile int refusedStreams;
+  /** How many messages each batch had that was stored. */
+  final LinkedBlockingQueue<Integer> batches = new LinkedBlockingQueue<>();
+  private boolean isHeld;
+  private final List<Runnable> heldAnswers = new ArrayList<>();
   private final Server server;
   private volatile long storedSequence;
+  private volatile long epoch;
+  /** What OpenProducer fails with before it answers, in their order. */
+  final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
+  /** What GetSubscription fails with before it answers, in their order. */
+  final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
+  /** What came on Consume. */
+  final LinkedBlockingQueue<ConsumeRequest> consumed = new LinkedBlockingQueue<>();
+  /** Completes with the answers of the first Consume. */
+  final CompletableFuture<StreamObserver<ConsumeResponse>> consumer = new CompletableFuture<>();
+  /** Of each OpenProducer. */
+  final LinkedBlockingQueue<OpenProducerRequest> openings = new LinkedBlockingQueue<>();
 
   ScriptedServer() {
     try {
@@ -54,6 +82,22 @@ final class ScriptedServer implements AutoCloseable {
 
   String address() {
     return "127.0.0.1:" + server.getPort();
+  }
+
+  /** Batches are stored and not answered, until `goOn`. */
+  synchronized void hold() {
+    isHeld = true;
+  }
+
+  synchronized void goOn() {
+    isHeld = false;
+    heldAnswers.forEach(Runnable::run);
+    heldAnswers.clear();
+  }
+
+  private synchronized void answer(Runnable answer) {
+    if (isHeld) heldAnswers.add(answer);
+    else answer.run();
   }
 
   @Override
@@ -77,6 +121,18 @@ final class ScriptedServer implements AutoCloseable {
 
   private final class Admin extends AdminGrpc.AdminImplBase {
     @Override
+    public void getSubscription(GetSubscriptionRequest request, StreamObserver<GetSubscriptionResponse> observer) {
+      Status refused = refusedSubscriptions.poll();
+      if (refused != null) {
+        observer.onError(refused.asRuntimeException());
+        return;
+      }
+      Subscription.Builder subscription = Subscription.newBuilder().setOrdering(Ordering.ORDERING_NONE);
+      observer.onNext(GetSubscriptionResponse.newBuilder().setSubscription(subscription).build());
+      observer.onCompleted();
+    }
+
+    @Override
     public void getServerInfo(GetServerInfoRequest request, StreamObserver<GetServerInfoResponse> observer) {
       // Whoever asks has to give up by itself.
     }
@@ -91,9 +147,43 @@ final class ScriptedServer implements AutoCloseable {
   /** One partition; what it has is durable. */
   private final class Broker extends BrokerGrpc.BrokerImplBase {
     @Override
-    public void getProducer(GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
-      observer.onNext(GetProducerResponse.newBuilder().setEpoch(1).setLastSequence(storedSequence).build());
+    public void openProducer(OpenProducerRequest request, StreamObserver<OpenProducerResponse> observer) {
+      openings.add(request);
+      Status refused = refusedOpenings.poll();
+      if (refused != null) {
+        observer.onError(refused.asRuntimeException());
+        return;
+      }
+      epoch++;
+      observer.onNext(OpenProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
       observer.onCompleted();
+    }
+
+    @Override
+    public void getProducer(GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
+      observer.onNext(GetProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
+      observer.onCompleted();
+    }
+
+    @Override
+    public StreamObserver<ConsumeRequest> consume(StreamObserver<ConsumeResponse> observer) {
+      consumer.complete(observer);
+      return new StreamObserver<>() {
+        @Override
+        public void onNext(ConsumeRequest request) {
+          consumed.add(request);
+        }
+
+        @Override
+        public void onError(Throwable cancelled) {
+          // gRPC has ended the call already.
+        }
+
+        @Override
+        public void onCompleted() {
+          observer.onCompleted();
+        }
+      };
     }
 
     @Override
@@ -105,10 +195,17 @@ final class ScriptedServer implements AutoCloseable {
             lostCount--;
             return;
           }
+          if (refusedStreams > 0) {
+            refusedStreams--;
+            observer.onError(Status.RESOURCE_EXHAUSTED.withDescription("rate limit").asRuntimeException());
+            return;
+          }
           long first = storedSequence;
           storedSequence += request.getMessagesCount();
           OffsetRange range = OffsetRange.newBuilder().setFirstOffset(first).setLastOffset(storedSequence - 1).build();
-          observer.onNext(PublishStreamResponse.newBuilder().setBatchId(request.getBatchId()).addRanges(range).build());
+          PublishStreamResponse answer = PublishStreamResponse.newBuilder().setBatchId(request.getBatchId()).addRanges(range).build();
+          answer(() -> observer.onNext(answer));
+          batches.add(request.getMessagesCount());
         }
 
         @Override

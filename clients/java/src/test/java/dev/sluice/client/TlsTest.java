@@ -93,6 +93,10 @@ class TlsTest {
   }
 
   private static void openssl(String... arguments) throws IOException, InterruptedException {
+    openssl(directory, arguments);
+  }
+
+  static void openssl(Path directory, String... arguments) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(List.of("openssl"));
     command.addAll(List.of(arguments));
     Process process = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();

@@ -1,0 +1,136 @@
+package dev.sluice.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.grpc.Status;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** What a producer gives up, and what it gathers meanwhile. */
+@Timeout(60)
+class ProducerTimeoutTest {
+  private static final long TIMEOUT_MS = 2_000;
+  private static final long SLACK_MS = 1_000;
+
+  /** A batch is given up while its bytes lie in a connection that died. They arrive later, and are not stored. */
+  @Test
+  void whatWasGivenUpIsNotStoredLater() throws IOException {
+    String address = BrokerProcess.shared().address();
+    try (HoldingProxy proxy = new HoldingProxy(address);
+        Client direct = Client.connect(address);
+        Client client = Client.connect(proxy.address())) {
+      String topic = Topics.create(direct, 1);
+      try (Producer producer = client.producer(topic).producerId("p").retryTimeoutMs(1_000).open()) {
+        producer.send(Message.of("first")).join();
+        proxy.hold();
+        assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
+        proxy.cut();
+        // The broker shows the stream that is dead to the client, and the new one, once something was sent on it.
+        Topics.await("a message on a new stream", () -> isStored(producer, "before"));
+        proxy.release("PRODUCER_FENCED").join();
+        assertFalse(producer.send(Message.of("next")).join().isDuplicate());
+      }
+      assertEquals(List.of("first", "before", "next"), Topics.read(direct, topic));
+    }
+  }
+
+  private static boolean isStored(Producer producer, String text) {
+    return producer.send(Message.of(text)).handle((receipt, thrown) -> thrown == null).join();
+  }
+
+  /** A batch is given up and stored after all, because the broker only slept: the next ones are stored, too. */
+  @Test
+  void whatWasGivenUpAndStoredIsNotTakenForTheNext() throws Exception {
+    try (BrokerProcess broker = BrokerProcess.start(); Client client = Client.connect(broker.address())) {
+      String topic = Topics.create(client, 1);
+      try (Producer producer = client.producer(topic).retryTimeoutMs(1_000).open()) {
+        producer.send(Message.of("first")).join();
+        broker.signal("STOP");
+        assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
+        broker.signal("CONT");
+        Topics.await("a message that is stored", () -> isStored(producer, "again"));
+        assertFalse(producer.send(Message.of("next")).join().isDuplicate());
+      }
+      List<String> stored = Topics.read(client, topic);
+      assertEquals("next", stored.get(stored.size() - 1));
+    }
+  }
+
+  /** Whatever the broker does, each message fails about when its time is over; and `close` does not take longer, either. */
+  @Test
+  void eachMessageFailsWhenItsTimeIsOver() throws Exception {
+    for (String harm : List.of("STOP", "KILL")) {
+      try (BrokerProcess broker = BrokerProcess.start(); Client client = Client.connect(broker.address())) {
+        String topic = Topics.create(client, 1);
+        Producer producer = client.producer(topic).retryTimeoutMs(TIMEOUT_MS).bufferMaxBytes(100).open();
+        producer.send(Message.of("first")).join();
+        broker.signal(harm);
+        List<CompletableFuture<Void>> senders = new ArrayList<>();
+        for (int i = 0; i < 4; i++) {
+          long laterMs = i * 700L;
+          // The second and those behind it wait for room in the buffer, too.
+          senders.add(CompletableFuture.runAsync(
+              () -> {
+                long began = System.nanoTime();
+                SluiceException error = ProducerTest.errorOf(producer.send(Message.of(new byte[200])));
+                long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
+                assertEquals(SluiceException.RETRY_TIMEOUT, error.reason());
+                assertTrue(Math.abs(tookMs - TIMEOUT_MS) <= SLACK_MS, harm + ": failed after " + tookMs + " ms");
+              },
+              CompletableFuture.delayedExecutor(laterMs, TimeUnit.MILLISECONDS, task -> new Thread(task).start())));
+        }
+        for (CompletableFuture<Void> sender : senders) sender.join();
+        producer.send(Message.of("last"));
+        long began = System.nanoTime();
+        producer.close();
+        long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
+        assertTrue(tookMs <= TIMEOUT_MS + SLACK_MS, harm + ": closed after " + tookMs + " ms");
+      }
+    }
+  }
+
+  /** While as many batches are under way as may be, what comes is gathered, whatever the linger. */
+  @Test
+  void batchesThatWaitAreMerged() throws InterruptedException {
+    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      server.hold();
+      try (Producer producer = client.producer("t").lingerMs(0).maxInFlight(2).open()) {
+        List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
+        for (int i = 0; i < 2; i++) {
+          receipts.add(producer.send(Message.of("first")));
+          assertEquals(1, server.batches.poll(20, TimeUnit.SECONDS));
+        }
+        for (int i = 0; i < 2_500; i++) receipts.add(producer.send(Message.of("m" + i)));
+        server.goOn();
+        for (int expected : new int[] {1_000, 1_000, 500}) assertEquals(expected, server.batches.poll(20, TimeUnit.SECONDS));
+        for (CompletableFuture<Receipt> receipt : receipts) receipt.join();
+      }
+    }
+  }
+
+  /** A proxy limits the rate, with no reason of the broker's: nothing fails for it. */
+  @Test
+  void aRateLimitOfAProxyIsWaitedFor() {
+    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      server.refusedStreams = 4;
+      try (Producer producer = client.producer("t").batchMaxMessages(1).retryMinBackoffMs(1).open()) {
+        assertEquals(0, producer.send(Message.of("alone")).join().offset());
+        List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
+        for (int i = 0; i < 10; i++) receipts.add(producer.send(Message.of("m" + i)));
+        for (int i = 0; i < 10; i++) assertEquals(i + 1, receipts.get(i).join().offset());
+      }
+      server.refusedStreams = Integer.MAX_VALUE;
+      try (Producer producer = client.producer("t").retryMinBackoffMs(1).retryMaxBackoffMs(2).open()) {
+        assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(producer.send(Message.of("never"))).code());
+      }
+      assertEquals(Integer.MAX_VALUE - 5, server.refusedStreams);
+    }
+  }
+}

@@ -1,0 +1,116 @@
+package dev.sluice.client;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.sluice.v1.ConsumeRequest;
+import dev.sluice.v1.ConsumeResponse;
+import dev.sluice.v1.DeadLetterPolicy;
+import dev.sluice.v1.GetMessageRequest;
+import dev.sluice.v1.Message;
+import dev.sluice.v1.MessageRun;
+import dev.sluice.v1.OffsetRange;
+import dev.sluice.v1.RetryPolicy;
+import dev.sluice.v1.SessionOpened;
+import dev.sluice.v1.Subscription;
+import io.grpc.Status;
+import io.grpc.stub.StreamObserver;
+import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** What a consumer says of messages: nothing of those that it did not handle, and nothing of those that it does not know. */
+@Timeout(60)
+class SettleTest {
+  /** A consumer that is closed soon after it was begun, before or behind the opening of its session. */
+  @Test
+  void closingEarlyChargesNothing() throws InterruptedException {
+    try (Client client = Client.connect(BrokerProcess.shared().address())) {
+      String topic = Topics.create(client, 1);
+      Topics.subscribe(client, Subscription.newBuilder()
+          .setTopic(topic)
+          .setDeadLetter(DeadLetterPolicy.newBuilder().setDisabled(true))
+          .setRetry(RetryPolicy.newBuilder().setMinBackoff(Topics.millis(1)).setMaxBackoff(Topics.millis(1))));
+      Topics.publish(client, topic, dev.sluice.client.Message.of("never handled"));
+      AtomicInteger handled = new AtomicInteger();
+      for (int round = 0; round < 40; round++) {
+        try (Client own = Client.connect(BrokerProcess.shared().address());
+            Consumer consumer = own.consumer(topic, "s").build()) {
+          consumer.start(delivery -> {
+            handled.incrementAndGet();
+            throw new IllegalStateException("handled");
+          });
+          // From less than it takes to connect to more than it takes to open the session.
+          Thread.sleep(round % 20);
+        }
+        int failed = client.admin()
+            .getMessage(GetMessageRequest.newBuilder().setTopic(topic).build())
+            .getStatuses(0)
+            .getFailedAttempts();
+        assertTrue(failed <= handled.get(), "round " + round + ": " + failed + " failed attempts, " + handled + " handled");
+      }
+    }
+  }
+
+  private static ConsumeResponse.Builder delivered(long offset, long deliveryId) {
+    return ConsumeResponse.newBuilder().addRuns(MessageRun.newBuilder()
+        .setFirstOffset(offset)
+        .setAttempt(1)
+        .setDeliveryId(deliveryId)
+        .addMessages(Message.getDefaultInstance()));
+  }
+
+  @Test
+  void settlementsSayWhatWasRead() throws Exception {
+    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      for (int i = 0; i < 3; i++) server.refusedSubscriptions.add(Status.RESOURCE_EXHAUSTED.withDescription("rate limit"));
+      Consumer consumer =
+          client.consumer("t", "s").ackIntervalMs(3_600_000).concurrency(20).retryMinBackoffMs(1).drainTimeoutMs(100).build();
+      CompletableFuture<Delivery> first = CompletableFuture.supplyAsync(() -> receive(consumer));
+      StreamObserver<ConsumeResponse> stream = server.consumer.get(20, TimeUnit.SECONDS);
+      ConsumeRequest subscribe = server.consumed.poll(20, TimeUnit.SECONDS);
+      assertEquals(40, subscribe.getSubscribe().getFlowControl().getMaxOutstandingMessages());
+      SessionOpened.Builder opened =
+          SessionOpened.newBuilder().setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
+      stream.onNext(ConsumeResponse.newBuilder().setOpened(opened).build());
+      stream.onNext(delivered(0, 5).build());
+      CompletableFuture<Boolean> late = first.join().ack(); // Gathered, not sent.
+      stream.onNext(delivered(0, 9).addRevoked(OffsetRange.getDefaultInstance()).build());
+      assertFalse(late.get(20, TimeUnit.SECONDS), "taken back before it was sent");
+      receive(consumer).nack(null, "no");
+      ConsumeRequest nack = settlement(server);
+      assertEquals(1, nack.getSettlementsCount());
+      assertTrue(nack.getSettlements(0).hasNack());
+      assertEquals(9, nack.getLastDeliveryId());
+      stream.onNext(delivered(7, 12).build());
+      receive(consumer).ack();
+      CompletableFuture<Void> closed = CompletableFuture.runAsync(consumer::close);
+      ConsumeRequest ack = settlement(server);
+      assertEquals(7, ack.getSettlements(0).getOffsets().getFirstOffset());
+      assertEquals(12, ack.getLastDeliveryId());
+      for (long id = 1; id <= ack.getSettlementId(); id++) {
+        stream.onNext(ConsumeResponse.newBuilder().setSettled(ConsumeResponse.Settled.newBuilder().setSettlementId(id)).build());
+      }
+      closed.join();
+    }
+  }
+
+  private static Delivery receive(Consumer consumer) {
+    try {
+      return consumer.receive(Duration.ofSeconds(20));
+    } catch (InterruptedException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private static ConsumeRequest settlement(ScriptedServer server) throws InterruptedException {
+    for (;;) {
+      ConsumeRequest request = server.consumed.poll(20, TimeUnit.SECONDS);
+      if (request == null || request.getSettlementsCount() > 0) return request;
+    }
+  }
+}
