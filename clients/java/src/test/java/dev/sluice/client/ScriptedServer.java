@@ -59,6 +59,8 @@ final class ScriptedServer implements AutoCloseable {
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
   /** What GetSubscription fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
+  /** Consume is not there without it. */
+  volatile boolean isConsumable;
   /** What came on Consume. */
   final LinkedBlockingQueue<ConsumeRequest> consumed = new LinkedBlockingQueue<>();
   /** Completes with the answers of the first Consume. */
@@ -167,6 +169,7 @@ final class ScriptedServer implements AutoCloseable {
 
     @Override
     public StreamObserver<ConsumeRequest> consume(StreamObserver<ConsumeResponse> observer) {
+      if (!isConsumable) return super.consume(observer);
       consumer.complete(observer);
       return new StreamObserver<>() {
         @Override

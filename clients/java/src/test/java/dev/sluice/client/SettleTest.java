@@ -67,6 +67,7 @@ class SettleTest {
   @Test
   void settlementsSayWhatWasRead() throws Exception {
     try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      server.isConsumable = true;
       for (int i = 0; i < 3; i++) server.refusedSubscriptions.add(Status.RESOURCE_EXHAUSTED.withDescription("rate limit"));
       Consumer consumer =
           client.consumer("t", "s").ackIntervalMs(3_600_000).concurrency(20).retryMinBackoffMs(1).drainTimeoutMs(100).build();
