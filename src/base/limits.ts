@@ -17,6 +17,8 @@ export const limits = {
   maxMessagesPerRequest: 100_000,
   maxSettlementsPerRequest: 10_000,
   maxReasonLength: 1_000,
+  /** Dead-letter notes that a settlement of what was settled before is compared with, in each partition. */
+  deadLetterNotesPerSettlement: 10_000,
   /** The partitions that a topic may have: column families of the store. Setting, fixed when it is made. */
   maxPartitionCount: 16,
   maxTopics: 100_000,

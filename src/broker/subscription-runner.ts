@@ -6,6 +6,7 @@ import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
+import { mergedIntervals } from '../core/intervals.js';
 import { createSubscription } from '../core/subscription.js';
 import type {
   Credit,
@@ -22,6 +23,7 @@ import type { Alarm, Sleeper } from './alarm.js';
 import { Burials } from './burials.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
+import { contradictions } from './contradictions.js';
 import type { Counters } from './counters.js';
 import type { DeadLetters } from './dead-letters.js';
 import { DeliveryPump } from './delivery-pump.js';
@@ -250,7 +252,11 @@ export class SubscriptionRunner implements Sleeper {
   ): Promise<SettleResult> {
     const result = this.#rules.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
     await this.#apply(true);
-    return result;
+    const { settledCount, stale, settledBefore } = result;
+    if (settledBefore === undefined) return result;
+    // The commit that was waited for came after those of the dead letters: their notes can be read.
+    const contradicting = await contradictions(this.#services, this, settledBefore);
+    return { settledCount, stale: mergedIntervals([...stale, ...contradicting]) };
   }
 
   // --- Looking inside -------------------------------------------------------------------------------------

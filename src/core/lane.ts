@@ -9,7 +9,7 @@ import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
-import { staleOffsets } from './stale.js';
+import { settledOffsets, staleOffsets } from './stale.js';
 import type {
   Fetch,
   LeasedRun,
@@ -318,6 +318,15 @@ export abstract class Lane {
     }
     for (const { first, last } of atWork.toIntervals()) this.ledger.suspect(first, last);
     this.#giveBack(held, nowMs);
+  }
+
+  get hasDeadLetters(): boolean {
+    return this.ledger.deadLetterCount > 0;
+  }
+
+  /** What of `first` to `last` is settled, and was not among what was `held`. */
+  settledOffsets(first: number, last: number, held: readonly Interval[]): Interval[] {
+    return settledOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
   }
 
   /** What of `first` to `last` is in the log, not settled, and not among what was `held`. */

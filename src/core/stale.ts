@@ -2,6 +2,25 @@ import type { Interval } from '../base/positions.js';
 import { appendInterval } from './intervals.js';
 import type { Ledger } from './ledger.js';
 
+/** The offsets from `first` to `last` that are settled, and not among `held` (ascending): ascending. */
+export function settledOffsets(
+  ledger: Ledger,
+  first: number,
+  last: number,
+  held: readonly Interval[],
+): Interval[] {
+  const settled: Interval[] = [];
+  let next = first;
+  for (const { first: heldFirst, last: heldLast } of [...held, { first: last + 1, last }]) {
+    for (let offset = ledger.nextSettled(next); offset < heldFirst; offset = ledger.nextSettled(next)) {
+      next = Math.min(heldFirst, ledger.nextUnsettled(offset));
+      appendInterval(settled, offset, next - 1);
+    }
+    next = Math.max(next, heldLast + 1);
+  }
+  return settled;
+}
+
 /** The offsets from `first` to `last` that are neither among `held` (ascending) nor settled: ascending. */
 export function staleOffsets(
   ledger: Ledger,

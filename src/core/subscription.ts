@@ -25,6 +25,7 @@ import type {
   ReadRun,
   SessionEnd,
   SessionStatus,
+  SettledBefore,
   Settlement,
   SettleResult,
   Subscription,
@@ -201,6 +202,7 @@ class SubscriptionMachine implements Subscription {
     checkSettlements(settlements, (partition) => this.#lanes.has(partition));
     this.#heard(session);
     const stale: PartitionInterval[] = [];
+    const settledBefore: SettledBefore[] = [];
     let settledCount = 0;
     for (const { partition, first, last, outcome } of joinedAcks(settlements)) {
       const lane = this.#lane(partition);
@@ -209,10 +211,16 @@ class SubscriptionMachine implements Subscription {
         for (const interval of held) settledCount += interval.last - interval.first + 1;
       }
       for (const interval of lane.staleOffsets(first, last, held)) stale.push({ partition, ...interval });
+      if (outcome.kind === 'ack' && !lane.hasDeadLetters) continue;
+      for (const interval of lane.settledOffsets(first, last, held)) {
+        if (outcome.kind === 'extend' || !lane.hasDeadLetters) stale.push({ partition, ...interval });
+        else settledBefore.push({ partition, ...interval, outcome: outcome.kind });
+      }
     }
     if (settledCount > 0) session.hasSettled = true;
     this.#sharing.leasesEnded();
-    return { settledCount, stale: mergedIntervals(stale) };
+    const result = { settledCount, stale: mergedIntervals(stale) };
+    return settledBefore.length === 0 ? result : { ...result, settledBefore };
   }
 
   buried(partition: number, offset: number): void {

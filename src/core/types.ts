@@ -45,8 +45,22 @@ export interface PartitionInterval extends Interval {
 export interface SettleResult {
   /** Messages that were outstanding in the session and are not any more (extended ones are not counted). */
   readonly settledCount: number;
-  /** Asked for, not outstanding in the session, and not settled already: ascending, merged. */
+  /**
+   * Asked for, and not changed: not outstanding in the session and not settled, or settled with another outcome.
+   * Ascending, merged.
+   */
   readonly stale: readonly PartitionInterval[];
+  /** Absent when there are none. */
+  readonly settledBefore?: readonly SettledBefore[];
+}
+
+/**
+ * Asked for, and settled before, in a partition with dead letters. Only the notes of the dead letters tell whether the
+ * outcome was the same: it was not, where they name what is acknowledged, or do not name what is nacked or
+ * dead-lettered.
+ */
+export interface SettledBefore extends PartitionInterval {
+  readonly outcome: 'ack' | 'nack' | 'deadLetter';
 }
 
 /** A message on its way to the dead-letter topic. It is delivered to nobody; the cursor waits for `buried`. */

@@ -67,6 +67,22 @@ export function deadLetterKey(subscriptionId: number, partition: number, offset:
   return key;
 }
 
+export function deadLetterRange(
+  subscriptionId: number,
+  partition: number,
+  first: number,
+  last: number,
+): KeyRange {
+  return {
+    gte: deadLetterKey(subscriptionId, partition, first),
+    lt: deadLetterKey(subscriptionId, partition, last + 1),
+  };
+}
+
+export function offsetOfDeadLetterKey(key: Buffer): number {
+  return readUint64(key, 7);
+}
+
 export function redriveKey(subscriptionId: number, deadLetterTopicId: number, partition: number): Buffer {
   const key = Buffer.allocUnsafe(11);
   const at = key.writeUInt8(redriveKind, key.writeUInt32BE(subscriptionId, 0));

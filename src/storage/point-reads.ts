@@ -58,6 +58,19 @@ export class PointReads {
     return { subscriptionId, partition, offset, ...decodeDeadLetter(value) };
   }
 
+  async deadLetterOffsets(
+    subscriptionId: number,
+    partition: number,
+    first: number,
+    last: number,
+    limit: number,
+  ): Promise<number[]> {
+    const range = keys.deadLetterRange(subscriptionId, partition, first, last);
+    const what = `the dead-letter notes of subscription ${subscriptionId}, partition ${partition}`;
+    const entries = await this.#cursorEntries(range, what, limit);
+    return entries.map(([key]) => keys.offsetOfDeadLetterKey(key));
+  }
+
   #get(column: number, key: Buffer, what: string): Promise<Buffer | undefined> {
     return undamaged(what, async () => {
       const sealed = await this.#engine.get(column, key);
@@ -65,16 +78,21 @@ export class PointReads {
     });
   }
 
-  /** One entry for each partition of a topic: never many. */
-  #cursorEntries(range: KeyRange, what: string): Promise<[Buffer, Buffer][]> {
+  /** Never many: one entry for each partition of a topic, or as many as the limit says. */
+  #cursorEntries(
+    range: KeyRange,
+    what: string,
+    limit = Number.POSITIVE_INFINITY,
+  ): Promise<[Buffer, Buffer][]> {
     return undamaged(what, async () => {
       const all: [Buffer, Buffer][] = [];
       const scan = this.#engine.scan(cursorsColumn, range);
       try {
         for (;;) {
-          const entries = await scan.next(1_000);
+          const entries = await scan.next(Math.min(1_000, limit - all.length));
           if (entries.length === 0) return all;
           for (const [key, sealed] of entries) all.push([key, unseal(key, sealed)]);
+          if (all.length >= limit) return all;
         }
       } finally {
         await scan.close();

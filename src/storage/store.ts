@@ -237,6 +237,16 @@ export class Store implements Storage {
     return this.#reads.deadLetter(subscriptionId, partition, offset);
   }
 
+  readDeadLetterOffsets(
+    subscriptionId: number,
+    partition: number,
+    first: number,
+    last: number,
+    limit: number,
+  ): Promise<readonly number[]> {
+    return this.#reads.deadLetterOffsets(subscriptionId, partition, first, last, limit);
+  }
+
   readRedrives(subscriptionId: number, deadLetterTopicId: number): Promise<ReadonlyMap<number, number>> {
     return this.#reads.redrives(subscriptionId, deadLetterTopicId);
   }

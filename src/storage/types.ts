@@ -227,6 +227,14 @@ export interface Storage {
     partition: number,
     offset: number,
   ): Promise<DeadLetterNote | undefined>;
+  /** Of the messages `first` to `last`, those that a subscription gave up: ascending, the first `limit` of them. */
+  readDeadLetterOffsets(
+    subscriptionId: number,
+    partition: number,
+    first: number,
+    last: number,
+    limit: number,
+  ): Promise<readonly number[]>;
   /** By partition of the dead-letter topic: how far the subscription's dead letters have been sent back. */
   readRedrives(subscriptionId: number, deadLetterTopicId: number): Promise<ReadonlyMap<number, number>>;
 

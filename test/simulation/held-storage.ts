@@ -311,6 +311,16 @@ export class HeldStorage implements Storage {
     return this.#track(this.#real.readDeadLetter(subscriptionId, partition, offset));
   }
 
+  readDeadLetterOffsets(
+    subscriptionId: number,
+    partition: number,
+    first: number,
+    last: number,
+    limit: number,
+  ) {
+    return this.#track(this.#real.readDeadLetterOffsets(subscriptionId, partition, first, last, limit));
+  }
+
   readRedrives(subscriptionId: number, deadLetterTopicId: number) {
     return this.#track(this.#real.readRedrives(subscriptionId, deadLetterTopicId));
   }

@@ -59,4 +59,59 @@ describe('settling', () => {
     assert.equal((await settle(again!.deliveryId)).settledCount, 1n);
     consumer.close();
   });
+
+  it('says of a settlement that contradicts an earlier one that it is stale, and of the same once more nothing', async () => {
+    const consumer = await open('contradicting', 6);
+    const messages = await consumer.take(6);
+    const [acked, given, nacked] = messages;
+    const stale = async (message: typeof acked, outcome: typeof ack) => {
+      const result = await consumer.settle([message!], outcome);
+      assert.equal(result.settledCount, 0n);
+      return result.stale.map(({ firstOffset, lastOffset }) => `${firstOffset}-${lastOffset}`);
+    };
+    await consumer.settle([acked!], ack);
+    assert.deepEqual(await stale(acked, ack), []);
+    for (const outcome of [nack(0), extend(1_000), deadLetter('no')]) {
+      assert.deepEqual(await stale(acked, outcome), ['0-0'], `${outcome.case} before there are dead letters`);
+    }
+    await consumer.settle([given!], deadLetter('no'));
+    assert.deepEqual(await stale(given, deadLetter('again')), []);
+    for (const outcome of [ack, extend(1_000)]) assert.deepEqual(await stale(given, outcome), ['1-1']);
+    for (const outcome of [nack(0), extend(1_000), deadLetter('no')]) {
+      assert.deepEqual(await stale(acked, outcome), ['0-0'], `${outcome.case} beside dead letters`);
+    }
+    // Ranges, with what is outstanding among them.
+    await consumer.settle([nacked!], deadLetter('no'));
+    await consumer.settle([messages[3]!], ack);
+    const all = await consumer.settleRanges([{ partition: 0, first: 0, last: 4 }], ack);
+    assert.equal(all.settledCount, 1n);
+    assert.deepEqual(
+      all.stale.map(({ firstOffset, lastOffset }) => [firstOffset, lastOffset]),
+      [[1n, 2n]],
+    );
+    const failed = await consumer.settleRanges([{ partition: 0, first: 0, last: 5 }], deadLetter('no'));
+    assert.equal(failed.settledCount, 1n);
+    assert.deepEqual(
+      failed.stale.map(({ firstOffset, lastOffset }) => [firstOffset, lastOffset]),
+      [
+        [0n, 0n],
+        [3n, 4n],
+      ],
+    );
+    consumer.close();
+  });
+
+  it('knows what was dead-lettered before a kill of the broker', async () => {
+    const before = await open('remembered', 2);
+    const [given] = await before.take(2);
+    await before.settle([given!], deadLetter('no'));
+    await broker.kill();
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const after = await TestConsumer.open(client, { topic: 'remembered', subscription: 's' });
+    const { stale } = await after.settle([given!], ack);
+    assert.equal(stale.length, 1);
+    after.close();
+  });
 });

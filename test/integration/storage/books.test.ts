@@ -114,6 +114,11 @@ describe('storage: the books', () => {
       assert.deepEqual(await storage.readCursors(other), new Map([[0, cursor(9)]]));
       assert.deepEqual(await storage.readDeadLetter(subscriptionId, 1, 6), note);
       assert.equal(await storage.readDeadLetter(subscriptionId, 1, 7), undefined);
+      const offsets = (...range: [number, number, number]) =>
+        storage.readDeadLetterOffsets(subscriptionId, 1, ...range);
+      assert.deepEqual(await offsets(0, 100, 10), [6]);
+      assert.deepEqual(await offsets(6, 6, 10), [6]);
+      assert.deepEqual([...(await offsets(0, 5, 10)), ...(await offsets(7, 9, 10))], []);
       assert.deepEqual(
         await storage.readRedrives(subscriptionId, 8),
         new Map([

@@ -60,6 +60,39 @@ describe('settling', () => {
     }
   });
 
+  it('calls stale what contradicts an acknowledgement, and asks about it where there are dead letters', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 4);
+    h.open('a');
+    h.deliver('a');
+    h.settle('a', 0, 1, 2);
+    const stale = [{ partition: 0, first: 1, last: 2 }];
+    const others = [
+      { kind: 'extend', byMs: 1 },
+      { kind: 'nack' },
+      { kind: 'deadLetter', reason: 'no' },
+    ] as const satisfies readonly Outcome[];
+    assert.deepEqual(h.settle('a', 0, 1, 2), { settledCount: 0, stale: [] });
+    for (const outcome of others) {
+      assert.deepEqual(h.settle('a', 0, 1, 2, outcome), { settledCount: 0, stale }, outcome.kind);
+    }
+    h.settle('a', 0, 3, 3, { kind: 'deadLetter', reason: 'no' });
+    h.subscription.buried(0, 3);
+    const settledBefore = (outcome: string) => [{ partition: 0, first: 1, last: 3, outcome }];
+    assert.deepEqual(h.settle('a', 0, 1, 3).settledBefore, settledBefore('ack'));
+    assert.deepEqual(h.settle('a', 0, 1, 3, others[1]).settledBefore, settledBefore('nack'));
+    assert.deepEqual(h.settle('a', 0, 1, 3, others[2]).settledBefore, settledBefore('deadLetter'));
+    assert.deepEqual(h.settle('a', 0, 1, 3, others[0]), {
+      settledCount: 0,
+      stale: [{ partition: 0, first: 1, last: 3 }],
+    });
+    assert.deepEqual(h.settle('a', 0, 0, 3), {
+      settledCount: 1,
+      stale: [],
+      settledBefore: settledBefore('ack'),
+    });
+  });
+
   it('merges stale offsets of all settlements, in order', () => {
     const h = new Harness();
     h.partition(0, 10);

@@ -29,6 +29,8 @@ export interface ReferenceMessage {
   deliveryId: number;
   deadlineMs: number;
   isSent: boolean;
+  /** A note says that it was dead-lettered: it stays, whatever becomes of the message later. */
+  hasNote: boolean;
   /** A stream broke while this one and others were in hand. */
   isSuspect: boolean;
 }
@@ -96,6 +98,7 @@ export class Reference {
       deadlineMs: Number.POSITIVE_INFINITY,
       isSent: false,
       isSuspect: false,
+      hasNote: false,
     };
     messages.push(message);
     this.#all.push(message);
@@ -177,7 +180,7 @@ export class Reference {
         ({ state, holder, deliveryId }) =>
           state === 'held' && holder === sessionId && deliveryId <= lastDeliveryId,
       );
-      stale.push(...asked.filter((m) => m.state !== 'settled' && !held.includes(m)));
+      stale.push(...asked.filter((m) => !held.includes(m) && !hasSameOutcome(m, outcome)));
       if (outcome.kind !== 'extend') settledCount += held.length;
       this.#apply(held, outcome, nowMs);
     }
@@ -232,6 +235,7 @@ export class Reference {
     const message = this.partitions[partition]![offset]!;
     this.deadLetterCounts[partition]! += 1;
     message.burialAttempts = 0;
+    message.hasNote = true;
     this.#settleOne(message);
   }
 
@@ -371,6 +375,11 @@ export class Reference {
     const { minBackoffMs, maxBackoffMs } = this.#rules;
     return Math.min(maxBackoffMs, minBackoffMs * 2 ** (attempts - 1)) * (1 - this.#chance / 2);
   }
+}
+
+/** It is settled already, as this outcome would have it. */
+function hasSameOutcome({ state, hasNote }: ReferenceMessage, { kind }: Outcome): boolean {
+  return state === 'settled' && kind !== 'extend' && (kind === 'ack') !== hasNote;
 }
 
 /** Merged, in order, each offset once. */

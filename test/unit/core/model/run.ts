@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { createRandom, type Random } from '../../../../src/base/random.js';
+import { mergedIntervals } from '../../../../src/core/intervals.js';
 import { createSubscription } from '../../../../src/core/subscription.js';
 import type {
   Credit,
@@ -10,7 +11,7 @@ import type {
   Subscription,
   SubscriptionRules,
 } from '../../../../src/core/types.js';
-import { Reference, type ReferenceMessage } from './reference.js';
+import { intervalsOf, Reference, type ReferenceMessage } from './reference.js';
 
 interface Read {
   readonly sessionId: string;
@@ -275,8 +276,19 @@ export class ModelRun {
 
   #settleAs(sessionId: string, settlements: readonly Settlement[], lastDeliveryId?: number): void {
     const expected = this.#reference.settle(sessionId, settlements, this.#nowMs, lastDeliveryId);
-    const result = this.#subject.settle(sessionId, settlements, this.#nowMs, lastDeliveryId);
-    assert.deepEqual(result, expected);
+    const { settledCount, stale, settledBefore } = this.#subject.settle(
+      sessionId,
+      settlements,
+      this.#nowMs,
+      lastDeliveryId,
+    );
+    const contradicting = (settledBefore ?? []).flatMap(({ partition, first, last, outcome }) =>
+      this.#reference.partitions[partition]!.filter(
+        ({ offset, hasNote }) => offset >= first && offset <= last && (outcome === 'ack') === hasNote,
+      ),
+    );
+    const all = [...stale, ...intervalsOf(contradicting)];
+    assert.deepEqual({ settledCount, stale: mergedIntervals(all) }, expected);
   }
 
   #advance(byMs: number): void {
