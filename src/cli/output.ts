@@ -9,20 +9,28 @@ export class OutputClosed extends Error {
 
 /** Stdout or stderr. A write resolves when the bytes have been taken, so a slow reader slows whoever prints. */
 export class Output {
-  readonly #stream: Writable;
+  readonly #stream: Writable & { readonly fd?: number };
   readonly isTerminal: boolean;
-  /** The most that was written and that its reader may not have read: 0 for what is no pipe. */
-  readonly heldBytes: number;
+  readonly #heldBytes: number | undefined;
   #isClosed = false;
 
   constructor(stream: Writable & { readonly isTTY?: boolean; readonly fd?: number }, heldBytes?: number) {
     this.#stream = stream;
     this.isTerminal = stream.isTTY === true;
-    this.heldBytes = heldBytes ?? heldBytesOf(stream.fd);
+    this.#heldBytes = heldBytes;
     // Every failed write is told to its writer; without a listener the process would end here.
     stream.on('error', () => {
       this.#isClosed = true;
     });
+  }
+
+  /**
+   * The most that was written and that its reader may not have read: 0 for what is no pipe. Looked up when it is asked
+   * for: in Node 20, an fstat before the broker's modules are loaded leaves CommonJS packages without their exports
+   * where the command is installed through symbolic links.
+   */
+  get heldBytes(): number {
+    return this.#heldBytes ?? heldBytesOf(this.#stream.fd);
   }
 
   /** Throws OutputClosed when nobody reads any more. */
