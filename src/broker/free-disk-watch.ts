@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { type RefusingObstacle, Waiters } from './obstacle.js';
@@ -142,6 +143,7 @@ export class FreeDiskWatch implements RefusingObstacle {
       }
       this.#isLow = isLow;
     } catch (error) {
+      endOnDefect(error);
       // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
       this.#writtenBytes = writtenBytes;
       this.#marginBytes = Number.POSITIVE_INFINITY;
