@@ -26,6 +26,7 @@ async function open(directory: string): Promise<Storage> {
       directory,
       maxPartitionCount: partitionCount,
       acceptDataLoss: false,
+      minFreeDiskBytes: 0,
       tailBytes: limits.tailBytes,
       writerQueueBytes: limits.writerQueueBytes,
       concurrentReads: limits.concurrentReads,

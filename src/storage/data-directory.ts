@@ -11,6 +11,7 @@ import {
   nothingFound,
   readDatabaseStart,
 } from './database-check.js';
+import { releaseReserve } from './disk-reserve.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
 import { listFaults } from './faults.js';
 import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './files.js';
@@ -27,6 +28,7 @@ import type { StorageOptions } from './types.js';
  *     sluice.json      says that the directory is ours, and in which format: see marker.ts
  *     db/              RocksDB, with the lock
  *     last-round       how far the database must reach: see round-note.ts
+ *     reserve          disk space for the next start, when the disk runs low: see disk-reserve.ts
  *     damage.json      what is damaged beyond reading, if anything: see table-damage.ts
  *     synced-offsets   how far each partition must reach, to name what is missing: see synced-offsets.ts
  *
@@ -63,6 +65,7 @@ export async function openDataDirectory(
     roundNotePath: join(directory, roundNoteName),
     syncedOffsetsPath: join(directory, syncedOffsetsName),
   };
+  await usable(directory, () => releaseReserve(directory));
   let check = nothingFound;
   if (marker !== undefined) {
     checkPartitionCount(directory, marker, maxPartitionCount);

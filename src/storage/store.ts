@@ -5,6 +5,7 @@ import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { Catalog } from './catalog.js';
+import { DiskReserve } from './disk-reserve.js';
 import { type Engine, engineMessage } from './engine.js';
 import { LogPositions } from './log-positions.js';
 import type { PartitionLog } from './partition-log.js';
@@ -71,6 +72,7 @@ export class Store implements Storage {
   readonly #readers: Readers;
   readonly #reads: PointReads;
   readonly #syncedOffsets: SyncedOffsetsFile;
+  readonly #reserve: DiskReserve;
   #channel: WriterChannel | undefined;
   #state: State = { kind: 'open' };
   /** Partitions that have grown since everything was last synced. */
@@ -111,6 +113,14 @@ export class Store implements Storage {
       send: (plan) => this.#channel!.send(plan, plan.isSynced),
       soon: (run) => setImmediate(run),
     });
+    const { directory, minFreeDiskBytes } = options;
+    this.#reserve = new DiskReserve({
+      directory,
+      minFreeDiskBytes,
+      databasePath: paths.databasePath,
+      clock,
+      logger,
+    });
     this.#syncedOffsets = new SyncedOffsetsFile({
       path: syncedOffsetsPath,
       clock,
@@ -131,6 +141,7 @@ export class Store implements Storage {
       written: (block) => store.#written(block),
       failed: (failure) => store.#failed(failure),
     });
+    store.#reserve.start();
     // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
     if (opened.warnings.length > 0 || store.#catalog.hasDeletions) store.#syncedOffsets.changed();
     return store;
@@ -265,6 +276,7 @@ export class Store implements Storage {
     if (!this.#writer.isIdle) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     this.#readers.close();
     await this.#syncedOffsets.close();
+    await this.#reserve.stop();
     await this.#channel?.end();
     await this.#reported;
     try {

@@ -159,6 +159,8 @@ export interface StorageOptions {
   readonly maxPartitionCount: number;
   /** Open although messages that were synced are missing. */
   readonly acceptDataLoss: boolean;
+  /** Below this much free space producers are held: before it gets there, a reserve is kept for the next start. */
+  readonly minFreeDiskBytes: number;
   readonly tailBytes: number;
   readonly writerQueueBytes: number;
   readonly concurrentReads: number;

@@ -17,6 +17,7 @@ import type { CutClock } from './simulated-clock.js';
 export const storeOptions = {
   maxPartitionCount: 3,
   acceptDataLoss: false,
+  minFreeDiskBytes: 0,
   tailBytes: 16 * MiB,
   writerQueueBytes: 16 * MiB,
   concurrentReads: 8,

@@ -1,10 +1,8 @@
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { watch } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cacheDirectory, repositoryRoot } from './repository.js';
+import { buildPreload } from './preload.js';
 
 /** A stall: nothing is synced until the delay is changed. */
 export const untilReleased = 24 * 60 * 60 * 1000;
@@ -27,7 +25,7 @@ export class SlowDisk {
 
   /** Undefined where there is no gcc to build the library with: the test is to be skipped, visibly. */
   static create(): SlowDisk | undefined {
-    const library = buildLibrary();
+    const library = buildPreload('slow-disk');
     return library === undefined ? undefined : new SlowDisk(library);
   }
 
@@ -67,22 +65,4 @@ export class SlowDisk {
   dispose(): void {
     rmSync(this.#directory, { recursive: true, force: true });
   }
-}
-
-/** Built once for each version of its source. */
-function buildLibrary(): string | undefined {
-  const source = join(repositoryRoot, 'test/support/slow-disk.c');
-  const version = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 16);
-  const library = join(cacheDirectory, `slow-disk-${version}.so`);
-  if (existsSync(library)) return library;
-  mkdirSync(cacheDirectory, { recursive: true });
-  const unfinished = `${library}.${process.pid}`;
-  try {
-    execFileSync('gcc', ['-shared', '-fPIC', '-O2', '-Wall', '-Werror', '-o', unfinished, source]);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
-  renameSync(unfinished, library);
-  return library;
 }

@@ -30,6 +30,7 @@ export interface Harness {
 export const defaultOptions = {
   maxPartitionCount: 4,
   acceptDataLoss: false,
+  minFreeDiskBytes: 0,
   tailBytes: 64 * MiB,
   writerQueueBytes: 16 * MiB,
   concurrentReads: 8,
