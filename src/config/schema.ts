@@ -93,7 +93,7 @@ export const schema = {
     'accept-data-loss',
     truth,
     false,
-    'Start although messages that were synced are missing from the disk',
+    'Start although synced data is missing or damaged: see docs/damage.md',
   ),
   ackDeadlineMs: setting(
     'ack-deadline',
