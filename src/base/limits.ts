@@ -103,6 +103,38 @@ export const limits = {
   deferredMessages: 10_000,
   /** Streams open at once, over all connections. Setting. */
   maxStreams: 20_000,
+  /** Calls open at once that are no streams, over all connections, and on one of them. The first is a setting. */
+  maxCalls: 10_000,
+  callsPerConnection: 5_000,
+  /** A connection may always have so many calls, also where others have used up what there is. */
+  freeCalls: 10,
+  /** Streams that one address may open in a second, and for how many seconds' worth of them at once. Setting. */
+  maxOpensPerSecond: 1_000,
+  opensBurstSeconds: 10,
+  /** A connection may always open so many streams a second, also where others of its address open too many. */
+  freeOpensPerSecond: 10,
+  /** Calls of one address that are reset before they are begun: more, and each such connection is cut. */
+  brokenOpensPerSecond: 20,
+  brokenOpensBurst: 200,
+  /** Refused calls of one connection in a second: more, and it is cut. */
+  refusalsPerSecond: 500,
+  /** Connections open at once from one address. Setting. */
+  maxConnectionsPerPeer: 2_000,
+  /** Connections above that which hear why they are refused, each for so long. */
+  surplusConnections: 64,
+  surplusConnectionMs: 1 * secondMs,
+  /** How long what an address has used up is remembered after its last connection. */
+  forgetHostMs: 60 * secondMs,
+  /** How long a call may take to bring its one request. */
+  requestTimeoutMs: 10 * secondMs,
+  /** Answers of unary calls that one connection has not read: above this, its calls wait. */
+  answerBytesPerConnection: 1 * MiB,
+  /** Answers that one connection gets in a turn of the event loop. */
+  answersPerTurn: 8,
+  /** Where unread answers fill their memory: connections that have read none for so long are cut. */
+  answerTimeoutMs: 30 * secondMs,
+  /** Headers of one call, names and values, by the count of HTTP/2 (RFC 9113, 6.5.2). */
+  headerListBytes: 16 * KiB,
 
   /** Messages that one commit moves to a dead-letter topic. */
   burialBatchMessages: 500,

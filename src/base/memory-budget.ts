@@ -9,6 +9,8 @@ export interface MemoryBudget {
   readonly frameBytes: number;
   /** What log readers hold of the disk. */
   readonly readAheadBytes: number;
+  /** Answers of unary calls that their clients have not read. */
+  readonly answerBytes: number;
 }
 
 /** What is kept to be used again: on nobody's account, as it is in use as well as not. */
@@ -24,5 +26,10 @@ export function divideBudget(settings: {
   readonly tailBytes: number;
 }): MemoryBudget {
   const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes - spareBytes;
-  return { receiveBytes: shared * 0.5, frameBytes: shared * 0.375, readAheadBytes: shared * 0.125 };
+  return {
+    receiveBytes: shared * 0.5,
+    frameBytes: shared * 0.34375,
+    readAheadBytes: shared * 0.125,
+    answerBytes: shared * 0.03125,
+  };
 }

@@ -1,5 +1,6 @@
 import type { BrokerStats, SubscriptionInfo } from '../broker/types.js';
 import type { Metric, Sample } from '../observe/metrics.js';
+import type { GuardFigures } from '../server/server.js';
 
 /** Where the figures come from: read at most once for each time somebody asks. */
 export interface MetricSources {
@@ -8,11 +9,12 @@ export interface MetricSources {
   readonly streams: () => number;
   readonly promisedWindowBytes: () => number;
   readonly spareFrameBytes: () => number;
+  readonly guard: () => GuardFigures;
 }
 
 /** What a broker shows of itself, by the names that docs/metrics.md explains. */
 export function brokerMetrics(sources: MetricSources): readonly Metric[] {
-  const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes } = sources;
+  const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes, guard } = sources;
   const counter = (name: string, help: string, read: (stats: BrokerStats) => number): Metric => ({
     name: `sluice_${name}_total`,
     help,
@@ -77,6 +79,22 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
       () => stats().spareRoundBytes + spareFrameBytes(),
     ),
     gauge('open_streams', 'Open gRPC streams', streams),
+    gauge('open_calls', 'Open gRPC calls that are no streams', () => guard().callCount),
+    gauge('connections', 'Open connections over TCP', () => guard().connectionCount),
+    gauge('answer_bytes', 'Answers that clients have not read', () => guard().answerBytes),
+    {
+      name: 'sluice_refused_calls_total',
+      help: 'Calls that were refused because there were too many of something, or no request came',
+      kind: 'counter',
+      labels: ['reason'],
+      read: () => byReason('reason', guard().refusals),
+    },
+    {
+      name: 'sluice_cut_connections_total',
+      help: 'Connections that were closed for what their client did',
+      kind: 'counter',
+      read: () => [{ value: guard().cutConnectionCount }],
+    },
     {
       name: 'sluice_subscription_backlog_messages',
       help: 'Messages that a subscription has not settled',

@@ -118,6 +118,7 @@ async function startAdmin(
       streams: () => server.streamCount,
       promisedWindowBytes: () => server.promisedWindowBytes,
       spareFrameBytes: () => server.spareFrameBytes,
+      guard: () => server.guard,
     }),
   );
   return startAdminHttp({

@@ -83,6 +83,24 @@ export const schema = {
     'Reads of the log that run at once, over all consumers',
   ),
   maxStreams: setting('max-streams', count({ min: 1 }), limits.maxStreams, 'Streams open at once'),
+  maxCalls: setting(
+    'max-calls',
+    count({ min: 1 }),
+    limits.maxCalls,
+    'Calls open at once that are no streams, over all connections',
+  ),
+  maxOpensPerSecond: setting(
+    'max-opens-per-second',
+    count({ min: 1 }),
+    limits.maxOpensPerSecond,
+    'Streams that clients of one address may open in a second; ten times as many at once',
+  ),
+  maxConnectionsPerPeer: setting(
+    'max-connections-per-peer',
+    count({ min: 1 }),
+    limits.maxConnectionsPerPeer,
+    'Connections open at once from one address',
+  ),
   minFreeDiskBytes: setting(
     'min-free-disk-bytes',
     bytes(),

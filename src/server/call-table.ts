@@ -1,42 +1,116 @@
+import type { Clock, Timer } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
+import type { Reason } from '../base/reasons.js';
 import { secondMs } from '../base/units.js';
+import type { Answers } from './answers.js';
 import type { CallTable, OpenedCall, Route } from './direct-call.js';
+import type { ClientConnection, Peers } from './peers.js';
 
-/** The calls of one server: bounds how many streams there are, and ends them all when the server drains. */
+export interface OpenCallsOptions {
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly peers: Peers;
+  readonly answers: Answers;
+  readonly clock: Clock;
+  /** Streams open at once, over all connections. */
+  readonly maxStreams: number;
+  /** Calls open at once that are no streams, over all connections. */
+  readonly maxCalls: number;
+}
+
+/**
+ * The calls of one server: bounds how many streams and other calls there are, and how fast streams are opened, gives
+ * up calls whose request does not come, and ends them all when the server drains.
+ */
 export class OpenCalls implements CallTable {
-  readonly #routes: ReadonlyMap<string, Route>;
-  readonly #maxStreams: number;
+  readonly #options: OpenCallsOptions;
+  /** In the order in which they were opened. */
   readonly #open = new Set<OpenedCall>();
   /** Those of them that have no status yet. */
   readonly #unanswered = new Set<OpenedCall>();
+  readonly #refusals = new Map<Reason, number>();
   #onAllAnswered: () => void = () => {};
   #streamCount = 0;
+  #callCount = 0;
   #draining: SluiceError | undefined;
+  #sweep: Timer | undefined;
 
-  constructor(routes: ReadonlyMap<string, Route>, maxStreams: number) {
-    this.#routes = routes;
-    this.#maxStreams = maxStreams;
+  constructor(options: OpenCallsOptions) {
+    this.#options = options;
   }
 
   get streamCount(): number {
     return this.#streamCount;
   }
 
+  /** Calls that are open and no streams. */
+  get callCount(): number {
+    return this.#callCount;
+  }
+
+  /** Calls that were refused because there were too many of something, or because their request did not come. */
+  get refusals(): ReadonlyMap<Reason, number> {
+    return this.#refusals;
+  }
+
   route(path: string): Route | undefined {
-    return this.#routes.get(path);
+    return this.#options.routes.get(path);
   }
 
   opened(call: OpenedCall): void {
     if (call.kind !== 'foreign' && this.#draining !== undefined) throw this.#draining;
-    if (call.kind === 'stream') {
-      if (this.#streamCount >= this.#maxStreams) {
-        const text = `${this.#maxStreams} streams are open, and no more are allowed: close some, or raise the limit`;
-        throw new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
-      }
-      this.#streamCount++;
+    const connection = this.#options.peers.connectionOf(call.peer);
+    const nowMs = this.#options.clock.monotonicMs();
+    const refusal = this.#refusal(call, connection, nowMs);
+    if (refusal !== undefined) {
+      this.#count(refusal.reason);
+      connection.refused(nowMs);
+      throw refusal;
+    }
+    call.entry = { connection, openedAtMs: nowMs, answerBytes: 0 };
+    if (call.kind === 'stream') this.#streamCount++;
+    else {
+      this.#callCount++;
+      connection.callCount++;
     }
     this.#open.add(call);
     this.#unanswered.add(call);
+    this.#sweep ??= this.#options.clock.after(secondMs, () => this.#sweepOverdue());
+  }
+
+  #refusal(call: OpenedCall, connection: ClientConnection, nowMs: number): SluiceError | undefined {
+    const { peers, maxStreams, maxCalls } = this.#options;
+    if (connection.isSurplus) return peers.tooManyConnections();
+    if (call.kind === 'stream') {
+      if (this.#streamCount >= maxStreams) {
+        const text = `${maxStreams} streams are open, and no more are allowed: close some, or raise the limit`;
+        return new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
+      }
+      return connection.mayOpen(nowMs) ? undefined : peers.tooManyOpens();
+    }
+    if (!connection.mayHaveMoreCalls) {
+      const text = `${limits.callsPerConnection} calls are open on this connection, and no more are allowed: wait for their answers`;
+      return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
+    }
+    // The last ones are for those who have hardly any.
+    const isFull = this.#callCount >= (connection.callCount < limits.freeCalls ? 2 * maxCalls : maxCalls);
+    if (!isFull) return undefined;
+    const text = `${this.#callCount} calls are open, and no more are allowed: try again, or raise --max-calls`;
+    return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
+  }
+
+  broke(call: OpenedCall): void {
+    call.entry?.connection.broke(this.#options.clock.monotonicMs());
+  }
+
+  whenAnswerable(call: OpenedCall, answer: () => void): void {
+    if (call.entry !== undefined) this.#options.answers.whenRoom(call.entry.connection, answer);
+  }
+
+  answering(call: OpenedCall, bytes: number): void {
+    if (call.entry === undefined || !this.#open.has(call)) return;
+    call.entry.answerBytes += bytes;
+    this.#options.answers.sent(call.entry.connection, bytes);
   }
 
   answered(call: OpenedCall): void {
@@ -47,12 +121,21 @@ export class OpenCalls implements CallTable {
   closed(call: OpenedCall): void {
     this.answered(call);
     if (!this.#open.delete(call)) return;
+    const { connection, answerBytes } = call.entry!;
     if (call.kind === 'stream') this.#streamCount--;
+    else {
+      this.#callCount--;
+      connection.callCount--;
+    }
+    if (answerBytes > 0) {
+      this.#options.answers.left(connection, answerBytes, this.#options.clock.monotonicMs());
+    }
   }
 
   /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
   drain(error: SluiceError): void {
     this.#draining = error;
+    this.#sweep?.cancel();
     for (const call of [...this.#open]) call.stop(error);
   }
 
@@ -63,4 +146,38 @@ export class OpenCalls implements CallTable {
       this.#onAllAnswered = resolve;
     });
   }
+
+  /** Once a second while there are calls: gives up those without a request, and clients that do not read answers. */
+  #sweepOverdue(): void {
+    const { clock, peers, answers } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const call of [...this.#open]) {
+      if (call.entry!.openedAtMs > nowMs - limits.requestTimeoutMs) break;
+      if (!call.isWaitingForRequest || !this.#unanswered.has(call)) continue;
+      this.#count('REQUEST_TIMEOUT');
+      call.stop(requestTimeout());
+    }
+    if (answers.isPressed) {
+      for (const connection of peers.connections) {
+        const isStuck = connection.answerLeftAtMs < nowMs - limits.answerTimeoutMs;
+        if (connection.answerBytes > 0 && isStuck) connection.cut();
+      }
+    }
+    this.#sweep =
+      this.#open.size > 0 && this.#draining === undefined
+        ? clock.after(secondMs, () => this.#sweepOverdue())
+        : undefined;
+  }
+
+  #count(reason: Reason): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+  }
+}
+
+function requestTimeout(): SluiceError {
+  const seconds = limits.requestTimeoutMs / secondMs;
+  return new SluiceError(
+    'REQUEST_TIMEOUT',
+    `no request came within ${seconds} s of opening the call: send it right away, and close that half of the stream`,
+  );
 }

@@ -96,7 +96,7 @@ export class ConsumeCall implements CallReceiver {
     }
     this.#hasSubscribed = true;
     const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
-    this.#stream.open(options, (session) => this.#update(session, request));
+    this.#call.nextTurn(() => this.#stream.open(options, (session) => this.#update(session, request)));
   }
 
   #update(session: ConsumerSession, request: ConsumeRequest): void {

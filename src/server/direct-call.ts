@@ -8,7 +8,8 @@ import {
 import { SluiceError } from '../base/errors.js';
 import type { Logger } from '../base/logger.js';
 import { frameOf, takeFramesAsTheyAre } from './framing.js';
-import { connectionOf } from './http2-sessions.js';
+import { connectionOf, dropMetadata, endRequest } from './http2-sessions.js';
+import type { ClientConnection } from './peers.js';
 import { clientError, type StatusDetail, toStatus } from './status.js';
 
 /**
@@ -34,17 +35,16 @@ export class DirectCall {
   readonly #call: ServerInterceptingCallInterface;
   readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
   readonly #logger: Logger;
-  readonly #ended: (end: CallEnd) => void;
+  readonly #owner: CallOwner;
   #isReadWanted = false;
   #isReading = false;
   #isOver = false;
 
-  /** `ended` is called once, when there is a status or the client has gone. */
-  constructor(call: ServerInterceptingCallInterface, logger: Logger, ended: (end: CallEnd) => void) {
+  constructor(call: ServerInterceptingCallInterface, logger: Logger, owner: CallOwner) {
     this.#call = call;
     this.#sendStatus = call.sendStatus.bind(call);
     this.#logger = logger;
-    this.#ended = ended;
+    this.#owner = owner;
   }
 
   /** The call has a status, or the client is gone: what is sent from now on goes nowhere. */
@@ -72,6 +72,39 @@ export class DirectCall {
     } finally {
       this.#isReading = false;
     }
+  }
+
+  /**
+   * Begins in the next turn of the event loop what a request asks for, unless the call is over by then: a client that
+   * resets its calls at once costs no more than the calls themselves.
+   */
+  nextTurn(begin: () => void): void {
+    setImmediate(() => {
+      if (this.#isOver) {
+        this.#owner.broke();
+        return;
+      }
+      try {
+        begin();
+      } catch (thrown) {
+        this.fail(thrown);
+      }
+    });
+  }
+
+  /** For the one answer of a unary call: calls back when there is room for it; not at all where the call is over. */
+  whenAnswerable(answer: () => void): void {
+    this.#owner.whenAnswerable(() => {
+      if (!this.#isOver) answer();
+    });
+  }
+
+  /** As `send`, but of the one answer of a unary call; and the call ends well behind it. */
+  answer(response: Buffer): void {
+    if (this.#isOver) return;
+    this.#owner.answering(response.length);
+    this.send(response);
+    this.finish();
   }
 
   /** Tells the client that the call was taken, before there is a response. */
@@ -115,7 +148,7 @@ export class DirectCall {
   markOver(end: CallEnd): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#ended(end);
+    this.#owner.ended(end);
   }
 
   /** Only for the listener below: a status of grpc-js itself. A deadline is the client's own word, as a cancellation. */
@@ -129,6 +162,16 @@ export class DirectCall {
     this.#sendStatus(status);
     this.markOver('answered');
   }
+}
+
+/** Who keeps account of a call. */
+interface CallOwner {
+  /** Once, when there is a status or the client has gone. */
+  ended(end: CallEnd): void;
+  /** It is over, and nothing was begun. */
+  broke(): void;
+  whenAnswerable(answer: () => void): void;
+  answering(bytes: number): void;
 }
 
 type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
@@ -160,13 +203,29 @@ export interface Route {
   readonly open: OpenCall;
   /** It may stay open for long: counts against the limit of streams. */
   readonly isStream: boolean;
+  /** One request, and the client's half is closed behind it: a call that does not bring it in time is given up. */
+  readonly hasOneRequest: boolean;
 }
 
 /** A call that is open, as its table sees it. */
 export interface OpenedCall {
   readonly kind: 'unary' | 'stream' | 'foreign';
+  /** The address of the client, as `DirectCall.peer`. */
+  readonly peer: string;
+  /** Its one request has not come yet. */
+  readonly isWaitingForRequest: boolean;
+  /** Only for the table: what it keeps of the call once it is opened. */
+  entry: CallEntry | undefined;
   /** As `CallReceiver.stop`. */
   stop(error: SluiceError): void;
+}
+
+/** What the table keeps of an open call. */
+export interface CallEntry {
+  readonly connection: ClientConnection;
+  readonly openedAtMs: number;
+  /** Of a unary call: the bytes of its answer, until they have left. */
+  answerBytes: number;
 }
 
 /** Which calls there may be, and which there are. */
@@ -175,6 +234,12 @@ export interface CallTable {
   route(path: string): Route | undefined;
   /** Notes a call until it is `closed`; throws where there is no room for it. */
   opened(call: OpenedCall): void;
+  /** It was reset before anything was begun. */
+  broke(call: OpenedCall): void;
+  /** Calls back when there is room for the answer of a unary call. */
+  whenAnswerable(call: OpenedCall, answer: () => void): void;
+  /** So many bytes of its answer are about to be sent. */
+  answering(call: OpenedCall, bytes: number): void;
   /** The call has its status; what was sent may still be on its way to the client. */
   answered(call: OpenedCall): void;
   closed(call: OpenedCall): void;
@@ -203,23 +268,32 @@ class RoutedCall extends ServerInterceptingCall {
   /** The listener of grpc-js, with the object stream behind it, is left aside. */
   override start(): void {
     this.#base.start(this.#listener);
+    dropMetadata(this.#base);
   }
 }
 
 /** Hands the events of a call to its receiver, and ends the call when the receiver throws. */
-class DirectListener implements Listener, OpenedCall {
+class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly kind: 'unary' | 'stream';
+  readonly peer: string;
+  isWaitingForRequest: boolean;
+  entry: CallEntry | undefined;
   readonly #call: DirectCall;
+  readonly #base: ServerInterceptingCallInterface;
   readonly #route: Route;
   readonly #table: CallTable;
   readonly #connection: { readonly destroyed: boolean } | undefined;
   #receiver: CallReceiver | undefined;
+  #end: CallEnd | undefined;
   #isStopping = false;
 
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     this.kind = route.isStream ? 'stream' : 'unary';
-    this.#call = new DirectCall(base, logger, (end) => queueMicrotask(() => this.#over(end)));
+    this.peer = base.getPeer();
+    this.isWaitingForRequest = route.hasOneRequest;
+    this.#call = new DirectCall(base, logger, this);
     this.#connection = connectionOf(base);
+    this.#base = base;
     this.#route = route;
     this.#table = table;
   }
@@ -227,6 +301,12 @@ class DirectListener implements Listener, OpenedCall {
   onReceiveMetadata(): void {
     try {
       this.#table.opened(this);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+      endRequest(this.#base);
+      return;
+    }
+    try {
       this.#receiver = this.#route.open(this.#call);
       this.#receiver.begin();
     } catch (thrown) {
@@ -244,6 +324,7 @@ class DirectListener implements Listener, OpenedCall {
   }
 
   onReceiveHalfClose(): void {
+    this.isWaitingForRequest = false;
     if (this.#call.isOver || this.#isStopping) return;
     try {
       this.#receiver?.halfClose();
@@ -256,6 +337,23 @@ class DirectListener implements Listener, OpenedCall {
   onCancel(): void {
     this.#call.markOver(this.#connection?.destroyed === true ? 'lost' : 'cancelled');
     this.#table.closed(this);
+  }
+
+  ended(end: CallEnd): void {
+    this.#end = end;
+    queueMicrotask(() => this.#over(end));
+  }
+
+  broke(): void {
+    if (this.#end === 'cancelled') this.#table.broke(this);
+  }
+
+  whenAnswerable(answer: () => void): void {
+    this.#table.whenAnswerable(this, answer);
+  }
+
+  answering(bytes: number): void {
+    this.#table.answering(this, bytes);
   }
 
   #over(end: CallEnd): void {
@@ -278,6 +376,7 @@ class DirectListener implements Listener, OpenedCall {
     } catch (thrown) {
       this.#call.fail(thrown);
     }
+    if (this.isWaitingForRequest && this.#call.isOver) endRequest(this.#base);
   }
 
   /**
@@ -311,6 +410,9 @@ function createForeignCall(base: ServerInterceptingCallInterface, table: CallTab
   let isStopped = false;
   const opened: OpenedCall = {
     kind: 'foreign',
+    peer: base.getPeer(),
+    isWaitingForRequest: false,
+    entry: undefined,
     stop(error) {
       isStopped = true;
       base.sendStatus(toStatus(error));
@@ -319,7 +421,14 @@ function createForeignCall(base: ServerInterceptingCallInterface, table: CallTab
   };
   return new ServerInterceptingCall(base, {
     start(next) {
-      table.opened(opened);
+      try {
+        table.opened(opened);
+      } catch (thrown) {
+        // Its handler is not told: for it, there is no such call.
+        isStopped = true;
+        base.sendStatus(toStatus(SluiceError.from(thrown)));
+        return;
+      }
       next({ onCancel: () => table.closed(opened) });
     },
     // What its handler still says after the status would break the stream, and the client would wait for ever.

@@ -4,9 +4,11 @@ import {
   type Http2Session,
   type ServerHttp2Session,
   type ServerHttp2Stream,
+  type Settings,
 } from 'node:http2';
-import type { Server, ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import { Metadata, type Server, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { invariant } from '../base/invariant.js';
+import { limits } from '../base/limits.js';
 
 /*
  * What there is to do on the HTTP/2 connections of a grpc-js server, and has no public door: the one file that
@@ -20,18 +22,25 @@ export interface Windows {
 }
 
 interface ServerInternals {
-  readonly commonServerOptions?: { settings?: { initialWindowSize?: number } };
+  readonly commonServerOptions?: { settings?: Settings };
   readonly http2Servers?: Map<Http2Server, { readonly sessions: Set<ServerHttp2Session> }>;
 }
 
 /**
- * HTTP/2 begins with windows of 64 KiB, and grpc-js has no option for a server's: a producer 50 ms away could not
- * pass 1.3 MB/s. To be called before the server binds.
+ * grpc-js has no options for these settings of HTTP/2. The window begins with 64 KiB, and a producer 50 ms away could
+ * not pass 1.3 MB/s; a list of headers may take as much, and a thousand calls would hold 64 MiB. To be called before the server binds.
  */
-export function setStreamWindow(server: Server, initialWindowSize: number): void {
+export function changeSettings(server: Server, settings: Settings): void {
   const { commonServerOptions } = internals(server);
   invariant(commonServerOptions !== undefined, 'grpc-js has moved the options of its HTTP/2 servers');
-  commonServerOptions.settings = { ...commonServerOptions.settings, initialWindowSize };
+  commonServerOptions.settings = { ...commonServerOptions.settings, ...settings };
+}
+
+/** Hears of connections that have an address. */
+export interface ConnectionListener {
+  /** `cut` closes the connection at once. */
+  connected(address: string, peer: string, cut: () => void): { broke(): void };
+  disconnected(address: string, peer: string): void;
 }
 
 /**
@@ -44,6 +53,25 @@ export function connectionOf(call: ServerInterceptingCallInterface): Http2Sessio
   return stream.session;
 }
 
+/**
+ * Ends the client's half of a call that has its status, once that has left: what it would still send is of no use. By
+ * itself grpc-js leaves the stream open until the client ends it, which it may never do.
+ */
+export function endRequest(call: ServerInterceptingCallInterface): void {
+  const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
+  stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+const noMetadata = new Metadata();
+
+/**
+ * Lets go of the headers of a call that has begun: nothing reads them, and grpc-js keeps them for as long as the stream
+ * lives. Where an update has moved the field, open calls only cost more.
+ */
+export function dropMetadata(call: ServerInterceptingCallInterface): void {
+  (call as unknown as { metadata: Metadata }).metadata = noMetadata;
+}
+
 /** The connections of a server, by the address of the client as grpc-js tells it. */
 export class Connections {
   readonly #open = new Set<ServerHttp2Session>();
@@ -51,7 +79,7 @@ export class Connections {
   #onAllClosed: (() => void) | undefined;
 
   /** To be called once the server is bound. */
-  constructor(server: Server, { connectionWindowBytes }: Windows) {
+  constructor(server: Server, { connectionWindowBytes }: Windows, listener: ConnectionListener) {
     const add = (session: ServerHttp2Session) => {
       this.#open.add(session);
       session.once('close', () => this.#closed(session));
@@ -60,7 +88,13 @@ export class Connections {
       const peer = peerOf(session);
       if (peer === undefined) return;
       this.#byPeer.set(peer, session);
-      session.once('close', () => this.#byPeer.delete(peer));
+      const address = session.socket.remoteAddress!;
+      const connection = listener.connected(address, peer, () => cut(session));
+      watchStreams(session, () => connection.broke());
+      session.once('close', () => {
+        this.#byPeer.delete(peer);
+        listener.disconnected(address, peer);
+      });
     };
     const servers = http2Servers(server);
     invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
@@ -100,6 +134,40 @@ export class Connections {
     this.#open.delete(session);
     if (this.#open.size === 0) this.#onAllClosed?.();
   }
+}
+
+/** Tells the client why, and closes the connection without waiting for it. */
+function cut(session: ServerHttp2Session): void {
+  if (session.destroyed) return;
+  session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  session.destroy();
+}
+
+/**
+ * Hears of calls that no well-behaved client makes:
+ * - Calls that are reset before the broker was told of them. A client that opens and resets thousands at once sends both
+ *   in the same piece of bytes: HTTP/2 has seen the reset of one when it comes to the next.
+ * - Headers above the limit. Node refuses them by itself once the client has acknowledged the settings, and not before.
+ */
+function watchStreams(session: ServerHttp2Session, broke: () => void): void {
+  let previous: ServerHttp2Stream | undefined;
+  // The types of Node leave out what comes behind the stream: headers, flags, and the headers as they came.
+  session.on('stream', (stream: ServerHttp2Stream, ...rest: readonly unknown[]) => {
+    if (headerListBytes(rest[2] as readonly string[]) > limits.headerListBytes) {
+      stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      broke();
+    }
+    if (previous === undefined) setImmediate(() => (previous = undefined));
+    else if (previous.rstCode === constants.NGHTTP2_CANCEL && previous.closed) broke();
+    previous = stream;
+  });
+}
+
+/** As HTTP/2 counts them: RFC 9113, 6.5.2. */
+function headerListBytes(rawHeaders: readonly string[]): number {
+  let bytes = rawHeaders.length * 16;
+  for (const text of rawHeaders) bytes += text.length;
+  return bytes;
 }
 
 function peerOf(session: ServerHttp2Session): string | undefined {

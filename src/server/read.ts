@@ -21,6 +21,10 @@ export class ReadCall extends SingleRequestCall implements ReadSink {
 
   protected override run(bytes: Buffer): void {
     const options = toReadOptions(decode(ReadRequestSchema, bytes));
+    this.call.nextTurn(() => this.#open(options));
+  }
+
+  #open(options: ReadOptions): void {
     this.#edge.broker
       .read(options, this)
       .then((session) => {

@@ -25,11 +25,11 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
   }
 
   protected override run(bytes: Buffer): void {
-    this.#session = this.#edge.broker.redrive(
-      toRedriveOptions(decode(RedriveDeadLettersRequestSchema, bytes)),
-      this,
-    );
-    this.call.sendHeaders();
+    const options = toRedriveOptions(decode(RedriveDeadLettersRequestSchema, bytes));
+    this.call.nextTurn(() => {
+      this.#session = this.#edge.broker.redrive(options, this);
+      this.call.sendHeaders();
+    });
   }
 
   /** To a client that does not read, one is enough: they must not pile up. */

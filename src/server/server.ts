@@ -6,6 +6,7 @@ import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
+import type { Reason } from '../base/reasons.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { secondMs } from '../base/units.js';
 import { within } from '../base/within.js';
@@ -13,12 +14,14 @@ import type { Broker } from '../broker/types.js';
 import { Admin as AdminService } from '../gen/sluice/v1/admin_pb.js';
 import { Broker as BrokerService } from '../gen/sluice/v1/broker_pb.js';
 import { createAdminHandlers } from './admin-service.js';
+import { Answers } from './answers.js';
 import { createBrokerHandlers, type ServiceHandlers } from './broker-service.js';
 import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor, type Route } from './direct-call.js';
 import type { Edge } from './edge.js';
 import { addHealth } from './health.js';
-import { Connections, setStreamWindow } from './http2-sessions.js';
+import { Connections, changeSettings } from './http2-sessions.js';
+import { Peers } from './peers.js';
 import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
@@ -34,6 +37,14 @@ export interface ServerOptions {
   readonly receiveBytes: number;
   /** Streams open at once, over all connections. */
   readonly maxStreams: number;
+  /** Calls open at once that are no streams, over all connections. */
+  readonly maxCalls: number;
+  /** Streams that one address may open in a second. */
+  readonly maxOpensPerSecond: number;
+  /** Connections open at once from one address. */
+  readonly maxConnectionsPerPeer: number;
+  /** Memory for answers of unary calls that their clients have not read. */
+  readonly answerBytes: number;
   /** How long `close` waits for calls under way before it cuts them off. */
   readonly drainGraceMs: number;
 }
@@ -46,12 +57,29 @@ export const defaultServerOptions: ServerOptions = {
   connectionWindowBytes: limits.connectionWindowBytes,
   receiveBytes: divideBudget(limits).receiveBytes,
   maxStreams: limits.maxStreams,
+  maxCalls: limits.maxCalls,
+  maxOpensPerSecond: limits.maxOpensPerSecond,
+  maxConnectionsPerPeer: limits.maxConnectionsPerPeer,
+  answerBytes: divideBudget(limits).answerBytes,
   drainGraceMs: limits.drainGraceMs,
 };
 
 export interface ServerServices {
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+export interface GuardFigures {
+  /** Calls that are open and no streams. */
+  readonly callCount: number;
+  /** Connections that have an address. */
+  readonly connectionCount: number;
+  /** Answers of unary calls that have not left for the transport. */
+  readonly answerBytes: number;
+  /** Connections that were closed for what their client did, since the start. */
+  readonly cutConnectionCount: number;
+  /** Calls that were refused because there were too many of something, since the start. */
+  readonly refusals: ReadonlyMap<Reason, number>;
 }
 
 export interface RunningServer {
@@ -61,6 +89,8 @@ export interface RunningServer {
   readonly port: number;
   /** Streams that are open, for metrics. */
   readonly streamCount: number;
+  /** What bounds the calls of clients, for metrics. */
+  readonly guard: GuardFigures;
   /** What producers may leave unread if all of them are held now, for metrics. */
   readonly promisedWindowBytes: number;
   /** Memory of frames that have left, kept for the next ones, for metrics. */
@@ -97,13 +127,19 @@ export async function startServer(
     receiveWindows,
     frameMemory: new SpareMemory(limits.spareFrameBytes),
   };
-  const calls = new OpenCalls(
-    new Map([
+  const peers = new Peers(options, clock);
+  const answers = new Answers(options.answerBytes);
+  const calls = new OpenCalls({
+    routes: new Map([
       ...createRoutes(BrokerService, createBrokerHandlers(edge)),
       ...createRoutes(AdminService, createAdminHandlers(edge)),
     ]),
-    options.maxStreams,
-  );
+    peers,
+    answers,
+    clock,
+    maxStreams: options.maxStreams,
+    maxCalls: options.maxCalls,
+  });
   const server = new Server({
     'grpc.max_receive_message_length': maxRequestBytes + limits.oversizeReadBytes,
     'grpc.max_concurrent_streams': options.maxStreams,
@@ -117,9 +153,21 @@ export async function startServer(
   server.addService(createServiceDefinition(AdminService), {});
   const health = addHealth(server);
   addReflection(server);
-  setStreamWindow(server, ReceiveWindows.initialBytes(options));
+  changeSettings(server, {
+    initialWindowSize: ReceiveWindows.initialBytes(options),
+    maxHeaderListSize: limits.headerListBytes,
+  });
   const port = await bind(server, options.listen);
-  const connections = new Connections(server, options);
+  const connections = new Connections(server, options, {
+    connected(address, peer, cut) {
+      const connection = peers.connected(address, peer, cut);
+      return { broke: () => connection.broke(clock.monotonicMs()) };
+    },
+    disconnected(address, peer) {
+      answers.forget(peers.connectionOf(peer));
+      peers.disconnected(address, peer);
+    },
+  });
   const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
 
   let closed: Promise<void> | undefined;
@@ -128,6 +176,15 @@ export async function startServer(
     port,
     get streamCount() {
       return calls.streamCount;
+    },
+    get guard() {
+      return {
+        callCount: calls.callCount,
+        connectionCount: peers.connectionCount,
+        answerBytes: answers.bytes,
+        cutConnectionCount: peers.cutCount,
+        refusals: calls.refusals,
+      };
     },
     get promisedWindowBytes() {
       return receiveWindows.grantedBytes;
@@ -176,7 +233,9 @@ function createRoutes<S extends DescService>(
 ): (readonly [string, Route])[] {
   return service.methods.map((method) => {
     const open = handlers[method.localName as keyof S['method']];
-    return [methodPath(method), { open, isStream: method.methodKind !== 'unary' }];
+    const { methodKind } = method;
+    const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
+    return [methodPath(method), { open, isStream: methodKind !== 'unary', hasOneRequest }];
   });
 }
 

@@ -76,16 +76,17 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
   }
 
   protected override run(bytes: Buffer): void {
-    this.#isRunning = true;
-    void this.#answer(bytes);
+    this.call.whenAnswerable(() => {
+      this.#isRunning = true;
+      void this.#answer(bytes);
+    });
   }
 
   async #answer(bytes: Buffer): Promise<void> {
     const { input, output } = this.#method;
     try {
       const response = await this.#handle(decode(input, bytes));
-      this.call.send(Buffer.from(toBinary(output, create(output, response))));
-      this.call.finish();
+      this.call.answer(Buffer.from(toBinary(output, create(output, response))));
     } catch (thrown) {
       this.call.fail(this.#isLookup ? lookupError(thrown) : thrown);
     }

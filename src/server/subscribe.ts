@@ -19,7 +19,7 @@ export class SubscribeCall extends SingleRequestCall {
 
   protected override run(bytes: Buffer): void {
     const options = toConsumeOptions(decode(SubscribeRequestSchema, bytes), this.call.peer);
-    this.#stream.open(options, () => {});
+    this.call.nextTurn(() => this.#stream.open(options, () => {}));
   }
 
   override stop(error: SluiceError): void {

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { systemClock } from '../../src/base/clock.js';
 import { SluiceError } from '../../src/base/errors.js';
 import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
+import { Answers } from '../../src/server/answers.js';
 import { OpenCalls } from '../../src/server/call-table.js';
 import {
   type CallEnd,
@@ -11,6 +13,7 @@ import {
   createDirectCallInterceptor,
   type DirectCall,
 } from '../../src/server/direct-call.js';
+import { Peers } from '../../src/server/peers.js';
 import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
 import { frame } from '../support/grpc-framing.js';
 import { Http2Connection } from '../support/http2-connection.js';
@@ -64,7 +67,14 @@ describe('direct calls', () => {
       opened.push(manual);
       return manual;
     };
-    const table = new OpenCalls(new Map([[path, { open, isStream: true }]]), 10);
+    const table = new OpenCalls({
+      routes: new Map([[path, { open, isStream: true, hasOneRequest: false }]]),
+      peers: new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, systemClock),
+      answers: new Answers(1_000_000),
+      clock: systemClock,
+      maxStreams: 10,
+      maxCalls: 10,
+    });
     server = new Server({
       'grpc.max_receive_message_length': 1_000_000,
       interceptors: [createDirectCallInterceptor(table, silentLogger)],

@@ -66,7 +66,8 @@ describe('the server', () => {
     });
     const clock = {
       ...systemClock,
-      after: (_delayMs: number, wake: () => void) => {
+      after: (delayMs: number, wake: () => void) => {
+        if (delayMs !== limits.drainGraceMs) return { cancel: () => {} };
         forceNow = wake;
         begin();
         return { cancel: () => {} };

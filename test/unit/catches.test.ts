@@ -14,7 +14,7 @@ const mechanism = new RegExp(
     String.raw`\bendOnDefect\b|\bSluiceError\.from\(|\bclientError\(|\.fail\(|\breadFailed\(`,
     String.raw`^\s*throw (?:thrown|error|failure|cause);`,
     // Takes the errors that it knows, and throws on whatever else there is.
-    String.raw`\bif \((?:!|engineFault\(\w+\) !==).*\) throw \w+;`,
+    String.raw`\bif \(.*!.*\) throw \w+;`,
   ].join('|'),
   'm',
 );

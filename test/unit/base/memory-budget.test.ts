@@ -11,7 +11,7 @@ describe('the budget of everything in flight', () => {
       const { writerQueueBytes, tailBytes, spareRoundBytes, spareFrameBytes } = limits;
       const maxInFlightBytes = writerQueueBytes + tailBytes + restBytes;
       const parts = divideBudget({ maxInFlightBytes, writerQueueBytes, tailBytes });
-      const shared = parts.receiveBytes + parts.frameBytes + parts.readAheadBytes;
+      const shared = parts.receiveBytes + parts.frameBytes + parts.readAheadBytes + parts.answerBytes;
       assert.equal(
         writerQueueBytes + tailBytes + spareRoundBytes + spareFrameBytes + shared,
         maxInFlightBytes,

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { systemClock } from '../../../src/base/clock.js';
+import { MiB, minuteMs, secondMs } from '../../../src/base/units.js';
+import { Admin, ListTopicsRequestSchema } from '../../../src/gen/sluice/v1/admin_pb.js';
+import { SubscribeRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
+import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
+import { Canary } from '../../support/canary.js';
+import { encode, RawConnection, RawGrpcError } from '../../support/raw-grpc.js';
+import { RawHttp2 } from '../../support/raw-http2.js';
+
+const inFlightMiB = 160;
+/** Garbage: V8 lets its old space grow to 256 MiB before it first collects it (`--initial-old-space-size`). */
+const marginMiB = 256;
+/** Of the calls of a client beside an attack. */
+const leastGoodPart = 0.95;
+
+describe('a client beside', function () {
+  this.timeout(3 * minuteMs);
+  this.slow(minuteMs);
+  let broker: BrokerProcess;
+  let canary: Canary;
+  let attackers: RawHttp2[];
+
+  beforeEach(async () => {
+    broker = await BrokerProcess.start({
+      args: ['--max-in-flight-bytes', `${inFlightMiB}MiB`, '--max-connections-per-peer', '300'],
+    });
+    canary = await Canary.start(broker.address);
+    attackers = [];
+  });
+  showLogOnFailure(() => broker);
+  afterEach(async () => {
+    for (const attacker of attackers) attacker.destroy();
+    await canary.stop();
+    await broker.dispose();
+  });
+
+  async function connectAttacker(): Promise<RawHttp2> {
+    const attacker = await RawHttp2.open(broker.address);
+    attackers.push(attacker);
+    return attacker;
+  }
+
+  /** Plays an attack and holds the canary and the memory of the broker to their bounds. */
+  async function play(attack: () => Promise<void>): Promise<void> {
+    await canary.more(40);
+    assert.ok(canary.goodPart(0) >= leastGoodPart, `before the attack: ${canary.goodPart(0)}`);
+    const restBytes = broker.rssBytes();
+    let peakBytes = 0;
+    let isWatching = true;
+    const look = () => {
+      peakBytes = Math.max(peakBytes, broker.rssBytes());
+      if (isWatching) systemClock.after(50, look);
+    };
+    look();
+    const fromCount = canary.count;
+    await attack();
+    await canary.more(40);
+    const during = canary.goodPart(fromCount);
+    await new Promise<void>((resolve) => systemClock.after(5 * secondMs, resolve));
+    const afterCount = canary.count;
+    await canary.more(40);
+    isWatching = false;
+    const after = canary.goodPart(afterCount);
+    const grownMiB = Math.round((peakBytes - restBytes) / MiB);
+    const figures = `good calls: ${during} during, ${after} after; memory: +${grownMiB} MiB`;
+    assert.ok(during >= leastGoodPart && after >= leastGoodPart, figures);
+    assert.ok(grownMiB <= inFlightMiB + marginMiB, figures);
+  }
+
+  it('thousands of streams that are opened and reset at once', async () => {
+    const body = encode(SubscribeRequestSchema, { topic: 'canary', subscription: 'other' });
+    await play(async () => {
+      for (let i = 0; i < 100; i++) {
+        const attacker = (await connectAttacker()).drain();
+        await attacker.send({ path: '/sluice.v1.Broker/Subscribe', body, isReset: true }, 1_000);
+      }
+    });
+  });
+
+  it('thousands of answers that are not read', async () => {
+    const connection = await RawConnection.connect(broker.address);
+    for (let i = 0; i < 500; i++) {
+      await connection.unary(Admin.method.createTopic, { topic: { name: `${'long-name-'.repeat(15)}${i}` } });
+    }
+    connection.destroy();
+    const body = encode(ListTopicsRequestSchema, { pageSize: 1_000 });
+    await play(async () => {
+      for (let i = 0; i < 6; i++) {
+        const attacker = await connectAttacker();
+        await attacker.send({ path: '/sluice.v1.Admin/ListTopics', body }, 1_000);
+      }
+    });
+  });
+
+  for (const headerBytes of [15_000, 60_000]) {
+    const mostCalls = headerBytes < 20_000 ? 26_000 : 13_000;
+    it(`thousands of open calls, each with headers of ${headerBytes} bytes`, async () => {
+      const headers = { 'x-large': 'x'.repeat(headerBytes) };
+      await play(async () => {
+        const connections = [(await connectAttacker()).drain(), (await connectAttacker()).drain()];
+        for (let i = 0; i < mostCalls / 50; i++) {
+          await connections[i % 2]!.send({ path: '/sluice.v1.Admin/GetServerInfo', headers }, 50);
+        }
+      });
+    });
+  }
+
+  it('a flood of connections, which hear why they are refused and leave room when they go', async () => {
+    await play(async () => {
+      for (let i = 0; i < 1_500; i++) await connectAttacker();
+      const late = await RawConnection.connect(broker.address);
+      await assert.rejects(
+        late.unary(Admin.method.getServerInfo, {}),
+        (error) =>
+          error instanceof RawGrpcError && ['TOO_MANY_CONNECTIONS', ''].includes(error.status.reason),
+      );
+      late.destroy();
+    });
+    for (const attacker of attackers) attacker.destroy();
+    for (;;) {
+      const next = await RawConnection.connect(broker.address);
+      const isServed = await next.unary(Admin.method.getServerInfo, {}).then(
+        () => true,
+        () => false,
+      );
+      next.destroy();
+      if (isServed) break;
+    }
+  });
+});
