@@ -134,6 +134,17 @@ describe('Consumer of the TypeScript client', () => {
     assert.equal(signal?.aborted, true);
   });
 
+  it('gives one who gathers before it settles as much as it asks for', async () => {
+    await sluice.createTopic('gathering');
+    await publish(sluice.client, 'gathering', texts('m', 300));
+    const gathered: Delivery[] = [];
+    const consumer = sluice.client.consumer({ topic: 'gathering', subscription: 's' });
+    for await (const delivery of consumer) {
+      if (gathered.push(delivery) === 300) break;
+    }
+    assert.equal(gathered.at(-1)?.payload.toString(), 'm-299');
+  });
+
   it('grants as much as it can process, and less while it is slow', async () => {
     await sluice.createTopic('credit');
     const consumer = new Consumer(sluice.client, { topic: 'credit', subscription: 's' });

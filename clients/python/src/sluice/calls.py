@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from .connection import MetadataSource
+from .connection_state import ConnectionStates
 from .errors import SluiceError, StatusCode, from_rpc_error
 
 
@@ -31,12 +32,14 @@ class Decodable(Protocol[Response]):
 class Calls:
     """What the generated stubs are made of. Every method raises `SluiceError`."""
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: MetadataSource | None) -> None:
+    def __init__(self, channel: grpc.aio.Channel, metadata: MetadataSource | None, states: ConnectionStates) -> None:
+        self.states = states
         self._channel = channel
         self._metadata = metadata
 
     async def metadata(self, more: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
         """Of one call: that of the connection, and what the call itself adds."""
+        self.states.watch(self._channel)
         source = self._metadata
         try:
             given = source() if callable(source) else source
@@ -65,7 +68,10 @@ class Calls:
         try:
             answer = await call(request.SerializeToString(), timeout=seconds(timeout_ms), metadata=merged)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            failure = from_rpc_error(error)
+            if failure.code == StatusCode.UNAVAILABLE:
+                self.states.failed(failure, None)
+            raise failure from error
         return response.FromString(answer)
 
     async def stream_unary(

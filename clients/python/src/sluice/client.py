@@ -9,6 +9,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from .calls import Calls
 from .connection import MIB, MetadataSource, Tls, open_channel
+from .connection_state import ConnectionStates, Listener
 from .consumer.consumer import Consumer
 from .consumer.settings import ConsumerSettings
 from .producer.producer import Producer
@@ -62,14 +63,18 @@ class Client:
         metadata: MetadataSource | None = None,
         window_bytes: int = MIB,
         max_receive_bytes: int = 64 * MIB,
+        on_connection_state: Listener | None = None,
     ) -> None:
         """
         `tls`: True for TLS with the defaults. `metadata`: sent with every call, as `{"authorization": "Bearer …"}`,
         or a function that is asked for it before every call. `window_bytes`: HTTP/2 receive window of a stream, what
         the broker may have under way to here. `max_receive_bytes`: the largest response that is taken.
+        `on_connection_state`: called with each change of the connection's state, also when an attempt has failed that
+        a producer or a consumer will repeat; the logger `sluice` has the same.
         """
         self._channel = open_channel(target, tls=tls, window_bytes=window_bytes, max_receive_bytes=max_receive_bytes)
-        self._calls = Calls(self._channel, metadata)
+        self._states = ConnectionStates(target, has_tls=bool(tls), listener=on_connection_state)
+        self._calls = Calls(self._channel, metadata, self._states)
         self.broker = BrokerStub(self._calls)
         self.admin = AdminStub(self._calls)
 
@@ -88,6 +93,7 @@ class Client:
 
     async def close(self) -> None:
         """Ends the connection, and with it all calls: close producers and consumers first."""
+        await self._states.close()
         await self._channel.close()
 
     async def __aenter__(self) -> Client:

@@ -41,11 +41,16 @@ def channel_options(
         ("grpc.use_local_subchannel_pool", 1),
         # Producers and consumers have a backoff of their own: the channel's must not add to it.
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
         ("grpc.max_reconnect_backoff_ms", 1_000),
-        # A connection that has died without a word is given up after 40 seconds.
-        ("grpc.keepalive_time_ms", 30_000),
+        # This is how long one attempt may take, whatever its name says: a busy broker must have time to answer.
+        ("grpc.min_reconnect_backoff_ms", 20_000),
+        # A connection that has died without a word is given up after 30 seconds, also while no call is open: then it is
+        # kept, and not idle.
+        ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.client_idle_timeout_ms", 2**31 - 1),
     ]
     if tls is not None and tls.server_name is not None:
         options.append(("grpc.ssl_target_name_override", tls.server_name))

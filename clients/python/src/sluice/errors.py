@@ -23,6 +23,8 @@ BUFFER_FULL = "BUFFER_FULL"
 """Reason: a producer whose buffer is full was told to fail rather than to wait (RESOURCE_EXHAUSTED)."""
 CLOSED = "CLOSED"
 """Reason: the producer or consumer has been closed on this side (CANCELLED)."""
+RETRY_TIMEOUT = "RETRY_TIMEOUT"
+"""Reason: a message was not stored within `retry_timeout_ms` (DEADLINE_EXCEEDED); it may be stored all the same."""
 
 
 @dataclass(frozen=True)

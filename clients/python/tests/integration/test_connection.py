@@ -105,7 +105,7 @@ async def test_a_producer_that_may_not_publish_is_over(fake: FakeBroker) -> None
         await context.abort(StatusCode.PERMISSION_DENIED, "not you")
         raise AssertionError
 
-    fake.answers["GetProducer"] = refuse
+    fake.answers["OpenProducer"] = refuse
     async with Client(fake.address) as client:
         with pytest.raises(SluiceError) as caught:
             await client.producer("t").open()
@@ -152,7 +152,7 @@ async def test_deadlines_and_cancellation_reach_the_broker(fake: FakeBroker) -> 
 async def test_what_is_not_there_is_unavailable(topic: str) -> None:
     async with Client(f"127.0.0.1:{free_port()}") as client:
         with pytest.raises(SluiceError) as caught:
-            await within(client.producer(topic).open())
+            await within(client.producer(topic, retry_timeout_ms=300).open())
         assert (caught.value.code, caught.value.reason) == (StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 

@@ -10,7 +10,7 @@ import pytest
 from sluice import Client, Delivery, ErrorReason, Receipt, SettlementResult, SluiceError
 from tests.support.broker import Broker
 from tests.support.topics import backlog_of, create_topic, stored
-from tests.support.waiting import until, until_there_are, within
+from tests.support.waiting import until_progress_ends, within
 
 KILLS = 3
 
@@ -32,10 +32,11 @@ async def test_a_producer_loses_and_doubles_nothing(own_broker: Broker) -> None:
         producing = asyncio.create_task(produce())
         for kill in range(1, KILLS + 1):
             target = count * kill // (KILLS + 2)
-            await until_there_are(target + 1, futures)
+            await until_progress_ends(lambda target=target: len(futures) > target, lambda: len(futures))  # type: ignore[misc]
             await within(asyncio.wait([futures[target]]))
             await own_broker.restart()
-        await within(producing, 60)
+        await until_progress_ends(producing.done, lambda: sum(future.done() for future in futures))
+        await producing
         log = await stored(client, "t")
         times = Counter(message.payload for message in log.values())
         assert len(times) == count, "nothing is lost"
@@ -109,15 +110,15 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
         running = asyncio.create_task(consumer.run(handler))
         for kill in range(1, KILLS + 1):
             target = count * kill // (KILLS + 1)
-            await until_there_are(target, durable)
+            await until_progress_ends(lambda target=target: len(durable) >= target, lambda: len(durable))  # type: ignore[misc]
             await own_broker.restart()
-        await until(lambda: len(handled) == count)
+        await until_progress_ends(lambda: len(handled) == count, lambda: len(handled))
 
         async def settled() -> None:
             while await backlog_of(client, "t", "s") > 0:
                 await asyncio.sleep(0.01)
 
-        await within(settled())
+        await within(settled(), 60)
         await within(consumer.close())
         await within(running)
         keeping.cancel()

@@ -82,6 +82,15 @@ class Broker:
         running.discard(self._process)
         self._process = None
 
+    def stop(self) -> None:
+        """The process stands still; its connections stay."""
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        if self._process is not None:
+            os.kill(self._process.pid, signal.SIGCONT)
+
     async def restart(self) -> None:
         await self.kill()
         await self.start()

@@ -21,6 +21,7 @@ from sluice.v1 import (
     Message,
     MessageRun,
     OffsetRange,
+    OpenProducerResponse,
     Ordering,
     SessionOpened,
     Settlement,
@@ -121,8 +122,10 @@ class FakeBroker:
             return await self.answers[method](request, context)
         if method == "GetSubscription":
             return GetSubscriptionResponse(subscription=Subscription(ordering=self.ordering)).SerializeToString()
+        if method == "OpenProducer":
+            return OpenProducerResponse(epoch=1).SerializeToString()
         if method == "GetProducer":
-            return GetProducerResponse().SerializeToString()
+            return GetProducerResponse(epoch=1).SerializeToString()
         if method == "GetTopic":
             return GetTopicResponse(topic=Topic(partition_count=1)).SerializeToString()
         await context.abort(grpc.StatusCode.UNIMPLEMENTED, method)

@@ -26,3 +26,14 @@ async def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None
 
 async def until_there_are(count: int, what: Sized) -> None:
     await until(lambda: len(what) >= count)
+
+
+async def until_progress_ends(condition: Callable[[], bool], progress: Callable[[], int], limit_s: float = 60) -> None:
+    """For work that takes as long as a busy machine needs: fails only when nothing has moved for so long."""
+    last, loop = -1, asyncio.get_running_loop()
+    moved_at = loop.time()
+    while not condition():
+        if (now := progress()) != last:
+            last, moved_at = now, loop.time()
+        assert loop.time() < moved_at + limit_s, f"nothing moves behind {last}"
+        await asyncio.sleep(0.005)

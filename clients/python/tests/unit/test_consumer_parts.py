@@ -37,40 +37,59 @@ def test_offsets_gather_into_ranges_in_any_order() -> None:
 
 
 def test_acknowledgements_are_encoded_as_the_broker_reads_them_fastest() -> None:
-    data = encode_acks(7, [(0, 0, 5), (3, 9, 9)])
+    data = encode_acks(7, 2**40, [(0, 0, 5), (3, 9, 9)])
     request = ConsumeRequest.FromString(data)
-    assert request.settlement_id == 7
+    assert (request.settlement_id, request.last_delivery_id) == (7, 2**40)
     found = [(s.offsets.partition, s.offsets.first_offset, s.offsets.last_offset) for s in request.settlements]
     assert found == [(0, 0, 5), (3, 9, 9)]
     assert all(s.WhichOneof("outcome") == "ack" for s in request.settlements)
     assert data[0] == 0x12, "settlements come first"
 
 
-def test_credit_grows_to_the_full_within_a_second() -> None:
-    credit = Credit(100_000, 0.0)
-    assert credit.messages == 1_000
+def test_credit_doubles_while_all_of_it_is_settled_within_a_second() -> None:
+    credit = Credit(100_000, 1, 0.0)
+    assert credit.messages == 16
     now = 0.0
-    while now < 1.0:
-        now += 0.1
+    while now < 0.1:
         # As fast as a round trip of 5 ms allows.
-        credit.settled(min(credit.messages * 20, 500_000))
+        now += 0.005
+        credit.settled(credit.messages)
         credit.update(now)
     assert credit.messages == 100_000
+    slow = Credit(100_000, 1, 0.0)
+    slow.settled(15)
+    assert not slow.update(0.9), "not all of it"
+    slow.settled(1)
+    assert not slow.update(1.1) or slow.messages < 32, "that was slow"
 
 
-def test_credit_shrinks_for_slow_handlers_and_not_below_sixteen() -> None:
-    credit = Credit(10_000, 0.0)
-    for second in range(1, 10):
+def test_credit_shrinks_for_slow_handlers_and_not_below_what_they_need() -> None:
+    credit = Credit(10_000, 1, 0.0)
+    for tenth in range(1, 11):
+        credit.settled(10_000)
+        credit.update(tenth / 10)
+    assert credit.messages == 10_000
+    for second in range(2, 15):
         credit.settled(1)
         credit.update(float(second))
     assert credit.messages == 16
-    credit.settled(40)
-    assert credit.update(9.2)
-    assert credit.messages == 400
+    assert Credit(10_000, 100, 0.0).messages == 200
+    assert Credit(10, 100, 0.0).messages == 10
+
+
+def test_credit_is_raised_for_who_gathers() -> None:
+    credit = Credit(100, 1, 0.0)
+    assert credit.raise_to(17)
+    assert credit.messages == 32
+    assert credit.raise_to(70)
+    assert credit.messages == 70
+    assert credit.raise_to(140)
+    assert credit.messages == 100
+    assert not credit.raise_to(200)
 
 
 def test_credit_stays_while_there_is_little_to_do() -> None:
-    credit = Credit(10_000, 0.0)
+    credit = Credit(10_000, 500, 0.0)
     for second in range(1, 10):
         credit.settled(3)
         credit.idle()
@@ -79,10 +98,29 @@ def test_credit_stays_while_there_is_little_to_do() -> None:
 
 
 def test_credit_changes_only_by_much() -> None:
-    credit = Credit(10_000, 0.0)
+    credit = Credit(10_000, 500, 0.0)
     credit.settled(550)
     assert not credit.update(1.0), "1,100 instead of 1,000"
-    assert Credit(10, 0.0).messages == 10
+
+
+def test_offsets_that_are_removed_are_not_taken() -> None:
+    chance = random.Random(11)
+    for _ in range(200):
+        gatherer = OffsetGatherer()
+        offsets = chance.sample(range(40), chance.randrange(40))
+        for offset in offsets:
+            gatherer.add(0, offset)
+        gatherer.add(1, 7)
+        kept = set(offsets)
+        for _ in range(3):
+            first = chance.randrange(40)
+            last = first + chance.randrange(10)
+            gone = {offset for offset in kept if first <= offset <= last}
+            assert gatherer.remove(0, first, last) == bool(gone)
+            kept -= gone
+            assert gatherer.count == len(kept) + 1
+        taken = [o for p, first, last in gatherer.take() if p == 0 for o in range(first, last + 1)]
+        assert taken == sorted(kept)
 
 
 def test_pauses_double_with_jitter_and_an_asked_one_counts() -> None:

@@ -17,11 +17,13 @@ class Bench:
 
     def __init__(self, **settings: object) -> None:
         self.ready = asyncio.Event()
-        self.queue = SendQueue(ProducerSettings("t", **settings), self.ready.set)  # type: ignore[arg-type]
+        self.has_slot = True
+        given = ProducerSettings("t", **settings)  # type: ignore[arg-type]
+        self.queue = SendQueue(given, self.ready.set, lambda: self.has_slot)
 
-    def put(self, payload: bytes = b"x", key: bytes = b"") -> asyncio.Future[Receipt]:
+    def put(self, payload: bytes = b"x", key: bytes = b"", at: float = 0.0) -> asyncio.Future[Receipt]:
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self.queue.put((message_head(key, len(payload), None, None), payload, key, future))
+        self.queue.put((message_head(key, len(payload), None, None), payload, key, future, at))
         return future
 
 
@@ -30,9 +32,7 @@ async def test_a_batch_goes_when_it_has_enough_messages() -> None:
     for _ in range(7):
         bench.put()
     assert [len(batch) for batch in bench.queue.batches] == [3, 3]
-    assert [batch.first_sequence for batch in bench.queue.batches] == [1, 4]
-    bench.queue.close_batch()
-    assert bench.queue.last_sequence == 7
+    assert bench.queue.open_count == 1
 
 
 async def test_a_batch_goes_before_it_is_too_large() -> None:
@@ -58,6 +58,7 @@ async def test_a_request_holds_what_was_put_in() -> None:
     bench.put(b"one", b"k")
     bench.put(b"two")
     bench.queue.close_batch()
+    bench.queue.batches[0].first_sequence = 1
     request = PublishStreamRequest.FromString(bench.queue.batches[0].encode("t", None, "me", 3))
     assert [message.payload for message in request.messages] == [b"one", b"two"]
     assert (request.topic, request.HasField("partition"), request.batch_id) == ("t", False, 1)
@@ -82,27 +83,40 @@ async def test_messages_stand_in_line_while_there_is_no_room() -> None:
     assert bench.queue.is_empty
 
 
-async def test_numbers_go_on_where_the_broker_stands() -> None:
-    bench = Bench(batch_max_messages=2)
-    for _ in range(6):
+async def test_what_waits_for_a_slot_gathers_whatever_the_linger() -> None:
+    bench = Bench(linger_ms=0, batch_max_messages=5)
+    bench.has_slot = False
+    for _ in range(12):
         bench.put()
-    bench.queue.pop()
-    bench.queue.renumber(0)
-    assert [batch.first_sequence for batch in bench.queue.batches] == [1, 3]
-    assert bench.queue.last_sequence == 4
-    bench.queue.renumber(1)
-    assert bench.queue.batches[0].first_sequence == 1, "part of it is stored: it keeps its number"
+        # Each has waited for its linger when the next one comes.
+        await asyncio.sleep(0.002)
+    assert [len(batch) for batch in bench.queue.batches] == [5, 5]
+    bench.queue.slot_free()
+    assert bench.queue.open_count == 2, "there is none"
+    bench.has_slot = True
+    bench.queue.slot_free()
+    assert [len(batch) for batch in bench.queue.batches] == [5, 5, 2]
 
 
-async def test_a_batch_expires_and_those_behind_it_do_not() -> None:
-    bench = Bench(batch_max_messages=1, retry_timeout_ms=1_000)
-    bench.put()
-    bench.put()
-    bench.queue.batches[0].tried_at = 10.0
-    bench.queue.batches[1].tried_at = 10.5
-    assert not list(bench.queue.expired(10.9))
-    assert len(list(bench.queue.expired(11.0))) == 1
-    assert len(bench.queue.batches) == 1
+async def test_messages_expire_in_order_and_those_behind_them_do_not() -> None:
+    bench = Bench(batch_max_messages=2, linger_ms=60_000, retry_timeout_ms=1_000, buffer_max_bytes=12)
+    # Two batches, the second because its message came much later; then one that is open, and two in line.
+    futures = [bench.put(at=at) for at in (10.0, 10.6, 11.2, 11.8, 12.4)]
+    assert [len(batch) for batch in bench.queue.batches] == [1, 1]
+    assert (bench.queue.open_count, bench.queue.expires_at) == (1, 11.0)
+    late = SluiceError("late", code=StatusCode.DEADLINE_EXCEEDED)
+    bench.queue.expire(10.9, late)
+    assert not any(future.done() for future in futures)
+    bench.queue.expire(11.6, late)
+    assert [future.done() for future in futures] == [True, True, False, False, False]
+    assert bench.queue.expires_at == 12.2
+    bench.queue.expire(12.85, late)
+    assert [future.done() for future in futures] == [True, True, True, True, False]
+    bench.queue.expire(13.4, late)
+    assert bench.queue.is_empty
+    assert bench.queue.expires_at is None
+    for future in futures:
+        assert future.exception() is late
 
 
 async def test_the_end_tells_everybody() -> None:

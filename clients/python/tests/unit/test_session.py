@@ -65,7 +65,8 @@ class Log:
 
 async def test_acknowledgements_go_as_ranges(fake: FakeBroker) -> None:
     log = Log()
-    async with consuming(fake, log) as (_, session):
+    # So much credit that acknowledgements are not in a hurry.
+    async with consuming(fake, log, concurrency=100) as (_, session):
         await session.deliver("a", "b", "c")
         await session.deliver("d", "e", partition=2, first=7)
         request_id, settlements = await session.next_settlements()
@@ -79,7 +80,8 @@ async def test_acknowledgements_go_as_ranges(fake: FakeBroker) -> None:
 
 
 async def test_acknowledgements_do_not_wait_when_much_of_the_credit_is_used(fake: FakeBroker) -> None:
-    async with consuming(fake, Log(), ack_interval_ms=3_600_000, max_outstanding_messages=40) as (_, session):
+    settings = {"ack_interval_ms": 3_600_000, "max_outstanding_messages": 40, "concurrency": 20}
+    async with consuming(fake, Log(), **settings) as (_, session):
         await session.deliver(*(str(i) for i in range(10)))
         _, settlements = await session.next_settlements()
         assert settlements[0].offsets.last_offset == 9

@@ -83,7 +83,12 @@ export class Consumer implements AsyncIterable<Delivery> {
    * not failed.
    */
   [Symbol.asyncIterator](): AsyncIterator<Delivery, undefined> {
-    const feed = new Feed(this.#lanes, this.#inHand, () => this.close());
+    const feed = new Feed(
+      this.#lanes,
+      this.#inHand,
+      () => this.close(),
+      () => this.#feedGathering(),
+    );
     this.#begin(feed);
     return feed;
   }
@@ -182,6 +187,14 @@ export class Consumer implements AsyncIterable<Delivery> {
   #adaptCredit(): void {
     const heldCount = this.#lanes.count + this.#inHand.count;
     this.#grant(this.#credit.adapt(heldCount, performance.now()));
+    this.#feedGathering();
+  }
+
+  /** Who iterates and gathers more than is granted, before any of it is settled, would wait for ever. */
+  #feedGathering(): void {
+    if (this.#outlet?.isGathering !== true) return;
+    const heldCount = this.#lanes.count + this.#inHand.count;
+    if (heldCount >= this.#credit.granted) this.#grant(this.#credit.raise(2 * heldCount));
   }
 
   #grant(hasChanged: boolean): void {

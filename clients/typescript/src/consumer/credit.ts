@@ -52,6 +52,13 @@ export class Credit {
     return true;
   }
 
+  /** Grants at least so many, and at least twice as many as now. Says whether it has changed. */
+  raise(least: number): boolean {
+    if (this.#granted >= least || this.#granted === this.#most) return false;
+    this.#granted = Math.min(this.#most, Math.max(least, 2 * this.#granted));
+    return true;
+  }
+
   /** Called now and then, with how many are held: says whether what is granted has changed. */
   adapt(heldCount: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.#measuredAtMs;

@@ -15,21 +15,29 @@ export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
   readonly #lanes: Lanes;
   readonly #inHand: InHand;
   readonly #close: () => Promise<void>;
+  readonly #starving: () => void;
   #takers: Taker[] = [];
   #ended: { readonly error: SluiceError | undefined } | undefined;
   #isAbandoned = false;
 
-  constructor(lanes: Lanes, inHand: InHand, close: () => Promise<void>) {
+  /** `starving` is called when somebody waits for a message. */
+  constructor(lanes: Lanes, inHand: InHand, close: () => Promise<void>, starving: () => void) {
     this.#lanes = lanes;
     this.#inHand = inHand;
     this.#close = close;
+    this.#starving = starving;
   }
 
   next(): Promise<IteratorResult<Delivery, undefined>> {
     return new Promise((resolve, reject) => {
       this.#takers.push({ resolve, reject });
       this.wake();
+      if (this.isGathering) this.#starving();
     });
+  }
+
+  get isGathering(): boolean {
+    return this.#takers.length > 0 && this.#inHand.count > 0;
   }
 
   /** The loop was left: what it has not settled, it does not want. */

@@ -32,6 +32,9 @@ export class Handlers implements Outlet {
     this.#isHandingOut = false;
   }
 
+  /** No more are handed out than handlers may run. */
+  readonly isGathering = false;
+
   /** It is in hand until its handler returns. */
   over(): void {}
 

@@ -5,6 +5,8 @@ import type { HeldMessage } from './held-message.js';
 export interface Outlet {
   /** There may be something to hand out. */
   wake(): void;
+  /** It would take another message now, and holds what it took before: it gathers. */
+  readonly isGathering: boolean;
   /** A message is settled, or lost. */
   over(message: HeldMessage): void;
   /** Hands out no more; with an error where the consumer failed. Harmless twice. */

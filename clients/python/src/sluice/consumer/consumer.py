@@ -15,7 +15,7 @@ from ..v1.reasons import ErrorReason
 from .credit import Credit
 from .delivery import Delivery
 from .lanes import Lanes
-from .opening import open_session
+from .opening import Opening, open_session
 from .session import Session
 from .settings import ConsumerSettings
 from .workers import SLICE_S, Workers
@@ -46,9 +46,10 @@ class Consumer:
         self._calls = calls
         self._loop = asyncio.get_running_loop()
         self._lanes = Lanes()
-        self._credit = Credit(settings.max_outstanding_messages, self._loop.time())
+        self._credit = Credit(settings.max_outstanding_messages, settings.concurrency, self._loop.time())
         self._workers: Workers | None = None
         self._session: Session | None = None
+        self._opening: Opening | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
@@ -117,6 +118,8 @@ class Consumer:
             if self._closing is not None:
                 raise StopAsyncIteration
             self._news.clear()
+            if self._session is not None:
+                self._session.feed()
             await self._news.wait()
 
     def _next_delivery(self) -> Delivery | None:
@@ -133,7 +136,7 @@ class Consumer:
         """Stream after stream, until the consumer is closed or over."""
         backoff = Backoff(self.settings.retry_min_backoff_ms, self.settings.retry_max_backoff_ms)
         try:
-            while True:
+            while self._closing is None:
                 try:
                     await self._consume(backoff)
                     error = SluiceError("the broker has ended the stream", code=StatusCode.UNAVAILABLE)
@@ -146,6 +149,7 @@ class Consumer:
                     return
                 wait_ms = backoff.next_ms(error.retry_after_ms)
                 logger.info("%s: again in %d ms after %s", self.settings.subscription, wait_ms, error)
+                self._calls.states.failed(error, wait_ms)
                 await asyncio.sleep(wait_ms / 1000)
         except Exception as fault:
             self._error = SluiceError(f"a fault of the client: {fault!r}", code=StatusCode.INTERNAL)
@@ -156,8 +160,13 @@ class Consumer:
 
     async def _consume(self, backoff: Backoff) -> None:
         """One stream, from its opening to its end."""
-        session = await open_session(self._calls, self.settings, self._lanes, self._credit, self._arrived)
+        opening = self._opening = Opening()
+        try:
+            session = await open_session(self._calls, self.settings, self._lanes, self._credit, self._arrived, opening)
+        finally:
+            self._opening = None
         self._session = session
+        self._calls.states.answered()
         backoff.reset()
         try:
             if self._closing is not None:
@@ -199,6 +208,9 @@ class Consumer:
         if self._task is not None:
             if self._session is not None:
                 await self._leave(self._session, self._task, leave_timeout_s)
+            elif self._opening is not None:
+                await self._opening.leave()
+                await asyncio.wait([self._task], timeout=leave_timeout_s)
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._end()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 SMALLEST = 16
-FIRST = 1_000
+"""What is granted at first, and at least: little, so that consumers that are idle share what comes."""
 HEADROOM = 2
 """How many seconds' worth of the measured speed is granted: a consumer that is held by its credit doubles it."""
-GROW_AFTER_S = 0.1
+FAST_TURNOVER_S = 1.0
+"""What is granted is too little if all of it is settled within this."""
 SHRINK_AFTER_S = 1.0
 SHRINK_TO = 0.25
 """A window without a settlement says little of the speed: no more than this is taken off at once."""
@@ -17,9 +18,11 @@ NOTABLE = 0.25
 class Credit:
     """Pure arithmetic: it is told what was settled and what time it is, and says how much to grant."""
 
-    def __init__(self, max_messages: int, now_s: float) -> None:
+    def __init__(self, max_messages: int, concurrency: int, now_s: float) -> None:
         self._max_messages = max_messages
-        self.messages = min(FIRST, max_messages)
+        # Nobody who could work is to wait for a message.
+        self._least = min(max_messages, max(SMALLEST, 2 * concurrency))
+        self.messages = self._least
         self._settled_count = 0
         self._window_began_s = now_s
         self._was_idle = False
@@ -31,16 +34,28 @@ class Credit:
         """Nothing is held: what was measured meanwhile is not how fast it could be."""
         self._was_idle = True
 
+    @property
+    def is_turned_over(self) -> bool:
+        """As many as are granted have been settled since the last look: `update` may grant more."""
+        return self._settled_count >= self.messages
+
+    def raise_to(self, least: int) -> bool:
+        """Grants at least so many, and at least twice as many as now; true when that is another number."""
+        if self.messages >= min(least, self._max_messages):
+            return False
+        self.messages = min(self._max_messages, max(least, 2 * self.messages))
+        return True
+
     def update(self, now_s: float) -> bool:
         """Measures; true when another number is to be granted."""
         elapsed_s = now_s - self._window_began_s
-        if elapsed_s < GROW_AFTER_S:
+        if self.is_turned_over and self.messages < self._max_messages and elapsed_s <= FAST_TURNOVER_S:
+            return self._grant(2 * self.messages, now_s)
+        if elapsed_s < SHRINK_AFTER_S:
             return False
         wanted = HEADROOM * self._settled_count / elapsed_s
         if wanted > self.messages:
             return self._grant(wanted, now_s)
-        if elapsed_s < SHRINK_AFTER_S:
-            return False
         if self._was_idle:
             self._begin(now_s)
             return False
@@ -48,8 +63,8 @@ class Credit:
 
     def _grant(self, wanted: float, now_s: float) -> bool:
         self._begin(now_s)
-        messages = min(self._max_messages, max(SMALLEST, round(wanted)))
-        is_extreme = messages in (self._max_messages, min(SMALLEST, self._max_messages))
+        messages = min(self._max_messages, max(self._least, round(wanted)))
+        is_extreme = messages in (self._max_messages, self._least)
         difference = abs(messages - self.messages)
         if difference == 0 or (difference < self.messages * NOTABLE and not is_extreme):
             return False

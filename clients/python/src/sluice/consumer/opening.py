@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..calls import BytesStream, Calls
-from ..errors import SluiceError, StatusCode
+from ..errors import SluiceError, StatusCode, closed
 from ..v1 import (
     ORDERING_PARTITION,
     ORDERING_UNSPECIFIED,
@@ -27,10 +27,41 @@ METHOD = "/sluice.v1.Broker/Consume"
 CALL_TIMEOUT_MS = 10_000
 
 
+class Opening:
+    """
+    A stream until its session is opened. It can be left before: a stream that is reset looks to the broker like a
+    consumer that has failed.
+    """
+
+    def __init__(self) -> None:
+        self.is_leaving = False
+        self._subscribed: BytesStream | None = None
+
+    async def leave(self) -> None:
+        """Closes this half, now or behind the first request."""
+        self.is_leaving = True
+        if self._subscribed is not None:
+            await self._subscribed.half_close()
+
+    async def subscribe(self, stream: BytesStream, request: bytes) -> None:
+        await stream.write(request)
+        self._subscribed = stream
+        if self.is_leaving:
+            await stream.half_close()
+
+
 async def open_session(
-    calls: Calls, settings: ConsumerSettings, lanes: Lanes, credit: Credit, arrived: Callable[[], None]
+    calls: Calls,
+    settings: ConsumerSettings,
+    lanes: Lanes,
+    credit: Credit,
+    arrived: Callable[[], None],
+    opening: Opening,
 ) -> Session:
-    """Subscribes, and asks how the subscription orders before the first message is taken. Raises SluiceError."""
+    """
+    Subscribes, and asks how the subscription orders before the first message is taken. Raises SluiceError, also when
+    the stream was left and has ended.
+    """
     stream = await calls.open_stream(METHOD)
     try:
         flow_control = FlowControl(
@@ -43,9 +74,15 @@ async def open_session(
             flow_control=flow_control,
             start=settings.start_position,
         )
-        await stream.write(ConsumeRequest(subscribe=subscribe).SerializeToString())
+        await opening.subscribe(stream, ConsumeRequest(subscribe=subscribe).SerializeToString())
         opened, first = await read_opened(stream)
-        lanes.ordering = await ordering_of(calls, settings)
+        if not opening.is_leaving:
+            lanes.ordering = await ordering_of(calls, settings)
+        if opening.is_leaving:
+            # What comes now has not begun.
+            while await stream.read() is not None:
+                pass
+            raise closed("consumer")
         session = Session(stream, settings, opened, lanes, credit, arrived)
     except BaseException:
         stream.cancel()

@@ -55,6 +55,32 @@ class OffsetGatherer:
             self._done.setdefault(partition, []).append((growing[0], growing[1]))
             growing[0] = growing[1] = offset
 
+    def remove(self, partition: int, first: int, last: int) -> bool:
+        """Forgets what is in the range; says whether there was anything."""
+        growing = self._last.get(partition)
+        if growing is None:
+            return False
+        kept: list[Span] = []
+        removed_count = 0
+        for begin, end in [*self._done.get(partition, ()), (growing[0], growing[1])]:
+            cut_first, cut_last = max(begin, first), min(end, last)
+            if cut_first > cut_last:
+                kept.append((begin, end))
+                continue
+            removed_count += cut_last - cut_first + 1
+            if begin < cut_first:
+                kept.append((begin, cut_first - 1))
+            if cut_last < end:
+                kept.append((cut_last + 1, end))
+        self.count -= removed_count
+        self._done.pop(partition, None)
+        if kept:
+            self._last[partition] = list(kept.pop())
+            self._done[partition] = kept
+        else:
+            del self._last[partition]
+        return removed_count > 0
+
     def take(self) -> list[tuple[int, int, int]]:
         """Partition, first and last offset of everything that was added since it was last taken."""
         taken: list[tuple[int, int, int]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from ..calls import BytesStream
 from ..errors import duration_ms
@@ -21,7 +21,16 @@ from .delivery import SETTLED, Delivery
 from .lanes import Lanes
 from .ranges import OffsetGatherer, spans_of
 from .settings import ConsumerSettings
-from .settlements import MAX_ACKS, MAX_OTHERS, SettlementRequest, SettlementResult, encode_acks, settlement
+from .settlements import (
+    MAX_ACKS,
+    MAX_OTHERS,
+    Settled,
+    SettlementRequest,
+    SettlementResult,
+    encode_acks,
+    is_in,
+    settlement,
+)
 from .writer import RequestWriter
 
 MAX_UNANSWERED = 64
@@ -46,6 +55,8 @@ class Session:
         self.session_id = opened.session_id
         self.is_draining = False
         """It takes no more messages."""
+        self.is_starving = False
+        """Somebody who iterates holds all that was granted, and waits for more."""
         self._stream = stream
         self._settings = settings
         self._lanes = lanes
@@ -57,6 +68,8 @@ class Session:
         self._held: dict[int, dict[int, Delivery]] = {}
         """By partition and offset: neither settled nor taken back."""
         self._held_count = 0
+        self._last_delivery_id = 0
+        """The highest that was read: a request settles nothing that was delivered later."""
         self._request_count = 0
         self._unanswered: dict[int, SettlementRequest] = {}
         self._acks = OffsetGatherer()
@@ -82,6 +95,7 @@ class Session:
         if response.revoked:
             self._revoke(response.revoked)
         if response.runs and not self.is_draining:
+            self.is_starving = False
             for run in response.runs:
                 self._deliver(run)
             self._arrived()
@@ -96,6 +110,7 @@ class Session:
 
     def _deliver(self, run: MessageRun) -> None:
         partition, first = run.partition, run.first_offset
+        self._last_delivery_id = max(self._last_delivery_id, run.delivery_id)
         deliveries = [
             Delivery(self, run, partition, offset, message) for offset, message in enumerate(run.messages, first)
         ]
@@ -104,7 +119,8 @@ class Session:
         self._held_count += len(deliveries)
         self._lanes.put(partition, deliveries)
 
-    def _revoke(self, ranges: Iterable[OffsetRange]) -> None:
+    def _revoke(self, ranges: Sequence[OffsetRange]) -> None:
+        self._drop_settlements([(piece.partition, piece.first_offset, piece.last_offset) for piece in ranges])
         for piece in ranges:
             held = self._held.get(piece.partition, {})
             for offset in [o for o in held if piece.first_offset <= o <= piece.last_offset]:
@@ -112,6 +128,27 @@ class Session:
                 self._held_count -= 1
         if self._held_count == 0:
             self._credit.idle()
+
+    def _drop_settlements(self, ranges: Sequence[Settled]) -> None:
+        """What waits to be sent for these would settle their next delivery, if that is read before."""
+        removed_count = sum(self._acks.remove(*each) for each in ranges)
+        if removed_count > 0:
+            self._acks_request.drop(ranges)
+            if self._acks.count:
+                self.flush_acks()
+            else:
+                # For what is delivered next there is another one.
+                request, self._acks_request = self._acks_request, SettlementRequest()
+                request.lose()
+        kept = [item for item in self._others if not is_in(ranges, item.offsets.partition, item.offsets.first_offset)]
+        if len(kept) < len(self._others):
+            self._others_request.drop(ranges)
+            self._others = kept
+            if kept:
+                self._flush_others()
+            else:
+                request, self._others_request = self._others_request, SettlementRequest()
+                request.lose()
 
     # --- Settling -----------------------------------------------------------------------------------------------
 
@@ -173,7 +210,11 @@ class Session:
             return
         settlements, self._others = self._others, []
         request, self._others_request = self._others_request, SettlementRequest()
-        message = ConsumeRequest(settlement_id=self._await_answer(request), settlements=settlements)
+        message = ConsumeRequest(
+            settlement_id=self._await_answer(request),
+            settlements=settlements,
+            last_delivery_id=self._last_delivery_id,
+        )
         self._writer.put(message.SerializeToString())
 
     def _acks_due(self) -> None:
@@ -193,7 +234,8 @@ class Session:
             self._ack_timer = None
         if self._acks.count:
             request, self._acks_request = self._acks_request, SettlementRequest()
-            self._writer.put(encode_acks(self._await_answer(request), self._acks.take()))
+            request_id = self._await_answer(request)
+            self._writer.put(encode_acks(request_id, self._last_delivery_id, self._acks.take()))
             self._adjust_credit()
 
     def _await_answer(self, request: SettlementRequest) -> int:
@@ -236,7 +278,16 @@ class Session:
 
     def _adjust_credit(self) -> None:
         if not self.is_draining and self._credit.update(self._loop.time()):
+            if self.is_starving:
+                self._credit.raise_to(2 * self._held_count)
             self._grant(self._credit.messages)
+
+    def feed(self) -> None:
+        """Somebody who iterates waits for a message. If he gathers more than is granted, he would wait for ever."""
+        if not self.is_draining and self._held_count >= self._credit.messages:
+            self.is_starving = True
+            if self._credit.raise_to(2 * self._held_count):
+                self._grant(self._credit.messages)
 
     def _grant(self, messages: int) -> None:
         credit = FlowControl(

@@ -26,7 +26,10 @@ class ConsumerSettings:
     start: Literal["earliest", "latest"] | datetime | StartPosition = "earliest"
     """Where the subscription begins, if this consumer creates it: a time is that of the first message wanted."""
     max_outstanding_messages: int = 10_000
-    """Most credit. What is granted follows the speed of processing: about a second's worth, at least 16."""
+    """
+    Most credit. A consumer begins with 16, or twice the concurrency if that is more; that doubles while it keeps up,
+    and follows the speed of processing: about a second's worth.
+    """
     max_outstanding_bytes: int = 16 * MIB
     concurrency: int = 1
     """Handlers at once. Order is kept as the subscription orders: by partition, by key, or not."""

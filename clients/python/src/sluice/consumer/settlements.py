@@ -18,7 +18,7 @@ MAX_OTHERS = 1_000
 class SettlementRequest:
     """One request, from its making to its answer."""
 
-    __slots__ = ("_event", "_stale", "is_answered", "on_answer", "request_id", "was_lost")
+    __slots__ = ("_dropped", "_event", "_stale", "is_answered", "on_answer", "request_id", "was_lost")
 
     def __init__(self) -> None:
         self.request_id = 0
@@ -26,12 +26,21 @@ class SettlementRequest:
         self.was_lost = False
         """The stream broke before the answer came: nobody knows."""
         self._stale: list[Settled] = []
+        self._dropped: list[Settled] = []
+        """Taken back by the broker before the request was made."""
         self._event: asyncio.Event | None = None
         self.on_answer: list[Callable[[], None]] = []
 
     def answer(self, result: AcknowledgeResponse) -> None:
         self._stale = [(r.partition, r.first_offset, r.last_offset) for r in result.stale]
         self._finish()
+
+    def drop(self, ranges: Iterable[Settled]) -> None:
+        """What is in these is not sent: it would settle the next delivery of the message."""
+        self._dropped += ranges
+        if self._event is not None:
+            self._event.set()
+            self._event = None
 
     def lose(self) -> None:
         self.was_lost = True
@@ -45,6 +54,7 @@ class SettlementRequest:
             call()
 
     async def wait(self) -> None:
+        """Until it is answered, or something of it is dropped."""
         if self.is_answered:
             return
         if self._event is None:
@@ -55,7 +65,14 @@ class SettlementRequest:
         """Durably, once it is answered."""
         if self.was_lost:
             return False
-        return not any(p == partition and first <= offset <= last for p, first, last in self._stale)
+        return not (is_in(self._stale, partition, offset) or self.has_dropped(partition, offset))
+
+    def has_dropped(self, partition: int, offset: int) -> bool:
+        return is_in(self._dropped, partition, offset)
+
+
+def is_in(ranges: Iterable[Settled], partition: int, offset: int) -> bool:
+    return any(p == partition and first <= offset <= last for p, first, last in ranges)
 
 
 class SettlementResult:
@@ -75,7 +92,7 @@ class SettlementResult:
         request = self._request
         if request is None:
             return False
-        if not request.is_answered:
+        while not (request.is_answered or request.has_dropped(self._partition, self._offset)):
             yield from request.wait().__await__()
         return request.has_settled(self._partition, self._offset)
 
@@ -84,9 +101,9 @@ NOTHING_SETTLED = SettlementResult(None, 0, 0)
 """Of a message that is not held any more."""
 
 
-def encode_acks(request_id: int, ranges: Iterable[Settled]) -> bytes:
+def encode_acks(request_id: int, last_delivery_id: int, ranges: Iterable[Settled]) -> bytes:
     """Acknowledgements and nothing else, which the broker reads fastest."""
-    request = ConsumeRequest(settlement_id=request_id)
+    request = ConsumeRequest(settlement_id=request_id, last_delivery_id=last_delivery_id)
     for partition, first, last in ranges:
         offsets = OffsetRange(partition=partition, first_offset=first, last_offset=last)
         request.settlements.add(offsets=offsets, ack=Settlement.Ack())

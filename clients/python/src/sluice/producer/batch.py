@@ -15,18 +15,32 @@ DUPLICATE = Receipt(None, None, Durability.UNSPECIFIED, True)
 
 
 class Batch:
-    __slots__ = ("_body", "_futures", "_parts", "byte_length", "first_sequence", "keys", "tried_at")
+    __slots__ = (
+        "_body",
+        "_futures",
+        "_parts",
+        "byte_length",
+        "exhaustion_count",
+        "first_sequence",
+        "keys",
+        "opened_at",
+        "was_sent",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, opened_at: float = 0.0) -> None:
         self._parts: list[bytes] = []
         self._body: bytes | None = None
         self._futures: list[asyncio.Future[Receipt]] = []
         self.keys: list[bytes] = []
         self.byte_length = 0
         self.first_sequence = 0
-        """Of its first message; given when the batch is closed, and anew when one before it has failed."""
-        self.tried_at: float | None = None
-        """When it was first written."""
+        """Of its first message: given when it is sent, and anew when one before it was given up."""
+        self.opened_at = opened_at
+        """When its first message was handed over, if that is of interest."""
+        self.was_sent = False
+        """It may lie in a connection, also in one that is broken."""
+        self.exhaustion_count = 0
+        """How often in a row it was alone under way and the stream ended with a bare RESOURCE_EXHAUSTED."""
 
     def __len__(self) -> int:
         return len(self._futures)

@@ -1,14 +1,40 @@
 """Which failures of a batch or a stream trying again may mend."""
 
-from ..errors import SluiceError, StatusCode
+from __future__ import annotations
+
+from ..errors import RETRY_TIMEOUT, SluiceError, StatusCode
 from ..v1.reasons import ErrorReason
 
 RETRIABLE = {StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.ABORTED}
 BROKEN = {StatusCode.CANCELLED, StatusCode.UNKNOWN, StatusCode.INTERNAL, StatusCode.DEADLINE_EXCEEDED}
 """What libraries and proxies say of a stream that broke."""
 
-FINAL_REASONS = {ErrorReason.PRODUCER_FENCED, ErrorReason.TOPIC_DELETED, ErrorReason.AUTO_CREATE_DISABLED}
+FINAL_REASONS = {
+    ErrorReason.PRODUCER_FENCED,
+    ErrorReason.SEQUENCE_REUSED,
+    ErrorReason.TOPIC_DELETED,
+    ErrorReason.AUTO_CREATE_DISABLED,
+}
 FINAL_CODES = {StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED}
+
+
+class Failure(Exception):
+    """Why a stream has to be given up: because of one batch, or as a whole."""
+
+    def __init__(self, error: SluiceError, *, of_batch: bool = False) -> None:
+        super().__init__(error)
+        self.error = error
+        self.of_batch = of_batch
+
+    @property
+    def is_retriable(self) -> bool:
+        return self.error.code in RETRIABLE if self.of_batch else is_passing(self.error)
+
+    @property
+    def is_bare_exhaustion(self) -> bool:
+        """Not the broker's word: a proxy that limits the rate, or a library that finds a request too large."""
+        error = self.error
+        return not self.of_batch and error.code == StatusCode.RESOURCE_EXHAUSTED and not error.has_reason
 
 
 def is_final(error: SluiceError) -> bool:
@@ -16,16 +42,24 @@ def is_final(error: SluiceError) -> bool:
     return error.reason in FINAL_REASONS or error.code in FINAL_CODES
 
 
-def is_refusal(error: SluiceError, *, of_batch: bool) -> bool:
-    """The oldest batch will never be taken."""
-    return error.code not in (RETRIABLE if of_batch else RETRIABLE | BROKEN)
-
-
-def is_too_large(error: SluiceError) -> bool:
-    """What libraries say, with no reason of the broker's, of a request that is too large to be read at all."""
-    return error.code == StatusCode.RESOURCE_EXHAUSTED and not error.has_reason
-
-
 def is_passing(error: SluiceError) -> bool:
-    """A call that may go better the next time."""
+    """A call or a stream that may go better the next time."""
     return error.code in RETRIABLE | BROKEN
+
+
+def fenced(producer_id: str, epoch: int, current_epoch: int) -> SluiceError:
+    """Another process has claimed the name."""
+    text = f'epoch {epoch} of producer "{producer_id}" is over: another process claimed it with epoch {current_epoch}'
+    reason = ErrorReason.PRODUCER_FENCED
+    metadata = {"epoch": str(current_epoch)}
+    return SluiceError(text, code=StatusCode.FAILED_PRECONDITION, reason=reason, metadata=metadata)
+
+
+def not_in_time(retry_timeout_ms: float | None, cause: SluiceError | None) -> SluiceError:
+    """The time of a message is over."""
+    text = f"not stored within {retry_timeout_ms} ms"
+    if cause is not None:
+        text += f": {cause.message}"
+    error = SluiceError(text, code=StatusCode.DEADLINE_EXCEEDED, reason=RETRY_TIMEOUT)
+    error.__cause__ = cause
+    return error

@@ -1,30 +1,98 @@
-"""What the broker knows of a producer and its topic."""
+"""What the broker knows of a producer and its topic, and the claim of its name."""
 
-from ..errors import SluiceError
-from ..v1 import GetProducerRequest, GetProducerResponse, GetTopicRequest
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import NamedTuple
+
+from ..backoff import Backoff
+from ..connection_state import ConnectionStates
+from ..errors import SluiceError, StatusCode
+from ..v1 import GetProducerRequest, GetTopicRequest, OpenProducerRequest
 from ..v1.reasons import ErrorReason
 from ..v1.stubs import AdminStub, BrokerStub
+from .failures import is_final, is_passing
+from .settings import ProducerSettings
 
 CALL_TIMEOUT_MS = 10_000
 """A broker that does not answer by then is asked again."""
+OPEN_TIMEOUT_MS = 10_000
+"""How long opening is tried where no `retry_timeout_ms` is set."""
 
 
-async def position_of(broker: BrokerStub, topic: str, producer_id: str) -> tuple[int, int]:
-    """Epoch and last durable sequence: at the beginning where the broker knows neither the producer nor its topic."""
+class Position(NamedTuple):
+    """Where a producer stands."""
+
+    epoch: int
+    last_sequence: int
+
+
+def new_claim_id() -> int:
+    """A random number from 1 to 2^53 - 1, by which the broker recognizes a repeated call."""
+    return secrets.randbelow(2**53 - 1) + 1
+
+
+async def position_of(broker: BrokerStub, topic: str, producer_id: str) -> Position:
+    """Epoch and last durable sequence. Claims nothing."""
     request = GetProducerRequest(topic=topic, producer_id=producer_id)
+    found = await broker.get_producer(request, timeout_ms=CALL_TIMEOUT_MS)
+    return Position(found.epoch, found.last_sequence)
+
+
+async def claim(
+    broker: BrokerStub,
+    topic: str,
+    producer_id: str,
+    claim_id: int,
+    current_epoch: int | None = None,
+    timeout_ms: float = CALL_TIMEOUT_MS,
+) -> Position:
+    """One try to claim the name of a producer; with `current_epoch`, only while that is its epoch."""
+    request = OpenProducerRequest(topic=topic, producer_id=producer_id, claim_id=claim_id, current_epoch=current_epoch)
     try:
-        found = await broker.get_producer(request, timeout_ms=CALL_TIMEOUT_MS)
+        claimed = await broker.open_producer(request, timeout_ms=timeout_ms)
     except SluiceError as error:
-        if error.reason not in (ErrorReason.PRODUCER_NOT_FOUND, ErrorReason.TOPIC_NOT_FOUND):
+        if error.code != StatusCode.UNIMPLEMENTED:
             raise
-        found = GetProducerResponse()
-    return found.epoch, found.last_sequence
+        text = "the broker does not know OpenProducer, by which this client claims a producer: update the broker"
+        raise SluiceError(text, code=error.code) from error
+    return Position(claimed.epoch, claimed.last_sequence)
 
 
-async def partition_count_of(admin: AdminStub, topic: str) -> int:
-    """A topic that is not there yet will be made with one."""
+async def open_position(
+    broker: BrokerStub, admin: AdminStub, settings: ProducerSettings, states: ConnectionStates
+) -> tuple[Position, int]:
+    """Claims the name of a producer, and says how many partitions its topic has."""
+    loop = asyncio.get_running_loop()
+    timeout_ms = OPEN_TIMEOUT_MS if settings.retry_timeout_ms is None else settings.retry_timeout_ms
+    until = loop.time() + timeout_ms / 1000
+    backoff = Backoff(settings.retry_min_backoff_ms, settings.retry_max_backoff_ms)
+    # The same for every try: a try whose answer was lost may have been the one that claimed.
+    claim_id = new_claim_id()
+    last: SluiceError | None = None
+    while True:
+        limit_ms = max(1, min(CALL_TIMEOUT_MS, (until - loop.time()) * 1000))
+        try:
+            position = await claim(broker, settings.topic, settings.producer_id, claim_id, timeout_ms=limit_ms)
+            return position, await partition_count_of(admin, settings.topic, limit_ms)
+        except SluiceError as error:
+            wait_ms = backoff.next_ms(error.retry_after_ms)
+            if is_final(error) or not is_passing(error):
+                raise
+            # That the time is over says less than what went wrong before.
+            if last is None or error.code != StatusCode.DEADLINE_EXCEEDED:
+                last = error
+            if loop.time() + wait_ms / 1000 >= until:
+                raise last from None
+            states.failed(error, wait_ms)
+        await asyncio.sleep(wait_ms / 1000)
+
+
+async def partition_count_of(admin: AdminStub, topic: str, timeout_ms: float = CALL_TIMEOUT_MS) -> int:
+    """A topic that was deleted meanwhile will be made with one."""
     try:
-        found = await admin.get_topic(GetTopicRequest(name=topic), timeout_ms=CALL_TIMEOUT_MS)
+        found = await admin.get_topic(GetTopicRequest(name=topic), timeout_ms=timeout_ms)
     except SluiceError as error:
         if error.reason != ErrorReason.TOPIC_NOT_FOUND:
             raise

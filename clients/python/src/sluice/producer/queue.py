@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from ..connection import MIB
 from ..errors import SluiceError
 from ..message import Receipt
 from .batch import Batch
 from .settings import ProducerSettings
 
-Entry = tuple[bytes, bytes, bytes, "asyncio.Future[Receipt]"]
-"""Head, payload and key of an encoded message, and who waits for its receipt."""
+MAX_GATHER_S = 0.5
+"""
+With `retry_timeout_ms`, the messages of one batch were handed over within so long: they share the time that is left
+to the oldest.
+"""
+
+
+Entry = tuple[bytes, bytes, bytes, "asyncio.Future[Receipt]", float]
+"""
+Head, payload and key of an encoded message, who waits for its receipt, and when it was handed over, if that is of
+interest.
+"""
 
 
 class SendQueue:
@@ -22,19 +31,27 @@ class SendQueue:
     for which there is no room yet.
     """
 
-    def __init__(self, settings: ProducerSettings, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, settings: ProducerSettings, ready: Callable[[], None], has_slot: Callable[[], bool] = lambda: True
+    ) -> None:
         self._settings = settings
         self._ready = ready
+        self._has_slot = has_slot
         self._loop = asyncio.get_running_loop()
         self.batches: deque[Batch] = deque()
         """Closed, not answered yet, oldest first."""
-        self.last_sequence = 0
         self.buffered_bytes = 0
         self._open: Batch | None = None
+        self._is_due = False
+        """The open batch has waited for its linger: it goes with the next free slot, and gathers until then."""
         self._linger: asyncio.TimerHandle | None = None
         self._line: deque[Entry] = deque()
         self._waiting_for_room: deque[asyncio.Future[None]] = deque()
         self._waiting_for_idle: list[asyncio.Future[None]] = []
+        timeout_ms = settings.retry_timeout_ms
+        self._timeout_s = None if timeout_ms is None else timeout_ms / 1000
+        linger_s = settings.linger_ms / 1000
+        self._linger_s = linger_s if timeout_ms is None else min(linger_s, MAX_GATHER_S)
 
     @property
     def has_room(self) -> bool:
@@ -45,9 +62,9 @@ class SendQueue:
         return not self.batches and self._open is None and not self._line
 
     @property
-    def has_large_head(self) -> bool:
-        """The oldest batch may be larger than what the broker reads at all."""
-        return bool(self.batches) and self.batches[0].byte_length >= MIB
+    def open_count(self) -> int:
+        """Messages of the open batch."""
+        return 0 if self._open is None else len(self._open)
 
     def put(self, entry: Entry) -> None:
         """Takes a message in; while there is no room it stands in line."""
@@ -57,20 +74,36 @@ class SendQueue:
             self._line.append(entry)
 
     def _add(self, entry: Entry) -> None:
-        head, payload, key, future = entry
+        head, payload, key, future, at = entry
         settings = self._settings
         byte_length = len(head) + len(payload)
         batch = self._open
-        if batch is not None and batch.byte_length + byte_length > settings.batch_max_bytes:
+        if batch is not None and (
+            batch.byte_length + byte_length > settings.batch_max_bytes or at > batch.opened_at + MAX_GATHER_S
+        ):
             self.close_batch()
             batch = None
         if batch is None:
-            batch = self._open = Batch()
-            self._linger = self._loop.call_later(settings.linger_ms / 1000, self.close_batch)
+            batch = self._open = Batch(at)
+            self._linger = self._loop.call_later(self._linger_s, self.gathered)
         batch.add(head, payload, key, future)
         self.buffered_bytes += byte_length
         if batch.byte_length >= settings.batch_max_bytes or len(batch) >= settings.batch_max_messages:
             self.close_batch()
+
+    def gathered(self) -> None:
+        """The open batch goes: at once if it can, otherwise with the next free slot and what comes until then."""
+        if self._open is None:
+            return
+        if self._has_slot():
+            self.close_batch()
+        else:
+            self._is_due = True
+
+    def slot_free(self) -> None:
+        """A batch could go now."""
+        if self._is_due:
+            self.gathered()
 
     def close_batch(self) -> None:
         """What has gathered may go."""
@@ -80,8 +113,7 @@ class SendQueue:
         if self._linger is not None:
             self._linger.cancel()
         self._open = self._linger = None
-        batch.first_sequence = self.last_sequence + 1
-        self.last_sequence = batch.last_sequence
+        self._is_due = False
         self.batches.append(batch)
         self._ready()
 
@@ -117,9 +149,9 @@ class SendQueue:
         self.buffered_bytes = 0
         for batch in batches:
             batch.reject(error)
-        for _, _, _, future in line:
-            if not future.done():
-                future.set_exception(error)
+        for entry in line:
+            if not entry[3].done():
+                entry[3].set_exception(error)
         for waiting in self._waiting_for_room:
             wake(waiting)
         self._wake()
@@ -138,25 +170,31 @@ class SendQueue:
             self._waiting_for_idle.append(future)
             await future
 
-    def renumber(self, stored_sequence: int) -> None:
-        """The first one goes on where the broker stands, unless part of it is stored already."""
-        self.close_batch()
-        following = stored_sequence + 1
-        if self.batches and self.batches[0].first_sequence <= stored_sequence:
-            following = self.batches[0].first_sequence
-        for batch in self.batches:
-            batch.first_sequence = following
-            following += len(batch)
-        self.last_sequence = following - 1
+    # --- The time that a message has ------------------------------------------------------------------------------
 
-    def expired(self, now: float) -> Iterable[Batch]:
-        """The oldest batches that have been tried for too long, taken off one by one."""
-        timeout_ms = self._settings.retry_timeout_ms
-        while timeout_ms is not None and self.batches:
-            tried_at = self.batches[0].tried_at
-            if tried_at is None or now < tried_at + timeout_ms / 1000:
-                return
-            yield self.pop()
+    @property
+    def expires_at(self) -> float | None:
+        """When the time of the oldest message is over; None where there is none, or no limit."""
+        if self._timeout_s is None:
+            return None
+        if self.batches:
+            return self.batches[0].opened_at + self._timeout_s
+        if self._open is not None:
+            return self._open.opened_at + self._timeout_s
+        return self._line[0][4] + self._timeout_s if self._line else None
+
+    def expire(self, now: float, error: SluiceError) -> None:
+        """Fails those whose time is over, oldest first."""
+        while (at := self.expires_at) is not None and at <= now:
+            if not self.batches and self._open is None:
+                entry = self._line.popleft()
+                if not entry[3].done():
+                    entry[3].set_exception(error)
+                self._wake()
+                continue
+            if not self.batches:
+                self.close_batch()
+            self.pop().reject(error)
 
 
 def wake(future: asyncio.Future[None]) -> None:

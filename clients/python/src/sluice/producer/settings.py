@@ -20,7 +20,8 @@ class ProducerSettings:
     producer_id: str = field(default_factory=lambda: f"producer-{uuid.uuid4()}")
     """
     Who produces. With a name of its own a restarted process goes on where the last one ended (`last_sequence` says how
-    many of its messages are durable), and fences an older process of the name. Default: a random one.
+    many of its messages are durable). Opening claims the name: from then on an older process of the name stores nothing
+    more, and its sends fail with PRODUCER_FENCED. Default: a random one.
     """
     batch_max_bytes: int = 64 * KIB
     """A batch goes when it is about this large,"""
@@ -29,13 +30,17 @@ class ProducerSettings:
     linger_ms: float = 1
     """or its first message has waited so long."""
     max_in_flight: int = 8
-    """Batches that have no receipt yet."""
+    """Batches that were sent and have no receipt yet. What waits behind them gathers in larger batches."""
     buffer_max_bytes: int = 16 * MIB
     """Messages that were handed over and have no receipt yet, about."""
     when_full: Literal["wait", "fail"] = "wait"
     """What `send` does while the buffer is full: the message waits, or fails with BUFFER_FULL."""
     retry_timeout_ms: float | None = None
-    """How long a batch is tried; after it, it fails, and what is behind it goes on. Default: for ever."""
+    """
+    How long a message is tried, from when it was handed over (± 1 s), whatever the broker does; after it, it fails with
+    RETRY_TIMEOUT (it may be stored all the same), and what is behind it goes on. Opening and `close` take no longer,
+    either. Default: for ever, and 10 s for opening.
+    """
     retry_min_backoff_ms: float = 50
     """Pause before the first retry; it doubles, with jitter,"""
     retry_max_backoff_ms: float = 5_000
