@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import type { Ordering } from '../../src/base/model.js';
+import type { SessionEnd } from '../../src/core/types.js';
+import { Harness, plenty } from '../unit/core/harness.js';
+import { Chance } from './chance.js';
+
+/** What runs of processes are there for: many together must have seen all of it. */
+const processEvents = ['crash', 'hang', 'earlyClose', 'lapse', 'deadLetter'] as const;
+
+type ProcessEvent = (typeof processEvents)[number];
+
+interface Message {
+  readonly partition: number;
+  readonly offset: number;
+  /** 0: none. */
+  readonly key: number;
+  /** Ends the process that works on it. */
+  readonly isPoison: boolean;
+  state: 'open' | 'done' | 'deadLettered';
+}
+
+/** A consumer's process. What it holds stands in the order of delivery. */
+interface Process {
+  readonly name: string;
+  readonly kind: 'worker' | 'hung';
+  readonly concurrency: number;
+  held: Message[];
+}
+
+/** Less than any lease: a worker that gets a message settles it in time. */
+const tickMs = 50;
+const ackDeadlineMs = 1_000;
+/** Ten times what a run needs in which something always moves. */
+const mostTicks = 20_000;
+
+/**
+ * One run: worker processes that acknowledge all they get, beside messages that end the process which works on them,
+ * processes that hang, and processes that close before they have handled anything. There is always a healthy worker, so
+ * whatever happens, exactly the poisonous messages end as dead letters, and the others are handled in their order.
+ */
+class ProcessRun {
+  readonly #chance: Chance;
+  readonly #count: (event: ProcessEvent) => void;
+  readonly #ordering: Ordering;
+  readonly #harness: Harness;
+  readonly #messages: Message[] = [];
+  #processes: Process[] = [];
+  #nameCount = 0;
+  #hungCount = 0;
+
+  constructor(seed: number, count: (event: ProcessEvent) => void) {
+    this.#chance = new Chance(seed);
+    this.#count = count;
+    this.#ordering = this.#chance.pick(['partition', 'key', 'none'] as const);
+    this.#harness = new Harness({
+      ordering: this.#ordering,
+      ackDeadlineMs,
+      minBackoffMs: 1,
+      maxBackoffMs: 100,
+      maxAttempts: 3 + this.#chance.below(3),
+    });
+  }
+
+  run(): void {
+    const partitionCount = 1 + this.#chance.below(3);
+    for (let partition = 0; partition < partitionCount; partition += 1) {
+      this.#harness.partition(partition, 0);
+      this.#publish(partition);
+    }
+    for (let i = 0; i < 2; i += 1) this.#open('worker');
+    for (let tick = 0; this.#messages.some(({ state }) => state === 'open'); tick += 1) {
+      assert.ok(tick < mostTicks, `nothing moves any more: ${JSON.stringify(this.#messages.filter(isOpen))}`);
+      this.#tick();
+    }
+    for (const message of this.#messages) {
+      const expected = message.isPoison ? 'deadLettered' : 'done';
+      assert.equal(message.state, expected, `${message.partition}/${message.offset}`);
+    }
+  }
+
+  #tick(): void {
+    const { below, oneIn } = bound(this.#chance);
+    if (oneIn(12)) this.#closeEarly();
+    // One at a time: the lease of each costs its message an attempt.
+    if (this.#hungCount === 0 && oneIn(40)) this.#open('hung');
+    if (oneIn(20) && this.#processes.length < 6) this.#open('worker');
+    this.#serve();
+    for (const process of [...this.#processes]) {
+      if (process.kind === 'worker' && below(4) > 0) this.#work(process);
+      else if (process.kind === 'worker') this.#settleAll(process);
+    }
+    this.#serve();
+    const attempts = this.#attempts();
+    this.#harness.advance(tickMs);
+    if (this.#attempts() > attempts) this.#count('lapse');
+    this.#serve();
+  }
+
+  #publish(partition: number): void {
+    const count = 5 + this.#chance.below(25);
+    const keys = Array.from({ length: count }, () => this.#chance.below(4));
+    this.#harness.append(partition, keys);
+    const poisonAt = this.#chance.oneIn(2) ? this.#chance.below(count) : -1;
+    for (const [offset, key] of keys.entries()) {
+      this.#messages.push({ partition, offset, key, isPoison: offset === poisonAt, state: 'open' });
+    }
+  }
+
+  #open(kind: Process['kind']): Process {
+    this.#nameCount += 1;
+    const process: Process = {
+      name: `${kind}${this.#nameCount}`,
+      kind,
+      concurrency: this.#chance.pick([1, 1, 4, 8]),
+      held: [],
+    };
+    if (kind === 'hung') {
+      this.#hungCount += 1;
+      this.#count('hang');
+    }
+    this.#processes.push(process);
+    this.#harness.open(process.name, { ...plenty, messages: this.#chance.pick([1, 8, 1_000]) });
+    return process;
+  }
+
+  #end(process: Process, end: SessionEnd): void {
+    this.#processes = this.#processes.filter((other) => other !== process);
+    this.#harness.close(process.name, end);
+  }
+
+  /** Opens, may get messages, and goes before it has handled one: that charges nothing. */
+  #closeEarly(): void {
+    this.#count('earlyClose');
+    const process = this.#open('worker');
+    this.#serve();
+    const attempts = this.#attempts();
+    this.#end(process, this.#chance.pick(['left', 'cancelled'] as const));
+    assert.equal(this.#attempts(), attempts, `${process.name} was charged, and handled nothing`);
+  }
+
+  /** Handles what the process works on at once; a poisonous message among it ends the process, the others with it. */
+  #work(process: Process): void {
+    const inHand = this.#inHand(process);
+    const done = inHand.filter(() => this.#chance.oneIn(2));
+    if (done.some(({ isPoison }) => isPoison)) {
+      this.#count('crash');
+      this.#open('worker');
+      this.#end(process, 'broke');
+      return;
+    }
+    for (const message of done) this.#acknowledge(process, message);
+  }
+
+  /** So that no lease of a worker lapses: all but what would end it. */
+  #settleAll(process: Process): void {
+    for (
+      let [next] = this.#inHand(process);
+      next !== undefined && !next.isPoison;
+      [next] = this.#inHand(process)
+    ) {
+      this.#acknowledge(process, next);
+    }
+  }
+
+  #acknowledge(process: Process, message: Message): void {
+    const { partition, offset } = message;
+    process.held.splice(process.held.indexOf(message), 1);
+    const { settledCount } = this.#harness.settle(process.name, partition, offset, offset);
+    assert.equal(settledCount, 1, `${process.name} does not hold ${partition}/${offset}`);
+    assert.equal(message.state, 'open', `${partition}/${offset} is handled twice`);
+    const earlier = this.#messages.find(
+      (other) => other.state === 'open' && other.offset < offset && this.#isOrdered(other, message),
+    );
+    assert.equal(earlier, undefined, `${partition}/${offset} is handled before ${earlier?.offset}`);
+    message.state = 'done';
+  }
+
+  /** The first messages that it may work on side by side. */
+  #inHand({ held, concurrency }: Process): Message[] {
+    const inHand: Message[] = [];
+    for (const message of held) {
+      if (inHand.length === concurrency) break;
+      if (!inHand.some((other) => this.#isOrdered(other, message))) inHand.push(message);
+    }
+    return inHand;
+  }
+
+  #isOrdered(a: Message, b: Message): boolean {
+    if (a.partition !== b.partition) return false;
+    if (this.#ordering === 'partition') return true;
+    return this.#ordering === 'key' && a.key !== 0 && a.key === b.key;
+  }
+
+  /** Carries out what the rules say until they say nothing more. */
+  #serve(): void {
+    for (;;) {
+      const { burials, revocations, ready } = this.#harness.effects();
+      for (const { partition, offset } of burials) {
+        this.#count('deadLetter');
+        const message = this.#message(partition, offset);
+        assert.ok(message.isPoison, `${partition}/${offset} is dead-lettered, and ends no process`);
+        message.state = 'deadLettered';
+        this.#harness.subscription.buried(partition, offset);
+      }
+      for (const { sessionId, offsets } of revocations) {
+        const process = this.#processes.find(({ name }) => name === sessionId);
+        if (process === undefined) continue;
+        for (const { partition, first, last } of offsets) {
+          process.held = process.held.filter(
+            (m) => m.partition !== partition || m.offset < first || m.offset > last,
+          );
+        }
+      }
+      if (burials.length + revocations.length + ready.length === 0) return;
+      for (const sessionId of ready) this.#deliver(sessionId);
+    }
+  }
+
+  #deliver(sessionId: string): void {
+    const process = this.#processes.find(({ name }) => name === sessionId);
+    if (process === undefined) return;
+    for (const text of this.#harness.deliverAll(sessionId)) {
+      const [, partition, first, last] = /^(\d+):(\d+)(?:-(\d+))?/.exec(text)!;
+      for (let offset = Number(first); offset <= Number(last ?? first); offset += 1) {
+        process.held.push(this.#message(Number(partition), offset));
+      }
+    }
+  }
+
+  /** Of all messages that are still to be handled. */
+  #attempts(): number {
+    let attempts = 0;
+    for (const { partition, offset, state } of this.#messages) {
+      if (state !== 'open') continue;
+      const status = this.#harness.subscription.status(partition, offset);
+      if (status.kind !== 'done') attempts += status.failedAttempts;
+    }
+    return attempts;
+  }
+
+  #message(partition: number, offset: number): Message {
+    return this.#messages.find((m) => m.partition === partition && m.offset === offset)!;
+  }
+}
+
+export interface ProcessRunsResult {
+  readonly counts: ReadonlyMap<ProcessEvent, number>;
+  readonly failures: readonly string[];
+}
+
+/** Runs so many seeds, from 1 on; the first `mostFailures` end it. */
+export function runProcesses(seedCount: number, mostFailures = Number.POSITIVE_INFINITY): ProcessRunsResult {
+  const counts = new Map<ProcessEvent, number>(processEvents.map((event) => [event, 0]));
+  const failures: string[] = [];
+  for (let seed = 1; seed <= seedCount && failures.length < mostFailures; seed += 1) {
+    try {
+      new ProcessRun(seed, (event) => counts.set(event, counts.get(event)! + 1)).run();
+    } catch (error) {
+      failures.push(`seed ${seed}: ${error}`);
+    }
+  }
+  return { counts, failures };
+}
+
+function isOpen({ state }: Message): boolean {
+  return state === 'open';
+}
+
+function bound(chance: Chance): Pick<Chance, 'below' | 'oneIn'> {
+  return { below: (end) => chance.below(end), oneIn: (n) => chance.oneIn(n) };
+}
