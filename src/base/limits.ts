@@ -39,6 +39,17 @@ export const limits = {
   defaultOutstandingMessages: 1_000,
   defaultOutstandingBytes: 16 * MiB,
 
+  // --- Sessions -------------------------------------------------------------------------------------------
+  /**
+   * How long a session that let a lease lapse is passed over if nothing is heard of it: so many lease times, and at
+   * least so long; twice as long after each further lapse, up to the most.
+   */
+  silenceLeaseTimes: 10,
+  minSilenceMs: 1 * minuteMs,
+  maxSilenceMs: 60 * minuteMs,
+  /** Of the messages that a session was working on when its stream broke, those in each partition that are suspected. */
+  suspectsPerPartition: 256,
+
   // --- All of it ------------------------------------------------------------------------------------------
   /** Memory for everything in flight. Setting. */
   maxInFlightBytes: 1 * GiB,

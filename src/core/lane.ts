@@ -316,7 +316,7 @@ export abstract class Lane {
       this.#giveBack(this.#failures.count(held, blame.failure, nowMs, atWork), nowMs);
       return;
     }
-    for (const { first, last } of atWork.toIntervals()) this.ledger.suspect(first, last);
+    this.ledger.suspect(atWork);
     this.#giveBack(held, nowMs);
   }
 

@@ -1,3 +1,4 @@
+import { limits } from '../base/limits.js';
 import type { CursorState } from '../base/positions.js';
 import { OffsetMap } from './offset-map.js';
 import { RangeSet } from './range-set.js';
@@ -131,8 +132,18 @@ export class Ledger {
     return this.#suspects.offsetCount > 0 && this.#suspects.has(offset);
   }
 
-  suspect(first: number, last: number): void {
-    this.#suspects.add(first, last);
+  /**
+   * Suspects the first ones of these. A consumer begins with the first messages that it gets, but with more than the
+   * limit in hand, the one that broke its stream may not be among them: then it is after another break, and nothing is
+   * charged meanwhile.
+   */
+  suspect(atWork: RangeSet): void {
+    let left = limits.suspectsPerPartition;
+    for (const { first, last } of atWork.toIntervals()) {
+      if (left <= 0) return;
+      this.#suspects.add(first, Math.min(last, first + left - 1));
+      left -= last - first + 1;
+    }
   }
 
   /** A consumer has come to an end with these. */

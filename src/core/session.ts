@@ -14,8 +14,10 @@ export class Session {
   nextLane = 0;
   /** A settlement of it has taken effect: its consumer has worked on what it got. */
   hasSettled = false;
-  /** A lease of it has lapsed, and its consumer has said nothing since. */
+  /** A lease of it has lapsed, and its consumer has said nothing since: it is passed over, for a time. */
   isSilent = false;
+  /** How often that has happened since its consumer last said something. */
+  silenceCount = 0;
   /** It holds a message that is delivered alone: nothing else goes to it meanwhile. */
   #isIsolated = false;
   #outstandingMessages = 0;

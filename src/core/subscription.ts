@@ -14,6 +14,7 @@ import { Pool } from './pool.js';
 import { Session } from './session.js';
 import { checkSettlements } from './settlement-check.js';
 import type { Sharing } from './sharing.js';
+import { Silences } from './silences.js';
 import type {
   Credit,
   Delivery,
@@ -67,8 +68,7 @@ class SubscriptionMachine implements Subscription {
   readonly #sessions = new Map<string, Session>();
   readonly #inTransit = new Map<number, DeliveryRecord>();
   #lastDeliveryId = 0;
-  /** Sessions that are silent. */
-  #silentCount = 0;
+  readonly #silences = new Silences();
 
   constructor(rules: SubscriptionRules, random: Random) {
     this.#context = {
@@ -127,7 +127,7 @@ class SubscriptionMachine implements Subscription {
     const session = this.#sessions.get(sessionId);
     if (session === undefined) return;
     this.#sessions.delete(sessionId);
-    if (session.isSilent) this.#silentCount -= 1;
+    this.#silences.end(session);
     for (const deliveryId of session.deliveriesInTransit) this.#inTransit.delete(deliveryId);
     const blame = this.#blame(session, end);
     for (const lane of this.#lanes.values()) lane.release(session, blame, nowMs);
@@ -140,7 +140,7 @@ class SubscriptionMachine implements Subscription {
     session.credit = credit;
     this.#heard(session);
     this.#context.outbox.ready(session);
-    if (this.#silentCount > 0) this.#sharing.silenceChanged();
+    if (this.#silences.count > 0) this.#sharing.silenceChanged();
   }
 
   // --- Delivery ---------------------------------------------------------------------------------------------
@@ -235,13 +235,21 @@ class SubscriptionMachine implements Subscription {
   // --- Time -------------------------------------------------------------------------------------------------
 
   get wakeAtMs(): number {
-    return Math.min(this.#context.deadlines.nextAtMs, this.#context.retries.nextAtMs);
+    const { deadlines, retries } = this.#context;
+    return Math.min(deadlines.nextAtMs, retries.nextAtMs, this.#silences.nextEndMs);
   }
 
   wake(nowMs: number): void {
-    const { retries } = this.#context;
+    const { retries, rules } = this.#context;
+    for (let heard = this.#silences.endDue(nowMs); heard; heard = this.#silences.endDue(nowMs)) {
+      this.#silenceEnded(heard);
+    }
     const due = this.#takeDue(nowMs);
-    for (const bySession of due.values()) for (const session of bySession.keys()) this.#silence(session);
+    for (const bySession of due.values()) {
+      for (const session of bySession.keys()) {
+        if (this.#silences.begin(session, rules, nowMs)) this.#sharing.silenced(session);
+      }
+    }
     for (const [partition, bySession] of due) {
       for (const [session, leases] of bySession) this.#lane(partition).expire(session, leases, nowMs);
     }
@@ -307,18 +315,12 @@ class SubscriptionMachine implements Subscription {
     return atWorkCount > 1 ? { kind: 'suspects' } : { kind: 'messageAtWork', failure: streamEnded[end] };
   }
 
-  #silence(session: Session): void {
-    if (session.isSilent) return;
-    session.isSilent = true;
-    this.#silentCount += 1;
-    this.#sharing.silenced(session);
-  }
-
   /** The consumer of this session has said something. */
   #heard(session: Session): void {
-    if (!session.isSilent) return;
-    session.isSilent = false;
-    this.#silentCount -= 1;
+    if (this.#silences.end(session)) this.#silenceEnded(session);
+  }
+
+  #silenceEnded(session: Session): void {
     this.#context.outbox.ready(session);
     this.#sharing.silenceChanged();
   }

@@ -201,14 +201,16 @@ const (
 	Consumer_WAIT_REASON_UNSPECIFIED Consumer_WaitReason = 0
 	// Nothing to deliver.
 	Consumer_WAIT_REASON_CAUGHT_UP Consumer_WaitReason = 1
-	// The consumer has not settled what it has.
+	// The consumer has not settled what it has. A message that may have broken
+	// the stream of another consumer takes all the credit: it is delivered alone.
 	Consumer_WAIT_REASON_MESSAGE_CREDIT Consumer_WaitReason = 2
 	Consumer_WAIT_REASON_BYTE_CREDIT    Consumer_WaitReason = 3
 	// The consumer does not read: its HTTP/2 window is closed.
 	Consumer_WAIT_REASON_TRANSPORT Consumer_WaitReason = 4
 	// A failed message is in its backoff.
 	Consumer_WAIT_REASON_BACKOFF Consumer_WaitReason = 5
-	// Another consumer has every partition, or the key.
+	// What there is goes to other consumers: they have every partition, or the
+	// key, or less to do; or this one let a lease lapse and was not heard of.
 	Consumer_WAIT_REASON_NOT_ASSIGNED Consumer_WaitReason = 6
 )
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { limits } from '../../../src/base/limits.js';
 import { Harness } from './harness.js';
 
 const eight = { messages: 8, bytes: 1_000_000 };
@@ -207,6 +208,21 @@ describe('a stream that ends', () => {
     h.leaseNext('a');
     h.close('a', 'broke');
     assert.deepEqual(attempts(h, 3), [1, 0, 0]);
+  });
+
+  it('suspects so many of those that a session has, and charges none of them', () => {
+    const count = limits.suspectsPerPartition + 10;
+    const h = shared('none', count);
+    h.open('a');
+    h.serve();
+    h.close('a', 'broke');
+    assert.deepEqual(attempts(h, count), new Array(count).fill(0));
+    h.open('b');
+    for (let offset = 0; offset < limits.suspectsPerPartition; offset += 1) {
+      assert.deepEqual(h.deliverAll('b'), [`0:${offset}`]);
+      h.settle('b', 0, offset, offset);
+    }
+    assert.deepEqual(h.deliverAll('b'), [`0:${count - 10}-${count - 1}`]);
   });
 
   it('leaves no suspects over a restart of the broker', () => {

@@ -61,6 +61,39 @@ describe('a session that let a lease lapse and has said nothing since', () => {
     assert.deepEqual(h.partitionsOf('paused'), [0]);
   });
 
+  it('is tried again after ten lease times and at least a minute, then after twice as long', () => {
+    const h = new Harness({ ordering: 'none', maxBackoffMs: 100 });
+    h.partition(0, 1);
+    h.open('hung', one);
+    h.serve();
+    h.open('healthy', plenty);
+    h.serve();
+    h.advance(1_000);
+    h.advance(100);
+    assert.deepEqual(h.serve(), { healthy: ['0:0#2'] });
+    h.append(0, new Array<number>(10).fill(0));
+    assert.deepEqual(h.serve(), { healthy: ['0:1-10'] });
+    h.settle('healthy', 0, 0, 10);
+    h.serve();
+    h.advance(59_800);
+    h.append(0, [0]);
+    assert.deepEqual(h.serve(), { healthy: ['0:11'] });
+    h.advance(100);
+    h.append(0, [0]);
+    assert.deepEqual(h.serve(), { hung: ['0:12'] });
+    h.settle('healthy', 0, 11, 11);
+    h.advance(1_000);
+    h.advance(100);
+    assert.deepEqual(h.serve(), { healthy: ['0:12#2'] });
+    h.settle('healthy', 0, 12, 12);
+    h.advance(119_800);
+    h.append(0, [0]);
+    assert.deepEqual(h.serve(), { healthy: ['0:13'] });
+    h.advance(100);
+    h.append(0, [0]);
+    assert.deepEqual(h.serve(), { hung: ['0:14'] });
+  });
+
   it('has its share again when it is heard of', () => {
     const h = new Harness();
     h.partition(0, 1);

@@ -1,5 +1,6 @@
 import type { CursorState } from '../../../../src/base/positions.js';
 import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/failures.js';
+import { silenceMs } from '../../../../src/core/silences.js';
 import type {
   Burial,
   MessageState,
@@ -41,6 +42,8 @@ export interface ReferenceSession {
   hasSettled: boolean;
   /** A lease of it has lapsed, and it has said nothing since. */
   isSilent: boolean;
+  silentUntilMs: number;
+  silenceCount: number;
 }
 
 /** The rules of a subscription over an array of messages for each partition: every question is a loop. */
@@ -105,13 +108,20 @@ export class Reference {
   }
 
   open(sessionId: string, isPaused: boolean): void {
-    this.sessions.set(sessionId, { isPaused, hasSettled: false, isSilent: false });
+    this.sessions.set(sessionId, {
+      isPaused,
+      hasSettled: false,
+      isSilent: false,
+      silentUntilMs: 0,
+      silenceCount: 0,
+    });
   }
 
   setCredit(sessionId: string, isPaused: boolean): void {
     const session = this.sessions.get(sessionId)!;
     session.isPaused = isPaused;
     session.isSilent = false;
+    session.silenceCount = 0;
   }
 
   /** A session that let a lease lapse gets nothing while another one could. */
@@ -172,6 +182,7 @@ export class Reference {
   ): SettleResult {
     const session = this.sessions.get(sessionId)!;
     session.isSilent = false;
+    session.silenceCount = 0;
     let settledCount = 0;
     const stale: ReferenceMessage[] = [];
     for (const { partition, first, last, outcome } of settlements) {
@@ -189,10 +200,18 @@ export class Reference {
   }
 
   expire(nowMs: number): void {
+    for (const session of this.sessions.values()) {
+      if (session.silentUntilMs <= nowMs) session.isSilent = false;
+    }
     for (const messages of this.partitions) {
       const due = messages.filter(({ state, deadlineMs }) => state === 'held' && deadlineMs <= nowMs);
       for (const sessionId of new Set(due.map(({ holder }) => holder))) {
-        this.sessions.get(sessionId)!.isSilent = true;
+        const session = this.sessions.get(sessionId)!;
+        if (!session.isSilent) {
+          session.silenceCount += 1;
+          session.silentUntilMs = nowMs + silenceMs(this.#rules, session.silenceCount);
+        }
+        session.isSilent = true;
         const ended = due.filter(({ holder }) => holder === sessionId);
         const atWork = this.#atWork(sessionId);
         this.#fail(

@@ -1096,7 +1096,8 @@ export enum Consumer_WaitReason {
   CAUGHT_UP = 1,
 
   /**
-   * The consumer has not settled what it has.
+   * The consumer has not settled what it has. A message that may have broken
+   * the stream of another consumer takes all the credit: it is delivered alone.
    *
    * @generated from enum value: WAIT_REASON_MESSAGE_CREDIT = 2;
    */
@@ -1122,7 +1123,8 @@ export enum Consumer_WaitReason {
   BACKOFF = 5,
 
   /**
-   * Another consumer has every partition, or the key.
+   * What there is goes to other consumers: they have every partition, or the
+   * key, or less to do; or this one let a lease lapse and was not heard of.
    *
    * @generated from enum value: WAIT_REASON_NOT_ASSIGNED = 6;
    */
