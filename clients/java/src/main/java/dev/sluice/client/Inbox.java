@@ -28,6 +28,7 @@ final class Inbox implements Client.Endable {
   final ReentrantLock lock = new ReentrantLock();
   /** Something has ended that `close` may wait for, or something may be begun. */
   final Condition changed = lock.newCondition();
+  private final LockedTimer timer;
   private final Lanes lanes;
   private final InHand inHand = new InHand();
   private final Credit credit;
@@ -48,6 +49,7 @@ final class Inbox implements Client.Endable {
     this.client = client;
     this.settings = settings;
     this.work = work;
+    this.timer = new LockedTimer(client, lock);
     this.lanes = new Lanes(isExclusive);
     this.credit = new Credit(settings.maxOutstandingMessages, settings.concurrency);
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
@@ -297,7 +299,7 @@ final class Inbox implements Client.Endable {
       of.settlements.flush();
     } else if (!of.isAckTimerSet) {
       of.isAckTimerSet = true;
-      client.after(settings.ackIntervalMs, () -> flushAcks(of));
+      timer.after(settings.ackIntervalMs, () -> flushAcks(of));
     }
   }
 
@@ -307,13 +309,8 @@ final class Inbox implements Client.Endable {
   }
 
   private void flushAcks(Session of) {
-    lock.lock();
-    try {
-      of.isAckTimerSet = false;
-      if (of == session) of.settlements.flush();
-    } finally {
-      lock.unlock();
-    }
+    of.isAckTimerSet = false;
+    if (of == session) of.settlements.flush();
   }
 
   private void settleOther(
@@ -350,30 +347,20 @@ final class Inbox implements Client.Endable {
   // --- Clockwork --------------------------------------------------------------------------------------------
 
   private void tickLater(Session of) {
-    client.after(Credit.TICK_MS, () -> {
-      lock.lock();
-      try {
-        if (of != session || isClosing) return;
-        credit.tick(lanes.queuedCount() + inHand.count() > 0);
-        feed();
-        of.grant(credit.granted());
-        tickLater(of);
-      } finally {
-        lock.unlock();
-      }
+    timer.after(Credit.TICK_MS, () -> {
+      if (of != session || isClosing) return;
+      credit.tick(lanes.queuedCount() + inHand.count() > 0);
+      feed();
+      of.grant(credit.granted());
+      tickLater(of);
     });
   }
 
   private void extendLater(Session of) {
-    client.after(Math.max(1, of.ackDeadlineMs / 3), () -> {
-      lock.lock();
-      try {
-        if (of != session) return;
-        extendHeld(of);
-        extendLater(of);
-      } finally {
-        lock.unlock();
-      }
+    timer.after(Math.max(1, of.ackDeadlineMs / 3), () -> {
+      if (of != session) return;
+      extendHeld(of);
+      extendLater(of);
     });
   }
 

@@ -4,7 +4,6 @@ import dev.sluice.v1.PublishStreamResponse;
 import io.grpc.Status.Code;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /** The messages of a producer, from `send` to their receipt: gathers batches, writes them, and recovers what breaks. */
@@ -19,7 +18,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private final Backoff backoff;
   private final Places places;
   private final ReentrantLock lock = new ReentrantLock();
-  private final Condition room = lock.newCondition();
+  private final Room room;
+  private final LockedTimer timer;
   private OutboxState state = new OutboxState.Recovering();
   /** Waits for its time; null while there is none, or it is at work. */
   private Recovery pendingRecovery;
@@ -27,7 +27,6 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private final Batches batches;
   private boolean isLingering;
   private final Answers answers;
-  private long bufferedBytes;
   /** When what expires is looked for next, by System.nanoTime; valid while isExpiryAwaited. */
   private long expiryAtNanos;
   private boolean isExpiryAwaited;
@@ -45,6 +44,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     this.settings = settings;
     this.batches = new Batches(position);
     this.answers = new Answers(client, lock);
+    this.room = new Room(lock, settings);
+    this.timer = new LockedTimer(client, lock);
     this.places = new Places(client, settings.topic, partitionCount);
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.maxBackoffMs());
   }
@@ -72,7 +73,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       long expiresAtNanos = 0;
-      if (isFull()) {
+      if (room.isFull()) {
         expiresAtNanos = System.nanoTime() + timeoutNanos();
         SluiceException refused = awaitRoom(expiresAtNanos);
         if (refused != null) return refused;
@@ -81,11 +82,9 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (over != null) return over;
       Batch batch = batchFor(more, expiresAtNanos);
       batch.add(message, size, receipt);
-      bufferedBytes += more + Batch.OVERHEAD_BYTES;
       if (batch.byteLength() >= settings.batchMaxBytes || batch.count() >= settings.batchMaxMessages) closeBatch();
       write();
-      // Who was woken takes the next in line along, where there is room for it, too.
-      if (!isFull()) room.signal();
+      room.take(more + Batch.OVERHEAD_BYTES);
       return null;
     } finally {
       lock.unlock();
@@ -98,30 +97,17 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   }
 
   private SluiceException awaitRoom(long expiresAtNanos) {
-    while (isFull()) {
+    while (room.isFull()) {
       SluiceException over = whyNotTaken();
       if (over != null) return over;
-      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return SluiceException.bufferFull(bufferedBytes);
+      if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return room.full();
       // A batch that gets no more messages must not wait for its linger.
       due();
       write();
-      try {
-        if (settings.retryTimeoutMs == 0) {
-          room.await();
-        } else if (room.awaitNanos(expiresAtNanos - System.nanoTime()) <= 0 && isFull()) {
-          return SluiceException.retryTimeout(settings.retryTimeoutMs, "the buffer is full");
-        }
-      } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
-        room.signal();
-        return new SluiceException(Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the buffer was full");
-      }
+      SluiceException refused = room.await(expiresAtNanos);
+      if (refused != null) return refused;
     }
     return null;
-  }
-
-  private boolean isFull() {
-    return bufferedBytes >= settings.bufferMaxBytes;
   }
 
   private long timeoutNanos() {
@@ -160,7 +146,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   /** One timer at a time: when it fires, the batch that it was set for is due, or the one that is open by then is waited for. */
   private void linger(Batch batch) {
     isLingering = true;
-    after(settings.lingerMs(), () -> {
+    timer.after(settings.lingerMs(), () -> {
       isLingering = false;
       if (batches.open() == batch) {
         due();
@@ -180,7 +166,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     if (batch == null || batches.isDue()) return;
     batches.due();
     if (settings.retryTimeoutMs == 0) return;
-    after(shareMs(), () -> {
+    timer.after(shareMs(), () -> {
       if (batches.open() == batch) closeBatch();
     });
   }
@@ -210,7 +196,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       isClosing = true;
-      room.signalAll();
+      room.wakeAll();
     } finally {
       lock.unlock();
     }
@@ -281,8 +267,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
 
   /** The batch has its answer: room for others, and `tell` tells those who wait. */
   private void done(Batch batch, Runnable tell) {
-    bufferedBytes -= batch.bufferedBytes();
-    if (!isFull()) room.signal();
+    room.free(batch.bufferedBytes());
     answers.give(batch, tell);
   }
 
@@ -294,18 +279,6 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     } finally {
       lock.unlock();
     }
-  }
-
-  /** Under the lock. */
-  private void after(long waitMs, Runnable task) {
-    client.after(waitMs, () -> {
-      lock.lock();
-      try {
-        task.run();
-      } finally {
-        lock.unlock();
-      }
-    });
   }
 
   private boolean isCurrent(PublishStream stream) {
@@ -331,7 +304,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private void recoverAfter(long waitMs, Recovery recovery) {
     pendingRecovery = recovery;
     if (waitMs > 0) client.retrying("a producer", settings.topic, recovery.error, waitMs);
-    after(waitMs, () -> startRecovery(recovery));
+    timer.after(waitMs, () -> startRecovery(recovery));
   }
 
   private void startRecovery(Recovery recovery) {
@@ -400,7 +373,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     if (isExpiryAwaited && expiryAtNanos - atNanos <= 0) return;
     isExpiryAwaited = true;
     expiryAtNanos = atNanos;
-    after(Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1), this::expire);
+    timer.after(Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1), this::expire);
   }
 
   /**
@@ -437,7 +410,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         else streaming.stream().cancel();
       }
       state = new OutboxState.Over(error);
-      room.signalAll();
+      room.wakeAll();
       while (batches.oldest() != null) {
         Batch batch = batches.drop();
         done(batch, () -> batch.fail(error));

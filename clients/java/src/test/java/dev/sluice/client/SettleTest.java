@@ -56,6 +56,33 @@ class SettleTest {
     }
   }
 
+  /** An acknowledgement that is late, because the network holds it, must not settle the redelivery. */
+  @Test
+  void aLateAcknowledgementDoesNotSettleTheRedelivery() throws Exception {
+    String address = BrokerProcess.shared().address();
+    try (HoldingProxy proxy = new HoldingProxy(address);
+        Client direct = Client.connect(address);
+        Client client = Client.connect(proxy.address())) {
+      String topic = Topics.create(direct, 1);
+      Topics.subscribe(
+          direct, Subscription.newBuilder().setTopic(topic).setAckDeadline(Topics.millis(300)).setRetry(Topics.retryAtOnce()));
+      Topics.publish(direct, topic, dev.sluice.client.Message.of("one"));
+      try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
+        Delivery first = receive(consumer);
+        proxy.hold();
+        CompletableFuture<Boolean> late = first.ack();
+        Delivery again = receive(consumer); // Its lease is over.
+        CompletableFuture<Boolean> extended = again.extend(Duration.ofMinutes(1));
+        proxy.release("");
+        assertFalse(late.get(20, TimeUnit.SECONDS), "settled by the late acknowledgement");
+        assertTrue(extended.get(20, TimeUnit.SECONDS), "the redelivery is still leased");
+        assertEquals(1, Topics.backlogOf(direct, topic));
+        assertTrue(again.ack().get(20, TimeUnit.SECONDS));
+        assertEquals(0, Topics.backlogOf(direct, topic));
+      }
+    }
+  }
+
   private static ConsumeResponse.Builder delivered(long offset, long deliveryId) {
     return ConsumeResponse.newBuilder().addRuns(MessageRun.newBuilder()
         .setFirstOffset(offset)
