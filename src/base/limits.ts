@@ -245,6 +245,8 @@ export const limits = {
   /** What one read of a file or of stdin brings. */
   cliInputChunkBytes: 1 * MiB,
   cliCallTimeoutMs: 30 * secondMs,
+  /** How long an interrupted `sluice publish` waits for the receipts of what is under way. */
+  cliInterruptGraceMs: 3 * secondMs,
   cliProgressEveryMs: 500,
   /** How often `--until-caught-up` asks whether the backlog is gone. */
   cliBacklogCheckEveryMs: 300,

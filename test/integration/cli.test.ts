@@ -5,12 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { connect } from '@sluice/client';
+import { Producer_HoldReason as HoldReason, BacklogLimit_WhenFull as WhenFull } from '@sluice/client/api';
 import { createRandom } from '../../src/base/random.js';
 import { minuteMs, secondMs } from '../../src/base/units.js';
 import { useBroker } from '../support/broker-process.js';
 import { execCli, spawnCli } from '../support/cli-process.js';
 import { deadLetter, TestConsumer } from '../support/consumer.js';
 import { publish } from '../support/producer.js';
+import { createLimitedTopic } from '../support/topics.js';
 
 /** Lines of any text, some empty, some ending in a carriage return, some that are no UTF-8; the last not ended. */
 function makeCorpus(lineCount: number): Buffer {
@@ -189,6 +191,25 @@ describe('the command line and a broker', function () {
     assert.equal(stdout.toString(), 'a\nb\nc\n');
     const rest = await cli(['subscribe', 'endless', 'watch', '--until-caught-up']);
     assert.equal(rest.stdout.length, 0);
+  });
+
+  it('ends when it is interrupted while the broker holds what it publishes', async () => {
+    const client = connect(broker.address);
+    await createLimitedTopic(client, { name: 'full', maxMessages: 5, whenFull: WhenFull.BLOCK }, 's');
+    for (const args of [[], ['--producer-id', 'p']]) {
+      const { child, exited } = spawnCli(broker.address, ['publish', 'full', '--batch-size', '10', ...args]);
+      child.stdin!.write('line\n'.repeat(50_000));
+      for (;;) {
+        const { producers } = await client.admin.listProducers({ topic: 'full' });
+        if (producers.some(({ holdReason }) => holdReason === HoldReason.BACKLOG)) break;
+      }
+      child.kill('SIGTERM');
+      const { exitCode, stderr } = await exited;
+      assert.equal(exitCode, 130);
+      assert.match(stderr, /interrupted, and the broker did not answer/);
+      assert.match(stderr, /not known to be stored: lines/);
+    }
+    client.close();
   });
 
   it('sends dead letters back, dry first, and says how many remain', async () => {

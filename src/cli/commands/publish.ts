@@ -58,6 +58,9 @@ export const publish = defineCommand({
     'With --producer-id, every run claims the producer: a run that is still at work under the same id is fenced, ' +
       'and ends. Where the producer has stored lines already, a run is refused unless --resume says that the input ' +
       'begins with the same lines: they are passed over. Use one producer id for one input.',
+    'SIGINT or SIGTERM: nothing more is sent, and what is under way has 3 seconds to be stored, also where the broker ' +
+      'holds it because a backlog or the disk is full. Then the command says which lines are not known to be stored, ' +
+      'and ends with 130.',
   ],
   examples: [
     'echo hello | sluice publish greetings',
@@ -92,6 +95,8 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
     partition: values.partition,
     producer,
     maxInFlight: limits.cliBatchesInFlight,
+    clock: context.clock,
+    interrupted: context.interrupted,
     onReceipt() {
       if (sender.inFlightCount === 0) publication.flush().catch(() => {});
     },

@@ -6,6 +6,9 @@ import type {
   PublishStreamRequestSchema,
   PublishStreamResponse,
 } from '@sluice/client/api';
+import type { Clock } from '../../base/clock.js';
+import { limits } from '../../base/limits.js';
+import { secondMs } from '../../base/units.js';
 import { type Range, RangeSet } from '../positions.js';
 
 export interface Batch {
@@ -20,6 +23,9 @@ export interface SenderOptions {
   /** Lines are numbered as its messages are. */
   readonly producer: { readonly producerId: string; readonly epoch: bigint } | undefined;
   readonly maxInFlight: number;
+  readonly clock: Clock;
+  /** When it fires nothing more is sent, and what is under way gets a moment to be answered. */
+  readonly interrupted: AbortSignal;
   /** Called for every receipt. */
   readonly onReceipt: () => void;
 }
@@ -62,11 +68,20 @@ export class BatchSender {
   #duplicateCount = 0;
   #durability: Durability | undefined;
   #wakeSender: (() => void) | undefined;
+  /** The call was cancelled: the broker had its moment to answer what was under way. */
+  #isGivenUp = false;
+  #tellInterruption: () => void = () => {};
+  readonly #interruption = new Promise<void>((resolve) => {
+    this.#tellInterruption = resolve;
+  });
 
   constructor(call: Call, options: SenderOptions) {
     this.#call = call;
     this.#options = options;
     this.#finished = this.#receive();
+    const { interrupted } = options;
+    if (interrupted.aborted) this.#interrupt();
+    else interrupted.addEventListener('abort', () => this.#interrupt(), { once: true });
   }
 
   get inFlightCount(): number {
@@ -88,23 +103,36 @@ export class BatchSender {
     const batchId = ++this.#lastBatchId;
     this.#nextLine = firstLine + messages.length;
     this.#inFlight.set(batchId, { first: firstLine, last: this.#nextLine - 1 });
-    try {
-      await this.#call.write({
+    const written = this.#call
+      .write({
         batchId,
         topic,
         messages,
         ...(partition !== undefined && { partition }),
         ...(producer !== undefined && { producer: { ...producer, firstSequence: BigInt(firstLine) } }),
-      });
-    } catch {
+      })
       // The call is over: `#receive` hears why, and what becomes of the batches that are under way.
-      await this.#finished;
-    }
-    while (this.#inFlight.size >= this.#options.maxInFlight && !this.hasFailed) {
+      .catch(() => this.#finished);
+    // A broker that holds the stream does not read it: the batch waits here, and must not keep an interrupted command.
+    await Promise.race([written, this.#interruption]);
+    while (this.#inFlight.size >= this.#options.maxInFlight && !this.hasFailed && !this.#isInterrupted) {
       await new Promise<void>((resolve) => {
         this.#wakeSender = resolve;
       });
     }
+  }
+
+  get #isInterrupted(): boolean {
+    return this.#options.interrupted.aborted;
+  }
+
+  #interrupt(): void {
+    this.#tellInterruption();
+    this.#wakeSender?.();
+    this.#options.clock.after(limits.cliInterruptGraceMs, () => {
+      this.#isGivenUp = true;
+      this.#call.cancel();
+    });
   }
 
   /** No more batches. Resolves when all are answered, or the call is over. */
@@ -130,7 +158,7 @@ export class BatchSender {
     try {
       for await (const response of this.#call) this.#account(response);
     } catch (error) {
-      failure = SluiceError.from(error);
+      failure = this.#isGivenUp ? interruptedError() : SluiceError.from(error);
     }
     for (const lines of this.#inFlight.values()) {
       this.#unstored.push({ ...lines, error: failure, isRefused: false });
@@ -162,4 +190,12 @@ export class BatchSender {
     this.#wakeSender?.();
     this.#options.onReceipt();
   }
+}
+
+function interruptedError(): SluiceError {
+  const seconds = limits.cliInterruptGraceMs / secondMs;
+  return new SluiceError(`interrupted, and the broker did not answer for ${seconds} s`, {
+    code: StatusCode.CANCELLED,
+    reason: 'CANCELLED',
+  });
 }

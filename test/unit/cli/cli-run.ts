@@ -10,6 +10,8 @@ export interface CliOptions {
   /** Where stdout goes instead of into the result. */
   readonly stdout?: Writable;
   readonly interrupted?: AbortSignal;
+  /** Default: one whose waits take no time. */
+  readonly clock?: Clock;
 }
 
 export interface CliResult {
@@ -18,7 +20,7 @@ export interface CliResult {
   readonly stderr: string;
 }
 
-/** Runs a command line as `main.ts` does, in this process. Waits take no time. */
+/** Runs a command line as `main.ts` does, in this process. */
 export async function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliResult> {
   const stdout = collect();
   const stderr = collect();
@@ -27,7 +29,7 @@ export async function runCli(argv: readonly string[], options: CliOptions = {}):
     stdout: new Output(options.stdout ?? stdout.stream),
     stderr: new Output(stderr.stream),
     env: options.env ?? {},
-    clock: hurriedClock(),
+    clock: options.clock ?? hurriedClock(),
     version: '1.2.3',
     interrupted: options.interrupted ?? new AbortController().signal,
   });

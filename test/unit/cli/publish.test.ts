@@ -10,6 +10,7 @@ import {
   type PublishStreamResponse,
   PublishStreamResponseSchema,
 } from '@sluice/client/api';
+import { systemClock } from '../../../src/base/clock.js';
 import { type FakeBroker, startFakeBroker } from '../client/fake-broker.js';
 import { bytesOf, runCli } from './cli-run.js';
 
@@ -91,7 +92,8 @@ describe('sluice publish', () => {
   const publish = (args: readonly string[], stdin: AsyncIterable<Uint8Array>, interrupted?: AbortSignal) =>
     runCli(['publish', 'words', '--server', broker.target, ...args], {
       stdin,
-      ...(interrupted !== undefined && { interrupted }),
+      // What is under way then has its time to be stored.
+      ...(interrupted !== undefined && { interrupted, clock: systemClock }),
     });
 
   it('sends every line once, in order, with keys and headers', async () => {
