@@ -98,6 +98,8 @@ class FakeBroker:
         self.script: Script | None = None
         """What every session does. When it returns, the stream ends well."""
         self.sessions: list[FakeSession] = []
+        self.publish: Callable[[Any, Context], Awaitable[None]] | None = None
+        """What every PublishStream does with its requests, as bytes."""
         self.metadata: list[dict[str, str]] = []
         """Of every call."""
         self.answers: dict[str, Callable[[bytes, Context], Awaitable[bytes]]] = {}
@@ -143,6 +145,10 @@ class FakeBroker:
             pumping.cancel()
             await asyncio.wait([pumping])
 
+    async def publish_stream(self, requests: Any, context: Context) -> None:
+        assert self.publish is not None
+        await self.publish(requests, context)
+
 
 class Handlers(grpc.GenericRpcHandler):
     def __init__(self, broker: FakeBroker) -> None:
@@ -154,6 +160,8 @@ class Handlers(grpc.GenericRpcHandler):
         self._broker.metadata.append({str(name): str(value) for name, value in metadata})
         if method == "Consume":
             return grpc.stream_stream_rpc_method_handler(self._broker.consume)
+        if method == "PublishStream":
+            return grpc.stream_stream_rpc_method_handler(self._broker.publish_stream)
 
         async def answer(request: bytes, context: Context) -> bytes:
             return await self._broker.unary(method, request, context)
