@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createRandom } from '../../../src/base/random.js';
 import { Chance } from '../../simulation/chance.js';
 import { type Variant, variants } from './stores.js';
+import { tornRecord } from './torn-record.js';
 
 /** Files of one kind are damaged alike. `side`: beside the database. `rest`: of the database, without content. */
 export type FileKind =
@@ -26,7 +27,9 @@ const kindCycle: readonly FileKind[] = [
 const anyWeights = { flip: 5, flips: 2, overwrite: 2, zero: 2, cut: 3, append: 1, delete: 2, older: 3 };
 /** A table of another length is found when it is opened; what matters is damage within. */
 const tableWeights = { flip: 8, flips: 3, overwrite: 4, zero: 4, cut: 1, append: 1, delete: 1, older: 1 };
-type Method = keyof typeof anyWeights;
+/** What a kill in the middle of a write leaves is no damage. */
+const logWeights = { ...anyWeights, torn: 2 };
+type Method = keyof typeof logWeights;
 
 export interface Plan {
   readonly seed: number;
@@ -69,7 +72,12 @@ export function applyDamage(plan: Plan, directory: string, olderCopies: readonly
   }
   const files = filesOf(directory, plan.kind);
   const file = pickFile(chance, directory, files);
-  const weights = kindOf(file) === 'table' ? tableWeights : anyWeights;
+  const weights =
+    plan.kind === 'table'
+      ? tableWeights
+      : plan.kind === 'wal' && plan.variant !== 'stopped'
+        ? logWeights
+        : anyWeights;
   return damageFile(chance, chance.weighted(weights), directory, file, olderCopies);
 }
 
@@ -126,6 +134,11 @@ function damageFile(
     if (older === undefined) return damageFile(chance, 'cut', directory, file, olderCopies);
     writeFileSync(path, older.content);
     return done(`replaced by ${older.name}`, bytes.length);
+  }
+  if (method === 'torn') {
+    const torn = tornRecord(bytes.length, 100 + chance.below(100_000), chance.random.next());
+    writeFileSync(path, Buffer.concat([bytes, torn]));
+    return done(`${torn.length} bytes of an unfinished record appended`, 0, bytes.length);
   }
   if (method === 'append' || bytes.length === 0) {
     const garbage = randomBytes(chance, 1 + chance.below(4_000));

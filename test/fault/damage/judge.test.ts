@@ -116,6 +116,17 @@ describe('judge of damaged stores', () => {
     );
   });
 
+  it('finds a refusal or a loss where nothing is damaged', () => {
+    for (const lives of [[refused, refused], [served({ readings: [reading([0, 1, 3], [loss(2, 2)])] })]]) {
+      const { violations } = judge(list(), lives, { mustBeWhole: true });
+      assert.deepEqual(
+        violations.map(({ kind }) => kind),
+        ['overclaimed'],
+      );
+    }
+    assert.equal(judge(list(), [served()], { mustBeWhole: true }).outcome, 'whole');
+  });
+
   it('finds errors that are no DATA_LOSS', () => {
     const failed: Answer<never> = { kind: 'failed', text: 'INTERNAL: unexpected' };
     assertFinds('untyped', /INTERNAL/, [served({ topicNames: failed })]);

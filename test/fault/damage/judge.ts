@@ -44,13 +44,15 @@ export interface Verdict {
 export interface JudgeOptions {
   /** The most bytes of messages that the damage can have made unreadable. Default: any number. */
   readonly maxLostBytes?: number;
+  /** Nothing is damaged: a refusal or a loss is a violation. */
+  readonly mustBeWhole?: boolean;
 }
 
 /** Judges the lives of a broker on one damaged store, in their order. */
 export function judge(
   acknowledged: Acknowledged,
   lives: readonly Life[],
-  { maxLostBytes = Number.POSITIVE_INFINITY }: JudgeOptions = {},
+  { maxLostBytes = Number.POSITIVE_INFINITY, mustBeWhole = false }: JudgeOptions = {},
 ): Verdict {
   const violations = new Violations();
   let hasLosses = false;
@@ -64,10 +66,14 @@ export function judge(
     hasLosses ||= court.hasLosses || (life.drained ?? []).some(({ losses }) => losses.length > 0);
   }
   compareLives(lives, violations);
+  const refusal = lives.find(({ kind }) => kind === 'refused');
+  if (mustBeWhole && (hasLosses || refusal !== undefined)) {
+    violations.add('overclaimed', `nothing is lost, and it ${refusal === undefined ? 'says so' : 'refuses'}`);
+  }
   const outcome =
     violations.all.length > 0
       ? 'failed'
-      : lives.some(({ kind }) => kind === 'refused')
+      : refusal !== undefined
         ? 'refused'
         : hasLosses
           ? 'served with losses'

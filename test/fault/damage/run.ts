@@ -51,7 +51,10 @@ export class DamageRuns {
       const damage = applyDamage(plan, data, store.olderCopies);
       if (keepIn !== undefined) cpSync(data, join(directory, 'damaged'), { recursive: true });
       const found = await liveAgain(data, store.acknowledged);
-      const verdict = judgeLives(store.acknowledged, found, { maxLostBytes: maxLostBytesOf(damage) });
+      const verdict = judgeLives(store.acknowledged, found, {
+        maxLostBytes: maxLostBytesOf(damage),
+        mustBeWhole: damage.method === 'torn',
+      });
       if (keepIn !== undefined && verdict.outcome === 'failed') {
         rmSync(join(keepIn, `${seed}`), { recursive: true, force: true });
         renameSync(join(directory, 'damaged'), mkdirIn(keepIn, `${seed}`));
