@@ -17,6 +17,10 @@ let failedCount = 0;
 let nextSeed = firstSeed;
 const startedAtMs = performance.now();
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  // Ends with the runs that are under way.
+  process.once(signal, () => (nextSeed = Number.POSITIVE_INFINITY));
+}
 try {
   await Promise.all(Array.from({ length: Number(PARALLEL || 2) }, work));
 } finally {
@@ -24,7 +28,8 @@ try {
 }
 const tookS = ((performance.now() - startedAtMs) / 1_000).toFixed(1);
 for (const [what, count] of [...counts].sort()) console.log(`${String(count).padStart(6)} ${what}`);
-console.log(`${runCount} runs from seed ${firstSeed} in ${tookS} s: ${failedCount} failed`);
+const doneCount = [...counts.values()].reduce((sum, count) => sum + count, 0);
+console.log(`${doneCount} runs from seed ${firstSeed} in ${tookS} s: ${failedCount} failed`);
 process.exitCode = failedCount > 0 ? 1 : 0;
 
 async function work(): Promise<void> {
