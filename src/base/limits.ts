@@ -128,7 +128,7 @@ export const limits = {
   brokenOpensPerSecond: 20,
   brokenOpensBurst: 200,
   /** Refused calls of one connection in a second: more, and it is cut. */
-  refusalsPerSecond: 500,
+  refusalsPerSecond: 1_000,
   /** Connections open at once from one address. Setting. */
   maxConnectionsPerPeer: 2_000,
   /** Connections above that which hear why they are refused, each for so long. */
@@ -247,6 +247,8 @@ export const limits = {
   cliCallTimeoutMs: 30 * secondMs,
   /** How long an interrupted `sluice publish` waits for the receipts of what is under way. */
   cliInterruptGraceMs: 3 * secondMs,
+  /** How long any interrupted command but `serve` may take to end. */
+  cliInterruptLimitMs: 5 * secondMs,
   cliProgressEveryMs: 500,
   /** How often `--until-caught-up` asks whether the backlog is gone. */
   cliBacklogCheckEveryMs: 300,

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S node --initial-old-space-size=256 --v8-pool-size=1 --no-allocation-site-pretenuring
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../base/clock.js';
+import { limits } from '../base/limits.js';
 import { commands } from './commands.js';
 import { ExitCode } from './exit.js';
 import { Output } from './output.js';
@@ -12,6 +13,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     // The first one lets the command finish what it has begun; the second does not wait.
     if (interrupt.signal.aborted) process.exit(ExitCode.interrupted);
     interrupt.abort();
+    // What waits for others, a pipe that is not read or a broker that hangs, does not wait for ever. `serve` bounds its
+    // own steps.
+    if (process.argv[2] !== 'serve') {
+      systemClock.after(limits.cliInterruptLimitMs, () => {
+        process.stderr.write('sluice: interrupted, and what was under way has not ended in time\n');
+        process.exit(ExitCode.interrupted);
+      });
+    }
   });
 }
 

@@ -193,6 +193,26 @@ describe('the command line and a broker', function () {
     assert.equal(rest.stdout.length, 0);
   });
 
+  it('ends when it is interrupted, also where the reader of its output has stopped reading', async () => {
+    const lines = Array.from({ length: 50_000 }, (_, i) => `a line of some length with the number ${i}\n`);
+    await cli(['publish', 'unread'], lines.join(''));
+    const { child, exited } = spawnCli(broker.address, ['subscribe', 'unread', 'stuck']);
+    await once(child.stdout!, 'data');
+    child.stdout!.pause();
+    const client = connect(broker.address);
+    for (;;) {
+      const { consumers } = await client.admin.listConsumers({ topic: 'unread' });
+      if (consumers.some(({ outstandingMessageCount }) => outstandingMessageCount > 0n)) break;
+    }
+    client.close();
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    child.stdout!.resume();
+    const { exitCode, stderr } = await exited;
+    assert.equal(exitCode, 130);
+    assert.match(stderr, /interrupted, and what was under way has not ended in time/);
+  });
+
   it('ends when it is interrupted while the broker holds what it publishes', async () => {
     const client = connect(broker.address);
     await createLimitedTopic(client, { name: 'full', maxMessages: 5, whenFull: WhenFull.BLOCK }, 's');

@@ -6,13 +6,9 @@ import { SluiceError } from '../../src/base/errors.js';
 import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { Answers } from '../../src/server/answers.js';
+import { createDirectCallInterceptor } from '../../src/server/call-interceptor.js';
 import { OpenCalls } from '../../src/server/call-table.js';
-import {
-  type CallEnd,
-  type CallReceiver,
-  createDirectCallInterceptor,
-  type DirectCall,
-} from '../../src/server/direct-call.js';
+import type { CallEnd, CallReceiver, DirectCall } from '../../src/server/direct-call.js';
 import { Peers } from '../../src/server/peers.js';
 import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
 import { frame } from '../support/grpc-framing.js';
