@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,6 +30,7 @@ function fill(path: string): void {
 describe('storage: a full disk', () => {
   let disk: string;
   let isMounted = false;
+  let publisher: ChildProcess | undefined;
   beforeEach(function () {
     disk = mkdtempSync(join(tmpdir(), 'sluice-full-disk-'));
     try {
@@ -42,6 +43,8 @@ describe('storage: a full disk', () => {
     }
   });
   afterEach(() => {
+    publisher?.kill('SIGKILL');
+    publisher = undefined;
     if (!isMounted) return;
     isMounted = false;
     execFileSync('umount', [disk]);
@@ -51,16 +54,17 @@ describe('storage: a full disk', () => {
   it('keeps no store from being opened, read and settled, after a kill with unflushed writes', async () => {
     const directory = join(disk, 'data');
     const messages = 450;
-    const process_ = spawn(process.execPath, [child, directory, String(messages)], {
+    const started = spawn(process.execPath, [child, directory, String(messages)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    await once(process_.stdout, 'data');
+    publisher = started;
+    await once(started.stdout, 'data');
     // As much as the log of the database, and some more: the disk has run low.
     await until(
       () => (statSync(join(directory, 'reserve'), { throwIfNoEntry: false })?.size ?? 0) > 20 * MiB,
     );
-    process_.kill('SIGKILL');
-    await once(process_, 'exit');
+    started.kill('SIGKILL');
+    await once(started, 'exit');
     fill(join(disk, 'other'));
 
     const storage = await openIn(directory, { minFreeDiskBytes: 8 * MiB });
