@@ -84,7 +84,7 @@ type connectionWatch struct {
 	failures int
 	// current is the last connection on which the broker answered.
 	current *watchedConn
-	// queue is not reported yet. isReporting: somebody is at it.
+	// queue is not reported yet. isReporting: reportAll runs.
 	queue       []ConnectionState
 	isReporting bool
 	// reconnect is called when the connection was lost.
@@ -114,7 +114,7 @@ func (w *connectionWatch) connectParams() grpc.ConnectParams {
 	return grpc.ConnectParams{Backoff: w.backoff, MinConnectTimeout: connectTimeout}
 }
 
-// isNeeded: somebody wants to hear of it.
+// isNeeded: there is a callback or a logger.
 func (w *connectionWatch) isNeeded() bool { return w.report != nil || w.logger != nil }
 
 func (w *connectionWatch) connecting() {

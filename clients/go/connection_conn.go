@@ -20,7 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// dialOptions have gRPC's connections watched, if anybody listens. A proxy of the environment, and sockets that are files,
+// dialOptions have gRPC's connections watched, if there is a callback or a logger. A proxy of the environment, and sockets that are files,
 // are dialed by gRPC itself.
 func (w *connectionWatch) dialOptions(transport credentials.TransportCredentials) []grpc.DialOption {
 	if !w.isNeeded() {
@@ -109,7 +109,7 @@ type watchedConn struct {
 	net.Conn
 	watch *connectionWatch
 
-	// head is the beginning of what came, until it is known to be HTTP/2. Only who reads uses it and isReady.
+	// head is the beginning of what came, until it is known to be HTTP/2. Only the reader of the connection uses it and isReady.
 	head    []byte
 	isReady bool
 	readAt  atomic.Int64

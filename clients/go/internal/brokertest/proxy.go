@@ -17,6 +17,8 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	pipes []*pipe
+	// isRefusing: new connections are closed at once.
+	isRefusing bool
 }
 
 // pipe is one connection of a client, and the one to the broker that stands for it.
@@ -52,8 +54,14 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return // Closed, at the end of the test.
 		}
+		p.mu.Lock()
+		isRefusing := p.isRefusing
+		p.mu.Unlock()
 		far, err := net.Dial("tcp", p.target)
-		if err != nil {
+		if err != nil || isRefusing {
+			if far != nil {
+				_ = far.Close() // Nothing was sent on it.
+			}
 			_ = near.Close() // The client hears of it.
 			continue
 		}
@@ -76,6 +84,19 @@ func (p *Proxy) Connections() int {
 // Hold keeps what clients send from now on over the connections that are open now.
 func (p *Proxy) Hold() {
 	p.each(func(c *pipe) { c.isHeld = true })
+}
+
+// Refuse closes new connections at once, or lets them through again.
+func (p *Proxy) Refuse(isRefusing bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.isRefusing = isRefusing
+}
+
+// Holds says whether the text is among what is held.
+func (p *Proxy) Holds(text string) (isHeld bool) {
+	p.each(func(c *pipe) { isHeld = isHeld || bytes.Contains(c.held, []byte(text)) })
+	return isHeld
 }
 
 // Swallow loses everything that is sent over the connections that are open now, both ways. New ones work.
@@ -141,7 +162,7 @@ func (c *pipe) forward() {
 		default:
 			_, _ = c.far.Write(chunk[:n]) // The other direction hears of what is wrong.
 		}
-		// Who can't hear any more does not tell the broker of it.
+		// The broker is not told that the client's side is gone.
 		isSilent := c.isSwallowed || c.isHeld || c.isCut
 		c.mu.Unlock()
 		if err != nil {

@@ -64,7 +64,7 @@ final class ConnectionWatch {
     report(ConnectionState.of(Status.READY));
   }
 
-  /** gRPC does not connect again before somebody calls. */
+  /** gRPC does not connect again before the next call. */
   private void lost() {
     synchronized (this) {
       if (last != Status.READY) return;

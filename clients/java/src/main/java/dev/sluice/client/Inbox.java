@@ -303,7 +303,7 @@ final class Inbox implements Client.Endable {
     }
   }
 
-  /** One more is settled: who keeps up is granted more. */
+  /** One more is settled: a consumer that keeps up is granted more. */
   private void grow(Session of) {
     if (credit.settled() && of == session && !isClosing) of.grant(credit.granted());
   }

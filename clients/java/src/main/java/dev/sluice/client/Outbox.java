@@ -210,6 +210,11 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (state instanceof OutboxState.Over) return;
+      if (batches.renewalId() != 0) {
+        // A batch that was sent before expired since the broker was asked.
+        recoverAfter(0, new Recovery(SluiceException.retryTimeout(settings.retryTimeoutMs, "given up"), null));
+        return;
+      }
       state = new OutboxState.Streaming(stream);
       stream.start();
       write();

@@ -22,7 +22,7 @@ final class Room {
 
   void take(long bytes) {
     usedBytes += bytes;
-    // Who was woken takes the next in line along, where there is room for it, too.
+    // A sender that was woken wakes the next one, where there is room for it, too.
     if (!isFull()) changed.signal();
   }
 

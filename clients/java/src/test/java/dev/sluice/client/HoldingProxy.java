@@ -19,6 +19,7 @@ final class HoldingProxy implements AutoCloseable {
   private final String host;
   private final int port;
   private final ServerSocket listening;
+  private volatile boolean isRefusing;
   private final List<Pipe> pipes = new CopyOnWriteArrayList<>();
 
   HoldingProxy(String target) {
@@ -47,6 +48,10 @@ final class HoldingProxy implements AutoCloseable {
     try {
       for (;;) {
         Socket near = listening.accept();
+        if (isRefusing) {
+          near.close();
+          continue;
+        }
         Pipe pipe = new Pipe(near, new Socket(host, port));
         pipes.add(pipe);
         daemon(() -> pipe.pass(true));
@@ -61,6 +66,16 @@ final class HoldingProxy implements AutoCloseable {
   /** Keeps what clients send from now on over the connections that are open now. */
   void hold() {
     for (Pipe pipe : pipes) pipe.hold();
+  }
+
+  /** Closes new connections at once, or lets them through again. */
+  void refuse(boolean isRefused) {
+    isRefusing = isRefused;
+  }
+
+  /** Whether the text is among what is held. */
+  boolean holds(String text) {
+    return pipes.stream().anyMatch(pipe -> pipe.holds(text));
   }
 
   /** Loses everything that is sent over the connections that are open now, both ways. New ones work. */
@@ -151,6 +166,10 @@ final class HoldingProxy implements AutoCloseable {
 
     synchronized void hold() {
       isHeld = true;
+    }
+
+    synchronized boolean holds(String text) {
+      return held.toString(StandardCharsets.ISO_8859_1).contains(text);
     }
 
     synchronized void swallow() {

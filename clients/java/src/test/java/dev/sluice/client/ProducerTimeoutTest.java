@@ -30,8 +30,12 @@ class ProducerTimeoutTest {
       try (Producer producer = client.producer(topic).producerId("p").retryTimeoutMs(1_000).open()) {
         producer.send(Message.of("first")).join();
         proxy.hold();
-        assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
+        CompletableFuture<Receipt> givenUp = producer.send(Message.of("given up"));
+        Topics.await("the message is held", () -> proxy.holds("given up"));
+        proxy.refuse(true);
         proxy.cut();
+        assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(givenUp).reason());
+        proxy.refuse(false);
         // The broker shows the stream that is dead to the client, and the new one, once something was sent on it.
         Topics.await("a message on a new stream", () -> isStored(producer, "before"));
         proxy.release("PRODUCER_FENCED").join();

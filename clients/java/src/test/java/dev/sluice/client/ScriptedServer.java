@@ -59,6 +59,8 @@ final class ScriptedServer implements AutoCloseable {
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
   /** What GetSubscription fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
+  /** How the first Consume ended: true by its half-close, false by a reset. */
+  final CompletableFuture<Boolean> hasLeft = new CompletableFuture<>();
   /** Consume is not there without it. */
   volatile boolean isConsumable;
   /** What came on Consume. */
@@ -179,11 +181,12 @@ final class ScriptedServer implements AutoCloseable {
 
         @Override
         public void onError(Throwable cancelled) {
-          // gRPC has ended the call already.
+          hasLeft.complete(false);
         }
 
         @Override
         public void onCompleted() {
+          hasLeft.complete(true);
           observer.onCompleted();
         }
       };

@@ -56,6 +56,18 @@ class SettleTest {
     }
   }
 
+  @Test
+  void closingBeforeTheSessionIsOpenIsNoReset() throws Exception {
+    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      server.isConsumable = true;
+      try (Consumer consumer = client.consumer("t", "s").build()) {
+        consumer.start(delivery -> {});
+        assertTrue(server.consumed.poll(20, TimeUnit.SECONDS).hasSubscribe());
+      }
+      assertTrue(server.hasLeft.get(20, TimeUnit.SECONDS), "the stream was reset");
+    }
+  }
+
   /** An acknowledgement that is late, because the network holds it, must not settle the redelivery. */
   @Test
   void aLateAcknowledgementDoesNotSettleTheRedelivery() throws Exception {
