@@ -6,18 +6,18 @@ import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { Catalog } from './catalog.js';
 import { DiskReserve } from './disk-reserve.js';
-import { type Engine, engineMessage } from './engine.js';
+import { type Engine, engineFault, engineMessage } from './engine.js';
 import { LogPositions } from './log-positions.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
 import { PublishClock } from './publish-clock.js';
 import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
-import type { Recovered } from './recovery.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
+import type { Opened, StoreState } from './store-state.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
-import { type DamageSite, reportTableDamage } from './table-damage.js';
+import { type DamageSite, describeDamage } from './table-damage.js';
 import { Tail } from './tail.js';
 import type {
   DeadLetterNote,
@@ -33,24 +33,6 @@ import type {
 } from './types.js';
 import { Writer } from './writer.js';
 import { type WriteFailure, WriterChannel } from './writer-channel.js';
-import type { WriterThreadData } from './writer-protocol.js';
-
-/** What opening found. */
-export interface Opened {
-  readonly engine: Engine;
-  readonly recovered: Recovered;
-  readonly noteFiles: Omit<WriterThreadData, 'handle' | 'columnNames'>;
-  readonly paths: Pick<DamageSite, 'databasePath' | 'notePath'>;
-  readonly syncedOffsetsPath: string;
-  readonly warnings: readonly string[];
-}
-
-type State =
-  | { readonly kind: 'open' }
-  /** Takes nothing new; what was submitted is being written. */
-  | { readonly kind: 'closing' }
-  /** A write failed: what is in memory may be ahead of the disk, and nothing more is written. */
-  | { readonly kind: 'failed'; readonly error: SluiceError };
 
 export class Store implements Storage {
   readonly recovered: Storage['recovered'];
@@ -74,7 +56,7 @@ export class Store implements Storage {
   readonly #syncedOffsets: SyncedOffsetsFile;
   readonly #reserve: DiskReserve;
   #channel: WriterChannel | undefined;
-  #state: State = { kind: 'open' };
+  #state: StoreState = { kind: 'open' };
   /** Partitions that have grown since everything was last synced. */
   readonly #unsynced = new Set<PartitionLog>();
   #closed: Promise<void> | undefined;
@@ -283,6 +265,11 @@ export class Store implements Storage {
       await this.#engine.close();
     } catch (error) {
       endOnDefect(error);
+      // A compaction may have met damage since the last write: closing is where that comes out.
+      if (this.#state.kind !== 'failed' && engineFault(error) === 'corruption') {
+        this.#failed({ message: engineMessage(error), isDamage: true });
+        await this.#reported;
+      }
       // After a failed write the database may refuse to close as well: the process ends with what is on disk.
       if (this.#state.kind !== 'failed') throw error;
       this.#logger.warn({ error: engineMessage(error) }, 'the failed store could not be closed');
@@ -357,14 +344,7 @@ export class Store implements Storage {
   }
 
   async #report(damage: string | undefined, error: SluiceError): Promise<void> {
-    let reported = error;
-    try {
-      if (damage !== undefined) reported = await reportTableDamage(this.#damageSite, damage);
-    } catch (failure) {
-      endOnDefect(failure);
-      const message = `the database is damaged: ${engineMessage(damage)}; what is lost could not be found out: ${engineMessage(failure)}`;
-      reported = new SluiceError('DATA_LOSS', message, { cause: failure });
-    }
+    const reported = damage === undefined ? error : await describeDamage(this.#damageSite, damage);
     this.#listener.failed(reported);
   }
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { findLiveTable, tableFileName } from './database-check.js';
 import { damageMessage, type Engine } from './engine.js';
 import { readFileIfAny, removeFile, replaceFile } from './files.js';
@@ -53,6 +54,17 @@ export async function reportTableDamage(site: DamageSite, engineError: string): 
   return new SluiceError('DATA_LOSS', message);
 }
 
+/** The same where even that may fail: then the error says so. */
+export async function describeDamage(site: DamageSite, engineError: string): Promise<SluiceError> {
+  try {
+    return await reportTableDamage(site, engineError);
+  } catch (failure) {
+    endOnDefect(failure);
+    const message = `the database is damaged: ${damageMessage(engineError)}; what is lost could not be found out: ${damageMessage(failure)}`;
+    return new SluiceError('DATA_LOSS', message, { cause: failure });
+  }
+}
+
 /** What was noted of a table that is still there as it was; undefined otherwise. */
 export async function readNotedDamage(databasePath: string, notePath: string): Promise<string | undefined> {
   const bytes = await readFileIfAny(notePath);
@@ -81,14 +93,27 @@ async function describeTable(site: DamageSite, number: number): Promise<string> 
   const partition = /^partition-(\d+)$/.exec(columnName)?.[1];
   if (partition === undefined)
     return `which holds ${nameOfColumn[columnName] ?? columnName}${ownersOf(table)}`;
+  const of = `which holds messages of partition ${Number(partition)}`;
   const lost: string[] = [];
-  for (const log of site.logsOf(Number(partition))) {
+  try {
+    lost.push(...(await lostOffsets(site, Number(partition), table)));
+  } catch (error) {
+    endOnDefect(error);
+    // As when closing the database found the damage: there is nothing to read from any more.
+    return `${of} (which ones could not be found out: ${damageMessage(error)})`;
+  }
+  if (lost.length > 0) return `which holds ${lost.join('; ')}`;
+  return `${of}, none of which is lost`;
+}
+
+async function lostOffsets(site: DamageSite, partition: number, table: LiveTable): Promise<string[]> {
+  const lost: string[] = [];
+  for (const log of site.logsOf(partition)) {
     for (const { firstOffset, lastOffset } of await damagedRanges(site.engine, log, table)) {
       lost.push(`topic ${log.topicId}, partition ${log.partition}, offsets ${firstOffset} to ${lastOffset}`);
     }
   }
-  if (lost.length > 0) return `which holds ${lost.join('; ')}`;
-  return `which holds messages of partition ${Number(partition)}, none of which is lost`;
+  return lost;
 }
 
 const nameOfColumn: Readonly<Record<string, string>> = {

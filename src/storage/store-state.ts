@@ -1,0 +1,22 @@
+import type { SluiceError } from '../base/errors.js';
+import type { Engine } from './engine.js';
+import type { Recovered } from './recovery.js';
+import type { DamageSite } from './table-damage.js';
+import type { WriterThreadData } from './writer-protocol.js';
+
+/** What opening found. */
+export interface Opened {
+  readonly engine: Engine;
+  readonly recovered: Recovered;
+  readonly noteFiles: Omit<WriterThreadData, 'handle' | 'columnNames'>;
+  readonly paths: Pick<DamageSite, 'databasePath' | 'notePath'>;
+  readonly syncedOffsetsPath: string;
+  readonly warnings: readonly string[];
+}
+
+export type StoreState =
+  | { readonly kind: 'open' }
+  /** Takes nothing new; what was submitted is being written. */
+  | { readonly kind: 'closing' }
+  /** A write failed: what is in memory may be ahead of the disk, and nothing more is written. */
+  | { readonly kind: 'failed'; readonly error: SluiceError };
