@@ -6,7 +6,7 @@ import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { Catalog } from './catalog.js';
 import { DiskReserve } from './disk-reserve.js';
-import { type Engine, engineFault, engineMessage } from './engine.js';
+import { damageMessage, type Engine, engineFault, engineMessage } from './engine.js';
 import { LogPositions } from './log-positions.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';
@@ -335,7 +335,9 @@ export class Store implements Storage {
    * located: reading still works.
    */
   #failed({ message, isDamage }: WriteFailure): void {
-    const error = new SluiceError('STORAGE_FAILED', `writing to the store failed: ${message}`);
+    const error = isDamage
+      ? new SluiceError('DATA_LOSS', `the database is damaged and takes no writes: ${damageMessage(message)}`)
+      : new SluiceError('STORAGE_FAILED', `writing to the store failed: ${message}`);
     this.#state = { kind: 'failed', error };
     this.#logger.error({ error: error.message }, 'the store failed');
     for (const { onFailed } of this.#writer.abandon()) onFailed?.(error);

@@ -2,14 +2,15 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
+import { limits } from '../base/limits.js';
 import { findLiveTable, tableFileName } from './database-check.js';
-import { damageMessage, type Engine } from './engine.js';
+import { damageMessage, type Engine, engineFault } from './engine.js';
 import { readFileIfAny, removeFile, replaceFile } from './files.js';
-import { lastOffsetOfLogKey, logKey } from './keys.js';
+import { lastOffsetOfLogKey, logKey, logRange } from './keys.js';
 import type { LiveTable } from './manifest.js';
 import { parseObject } from './marker.js';
 import type { PartitionLog } from './partition-log.js';
-import { readAroundDamage } from './read-around.js';
+import { type AroundDamage, readAroundDamage, readOnce } from './read-around.js';
 
 /**
  * Damage that RocksDB found in the background, when it compacted tables. It then takes no writes any more, and there is
@@ -142,7 +143,7 @@ async function damagedRanges(
   const to = largestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(largestKey) + 1 : log.endOffset;
   const found: { firstOffset: number; lastOffset: number }[] = [];
   for (let at = Math.max(log.firstOffset, from); at < Math.min(to, log.endOffset); ) {
-    const { before, damage } = await readAroundDamage(engine, log, at, log.endOffset, recordsAtOnce);
+    const { before, damage } = await readToDamage(engine, log, at);
     const last = before.at(-1);
     if (damage !== undefined) found.push(damage);
     else if (last === undefined) break;
@@ -152,3 +153,15 @@ async function damagedRanges(
 }
 
 const recordsAtOnce = 1_000;
+
+/** Many records at once; only where that fails, one by one. */
+async function readToDamage(engine: Engine, log: PartitionLog, offset: number): Promise<AroundDamage> {
+  try {
+    const range = logRange(log.topicId, offset);
+    const before = await readOnce(engine, log.partition, range, recordsAtOnce, limits.readAheadBytes);
+    return { before, damage: undefined };
+  } catch (error) {
+    if (engineFault(error) !== 'corruption') throw error;
+    return await readAroundDamage(engine, log, offset, log.endOffset, recordsAtOnce);
+  }
+}
