@@ -104,6 +104,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   onReceiveHalfClose(): void {
     this.isWaitingForRequest = false;
     if (this.#call.isOver || this.#isStopping) return;
+    // Node ends what a lost connection was sending: the client has not closed its half, and the call is over next.
+    if (this.#connection?.destroyed === true) return;
     try {
       this.#receiver?.halfClose();
     } catch (thrown) {

@@ -77,7 +77,8 @@ export class ConsumeCall implements CallReceiver {
   }
 
   over(end: CallEnd): void {
-    this.#stream.over(end);
+    // A consumer that has closed its half need not wait for the end before it closes its connection.
+    this.#stream.over(this.#isLeaving && end === 'lost' ? 'answered' : end);
     if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
   }
 

@@ -120,6 +120,21 @@ describe('what a failure is charged to', () => {
     assert.deepEqual(await failedAttempts('leaving', 2), [0, 0]);
   });
 
+  it('is nothing when a consumer leaves, and closes its connection before the stream has ended', async () => {
+    await createTopic('hurrying', 2, { maxAttempts: 1 });
+    const { consumer, loseConnection } = await openApart('hurrying');
+    await consumer.take(2);
+    const left = consumer.leave();
+    // The broker has read that it leaves: it delivers nothing more.
+    for (let isLeaving = false; !isLeaving; ) {
+      const { consumers } = await client.admin.listConsumers({ topic: 'hurrying', subscription: 's' });
+      isLeaving = consumers.every(({ flowControl }) => flowControl?.maxOutstandingMessages === 0);
+    }
+    await loseConnection();
+    await left;
+    assert.deepEqual(await failedAttempts('hurrying', 2), [0, 0]);
+  });
+
   it('is the message in hand when a call is cancelled after it has settled something', async () => {
     await createTopic('worked', 3);
     const consumer = await open('worked');
