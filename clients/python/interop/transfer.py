@@ -37,7 +37,7 @@ async def open_producer(client: Client, topic: str) -> Producer:
         try:
             return await client.producer(topic).open()
         except SluiceError as error:
-            if error.code != StatusCode.UNAVAILABLE:
+            if error.code not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED):
                 raise
         await asyncio.sleep(POLL_S)
 

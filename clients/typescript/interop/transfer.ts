@@ -34,7 +34,7 @@ async function openProducer(client: Client, topic: string): Promise<Producer> {
     try {
       return await Producer.open(client, { topic });
     } catch (thrown) {
-      if (SluiceError.from(thrown).code !== StatusCode.UNAVAILABLE) throw thrown;
+      if (!isAway(thrown)) throw thrown;
     }
     await sleep(pollMs);
   }
@@ -69,8 +69,14 @@ async function isCaughtUp(client: Client, topic: string, name: string): Promise<
     const { subscription } = await client.admin.getSubscription({ topic, name }, { timeoutMs: 5_000 });
     return subscription!.partitions.every(({ backlogMessageCount }) => backlogMessageCount === 0n);
   } catch (thrown) {
-    // It is down: asked again later.
-    if (SluiceError.from(thrown).code === StatusCode.UNAVAILABLE) return false;
+    // Asked again later.
+    if (isAway(thrown)) return false;
     throw thrown;
   }
+}
+
+/** The broker is down, or too busy to answer. */
+function isAway(thrown: unknown): boolean {
+  const { code } = SluiceError.from(thrown);
+  return code === StatusCode.UNAVAILABLE || code === StatusCode.DEADLINE_EXCEEDED;
 }

@@ -52,9 +52,9 @@ async def test_one_that_opens_while_an_older_one_sends_takes_over(client: Client
     assert await outcome(older, "A") == "stored"
     newer = await client.producer(topic, producer_id="web").open()
     assert newer.last_sequence == 1
+    assert await outcome(older, "B") == FENCED
     outcomes = [await outcome(newer, payload) for payload in "DEF"]
     assert outcomes == ["stored"] * 3
-    assert await outcome(older, "B") == FENCED
     with pytest.raises(SluiceError) as caught:
         older.send("C")
     assert caught.value.reason == FENCED
