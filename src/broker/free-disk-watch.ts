@@ -147,6 +147,7 @@ export class FreeDiskWatch implements RefusingObstacle {
       // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
       this.#writtenBytes = writtenBytes;
       this.#marginBytes = Number.POSITIVE_INFINITY;
+      this.#isLow = false;
       logger.warn({ error }, 'free disk space could not be read');
     }
   }

@@ -71,6 +71,7 @@ export class SubscriptionRunner implements Sleeper {
   #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
   #hasEnded = false;
+  #endError: SluiceError | undefined;
   /** Of the topic; of one that has ended, as it was then: a call that was under way is still answered. */
   #partitionCount = 0;
   /** The log has grown, and consumers are about to be served. */
@@ -178,7 +179,9 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- Sessions -------------------------------------------------------------------------------------------
 
+  /** Throws where the subscription was deleted after the caller had found it. */
   openSession(sessionId: string, options: ConsumeOptions, sink: ConsumerSink): ConsumerLink {
+    if (this.#endError !== undefined) throw this.#endError;
     const link = new ConsumerLink(
       sessionId,
       options,
@@ -225,6 +228,7 @@ export class SubscriptionRunner implements Sleeper {
   /** Ends every session with this error; the subscription is not used any more. */
   end(error: SluiceError): void {
     this.#hasEnded = true;
+    this.#endError = error;
     this.#services.alarm.set(this, Number.POSITIVE_INFINITY);
     for (const link of [...this.#links.values()]) this.#endSession(link, error);
     this.#readers.closeAll();

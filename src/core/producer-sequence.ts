@@ -8,6 +8,8 @@ export interface ProducerPosition {
   readonly lastSequence: number;
   /** The last sequence of the epochs before: what this epoch numbers begins behind it. */
   readonly baseSequence: number;
+  /** Of the call that claimed the epoch: kept with it, so that a repetition of the call is known as one. */
+  readonly claimId?: number;
 }
 
 /** Messages `firstSequence`, `firstSequence + 1`, ... of a producer. */
@@ -65,7 +67,7 @@ export function decideSequence(
 function decideClaim(position: ProducerPosition | undefined, epoch: number): SequenceDecision {
   const known = position ?? { epoch, lastSequence: 0, baseSequence: 0 };
   if (epoch < known.epoch) return { kind: 'fenced', epoch: known.epoch };
+  if (epoch === known.epoch) return { kind: 'accept', skip: 0, next: known };
   const { lastSequence } = known;
-  const baseSequence = epoch > known.epoch ? lastSequence : known.baseSequence;
-  return { kind: 'accept', skip: 0, next: { epoch, lastSequence, baseSequence } };
+  return { kind: 'accept', skip: 0, next: { epoch, lastSequence, baseSequence: lastSequence } };
 }

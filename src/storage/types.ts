@@ -38,7 +38,7 @@ export interface ProducerState {
   readonly lastSequence: number;
   /** The last sequence of the epochs before. */
   readonly baseSequence: number;
-  /** Of the call that claimed the epoch, as long as no batch of the epoch came; 0 or absent: none. */
+  /** Of the call that claimed the epoch; 0 or absent: none. */
   readonly claimId?: number;
 }
 

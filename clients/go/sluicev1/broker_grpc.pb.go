@@ -60,8 +60,9 @@ type BrokerClient interface {
 	// was redriven to one subscription is left out.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
 	// Claims the name of a producer: raises its epoch, durably, and says where it
-	// resumes. Each call gets an epoch of its own, and from its answer on every
-	// lower epoch is fenced. Creates the topic as Publish does.
+	// resumes. Each call gets an epoch of its own (a repeated one: see
+	// `claim_id`), and from its answer on every lower epoch is fenced. Creates the
+	// topic as Publish does.
 	OpenProducer(ctx context.Context, in *OpenProducerRequest, opts ...grpc.CallOption) (*OpenProducerResponse, error)
 	// The last durable sequence of a producer. Claims nothing.
 	GetProducer(ctx context.Context, in *GetProducerRequest, opts ...grpc.CallOption) (*GetProducerResponse, error)
@@ -222,8 +223,9 @@ type BrokerServer interface {
 	// was redriven to one subscription is left out.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
 	// Claims the name of a producer: raises its epoch, durably, and says where it
-	// resumes. Each call gets an epoch of its own, and from its answer on every
-	// lower epoch is fenced. Creates the topic as Publish does.
+	// resumes. Each call gets an epoch of its own (a repeated one: see
+	// `claim_id`), and from its answer on every lower epoch is fenced. Creates the
+	// topic as Publish does.
 	OpenProducer(context.Context, *OpenProducerRequest) (*OpenProducerResponse, error)
 	// The last durable sequence of a producer. Claims nothing.
 	GetProducer(context.Context, *GetProducerRequest) (*GetProducerResponse, error)

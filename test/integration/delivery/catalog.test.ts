@@ -39,6 +39,25 @@ describe('topics and subscriptions under live streams', () => {
     assert.equal(await reasonOf(client.admin.getTopic({ name: 'doomed' })), 'TOPIC_NOT_FOUND');
   });
 
+  it('ends a consumer whose subscription is deleted while the call makes it', async () => {
+    await client.admin.createTopic({ topic: { name: 'hasty' } });
+    await publish(client, 'hasty', texts('m', 3));
+    for (let i = 0; i < 30; i++) {
+      const name = `s${i}`;
+      const ending = TestConsumer.open(client, { topic: 'hasty', subscription: name }).then(
+        (consumer) => consumer.ended,
+        (thrown: unknown) => thrown,
+      );
+      const isDeleted = () =>
+        client.admin.deleteSubscription({ topic: 'hasty', name }).then(
+          () => true,
+          () => false,
+        );
+      while (!(await isDeleted()));
+      assert.equal(((await ending) as SluiceError).reason, 'SUBSCRIPTION_DELETED');
+    }
+  });
+
   it('leaves nothing of a deleted topic or subscription, also after a kill', async () => {
     await client.admin.createTopic({ topic: { name: 'reborn' } });
     await publish(client, 'reborn', texts('old', 5));

@@ -108,6 +108,9 @@ describe('producers', () => {
     client.close();
     client = connect(broker.address);
     assert.equal((await client.broker.openProducer({ ...producer, claimId: 77n })).epoch, 1n);
+    await publishSequence('repeated', 1, 1, ['a']);
+    const late = await client.broker.openProducer({ ...producer, claimId: 77n });
+    assert.deepEqual([late.epoch, late.lastSequence], [1n, 1n], 'a first try that arrives behind a batch');
     assert.equal((await client.broker.openProducer({ ...producer, claimId: 78n })).epoch, 2n);
     assert.equal((await client.broker.openProducer({ ...producer, claimId: 77n })).epoch, 3n);
     assert.equal((await client.broker.openProducer(producer)).epoch, 4n, 'zero is no number');

@@ -301,7 +301,7 @@ export type ProducerRecord = Message<"sluice.storage.v1.ProducerRecord"> & {
   baseSequence: bigint;
 
   /**
-   * Of the call that claimed the epoch; gone with the epoch's first batch.
+   * Of the call that claimed the epoch; zero where a batch claimed it.
    *
    * @generated from field: uint64 claim_id = 4;
    */

@@ -1061,8 +1061,9 @@ export const Broker: GenService<{
   },
   /**
    * Claims the name of a producer: raises its epoch, durably, and says where it
-   * resumes. Each call gets an epoch of its own, and from its answer on every
-   * lower epoch is fenced. Creates the topic as Publish does.
+   * resumes. Each call gets an epoch of its own (a repeated one: see
+   * `claim_id`), and from its answer on every lower epoch is fenced. Creates the
+   * topic as Publish does.
    *
    * @generated from rpc sluice.v1.Broker.OpenProducer
    */
