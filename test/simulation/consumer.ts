@@ -3,7 +3,7 @@ import type { SluiceError } from '../../src/base/errors.js';
 import { limits } from '../../src/base/limits.js';
 import type { ConsumerSession, ConsumerSink, DeliveredRun } from '../../src/broker/types.js';
 import type { Credit, PartitionInterval, Settlement } from '../../src/core/types.js';
-import type { SubscriptionBook, TopicBook } from './books.js';
+import type { Books, SubscriptionBook } from './books.js';
 import { entryOf } from './held-storage.js';
 
 export interface Frame {
@@ -11,15 +11,15 @@ export interface Frame {
   readonly written: () => void;
 }
 
-export interface ConsumerServices {
-  readonly nowMs: () => number;
-  readonly nextDeliveryId: () => number;
-  readonly book: () => SubscriptionBook;
-  readonly topic: () => TopicBook;
-  readonly trace: (text: string) => void;
-  readonly count: (event: 'delivery' | 'redelivery') => void;
-  /** Keeps what is thrown from the broker. */
-  readonly guard: (check: () => void) => void;
+/** The part of a run that a consumer uses. */
+export interface ConsumerWorld {
+  readonly books: Books;
+  readonly generation: number;
+  readonly nowMs: number;
+  nextDeliveryId(): number;
+  trace(text: string): void;
+  count(event: 'delivery' | 'redelivery'): void;
+  guard(check: () => void): void;
 }
 
 /** One consumer's stream: checks what it gets against the books, and lets bytes leave when the run says so. */
@@ -33,26 +33,28 @@ export class Consumer implements ConsumerSink {
   /** What it holds by all that it was told on its stream, and has settled itself: `partition/offset`. */
   readonly held = new Set<string>();
   #partitions: readonly number[] = [];
-  readonly #services: ConsumerServices;
+  readonly #world: ConsumerWorld;
+  readonly #generation: number;
 
-  constructor(name: string, subscriptionId: number, credit: Credit, services: ConsumerServices) {
+  constructor(name: string, subscriptionId: number, credit: Credit, world: ConsumerWorld) {
     this.name = name;
     this.subscriptionId = subscriptionId;
     this.credit = credit;
-    this.#services = services;
+    this.#world = world;
+    this.#generation = world.generation;
   }
 
   get book(): SubscriptionBook {
-    return this.#services.book();
+    return this.#world.books.subscriptions.get(this.subscriptionId)!;
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
-    this.#services.guard(() => this.#deliver(runs, written));
+    this.#guard(() => this.#deliver(runs, written));
   }
 
   #deliver(runs: readonly DeliveredRun[], written: () => void): void {
     assert.ok(!this.isClosed, `${this.name} has closed, and gets more`);
-    const deliveryId = this.#services.nextDeliveryId();
+    const deliveryId = this.#world.nextDeliveryId();
     this.frames.push({ deliveryId, written });
     assert.ok(this.frames.length <= limits.framesUnderWay, `${this.name} has too many frames under way`);
     for (const { run, from, to, attempt } of runs) {
@@ -84,13 +86,11 @@ export class Consumer implements ConsumerSink {
 
   heartbeat(_timeMs: number, backlogMessageCount: number): void {
     const open = this.book.model.all().filter(({ state }) => state !== 'settled').length;
-    this.#services.guard(() =>
-      assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`),
-    );
+    this.#guard(() => assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`));
   }
 
   ended(error: SluiceError): void {
-    this.#services.guard(() =>
+    this.#guard(() =>
       assert.match(
         error.reason,
         /^(SUBSCRIPTION|TOPIC)_DELETED$/,
@@ -112,18 +112,18 @@ export class Consumer implements ConsumerSink {
   }
 
   #take(run: DeliveredRun['run'], index: number, attempt: number, deliveryId: number): void {
-    const { model, config } = this.book;
+    const { model, config, topicId } = this.book;
     const { partition } = run;
     const offset = run.firstOffset + index;
     const name = `${partition}/${offset} of ${config.name} to ${this.name}`;
-    this.#services.trace(`  ${name}, attempt ${attempt}`);
+    this.#world.trace(`  ${name}, attempt ${attempt}`);
     const message = model.partitions[partition]![offset];
     assert.ok(message !== undefined, `${name} was delivered before it was committed`);
     assert.ok(
-      entryOf(run, index).equals(this.#services.topic().entries[partition]![offset]!),
+      entryOf(run, index).equals(this.#world.books.topics.get(topicId)!.entries[partition]![offset]!),
       `${name} has changed`,
     );
-    const objection = model.objection(message, this.name, this.#services.nowMs());
+    const objection = model.objection(message, this.name, this.#world.nowMs);
     assert.equal(objection, undefined, `${name} was delivered although ${objection}`);
     assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
     const place = `${partition}/${offset}`;
@@ -136,7 +136,12 @@ export class Consumer implements ConsumerSink {
         `${name} was delivered, but the partition is not its own`,
       );
     }
-    this.#services.count(attempt === 1 ? 'delivery' : 'redelivery');
+    this.#world.count(attempt === 1 ? 'delivery' : 'redelivery');
     model.lease(message, this.name, deliveryId);
+  }
+
+  /** Ignores what a broker still does after it has crashed. */
+  #guard(check: () => void): void {
+    if (this.#generation === this.#world.generation) this.#world.guard(check);
   }
 }

@@ -33,13 +33,14 @@ export class ProducerName {
   }
 }
 
-export interface ProducerServices {
-  readonly books: () => Books;
-  readonly trace: (text: string) => void;
-  readonly count: (event: 'duplicate' | 'refusal' | 'fenced' | 'repeatedClaim') => void;
-  readonly guard: (check: () => void) => void;
-  /** Watches an answer of the broker, as `Simulation.#expect`. */
-  readonly expect: <T>(what: string, answer: Promise<T>, check: (result: T) => void) => void;
+/** The part of a run that a producer uses. */
+export interface ProducerWorld {
+  readonly books: Books;
+  trace(text: string): void;
+  count(event: 'duplicate' | 'refusal' | 'fenced' | 'repeatedClaim'): void;
+  guard(check: () => void): void;
+  /** Watches an answer of the broker. */
+  expect<T>(what: string, answer: Promise<T>, check: (result: T) => void): void;
 }
 
 /** How far a process has come. An anonymous one is open from the start. */
@@ -60,7 +61,7 @@ type State =
 export class Producer {
   readonly name: ProducerName;
   readonly answeredIds = new Set<string>();
-  readonly #services: ProducerServices;
+  readonly #world: ProducerWorld;
   readonly #mayBeRefused: boolean;
   #broker: Broker | undefined;
   #publisher: Publisher | undefined;
@@ -70,10 +71,10 @@ export class Producer {
   #nextSequence = 1;
   #isWaiting = false;
 
-  constructor(name: ProducerName, mayBeRefused: boolean, services: ProducerServices) {
+  constructor(name: ProducerName, mayBeRefused: boolean, world: ProducerWorld) {
     this.name = name;
     this.#mayBeRefused = mayBeRefused;
-    this.#services = services;
+    this.#world = world;
     this.#state = this.isNamed ? { kind: 'closed' } : { kind: 'open', epoch: 0, claimNumber: 0 };
   }
 
@@ -108,7 +109,7 @@ export class Producer {
       this.name.claimCount += 1;
       this.#claim(this.name.claimCount * 1_000, this.name.claimCount);
     } else if (this.#state.kind === 'claiming') {
-      this.#services.count('repeatedClaim');
+      this.#world.count('repeatedClaim');
       this.#claim(this.#state.claimId, this.#state.claimNumber);
     } else this.#send();
   }
@@ -128,8 +129,8 @@ export class Producer {
   #claim(claimId: number, claimNumber: number): void {
     this.#state = { kind: 'claiming', claimId, claimNumber };
     const claim = this.#broker!.openProducer(this.topic, this.id, { claimId, currentEpoch: undefined });
-    this.#services.expect(`claim ${claimNumber} of "${this.id}"`, claim, ({ epoch, lastSequence }) => {
-      this.#services.trace(`  "${this.id}" has epoch ${epoch} and goes on behind ${lastSequence}`);
+    this.#world.expect(`claim ${claimNumber} of "${this.id}"`, claim, ({ epoch, lastSequence }) => {
+      this.#world.trace(`  "${this.id}" has epoch ${epoch} and goes on behind ${lastSequence}`);
       this.name.claimed(epoch);
       if (this.#state.kind !== 'claiming') return;
       this.#nextSequence = lastSequence + 1;
@@ -150,7 +151,7 @@ export class Producer {
       publisher.publish(this.#encode(batch), (error, receipt) => {
         // What a broker that has crashed still does is not seen by anybody.
         if (publisher !== this.#publisher) return;
-        this.#services.guard(() => this.#answered(batch, isFencedAlready, error, receipt));
+        this.#world.guard(() => this.#answered(batch, isFencedAlready, error, receipt));
       });
       this.#send();
     });
@@ -180,7 +181,7 @@ export class Producer {
       this.#check(batch, receipt!);
     } else if (error.reason === 'PRODUCER_FENCED') this.#fenced();
     else {
-      this.#services.count('refusal');
+      this.#world.count('refusal');
       assert.ok(this.#mayBeRefused && error.reason === 'BACKLOG_FULL', `refused: ${error.message}`);
     }
   }
@@ -190,7 +191,7 @@ export class Producer {
     if (this.#state.kind !== 'open') return;
     const { claimNumber } = this.#state;
     assert.ok(this.name.claimCount > claimNumber, `"${this.id}" is fenced, and no other process claimed it`);
-    this.#services.count('fenced');
+    this.#world.count('fenced');
     this.#state = { kind: 'fenced' };
     this.#dropUnsent();
   }
@@ -214,8 +215,8 @@ export class Producer {
 
   /** A receipt says where the messages are, once they are there; a repetition is there, too. */
   #check({ drafts }: Batch, { messageCount, duplicateCount, ranges }: Receipt): void {
-    const { entries, ends } = this.#services.books().topic(this.topic);
-    this.#services.trace(`  receipt for ${drafts.map(({ id }) => id)}: ${JSON.stringify(ranges)}`);
+    const { entries, ends } = this.#world.books.topic(this.topic);
+    this.#world.trace(`  receipt for ${drafts.map(({ id }) => id)}: ${JSON.stringify(ranges)}`);
     assert.equal(messageCount, drafts.length, 'messages of a receipt');
     const stored = ranges.flatMap(({ partition, first, last }) => {
       assert.ok(last < ends[partition]!, 'a receipt came before the commit');
@@ -228,7 +229,7 @@ export class Producer {
   }
 
   #checkDuplicates(drafts: readonly Draft[], entries: readonly (readonly Buffer[])[]): void {
-    this.#services.count('duplicate');
+    this.#world.count('duplicate');
     const storedIds = new Set(entries.flat().map((entry) => decodeEntry(entry).id));
     for (const { id } of drafts) assert.ok(storedIds.has(id), `${id} is said to be stored, and is not`);
   }

@@ -5,11 +5,14 @@ import { deadLetterTopicName } from '../../src/broker/dead-letters.js';
 import type { Broker, RedriveProgress, RedriveSession, RedriveSink } from '../../src/broker/types.js';
 import type { Books } from './books.js';
 
-export interface RedriveServices {
-  readonly books: () => Books;
-  readonly guard: (check: () => void) => void;
-  /** Another redrive of the subscription was begun, or something was deleted, since this one began. */
-  readonly mayBeEnded: (redrive: Redrive) => boolean;
+/** The part of a run that a redrive uses. */
+export interface RedriveWorld {
+  readonly books: Books;
+  /** In the order in which they began. */
+  readonly redrives: readonly Redrive[];
+  readonly generation: number;
+  readonly deletionCount: number;
+  guard(check: () => void): void;
 }
 
 export interface RedriveDraw {
@@ -24,16 +27,20 @@ export class Redrive implements RedriveSink {
   readonly draw: RedriveDraw;
   hasEnded = false;
   session: RedriveSession | undefined;
-  readonly #services: RedriveServices;
+  readonly #world: RedriveWorld;
+  readonly #generation: number;
+  readonly #deletionCount: number;
   readonly #config: SubscriptionConfig;
   readonly #letters: ReturnType<Books['deadLettersOf']>;
   #last: RedriveProgress = { redrivenCount: 0, remainingCount: 0 };
 
-  constructor(subscriptionId: number, draw: RedriveDraw, services: RedriveServices) {
+  constructor(subscriptionId: number, draw: RedriveDraw, world: RedriveWorld) {
     this.subscriptionId = subscriptionId;
     this.draw = draw;
-    this.#services = services;
-    const books = services.books();
+    this.#world = world;
+    this.#generation = world.generation;
+    this.#deletionCount = world.deletionCount;
+    const { books } = world;
     this.#config = books.subscriptions.get(subscriptionId)!.config;
     const name = deadLetterTopicName(this.#config);
     const topic = [...books.topics.values()].find((each) => each.name === name);
@@ -47,12 +54,12 @@ export class Redrive implements RedriveSink {
   }
 
   start(broker: Broker): void {
-    const { topic, name } = this.#services.books().subscriptions.get(this.subscriptionId)!.config;
+    const { topic, name } = this.#world.books.subscriptions.get(this.subscriptionId)!.config;
     this.session = broker.redrive({ topic, subscription: name, ...this.draw }, this);
   }
 
   progress(progress: RedriveProgress): void {
-    this.#services.guard(() => {
+    this.#guard(() => {
       const { isDryRun, limit } = this.draw;
       assert.ok(progress.redrivenCount >= this.#last.redrivenCount, 'a redrive counts backwards');
       assert.ok(limit === 0 || progress.redrivenCount <= limit, 'a redrive goes beyond its limit');
@@ -61,11 +68,11 @@ export class Redrive implements RedriveSink {
   }
 
   ended(error: SluiceError | undefined): void {
-    this.#services.guard(() => {
+    this.#guard(() => {
       assert.ok(!this.hasEnded, 'a redrive ended twice');
       this.hasEnded = true;
       if (error !== undefined) {
-        assert.ok(this.#services.mayBeEnded(this), `a redrive was ended: ${error.message}`);
+        assert.ok(this.#mayBeEnded, `a redrive was ended: ${error.message}`);
         assert.match(error.reason, /^(REDRIVE_REPLACED|(TOPIC|SUBSCRIPTION)_(DELETED|NOT_FOUND))$/);
       } else if (this.draw.limit === 0 && !this.draw.isDryRun) this.#checkComplete();
     });
@@ -73,7 +80,7 @@ export class Redrive implements RedriveSink {
 
   /** Everything that was there when it began has been sent back, or retention removed it. */
   #checkComplete(): void {
-    const books = this.#services.books();
+    const { books } = this.#world;
     // It looks into the dead-letter topic that the subscription has when it begins to read.
     if (books.subscriptions.get(this.subscriptionId)?.config !== this.#config) return;
     for (const letter of this.#letters) {
@@ -83,5 +90,18 @@ export class Redrive implements RedriveSink {
         `${letter.source} was not sent back by a whole redrive`,
       );
     }
+  }
+
+  /** Another redrive of the subscription was begun, or something was deleted, since this one began. */
+  get #mayBeEnded(): boolean {
+    const { books, deletionCount, redrives } = this.#world;
+    if (deletionCount > this.#deletionCount || !books.subscriptions.has(this.subscriptionId)) return true;
+    const later = redrives.slice(redrives.indexOf(this) + 1);
+    return later.some(({ subscriptionId, draw }) => subscriptionId === this.subscriptionId && !draw.isDryRun);
+  }
+
+  /** Ignores what a broker still does after it has crashed. */
+  #guard(check: () => void): void {
+    if (this.#generation === this.#world.generation) this.#world.guard(check);
   }
 }

@@ -1,0 +1,84 @@
+import type { CursorState } from '../../src/base/positions.js';
+import type { Transaction } from '../../src/storage/types.js';
+import type { SimulationEvent } from './actions.js';
+import type { Books } from './books.js';
+import type { StorageWatcher } from './held-storage.js';
+import type { Seek } from './seek.js';
+
+/** The part of a run that the checks read, and the seek that they end. */
+export interface CheckedWorld {
+  readonly books: Books;
+  seek: Seek | undefined;
+  count(event: SimulationEvent): void;
+  guard(check: () => void): void;
+}
+
+/** Compares what the broker tells its store with the books, and keeps the books up to date. */
+export class StorageChecks implements StorageWatcher {
+  readonly #world: CheckedWorld;
+  #submittedCount = 0;
+  #committedCount = 0;
+
+  constructor(world: CheckedWorld) {
+    this.#world = world;
+  }
+
+  /** Transactions that the running broker has submitted. */
+  get submittedCount(): number {
+    return this.#submittedCount;
+  }
+
+  /** Transactions of which the running broker knows that they are on the disk. */
+  get committedCount(): number {
+    return this.#committedCount;
+  }
+
+  restarted(): void {
+    this.#submittedCount = 0;
+    this.#committedCount = 0;
+  }
+
+  submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
+    this.#world.guard(() => this.#submitted(transaction, firstOffsets));
+  }
+
+  committed(transaction: Transaction, firstOffsets: readonly number[]): void {
+    this.#committedCount += 1;
+    this.#world.guard(() => this.#world.books.committed(transaction, firstOffsets));
+  }
+
+  recovered(subscriptionId: number, cursors: ReadonlyMap<number, CursorState>): void {
+    this.#world.guard(() => {
+      for (const [partition, cursor] of cursors) {
+        this.#world.books.checkCursors(subscriptionId, partition, cursor);
+      }
+    });
+  }
+
+  removing(topicId: number, partition: number, offset: number): void {
+    this.#world.count('removal');
+    this.#world.guard(() => this.#world.books.checkRemoval(topicId, partition, offset));
+  }
+
+  lookedUp(partition: number, timeMs: number, offset: number): void {
+    this.#world.seek?.lookedUp(partition, timeMs, offset);
+  }
+
+  #submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
+    const { books, seek } = this.#world;
+    this.#submittedCount += 1;
+    const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
+    if (transaction.deadLetters !== undefined) this.#world.count('deadLetter');
+    if (transaction.redrives !== undefined) this.#world.count('redrive');
+    if (seek?.isDue && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
+      const book = books.subscriptions.get(seek.subscriptionId)!;
+      seek.apply(book, books.topics.get(book.topicId)!);
+      this.#world.seek = undefined;
+      this.#world.count('seek');
+    }
+    books.submitted(transaction, firstOffsets);
+    for (const { subscriptionId, partition, state } of cursors) {
+      books.checkCursors(subscriptionId, partition, state());
+    }
+  }
+}
