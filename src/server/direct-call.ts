@@ -137,14 +137,14 @@ export class DirectCall {
     return clientError(thrown, this.#logger);
   }
 
-  /** Only for the listener below: the client has gone. */
+  /** Only for `DirectListener`: the client has gone. */
   markOver(end: CallEnd): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#owner.ended(end);
   }
 
-  /** Only for the listener below: a status of grpc-js itself. A deadline is the client's own word, as a cancellation. */
+  /** Only for `DirectListener`: a status of grpc-js itself. A deadline is the client's own word, as a cancellation. */
   endAsGrpcDid(status: PartialStatusObject): void {
     this.#sendStatus(status);
     this.markOver(status.code === statusCode.DEADLINE_EXCEEDED ? 'cancelled' : 'answered');
