@@ -121,6 +121,13 @@ async def test_a_connection_that_is_lost_and_comes_back(own_broker: Broker) -> N
         await states.next("ready")
 
 
+async def test_a_busy_broker_has_time_to_answer_a_new_connection(shared_broker: Broker) -> None:
+    async with holding_proxy(shared_broker.address) as proxy, Client(proxy.address) as client:
+        proxy.first_answer_after_s = 1.5
+        found = await within(client.admin.get_server_info(GetServerInfoRequest()))
+        assert found.version
+
+
 async def test_a_connection_that_dies_without_a_word(shared_broker: Broker, topic: str) -> None:
     received: list[bytes] = []
 

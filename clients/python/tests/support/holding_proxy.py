@@ -28,6 +28,8 @@ class HoldingProxy:
         self.address = ""
         self.silent_count = 0
         """So many connections that come are silent from their first byte."""
+        self.first_answer_after_s = 0.0
+        """How long the broker's first bytes take, on each connection."""
         self._joints: list[Joint] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,6 +91,7 @@ class HoldingProxy:
 
     async def _to_client(self, reader: asyncio.StreamReader, joint: Joint) -> None:
         with contextlib.suppress(ConnectionError):
+            await asyncio.sleep(self.first_answer_after_s)
             while data := await reader.read(65_536):
                 if not joint.is_swallowing:
                     joint.near.write(data)

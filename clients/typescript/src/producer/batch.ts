@@ -17,6 +17,14 @@ export interface Receipt {
   readonly isDuplicate: boolean;
 }
 
+/** Of a message that was found to be stored. */
+export const duplicate: Receipt = {
+  partition: undefined,
+  offset: undefined,
+  durability: 0,
+  isDuplicate: true,
+};
+
 /** What stands before the messages in the requests of a producer. */
 export interface RequestHead {
   readonly topic: string;

@@ -70,3 +70,13 @@ export function notInTime(retryTimeoutMs: number | undefined, cause: SluiceError
     cause,
   });
 }
+
+export function streamEnded(): SluiceError {
+  const text = 'the broker has ended the stream';
+  return new SluiceError(text, { code: StatusCode.UNAVAILABLE, reason: 'UNAVAILABLE' });
+}
+
+export function unknownBatch(): SluiceError {
+  const text = 'an answer to no batch that is under way';
+  return new SluiceError(text, { code: StatusCode.INTERNAL, reason: 'INTERNAL' });
+}

@@ -2,13 +2,13 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { Backoff, pause } from '../backoff.js';
 import type { ByteStream } from '../calls.js';
 import type { Client } from '../client.js';
-import { SluiceError, StatusCode } from '../errors.js';
+import { SluiceError } from '../errors.js';
 import {
   Broker,
   type PublishStreamResponse,
   PublishStreamResponseSchema,
 } from '../gen/sluice/v1/broker_pb.js';
-import type { Batch, Receipt } from './batch.js';
+import { type Batch, duplicate } from './batch.js';
 import {
   callTimeoutMs,
   claim,
@@ -25,6 +25,8 @@ import {
   isPassing,
   isRetriable,
   notInTime,
+  streamEnded,
+  unknownBatch,
 } from './failure.js';
 import type { CompleteOptions } from './options.js';
 import { placesOf } from './routing.js';
@@ -386,21 +388,4 @@ export class Outbox {
     this.#events.over(error);
     while (this.#batches.length > 0) this.#done(this.#batches[0]!, (batch) => batch.reject(error));
   }
-}
-
-const duplicate: Receipt = {
-  partition: undefined,
-  offset: undefined,
-  durability: 0,
-  isDuplicate: true,
-};
-
-function streamEnded(): SluiceError {
-  const text = 'the broker has ended the stream';
-  return new SluiceError(text, { code: StatusCode.UNAVAILABLE, reason: 'UNAVAILABLE' });
-}
-
-function unknownBatch(): SluiceError {
-  const text = 'an answer to no batch that is under way';
-  return new SluiceError(text, { code: StatusCode.INTERNAL, reason: 'INTERNAL' });
 }
