@@ -58,6 +58,11 @@ class Session {
     metadata.set('grpc-status-details-bin', Buffer.from(status));
     this.#stream.emit('error', Object.assign(new Error(reason), { code, details: reason, metadata }));
   }
+
+  /** As something between the broker and the client would. */
+  failBare(code: number): void {
+    this.#stream.emit('error', Object.assign(new Error('no more'), { code, details: 'no more' }));
+  }
 }
 
 describe('Consumer', () => {
@@ -132,6 +137,7 @@ describe('Consumer', () => {
       (session) => session.fail(StatusCode.ABORTED, 'SESSION_CLOSED'),
       (session) => session.fail(StatusCode.UNAVAILABLE, 'DRAINING'),
       (session) => session.fail(StatusCode.DATA_LOSS, 'DATA_LOSS'),
+      (session) => session.failBare(StatusCode.RESOURCE_EXHAUSTED),
     ];
     for (const end of ends) {
       const session = await sessions.next();
@@ -142,9 +148,11 @@ describe('Consumer', () => {
       end(session);
     }
     const last = await sessions.next();
-    last.deliver(7, ['m', 'n']);
-    const { settlementId, settlements } = await last.settlement();
+    const messages = ['m', 'n'].map((text) => ({ payload: Buffer.from(text) }));
+    last.say({ runs: [{ partition: 0, firstOffset: 7n, attempt: 1, deliveryId: 1_000n, messages }] });
+    const { settlementId, settlements, lastDeliveryId } = await last.settlement();
     assert.equal(settlements[0]?.offsets?.lastOffset, 8n);
+    assert.equal(lastDeliveryId, 1_000n);
     const stale = [{ partition: 0, firstOffset: 7n, lastOffset: 7n }];
     last.say({ settled: { settlementId, result: { stale } } });
     assert.deepEqual(await Promise.all(results), [...ends.map(() => false), false, true]);
