@@ -227,7 +227,7 @@ class ProducerTest {
   @Test
   void givesUpAfterTheRetryTimeoutAndGoesOn() {
     String topic = fullTopic(BacklogLimit.WhenFull.WHEN_FULL_BLOCK);
-    try (Producer producer = client.producer(topic).retryTimeoutMs(150).open()) {
+    try (Producer producer = client.producer(topic).retryTimeoutMs(2_000).open()) {
       SluiceException error = errorOf(producer.send(Message.of("given up")));
       assertEquals(SluiceException.RETRY_TIMEOUT, error.reason());
       try (Consumer consumer = client.consumer(topic, "s").build()) {

@@ -27,7 +27,7 @@ class ProducerTimeoutTest {
         Client direct = Client.connect(address);
         Client client = Client.connect(proxy.address())) {
       String topic = Topics.create(direct, 1);
-      try (Producer producer = client.producer(topic).producerId("p").retryTimeoutMs(1_000).open()) {
+      try (Producer producer = client.producer(topic).producerId("p").retryTimeoutMs(3_000).open()) {
         producer.send(Message.of("first")).join();
         proxy.hold();
         CompletableFuture<Receipt> givenUp = producer.send(Message.of("given up"));
@@ -54,7 +54,7 @@ class ProducerTimeoutTest {
   void whatWasGivenUpAndStoredIsNotTakenForTheNext() throws Exception {
     try (BrokerProcess broker = BrokerProcess.start(); Client client = Client.connect(broker.address())) {
       String topic = Topics.create(client, 1);
-      try (Producer producer = client.producer(topic).retryTimeoutMs(1_000).open()) {
+      try (Producer producer = client.producer(topic).retryTimeoutMs(3_000).open()) {
         producer.send(Message.of("first")).join();
         broker.signal("STOP");
         assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
