@@ -10,6 +10,7 @@ import {
   isLocked,
   nothingFound,
   readDatabaseStart,
+  syncLogs,
 } from './database-check.js';
 import { releaseReserve } from './disk-reserve.js';
 import { Engine, engineFault, engineMessage } from './engine.js';
@@ -65,15 +66,20 @@ export async function openDataDirectory(
     roundNotePath: join(directory, roundNoteName),
     syncedOffsetsPath: join(directory, syncedOffsetsName),
   };
-  await usable(directory, () => releaseReserve(directory));
+  // While another broker serves the directory nothing of it is touched: RocksDB will say so.
+  const isInUse = await usable(directory, () => isLocked(paths.databasePath));
+  if (!isInUse) await usable(directory, () => releaseReserve(directory));
   let check = nothingFound;
   if (marker !== undefined) {
     checkPartitionCount(directory, marker, maxPartitionCount);
-    check = await checkFiles(directory, paths, marker, acceptDataLoss);
+    check = await checkFiles(directory, paths, marker, acceptDataLoss, isInUse);
   }
   const engine = await openEngine(directory, maxPartitionCount, marker === undefined);
   try {
     const start = await usable(directory, () => readDatabaseStart(paths.databasePath));
+    // The lock was of another file with the same number.
+    if (isInUse && check.faults.length > 0 && !acceptDataLoss)
+      throw databaseIncomplete(directory, check.faults);
     const missing = [...check.faults];
     if (engine.sequence < check.lastSequence) {
       missing.push(
@@ -162,22 +168,23 @@ async function checkFiles(
   { databasePath, roundNotePath, tableDamagePath }: Paths,
   { maxPartitionCount, migratingFrom }: Marker,
   acceptDataLoss: boolean,
+  isInUse: boolean,
 ): Promise<DatabaseCheck> {
   return await usable(directory, async () => {
-    const noted = await readNotedDamage(databasePath, tableDamagePath);
-    if (noted !== undefined && !acceptDataLoss) throw new SluiceError('DATA_LOSS', noted);
     const check = await checkDatabase({
       databasePath,
       // A migration writes before there is a note.
       roundNotePath: migratingFrom === undefined ? roundNotePath : undefined,
       maxPartitionCount,
     });
+    if (isInUse) return check;
+    const noted = await readNotedDamage(databasePath, tableDamagePath);
+    if (noted !== undefined && !acceptDataLoss) throw new SluiceError('DATA_LOSS', noted);
     if (check.faults.length === 0) {
       // RocksDB is about to drop the log: what it holds must be missed at the next start as well.
-      if (!(await isLocked(databasePath))) await raiseRoundNote(roundNotePath, check.lastSequence);
+      await raiseRoundNote(roundNotePath, check.lastSequence, () => syncLogs(databasePath));
       return check;
     }
-    if (await isLocked(databasePath)) return nothingFound;
     if (!check.canBeOpened) throw databaseDamaged(directory, listFaults(check.faults));
     if (!acceptDataLoss) throw databaseIncomplete(directory, check.faults);
     return check;

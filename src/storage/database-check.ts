@@ -2,7 +2,7 @@ import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { columnNames } from './columns.js';
 import { findUnknownFragment, readLogRecords } from './engine-log.js';
-import { readFileIfAny } from './files.js';
+import { readFileIfAny, syncFile } from './files.js';
 import { type LiveTable, type Manifest, readManifest } from './manifest.js';
 import { decodeRoundNote } from './round-note.js';
 
@@ -131,7 +131,7 @@ async function logNumbers(databasePath: string, oldestNumber: number): Promise<n
     .sort((a, b) => a - b);
 }
 
-/** A multiple of the block of a log. */
+/** A multiple of the block of a log. Logs are read as a whole, which RocksDB does again: about a second a gigabyte. */
 const chunkBytes = 4 * 1024 * 1024;
 
 async function findUnknownFragments(
@@ -161,7 +161,10 @@ async function readLogs(databasePath: string, oldestNumber: number): Promise<Log
   return logs;
 }
 
-/** Read at both ends only: a log may have more than a gigabyte. Grows as long as no whole record is found. */
+/**
+ * Checksums are computed at both ends only: a log may have more than a gigabyte, of which `findUnknownFragments` has looked
+ * at the headers. Grows as long as no whole record is found.
+ */
 const smallestReadBytes = 1024 * 1024;
 
 async function readLog(path: string, number: number): Promise<LogFile> {
@@ -230,6 +233,13 @@ export async function readDatabaseStart(databasePath: string): Promise<DatabaseS
   return { firstLogNumber, columnsLogNumber: manifest?.logNumberOfColumns ?? 0 };
 }
 
+/** Syncs the files of the write-ahead log. */
+export async function syncLogs(databasePath: string): Promise<void> {
+  for (const number of await logNumbers(databasePath, 0)) {
+    await syncFile(join(databasePath, fileName(number, 'log')));
+  }
+}
+
 /** A table that the database needs, by its number. */
 export async function findLiveTable(
   databasePath: string,
@@ -246,7 +256,10 @@ export function tableFileName(number: number): string {
   return fileName(number, 'sst');
 }
 
-/** Whether a process holds the lock of the database: then its files change while they are looked at. */
+/**
+ * Whether a process holds the lock of the database: then its files change while they are looked at. By the inode alone, for
+ * some file systems have another device number there: a file of another one may have the same. So true is only a hint.
+ */
 export async function isLocked(databasePath: string): Promise<boolean> {
   const locks = await readFileIfAny('/proc/locks');
   if (locks === undefined) return false;

@@ -39,6 +39,18 @@ export async function makeDirectory(path: string): Promise<void> {
   }
 }
 
+/** A file that is there and at most as long, synced. */
+export async function overwriteFile(path: string, content: Uint8Array): Promise<void> {
+  await syncing(path, 'r+', async (file) => {
+    await file.write(content, 0, content.length, 0);
+  });
+}
+
+/** Syncs what a file holds. */
+export async function syncFile(path: string): Promise<void> {
+  await syncing(path, 'r+');
+}
+
 /** Harmless when there is none. */
 export async function removeFile(path: string): Promise<void> {
   await rm(path, { force: true });

@@ -111,20 +111,23 @@ export async function recover(engine: Engine): Promise<Recovered> {
     deletedSubscriptionIds,
     faults,
   };
-  faults.push(...(await findContradictions(engine, recovered)));
+  for (const fault of await findContradictions(engine, recovered)) faults.push(fault);
   return {
     ...recovered,
     // For a start that accepts the loss: without what has lost its other half, and no id given twice.
     subscriptions: recovered.subscriptions.filter(({ topicId }) => topics.has(topicId)),
-    nextTopicId: Math.max(
-      recovered.nextTopicId,
-      ...[...topics.keys(), ...extents.keys()].map((id) => id + 1),
-    ),
-    nextSubscriptionId: Math.max(
-      recovered.nextSubscriptionId,
-      ...recovered.subscriptions.map(({ subscriptionId }) => subscriptionId + 1),
-    ),
+    nextTopicId: nextId(recovered.nextTopicId, [topics.keys(), extents.keys()]),
+    nextSubscriptionId: nextId(recovered.nextSubscriptionId, [
+      recovered.subscriptions.map(({ subscriptionId }) => subscriptionId),
+    ]),
   };
+}
+
+/** Behind every id that is in use. */
+function nextId(noted: number, used: readonly Iterable<number>[]): number {
+  let next = noted;
+  for (const ids of used) for (const id of ids) next = Math.max(next, id + 1);
+  return next;
 }
 
 function describeBookKey(key: Buffer): string {

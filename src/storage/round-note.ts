@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
 import { readUint64, writeUint64 } from './bytes.js';
-import { readFileIfAny, replaceFile } from './files.js';
+import { overwriteFile, readFileIfAny, replaceFile } from './files.js';
 
 /**
  * The note of the last round: a small file beside the database that says how far the database must reach. RocksDB
@@ -99,13 +99,22 @@ export async function writeRoundNote(path: string, note: RoundNote): Promise<voi
   await replaceFile(path, encodeRoundNote(note));
 }
 
-/** Where the write-ahead log holds more than was noted, as after a loss of power: the database must reach it. */
-export async function raiseRoundNote(path: string, sequence: number): Promise<void> {
+/**
+ * Where the write-ahead log holds more than was noted, as after a loss of power: the database must reach it. `sync` syncs
+ * the log first, of which the end may be in the memory of the system only.
+ */
+export async function raiseRoundNote(
+  path: string,
+  sequence: number,
+  sync: () => Promise<void>,
+): Promise<void> {
   const bytes = await readFileIfAny(path);
   const note = bytes === undefined ? undefined : decodeRoundNote(bytes);
   if (note === undefined || note.syncedSequence >= sequence) return;
   const writtenSequence = Math.max(note.writtenSequence, sequence);
-  await writeRoundNote(path, { ...note, syncedSequence: sequence, writtenSequence });
+  await sync();
+  // In place: one sector, and the file stays the one that a writer may hold.
+  await overwriteFile(path, encodeRoundNote({ ...note, syncedSequence: sequence, writtenSequence }));
 }
 
 /** Which start of the system this is. Empty where the system does not say. */
