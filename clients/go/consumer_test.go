@@ -104,6 +104,40 @@ func TestManyMessagesCanBeInHand(t *testing.T) {
 	receive(t, consumer)
 }
 
+// A burst of tasks is shared by idle workers: none of them gets so much that another one gets nothing.
+func TestIdleWorkersShareABurst(t *testing.T) {
+	const workers, tasks = 3, 24
+	client := connect(t, shared.Address)
+	topic := makeTopic(t, client, &sluicev1.Topic{})
+	makeSubscription(t, client, &sluicev1.Subscription{Topic: topic, Ordering: byNothing})
+	var begun sync.WaitGroup
+	begun.Add(workers)
+	all := make(chan struct{}, tasks)
+	var stops []func()
+	for range workers {
+		var first sync.Once
+		consumer := newConsumer(t, connect(t, shared.Address), ConsumerConfig{Topic: topic})
+		stops = append(stops, runConsumer(t, consumer, func(context.Context, *Delivery) error {
+			first.Do(begun.Done)
+			begun.Wait() // No worker goes on before each of them has a task.
+			all <- struct{}{}
+			return nil
+		}))
+	}
+	awaitThat(t, "all workers have a session", func() bool {
+		found, err := client.Admin.ListConsumers(testContext(t), &sluicev1.ListConsumersRequest{Topic: topic})
+		check(t, err)
+		return len(found.GetConsumers()) == workers
+	})
+	publish(t, client, topic, numbered(tasks, 0)...)
+	for range tasks {
+		await(t, "all tasks are done", all)
+	}
+	for _, stop := range stops {
+		stop()
+	}
+}
+
 func TestWhereASubscriptionBegins(t *testing.T) {
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})

@@ -20,6 +20,8 @@ import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -182,6 +184,32 @@ class ConsumerTest {
   private static int settled(Delivery delivery) {
     assertTrue(delivery.ack().join(), "message " + delivery.offset() + " was given out although it was taken back");
     return Topics.numberOf(delivery);
+  }
+
+  /** A burst of tasks is shared by idle workers: none of them gets so much that another one gets nothing. */
+  @Test
+  void idleWorkersShareABurst() throws InterruptedException {
+    int workers = 3;
+    int tasks = 24;
+    String topic = Topics.create(client, 1);
+    Topics.subscribe(client, topic, Ordering.ORDERING_NONE);
+    CountDownLatch begun = new CountDownLatch(workers);
+    CountDownLatch left = new CountDownLatch(tasks);
+    List<Consumer> consumers = new ArrayList<>();
+    for (int i = 0; i < workers; i++) {
+      AtomicBoolean isFirst = new AtomicBoolean(true);
+      Consumer consumer = client.consumer(topic, "s").build();
+      consumer.start(delivery -> {
+        if (isFirst.getAndSet(false)) begun.countDown();
+        begun.await(); // No worker goes on before each of them has a task.
+        left.countDown();
+      });
+      consumers.add(consumer);
+    }
+    Topics.await("all sessions", () -> Topics.consumersOf(client, topic).size() == workers);
+    Topics.publish(client, topic, Topics.numbered(tasks, 0));
+    assertTrue(left.await(20, TimeUnit.SECONDS));
+    consumers.forEach(Consumer::close);
   }
 
   /** A caller that settles nothing before it has many messages gets them, although credit begins with little. */
