@@ -47,7 +47,7 @@ export const limits = {
   silenceLeaseTimes: 10,
   minSilenceMs: 1 * minuteMs,
   maxSilenceMs: 60 * minuteMs,
-  /** Of the messages that a session was working on when its stream broke, those in each partition that are suspected. */
+  /** The messages of a partition that are delivered alone at a time, because two streams broke with them at work. */
   suspectsPerPartition: 256,
 
   // --- All of it ------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ export type WaitCause = Wait['reason'] | LaneWait;
 
 /**
  * What the end of a session is charged to. Where it may have been working on several messages, the one that broke its
- * stream is not known: all of them become suspects, and none is charged.
+ * stream is not known: none is charged, and those that were at work in an earlier break too become suspects.
  */
 export type Blame =
   | { readonly kind: 'nothing' }
@@ -316,7 +316,7 @@ export abstract class Lane {
       this.#giveBack(this.#failures.count(held, blame.failure, nowMs, atWork), nowMs);
       return;
     }
-    this.ledger.suspect(atWork);
+    this.ledger.streamBroke(atWork);
     this.#giveBack(held, nowMs);
   }
 

@@ -26,7 +26,12 @@ export class Ledger {
   readonly #settled = new RangeSet();
   readonly #failed = new OffsetMap<Failure>();
   readonly #burying = new OffsetMap<BurialUnderWay>();
-  /** Any of these may have broken the stream of a consumer: each is delivered alone. Not kept across restarts. */
+  /** At work, with others, when a stream broke. Not kept across restarts. */
+  readonly #inOneBreak = new RangeSet();
+  /**
+   * At work, with others, when two streams broke: each is delivered alone, because it may be what broke them. Not kept
+   * across restarts.
+   */
   readonly #suspects = new RangeSet();
   #acknowledgedOffset: number;
   #deadLetterCount: number;
@@ -133,21 +138,20 @@ export class Ledger {
   }
 
   /**
-   * Suspects the first ones of these. A consumer begins with the first messages that it gets, but with more than the
-   * limit in hand, the one that broke its stream may not be among them: then it is after another break, and nothing is
-   * charged meanwhile.
+   * A stream broke while its consumer was working on all of these. Those that were in an earlier break too become
+   * suspects, the lowest offsets first, up to the limit. The others of them wait for a later break; nothing is charged
+   * meanwhile.
    */
-  suspect(atWork: RangeSet): void {
-    let left = limits.suspectsPerPartition;
+  streamBroke(atWork: RangeSet): void {
     for (const { first, last } of atWork.toIntervals()) {
-      if (left <= 0) return;
-      this.#suspects.add(first, Math.min(last, first + left - 1));
-      left -= last - first + 1;
+      this.#suspectRepeated(first, last);
+      this.#inOneBreak.add(first, last);
     }
   }
 
-  /** A consumer has come to an end with these. */
+  /** A consumer has settled these: they did not break its stream. */
   clear(first: number, last: number): void {
+    if (this.#inOneBreak.offsetCount > 0) this.#inOneBreak.remove(first, last);
     if (this.#suspects.offsetCount > 0) this.#suspects.remove(first, last);
   }
 
@@ -202,6 +206,17 @@ export class Ledger {
     this.#acknowledgedOffset = offset;
     this.#settled.clear();
     this.#failed.clear();
+    this.#inOneBreak.clear();
     this.#suspects.clear();
+  }
+
+  #suspectRepeated(first: number, last: number): void {
+    for (let next = this.#inOneBreak.nextFrom(first); next <= last; ) {
+      const left = limits.suspectsPerPartition - this.#suspects.offsetCount;
+      if (left <= 0) return;
+      const end = Math.min(last + 1, next + left, this.#inOneBreak.nextAbsent(next));
+      this.#suspects.add(next, end - 1);
+      next = this.#inOneBreak.nextFrom(end);
+    }
   }
 }

@@ -22,6 +22,15 @@ function shared(ordering: 'none' | 'key', count: number, maxAttempts = 3): Harne
   return h;
 }
 
+/** Two streams break with all messages at work that a session gets: what was in both of them is suspected. */
+function breakTwice(h: Harness): void {
+  for (const sessionId of ['broken-1', 'broken-2']) {
+    h.open(sessionId);
+    h.serve();
+    h.close(sessionId, 'broke');
+  }
+}
+
 describe('a stream that ends', () => {
   for (const ordering of ['none', 'key'] as const) {
     it(`dead-letters only the one of eight messages at work that breaks it, order ${ordering}`, () => {
@@ -57,14 +66,12 @@ describe('a stream that ends', () => {
       assert.equal(burials[0]!.attempts, 3);
       assert.match(burials[0]!.reason, /connection lost/);
       assert.deepEqual(handled.sort(), [0, 1, 2, 4, 5, 6, 7]);
-      assert.equal(crashes, 4, 'once with all of them, then three times alone');
+      assert.equal(crashes, 5, 'twice with all of them, then three times alone');
     });
 
     it(`delivers suspects one at a time, to sessions that hold nothing else, order ${ordering}`, () => {
       const h = shared(ordering, 4);
-      h.open('a');
-      h.serve();
-      h.close('a', 'broke');
+      breakTwice(h);
       assert.deepEqual(
         attempts(h, 4),
         [0, 0, 0, 0],
@@ -87,9 +94,7 @@ describe('a stream that ends', () => {
 
     it(`takes a message that was settled or nacked from the suspects, order ${ordering}`, () => {
       const h = shared(ordering, 4);
-      h.open('a');
-      h.serve();
-      h.close('a', 'broke');
+      breakTwice(h);
       h.open('b');
       h.open('c');
       h.serve();
@@ -105,6 +110,9 @@ describe('a stream that ends', () => {
 
     it(`drains a busy session for a suspect, order ${ordering}`, () => {
       const h = shared(ordering, 2);
+      h.open('once');
+      h.serve();
+      h.close('once', 'broke');
       h.open('a');
       h.serve();
       h.open('b');
@@ -141,11 +149,13 @@ describe('a stream that ends', () => {
     h.close('a', 'broke');
     assert.deepEqual(attempts(h, 3), [1, 0, 0]);
     h.append(0, [8, 8]);
-    h.open('b');
-    h.deliverAll('b');
-    assert.equal(h.outstanding('b'), 5);
-    h.close('b', 'broke');
-    assert.deepEqual(attempts(h, 5), [1, 0, 0, 0, 0]);
+    for (const sessionId of ['b1', 'b2']) {
+      h.open(sessionId);
+      h.deliverAll(sessionId);
+      assert.equal(h.outstanding(sessionId), 5);
+      h.close(sessionId, 'broke');
+      assert.deepEqual(attempts(h, 5), [1, 0, 0, 0, 0]);
+    }
     h.open('c');
     assert.deepEqual(h.deliverAll('c'), ['0:0#2']);
     h.settle('c', 0, 0, 0);
@@ -158,9 +168,7 @@ describe('a stream that ends', () => {
     const h = new Harness();
     h.partition(0, 3);
     h.partition(1, 3);
-    h.open('a');
-    h.deliverAll('a');
-    h.close('a', 'broke');
+    breakTwice(h);
     h.open('b');
     assert.deepEqual(h.deliverAll('b'), ['0:0'], 'alone, also over partitions');
     h.settle('b', 0, 0, 0);
@@ -210,26 +218,56 @@ describe('a stream that ends', () => {
     assert.deepEqual(attempts(h, 3), [1, 0, 0]);
   });
 
-  it('suspects so many of those that a session has, and charges none of them', () => {
-    const count = limits.suspectsPerPartition + 10;
+  for (const ordering of ['none', 'key'] as const) {
+    it(`delivers what was at work in one break as before, order ${ordering}`, () => {
+      const h = shared(ordering, 4);
+      for (const sessionId of ['a', 'b']) h.open(sessionId, { ...eight, messages: 2 });
+      assert.deepEqual(h.serve(), { a: ['0:0-1'], b: ['0:2-3'] });
+      h.close('a', 'broke');
+      h.close('b', 'broke');
+      h.open('c', { ...eight, messages: 3 });
+      assert.deepEqual(h.deliverAll('c'), ['0:0-2'], 'one lost connection makes nothing slower');
+      h.settle('c', 0, 2, 2);
+      assert.deepEqual(h.deliverAll('c'), ['0:3']);
+      h.settle('c', 0, 1, 1);
+      h.append(0, ordering === 'key' ? [9] : [0]);
+      assert.deepEqual(h.deliverAll('c'), ['0:4']);
+      h.close('c', 'broke');
+      h.open('d');
+      assert.deepEqual(h.deliverAll('d'), ['0:0'], 'in two breaks');
+      h.settle('d', 0, 0, 0);
+      assert.deepEqual(h.deliverAll('d'), ['0:3']);
+      h.settle('d', 0, 3, 3);
+      assert.deepEqual(h.deliverAll('d'), ['0:4'], 'in one break');
+      assert.deepEqual(attempts(h, 5), [0, 0, 0, 0, 0]);
+    });
+  }
+
+  it('suspects a limited number of the messages of a partition, over all sessions, and charges none of them', () => {
+    const sessionCount = 10;
+    const each = 100;
+    const count = sessionCount * each;
     const h = shared('none', count);
-    h.open('a');
-    h.serve();
-    h.close('a', 'broke');
+    for (let i = 0; i < 2; i += 1) {
+      const sessionIds = Array.from({ length: sessionCount }, (_, n) => `session-${i}-${n}`);
+      for (const sessionId of sessionIds) {
+        h.open(sessionId, { ...eight, messages: each });
+        assert.notDeepEqual(h.deliverAll(sessionId), []);
+      }
+      for (const sessionId of sessionIds) h.close(sessionId, 'broke');
+    }
     assert.deepEqual(attempts(h, count), new Array(count).fill(0));
     h.open('b');
     for (let offset = 0; offset < limits.suspectsPerPartition; offset += 1) {
       assert.deepEqual(h.deliverAll('b'), [`0:${offset}`]);
       h.settle('b', 0, offset, offset);
     }
-    assert.deepEqual(h.deliverAll('b'), [`0:${count - 10}-${count - 1}`]);
+    assert.deepEqual(h.deliverAll('b'), [`0:${limits.suspectsPerPartition}-${count - 1}`]);
   });
 
   it('leaves no suspects over a restart of the broker', () => {
     const h = shared('none', 3);
-    h.open('a');
-    h.serve();
-    h.close('a', 'broke');
+    breakTwice(h);
     const after = new Harness({ ordering: 'none' });
     after.partition(0, 3, h.subscription.cursor(0));
     after.open('b');
