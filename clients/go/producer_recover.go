@@ -67,7 +67,7 @@ func (p *Producer) recover(failure streamFailure) bool {
 		position, err := p.position()
 		switch {
 		case err == nil:
-			if p.resume(position, refused) {
+			if p.resume(position, refused, failure.err) {
 				return true
 			}
 			refused, mustWait = nil, false
@@ -80,8 +80,8 @@ func (p *Producer) recover(failure streamFailure) bool {
 	}
 }
 
-// refusal is why the oldest batch was refused for good; nil where it was not, or where that is not known yet.
-func (p *Producer) refusal(failure streamFailure) *Error {
+// refusal is the oldest batch, where it was refused for good; nil where it was not, or where that is not known yet.
+func (p *Producer) refusal(failure streamFailure) *batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.batches) == 0 || failure.isGivenUp {
@@ -93,7 +93,7 @@ func (p *Producer) refusal(failure streamFailure) *Error {
 	if failure.isRefusal {
 		oldest.copies--
 		if isRefusalFinal(failure.err.Code) {
-			return failure.err
+			return oldest
 		}
 		return nil
 	}
@@ -114,7 +114,7 @@ func (p *Producer) refusal(failure streamFailure) *Error {
 			return nil
 		}
 	}
-	return failure.err
+	return oldest
 }
 
 // pause waits before the next try, or until nothing waits any more for which the pause was made. False when the producer
@@ -170,20 +170,19 @@ func (p *Producer) positionError(err *Error) *Error {
 	return deleted
 }
 
-// resume settles what is known now. False where the epoch has to be renewed before anything is sent.
-func (p *Producer) resume(position producerPosition, refused *Error) bool {
+// resume settles what is known now, and fails the refused batch unless it was stored or has expired meanwhile. False where
+// the epoch has to be renewed before anything is sent.
+func (p *Producer) resume(position producerPosition, refused *batch, why *Error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for len(p.batches) > 0 && p.batches[0].copies > 0 && p.batches[0].lastSequence() <= position.lastSequence {
 		p.pop().storedBefore()
-		refused = nil
 	}
-	if refused != nil && len(p.batches) > 0 {
-		b := p.pop()
-		if b.copies > 0 {
+	if refused != nil && len(p.batches) > 0 && p.batches[0] == refused {
+		if p.pop().copies > 0 {
 			p.needRenewal()
 		}
-		b.fail(refused)
+		refused.fail(why)
 	}
 	p.storedSequence, p.sentSequence = position.lastSequence, position.lastSequence
 	if position.epoch != p.epoch {
