@@ -1,12 +1,15 @@
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
+import { Catalog } from './catalog.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
+import { engineFault, engineMessage } from './engine.js';
 import { listFaults } from './faults.js';
 import { writeIdentity } from './migration.js';
-import { clearDeleted, recover } from './recovery.js';
+import { clearDeleted, type Recovered, recover } from './recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './round-note.js';
 import { Store } from './store.js';
 import { findMissing, syncedDataMissing } from './synced-offsets.js';
+import { type DamageSite, describeDamage } from './table-damage.js';
 import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
 
 export { freeDiskBytes } from './files.js';
@@ -26,8 +29,10 @@ export async function openStorage(
   const opened = await openDataDirectory(directory, options, logger);
   const { engine, storeId, start, roundNotePath, syncedOffsetsPath } = opened;
   const paths = { databasePath: opened.databasePath, notePath: opened.tableDamagePath };
+  let known: Recovered | undefined;
   try {
     const recovered = await recover(engine);
+    known = recovered;
     if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
     const bootId = await readBootId();
     // Opening the database has synced all that it holds.
@@ -80,9 +85,25 @@ export async function openStorage(
     );
     return storage;
   } catch (error) {
+    const reported =
+      known === undefined || engineFault(error) !== 'corruption'
+        ? error
+        : await describeOpeningDamage(error, known, { engine, ...paths }, maxPartitionCount);
     await closeRefused(engine, logger);
-    throw error;
+    throw reported;
   }
+}
+
+/** Opening begins a compaction. Where it meets damage before opening has written everything, the write fails. */
+function describeOpeningDamage(
+  error: unknown,
+  recovered: Recovered,
+  site: Omit<DamageSite, 'logsOf'>,
+  maxPartitionCount: number,
+): Promise<SluiceError> {
+  const catalog = new Catalog(recovered, maxPartitionCount);
+  const logsOf = (partition: number) => catalog.logsOf(partition);
+  return describeDamage({ ...site, logsOf }, engineMessage(error));
 }
 
 function metadataDamaged(directory: string, faults: readonly string[]): SluiceError {
