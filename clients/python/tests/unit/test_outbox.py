@@ -114,3 +114,37 @@ async def test_what_waits_for_a_slot_goes_in_as_few_requests_as_there_can_be(fak
     assert log.stored[-500:] == [f"{i}" for i in range(500)]
     assert len(log.batch_sizes) <= 5
     assert max(log.batch_sizes) == 200
+
+
+async def test_what_expires_while_a_stream_is_opened_is_fenced_before_another_has_its_number(fake: FakeBroker) -> None:
+    log = Log(fake)
+    log.code = StatusCode.UNAVAILABLE
+    is_recovering, may_open = False, asyncio.Event()
+    may_open.set()
+
+    async def position(data: bytes, context: Context) -> bytes:
+        nonlocal is_recovering
+        if not is_recovering:
+            # The next call is the one that opens the new stream.
+            may_open.clear()
+        is_recovering = True
+        return await log._get(data, context)
+
+    async def metadata() -> dict[str, str]:
+        await may_open.wait()
+        return {}
+
+    fake.answers["GetProducer"] = position
+    async with Client(fake.address, metadata=metadata) as client:
+        settings = client.producer("t", retry_timeout_ms=2_000, retry_min_backoff_ms=1, retry_max_backoff_ms=2)
+        async with settings as producer:
+            with pytest.raises(SluiceError) as caught:
+                # It breaks its stream, and may lie in the connection.
+                await within(producer.send(bytes(LARGE)))
+            assert caught.value.reason == "RETRY_TIMEOUT"
+            sending = asyncio.ensure_future(producer.send("next"))
+            may_open.set()
+            await within(sending)
+    assert is_recovering
+    assert log.stored == ["next"]
+    assert log.epoch == 2, "the number of the one that was given up has another meaning in a new epoch only"

@@ -106,6 +106,10 @@ class Outbox:
             stream = await self._calls.open_stream(METHOD)
         except SluiceError as error:
             raise Failure(error) from error
+        if self._must_renew:
+            # While it was being opened, the time of a batch that was sent before ran out.
+            stream.cancel()
+            raise Failure(not_in_time(self._settings.retry_timeout_ms, None))
         self._stream = stream
         self._given_up = self._loop.create_future()
         self._cause = None
