@@ -1,5 +1,6 @@
 import { limits } from '../base/limits.js';
 import type { TimeByReason } from './counters.js';
+import type { CumulativeAcks } from './cumulative-acks.js';
 import type { FramesUnderWay } from './frame-pool.js';
 import type { ConsumeOptions, ConsumerSink, WaitReason } from './types.js';
 
@@ -15,6 +16,7 @@ export class ConsumerLink {
   readonly options: ConsumeOptions;
   readonly sink: ConsumerSink;
   readonly connectTimeMs: number;
+  readonly cumulativeAcks: CumulativeAcks;
   readonly #services: LinkServices;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
@@ -27,12 +29,14 @@ export class ConsumerLink {
     sink: ConsumerSink,
     services: LinkServices,
     connectTimeMs: number,
+    cumulativeAcks: CumulativeAcks,
   ) {
     this.sessionId = sessionId;
     this.options = options;
     this.sink = sink;
     this.#services = services;
     this.connectTimeMs = connectTimeMs;
+    this.cumulativeAcks = cumulativeAcks;
   }
 
   /** A consumer that does not read holds up no more than this many frames. */

@@ -53,37 +53,37 @@ async function find(
     const limit = limits.deadLetterNotesPerSettlement;
     const offsets = await storage.readDeadLetterOffsets(subscriptionId, partition, first, last, limit);
     const seenLast = offsets.length === limit ? offsets.at(-1)! : last;
-    const deadLettered = mergedIntervals(
-      offsets.map((offset) => ({ partition, first: offset, last: offset })),
-    );
-    for (const { first: from, last: to, outcome } of asked) {
-      const inRange = clipped(deadLettered, from, Math.min(to, seenLast));
-      if (outcome === 'ack') found.push(...inRange);
-      else found.push(...gaps(inRange, partition, from, Math.min(to, seenLast)));
-    }
+    const acked = asked.filter(({ outcome }) => outcome === 'ack');
+    const failed = asked.filter(({ outcome }) => outcome !== 'ack');
+    found.push(...split(acked, offsets, seenLast).noted);
+    found.push(...split(failed, offsets, seenLast).others);
   }
   return found;
 }
 
-function clipped(intervals: readonly PartitionInterval[], first: number, last: number): PartitionInterval[] {
-  return intervals
-    .filter((each) => each.last >= first && each.first <= last)
-    .map((each) => ({ ...each, first: Math.max(first, each.first), last: Math.min(last, each.last) }));
-}
-
-/** What lies from `first` to `last` between these intervals. */
-function gaps(
-  intervals: readonly PartitionInterval[],
-  partition: number,
-  first: number,
-  last: number,
-): PartitionInterval[] {
-  const between: PartitionInterval[] = [];
-  let next = first;
-  for (const each of intervals) {
-    if (each.first > next) between.push({ partition, first: next, last: each.first - 1 });
-    next = each.last + 1;
+/**
+ * What is asked for in one partition, up to `seenLast`: what has a note, and the rest. Both lists are in order, so each
+ * is gone through once.
+ */
+function split(
+  asked: readonly PartitionInterval[],
+  notes: readonly number[],
+  seenLast: number,
+): { readonly noted: PartitionInterval[]; readonly others: PartitionInterval[] } {
+  const noted: PartitionInterval[] = [];
+  const others: PartitionInterval[] = [];
+  let n = 0;
+  for (const { partition, first, last } of mergedIntervals(asked)) {
+    const end = Math.min(last, seenLast);
+    let next = first;
+    while (n < notes.length && notes[n]! < first) n += 1;
+    for (; n < notes.length && notes[n]! <= end; n += 1) {
+      const offset = notes[n]!;
+      if (offset > next) others.push({ partition, first: next, last: offset - 1 });
+      noted.push({ partition, first: offset, last: offset });
+      next = offset + 1;
+    }
+    if (next <= end) others.push({ partition, first: next, last: end });
   }
-  if (next <= last) between.push({ partition, first: next, last });
-  return between;
+  return { noted, others };
 }

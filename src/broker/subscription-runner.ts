@@ -25,6 +25,7 @@ import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import { contradictions } from './contradictions.js';
 import type { Counters } from './counters.js';
+import { CumulativeAcks } from './cumulative-acks.js';
 import type { DeadLetters } from './dead-letters.js';
 import { DeliveryPump } from './delivery-pump.js';
 import type { FramePool } from './frame-pool.js';
@@ -192,6 +193,7 @@ export class SubscriptionRunner implements Sleeper {
         nowMs: () => this.#nowMs(),
       },
       this.#services.clock.wallMs(),
+      new CumulativeAcks(this.info().partitions.map(({ acknowledgedOffset }) => acknowledgedOffset)),
     );
     this.#links.set(sessionId, link);
     return link;
@@ -255,11 +257,17 @@ export class SubscriptionRunner implements Sleeper {
     lastDeliveryId?: number,
   ): Promise<SettleResult> {
     const result = this.#rules.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
+    const { settledBefore } = result;
+    const compared = this.#links
+      .get(sessionId)
+      ?.cumulativeAcks.withoutRepeated(settlements, settledBefore ?? [], (partition) =>
+        this.topic.endOffset(partition),
+      );
     await this.#apply(true);
-    const { settledCount, stale, settledBefore } = result;
+    const { settledCount, stale } = result;
     if (settledBefore === undefined) return result;
     // The commit that was waited for came after those of the dead letters: their notes can be read.
-    const contradicting = await contradictions(this.#services, this, settledBefore);
+    const contradicting = await contradictions(this.#services, this, compared ?? settledBefore);
     return { settledCount, stale: mergedIntervals([...stale, ...contradicting]) };
   }
 

@@ -65,6 +65,11 @@ export class Topic {
     return Math.max(firstOffset, this.#floors.get(partition) ?? 0);
   }
 
+  /** One past the last committed message of a partition. */
+  endOffset(partition: number): number {
+    return this.#storage.extent(this.topicId, partition).endOffset;
+  }
+
   /** Everything below is about to be removed: no subscription comes or goes back there from now on. */
   raiseFloor(partition: number, offset: number): void {
     this.#floors.set(partition, offset);

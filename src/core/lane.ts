@@ -9,7 +9,7 @@ import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
-import { settledOffsets, staleOffsets } from './stale.js';
+import { settledOffsets, staleOffsets, withoutBurying } from './stale.js';
 import type {
   Fetch,
   LeasedRun,
@@ -329,9 +329,13 @@ export abstract class Lane {
     return settledOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
   }
 
-  /** What of `first` to `last` is in the log, not settled, and not among what was `held`. */
-  staleOffsets(first: number, last: number, held: readonly Interval[]): Interval[] {
-    return staleOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
+  /**
+   * What of `first` to `last` is in the log, not settled, and not among what was `held`. A failure of what is on its way
+   * to the dead-letter topic repeats what has taken effect: it is not stale.
+   */
+  staleOffsets(first: number, last: number, held: readonly Interval[], { kind }: Outcome): Interval[] {
+    const stale = staleOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
+    return kind === 'nack' || kind === 'deadLetter' ? withoutBurying(this.ledger, stale) : stale;
   }
 
   buried(offset: number): void {

@@ -73,6 +73,11 @@ export class Ledger {
     return this.#burying.get(offset) !== undefined;
   }
 
+  /** The first offset at or after `offset` that is being buried; Infinity when there is none. */
+  nextBurying(offset: number): number {
+    return this.#burying.nextFrom(offset);
+  }
+
   /** The first offset at or after `offset` that is not settled. */
   nextUnsettled(offset: number): number {
     return this.#settled.nextAbsent(Math.max(offset, this.#acknowledgedOffset));

@@ -210,7 +210,9 @@ class SubscriptionMachine implements Subscription {
       if (outcome.kind !== 'extend') {
         for (const interval of held) settledCount += interval.last - interval.first + 1;
       }
-      for (const interval of lane.staleOffsets(first, last, held)) stale.push({ partition, ...interval });
+      for (const interval of lane.staleOffsets(first, last, held, outcome)) {
+        stale.push({ partition, ...interval });
+      }
       if (outcome.kind === 'ack' && !lane.hasDeadLetters) continue;
       for (const interval of lane.settledOffsets(first, last, held)) {
         if (outcome.kind === 'extend' || !lane.hasDeadLetters) stale.push({ partition, ...interval });

@@ -3,6 +3,7 @@ import { SluiceError } from '../../../src/base/errors.js';
 import { InvariantError } from '../../../src/base/invariant.js';
 import { ConsumerLink } from '../../../src/broker/consumer-link.js';
 import { Counters } from '../../../src/broker/counters.js';
+import { CumulativeAcks } from '../../../src/broker/cumulative-acks.js';
 import { DeliveryPump } from '../../../src/broker/delivery-pump.js';
 import { FramePool } from '../../../src/broker/frame-pool.js';
 import type { LaneReaders } from '../../../src/broker/lane-readers.js';
@@ -54,6 +55,7 @@ class Setup {
       { deliver: () => void this.deliveredCount++ } as never,
       { frames: new FramePool(2 ** 20).open(), waited: this.counters.waited, nowMs: () => 0 },
       0,
+      new CumulativeAcks([]),
     );
     this.pump = new DeliveryPump({
       rules: rules as Subscription,

@@ -93,6 +93,27 @@ describe('settling', () => {
     });
   });
 
+  it('calls stale of what is on its way to the dead-letter topic what contradicts that, and no repetition', () => {
+    const h = new Harness({ ordering: 'none' });
+    h.partition(0, 4);
+    h.open('a');
+    h.deliver('a');
+    const deadLetter: Outcome = { kind: 'deadLetter', reason: 'no' };
+    h.settle('a', 0, 1, 2, deadLetter);
+    for (const outcome of [deadLetter, { kind: 'nack' }] as const) {
+      assert.deepEqual(h.settle('a', 0, 1, 2, outcome), { settledCount: 0, stale: [] }, outcome.kind);
+    }
+    const stale = [{ partition: 0, first: 1, last: 2 }];
+    for (const outcome of [{ kind: 'ack' }, { kind: 'extend', byMs: 1 }] as const) {
+      assert.deepEqual(h.settle('a', 0, 1, 2, outcome), { settledCount: 0, stale }, outcome.kind);
+    }
+    h.open('b');
+    assert.deepEqual(h.settle('b', 0, 0, 3, deadLetter).stale, [
+      { partition: 0, first: 0, last: 0 },
+      { partition: 0, first: 3, last: 3 },
+    ]);
+  });
+
   it('merges stale offsets of all settlements, in order', () => {
     const h = new Harness();
     h.partition(0, 10);

@@ -32,7 +32,9 @@ export interface ReferenceMessage {
   isSent: boolean;
   /** A note says that it was dead-lettered: it stays, whatever becomes of the message later. */
   hasNote: boolean;
-  /** A stream broke while this one and others were in hand. */
+  /** A stream broke while this one and others were at work. */
+  isInOneBreak: boolean;
+  /** That has happened twice. */
   isSuspect: boolean;
 }
 
@@ -100,6 +102,7 @@ export class Reference {
       deliveryId: 0,
       deadlineMs: Number.POSITIVE_INFINITY,
       isSent: false,
+      isInOneBreak: false,
       isSuspect: false,
       hasNote: false,
     };
@@ -231,7 +234,7 @@ export class Reference {
     const atWork = this.#atWork(sessionId).filter(({ isSent }) => isSent);
     if (end === 'broke' || (end === 'cancelled' && hasSettled)) {
       if (atWork.length === 1) this.#fail(atWork, streamEnded[end].reason, 0, nowMs);
-      else for (const message of atWork) message.isSuspect = true;
+      else for (const message of atWork) this.#streamBroke(message);
     }
     this.#returned(this.heldBy(sessionId));
   }
@@ -248,6 +251,11 @@ export class Reference {
             this.#isOrdered(message, other),
         ),
     );
+  }
+
+  #streamBroke(message: ReferenceMessage): void {
+    message.isSuspect ||= message.isInOneBreak;
+    message.isInOneBreak = true;
   }
 
   buried(partition: number, offset: number): void {
@@ -280,6 +288,7 @@ export class Reference {
       message.attempts = 0;
       message.retryAtMs = 0;
       message.isSuspect = false;
+      message.isInOneBreak = false;
       if (message.offset < offset) message.state = 'settled';
       else message.state = message.burialAttempts > 0 ? 'burying' : 'pending';
     }
@@ -292,6 +301,7 @@ export class Reference {
     for (const message of this.all()) {
       message.retryAtMs = 0;
       message.isSuspect = false;
+      message.isInOneBreak = false;
       message.burialAttempts = 0;
       if (message.state === 'settled') continue;
       message.state = 'pending';
@@ -344,7 +354,7 @@ export class Reference {
         }
         return;
       case 'nack':
-        for (const message of held) message.isSuspect = false;
+        for (const message of held) message.isSuspect = message.isInOneBreak = false;
         this.#fail(held, outcome.reason || nackedReason, outcome.delayMs, nowMs);
         this.#returned(held.filter(({ state }) => state === 'held'));
     }
@@ -353,6 +363,7 @@ export class Reference {
   #settleOne(message: ReferenceMessage): void {
     message.state = 'settled';
     message.isSuspect = false;
+    message.isInOneBreak = false;
     message.attempts = 0;
     message.retryAtMs = 0;
   }
@@ -396,8 +407,9 @@ export class Reference {
   }
 }
 
-/** It is settled already, as this outcome would have it. */
+/** It is settled already, as this outcome would have it, or is being dead-lettered, which this outcome agrees with. */
 function hasSameOutcome({ state, hasNote }: ReferenceMessage, { kind }: Outcome): boolean {
+  if (state === 'burying') return kind === 'nack' || kind === 'deadLetter';
   return state === 'settled' && kind !== 'extend' && (kind === 'ack') !== hasNote;
 }
 
