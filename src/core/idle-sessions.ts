@@ -84,12 +84,6 @@ export class IdleSessions {
     this.#outbox.ready(session);
   }
 
-  /** The session takes nothing more for now, and may have been woken: another one is woken in its place. */
-  decline(session: Session): void {
-    this.leave(session);
-    if (this.availableCount > 0) this.wakeOne();
-  }
-
   /**
    * How many of the available messages a session may take, which is not idle itself: all sessions with few
    * outstanding messages are filled up to the same level. Infinity when no session is idle.

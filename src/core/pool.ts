@@ -49,10 +49,12 @@ export class Pool implements Sharing {
 
   asked(session: Session): void {
     this.#idle.leave(session);
+    this.#chooseDrained(session);
   }
 
   mayServe(session: Session): boolean {
-    return this.#idle.mayServe(session) && !this.#mustDrain(session);
+    const isDraining = this.#drained === session && session.outstandingMessages > 0;
+    return this.#idle.mayServe(session) && !isDraining;
   }
 
   waits(session: Session, reason: WaitCause): void {
@@ -71,8 +73,10 @@ export class Pool implements Sharing {
     this.#announceAll();
   }
 
+  /** It may have been woken: another one is woken in its place. */
   declined(session: Session): void {
-    this.#idle.decline(session);
+    this.#idle.leave(session);
+    if (this.#idle.availableCount > 0 || this.#hasFreeSuspects) this.#idle.wakeOne();
   }
 
   readEnded(lane: Lane): void {
@@ -81,22 +85,22 @@ export class Pool implements Sharing {
 
   leasesEnded(): void {}
 
+  get #hasFreeSuspects(): boolean {
+    return this.#lanes.some((lane) => lane.freeSuspectCount > 0);
+  }
+
   /**
-   * A suspect goes to a session that holds nothing else. Where every session is busy one of them is drained: it gets
-   * nothing until it is empty.
+   * A suspect goes to a session that holds nothing else. Where every session that asks is busy, one of them is drained:
+   * it gets nothing until it is empty.
    */
-  #mustDrain(session: Session): boolean {
-    const hasSuspects = this.#lanes.some((lane) => lane.freeSuspectCount > 0);
-    if (!hasSuspects) {
+  #chooseDrained(asking: Session): void {
+    if (!this.#hasFreeSuspects) {
       if (this.#drained !== undefined) this.#context.outbox.ready(this.#drained);
       this.#drained = undefined;
-      return false;
+      return;
     }
-    if (session.outstandingMessages === 0) return false;
-    if (this.#drained === undefined || this.#drained.isSilent || this.#drained.isPaused) {
-      this.#drained = session;
-    }
-    return this.#drained === session;
+    const canDrain = this.#drained !== undefined && !this.#drained.isSilent && !this.#drained.isPaused;
+    if (!canDrain && asking.outstandingMessages > 0) this.#drained = asking;
   }
 
   #announceAll(): void {

@@ -243,8 +243,8 @@ class SubscriptionMachine implements Subscription {
 
   wake(nowMs: number): void {
     const { retries, rules } = this.#context;
-    for (let heard = this.#silences.endDue(nowMs); heard; heard = this.#silences.endDue(nowMs)) {
-      this.#silenceEnded(heard);
+    for (let released = this.#silences.endDue(nowMs); released; released = this.#silences.endDue(nowMs)) {
+      this.#silenceEnded(released);
     }
     const due = this.#takeDue(nowMs);
     for (const bySession of due.values()) {

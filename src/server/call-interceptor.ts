@@ -115,7 +115,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
 
   /** A connection that closes has been destroyed before its streams say so. */
   onCancel(): void {
-    this.#call.markOver(this.#connection?.destroyed === true ? 'lost' : 'cancelled');
+    this.#call.markOver(this.#connection?.destroyed === true ? 'broke' : 'cancelled');
     this.#table.closed(this);
   }
 

@@ -78,7 +78,7 @@ export class ConsumeCall implements CallReceiver {
 
   over(end: CallEnd): void {
     // A consumer that has closed its half need not wait for the end before it closes its connection.
-    this.#stream.over(this.#isLeaving && end === 'lost' ? 'answered' : end);
+    this.#stream.over(this.#isLeaving && end === 'broke' ? 'answered' : end);
     if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
   }
 

@@ -19,7 +19,7 @@ type State =
 const sessionEnds: Readonly<Record<CallEnd, SessionEnd>> = {
   answered: 'left',
   cancelled: 'cancelled',
-  lost: 'broke',
+  broke: 'broke',
 };
 
 /** The responses of both methods have the same fields for what the session itself says. */

@@ -9,7 +9,7 @@ import { clientError, type StatusDetail, toStatus } from './status.js';
  * How a call ends: the server gave it a status; or its client did not wait for one and cancelled it, on a connection
  * that lives on; or its connection is lost.
  */
-export type CallEnd = 'answered' | 'cancelled' | 'lost';
+export type CallEnd = 'answered' | 'cancelled' | 'broke';
 
 /**
  * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16

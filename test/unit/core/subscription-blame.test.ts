@@ -108,6 +108,23 @@ describe('a stream that ends', () => {
       assert.deepEqual(h.serve(), { b: ['0:4-5'] }, 'c still holds its suspect');
     });
 
+    it(`passes on a suspect that a session was woken for and can't take, order ${ordering}`, () => {
+      const h = shared(ordering, 2);
+      breakTwice(h);
+      for (const sessionId of ['a', 'b', 'c']) h.open(sessionId);
+      assert.deepEqual(h.serve(), { a: ['0:0'], b: ['0:1'] });
+      h.open('d');
+      h.serve();
+      h.settle('b', 0, 1, 1);
+      h.serve();
+      h.close('a', 'broke');
+      const [woken] = h.effects().ready;
+      h.subscription.decline(woken!);
+      const [other] = h.effects().ready;
+      assert.ok(other !== undefined && other !== woken, 'another one is woken');
+      assert.deepEqual(h.deliverAll(other), ['0:0#2']);
+    });
+
     it(`drains a busy session for a suspect, order ${ordering}`, () => {
       const h = shared(ordering, 2);
       h.open('once');
