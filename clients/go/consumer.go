@@ -213,6 +213,9 @@ func (c *Consumer) isStarving() bool {
 
 func (c *Consumer) wait() {
 	c.waiting++
+	if c.session != nil && c.session.isTakenBack {
+		c.session.poke()
+	}
 	c.changed.Wait()
 	c.waiting--
 }

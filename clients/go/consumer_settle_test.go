@@ -113,6 +113,9 @@ func TestSettlementsSayWhatWasRead(t *testing.T) {
 	again := receive(t, consumer)
 	again.Nack("no")
 	request := await(t, "the nack", d.requests)
+	for request.GetFlowControl() != nil { // It waited for a message, behind what was taken back.
+		request = await(t, "the nack", d.requests)
+	}
 	equal(t, len(request.GetSettlements()), 1, "settlements")
 	if request.GetSettlements()[0].GetNack() == nil {
 		t.Fatalf("not the nack: %v", request)
@@ -133,4 +136,48 @@ func TestSettlementsSayWhatWasRead(t *testing.T) {
 	equal(t, request.GetLastDeliveryId(), 12, "last delivery id")
 	cancel()
 	await(t, "the end", ended)
+}
+
+// A session whose leases have lapsed gets nothing more before the broker hears of it: once a handler or a caller waits for
+// messages again, the consumer says what it can take, although that is what it said before.
+func TestWhatWasTakenBackIsAnsweredWithTheCredit(t *testing.T) {
+	deliver := func(t *testing.T) (*deliverer, *Consumer) {
+		d := &deliverer{responses: make(chan *sluicev1.ConsumeResponse, 10), requests: make(chan *sluicev1.ConsumeRequest, 10)}
+		client := connect(t, serveFake(t, d, 4<<20))
+		d.responses <- &sluicev1.ConsumeResponse{Opened: &sluicev1.SessionOpened{AckDeadline: durationpb.New(time.Hour)}}
+		d.responses <- delivered(0, 5)
+		return d, newConsumer(t, client, ConsumerConfig{Topic: "t"})
+	}
+	revoked := &sluicev1.ConsumeResponse{Revoked: []*sluicev1.OffsetRange{rangeOf(0, 0, 0)}}
+	saysCredit := func(t *testing.T, d *deliverer) {
+		t.Helper()
+		request := await(t, "the credit", d.requests)
+		equal(t, len(request.GetSettlements()), 0, "settlements")
+		equal(t, request.GetFlowControl().GetMaxOutstandingMessages(), leastCredit, "credit")
+	}
+	t.Run("run", func(t *testing.T) {
+		d, consumer := deliver(t)
+		stop := runConsumer(t, consumer, func(ctx context.Context, _ *Delivery) error {
+			<-ctx.Done()
+			return nil
+		})
+		await(t, "the subscription", d.requests)
+		d.responses <- revoked
+		saysCredit(t, d)
+		go func() {
+			for range d.requests { // What comes at the end is of no interest.
+				continue
+			}
+		}()
+		stop()
+	})
+	t.Run("receive", func(t *testing.T) {
+		d, consumer := deliver(t)
+		first := receive(t, consumer)
+		await(t, "the subscription", d.requests)
+		d.responses <- revoked
+		await(t, "the message is taken back", first.Revoked())
+		go func() { _, _ = consumer.Receive(testContext(t)) }() // It waits until the end of the test.
+		saysCredit(t, d)
+	})
 }

@@ -30,7 +30,10 @@ type session struct {
 	// lastDeliveryID is the highest that was read: what the broker delivered later, no settlement here can mean.
 	lastDeliveryID uint64
 	// granted credit, as the broker was told last.
-	granted            int
+	granted int
+	// isTakenBack: the broker has taken messages back since. A session whose lease has lapsed gets nothing more before it is
+	// heard of, so the credit is sent once again when a handler or a caller of Receive waits for a message.
+	isTakenBack        bool
 	adjustAt, extendAt time.Time
 }
 
@@ -151,6 +154,8 @@ func (s *session) received(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(f.revoked) > 0 {
+		s.isTakenBack = true
+		s.poke()
 		c.revoke(within(f.revoked))
 		for _, group := range s.outbox.drop(f.revoked) {
 			group.answer(nil)

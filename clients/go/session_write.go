@@ -52,8 +52,8 @@ func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, i
 		// Before, there is nothing to settle. A consumer that leaves so early half-closes at once.
 		return nil, time.Hour, c.isLeaving
 	}
-	if credit := s.wantedCredit(now); credit != s.granted {
-		s.granted = credit
+	if credit := s.wantedCredit(now); credit != s.granted || s.isTakenBack && c.waiting > 0 {
+		s.granted, s.isTakenBack = credit, false
 		return &sluicev1.ConsumeRequest{FlowControl: c.flowControl(credit)}, 0, false
 	}
 	if !c.config.KeepLeases && !now.Before(s.extendAt) {

@@ -36,6 +36,8 @@ export class Consumer implements AsyncIterable<Delivery> {
   readonly #closing = new AbortController();
   #outlet: Outlet | undefined;
   #session: Session | undefined;
+  /** The broker has taken messages back since it was told the credit. */
+  #hasLostMessages = false;
   /** Settles when there will be no other session; rejects with what can't be mended. */
   #receiving: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
@@ -149,6 +151,7 @@ export class Consumer implements AsyncIterable<Delivery> {
       error = SluiceError.from(thrown);
     }
     this.#session = undefined;
+    this.#hasLostMessages = false;
     this.#lanes.reset();
     for (const message of this.#inHand.loseAll()) outlet.over(message);
     session?.drop();
@@ -162,6 +165,7 @@ export class Consumer implements AsyncIterable<Delivery> {
         outlet.wake();
       },
       revoked: (ranges) => {
+        this.#hasLostMessages = true;
         this.#lanes.revoke(ranges);
         for (const message of this.#inHand.revoke(ranges)) outlet.over(message);
       },
@@ -186,7 +190,10 @@ export class Consumer implements AsyncIterable<Delivery> {
 
   #adaptCredit(): void {
     const heldCount = this.#lanes.count + this.#inHand.count;
-    this.#grant(this.#credit.adapt(heldCount, performance.now()));
+    const hasChanged = this.#credit.adapt(heldCount, performance.now());
+    // A session whose leases have lapsed gets nothing more before the broker hears of it.
+    const isUnheard = this.#hasLostMessages && this.#outlet?.isWaiting === true;
+    this.#grant(hasChanged || isUnheard);
     this.#feedGathering();
   }
 
@@ -197,8 +204,10 @@ export class Consumer implements AsyncIterable<Delivery> {
     if (heldCount >= this.#credit.granted) this.#grant(this.#credit.raise(2 * heldCount));
   }
 
-  #grant(hasChanged: boolean): void {
-    if (hasChanged && !this.#closing.signal.aborted) this.#session?.setCredit(this.#credit.granted);
+  #grant(isToBeTold: boolean): void {
+    if (!isToBeTold || this.#closing.signal.aborted) return;
+    this.#hasLostMessages = false;
+    this.#session?.setCredit(this.#credit.granted);
   }
 
   async #close(): Promise<void> {

@@ -37,7 +37,11 @@ export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
   }
 
   get isGathering(): boolean {
-    return this.#takers.length > 0 && this.#inHand.count > 0;
+    return this.isWaiting && this.#inHand.count > 0;
+  }
+
+  get isWaiting(): boolean {
+    return this.#takers.length > 0;
   }
 
   /** The loop was left: what it has not settled, it does not want. */

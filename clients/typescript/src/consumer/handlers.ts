@@ -35,6 +35,10 @@ export class Handlers implements Outlet {
   /** No more are handed out than handlers may run. */
   readonly isGathering = false;
 
+  get isWaiting(): boolean {
+    return this.#inHand.count < this.#concurrency;
+  }
+
   /** It is in hand until its handler returns. */
   over(): void {}
 

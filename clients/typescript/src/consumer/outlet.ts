@@ -7,6 +7,8 @@ export interface Outlet {
   wake(): void;
   /** It would take another message now, and holds what it took before: it gathers. */
   readonly isGathering: boolean;
+  /** It would take another message now. */
+  readonly isWaiting: boolean;
   /** A message is settled, or lost. */
   over(message: HeldMessage): void;
   /** Hands out no more; with an error where the consumer failed. Harmless twice. */

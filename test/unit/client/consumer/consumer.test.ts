@@ -228,4 +228,41 @@ describe('Consumer', () => {
     await Promise.all([closed, running]);
     assert.equal(begun.size, 0, 'nothing else was begun');
   });
+
+  it('says its credit again once it can take more after messages were taken back, run or iterated', async () => {
+    const begun = new Inbox<string>();
+    const ran = new Consumer(broker.client, options);
+    const iterated = new Consumer(broker.client, options);
+    const ends = [
+      ran.run(async ({ signal }) => {
+        begun.push('handler');
+        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()));
+      }),
+    ];
+    const check = async (session: Session, lost: Promise<unknown>) => {
+      const { subscribe } = await session.requests.next();
+      session.deliver(0, ['a']);
+      await lost;
+      session.say({ revoked: [{ partition: 0, firstOffset: 0n, lastOffset: 0n }] });
+      const { flowControl, settlements } = await session.requests.next();
+      assert.equal(flowControl?.maxOutstandingMessages, subscribe?.flowControl?.maxOutstandingMessages);
+      assert.deepEqual(settlements, []);
+    };
+    const first = await sessions.next();
+    await check(first, begun.next());
+    const iterator = iterated[Symbol.asyncIterator]();
+    const taken = iterator.next();
+    const second = await sessions.next();
+    const waiting = taken.then(() => void ends.push(iterator.next().then(() => {})));
+    await check(second, waiting);
+    for (const [consumer, session] of [
+      [ran, first],
+      [iterated, second],
+    ] as const) {
+      ends.push(consumer.close());
+      await session.left;
+      session.end();
+    }
+    await Promise.all(ends);
+  });
 });
