@@ -144,6 +144,16 @@ export const limits = {
   answersPerTurn: 8,
   /** Where unread answers fill their memory: connections that have read none for so long are cut. */
   answerTimeoutMs: 30 * secondMs,
+  /** The one request of a lookup, or of a call that opens a stream: names, a page token, a position. */
+  smallRequestBytes: 8 * KiB,
+  /** The configuration of a topic or a subscription, sent back with the statistics of every partition. */
+  configRequestBytes: 64 * KiB,
+  /** Requests that are held for the calls of one connection. One alone may be larger. */
+  requestBytesPerConnection: 8 * MiB,
+  /** A connection may always hold so much, also where others have used up what there is. */
+  freeRequestBytes: 64 * KiB,
+  /** What decompressing a request takes beside the request. */
+  decompressionBytes: 64 * KiB,
   /** Headers of one call, names and values, by the count of HTTP/2 (RFC 9113, 6.5.2). */
   headerListBytes: 16 * KiB,
 
@@ -178,7 +188,7 @@ export const limits = {
   /** An idle connection is asked for a sign of life this often, and given up when none comes in time. */
   keepaliveEveryMs: 30 * secondMs,
   keepaliveTimeoutMs: 10 * secondMs,
-  /** How long closing waits for calls under way before it cuts them off. Setting. */
+  /** How long closing waits for calls under way before it cuts them off. */
   drainGraceMs: 10 * secondMs,
   /** Then: how long the last answers may take to leave, to clients that may not be reading. */
   lingerMs: 1 * secondMs,

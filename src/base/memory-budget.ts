@@ -11,6 +11,8 @@ export interface MemoryBudget {
   readonly readAheadBytes: number;
   /** Answers of unary calls that their clients have not read. */
   readonly answerBytes: number;
+  /** Requests of calls that take one, until these are answered. */
+  readonly requestBytes: number;
 }
 
 /** What is kept to be used again: on nobody's account, as it is in use as well as not. */
@@ -28,8 +30,9 @@ export function divideBudget(settings: {
   const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes - spareBytes;
   return {
     receiveBytes: shared * 0.5,
-    frameBytes: shared * 0.34375,
+    frameBytes: shared * 0.3125,
     readAheadBytes: shared * 0.125,
     answerBytes: shared * 0.03125,
+    requestBytes: shared * 0.03125,
   };
 }

@@ -82,6 +82,7 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     gauge('open_calls', 'Open gRPC calls that are no streams', () => guard().callCount),
     gauge('connections', 'Open connections over TCP', () => guard().connectionCount),
     gauge('answer_bytes', 'Answers that clients have not read', () => guard().answerBytes),
+    gauge('request_bytes', 'Requests of open calls that take one', () => guard().requestBytes),
     {
       name: 'sluice_refused_calls_total',
       help: 'Calls that were refused because there were too many of something, or no request came',

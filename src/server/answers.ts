@@ -30,12 +30,18 @@ export class Answers {
 
   /** Calls `answer` when there is room for what it will send: at once, as a rule. */
   whenRoom(connection: ClientConnection, answer: () => void): void {
-    if (connection.waiting.length === 0 && this.#hasRoom(connection)) {
+    if (connection.waiting.size === 0 && this.#hasRoom(connection)) {
       this.#begin(connection, answer);
       return;
     }
-    connection.waiting.push(answer);
+    connection.waiting.add(answer);
     this.#withWaiting.add(connection);
+  }
+
+  /** The call is over: its answer is not wanted any more. */
+  giveUp(connection: ClientConnection, answer: () => void): void {
+    connection.waiting.delete(answer);
+    if (connection.waiting.size === 0) this.#withWaiting.delete(connection);
   }
 
   sent(connection: ClientConnection, bytes: number): void {
@@ -55,7 +61,7 @@ export class Answers {
 
   /** The connection is gone: nobody waits any more. */
   forget(connection: ClientConnection): void {
-    connection.waiting.length = 0;
+    connection.waiting.clear();
     this.#withWaiting.delete(connection);
   }
 
@@ -75,9 +81,11 @@ export class Answers {
   }
 
   #admit(connection: ClientConnection): void {
-    while (connection.waiting.length > 0 && this.#hasRoom(connection)) {
-      this.#begin(connection, connection.waiting.shift()!);
+    for (const answer of connection.waiting) {
+      if (!this.#hasRoom(connection)) return;
+      connection.waiting.delete(answer);
+      this.#begin(connection, answer);
     }
-    if (connection.waiting.length === 0) this.#withWaiting.delete(connection);
+    if (connection.waiting.size === 0) this.#withWaiting.delete(connection);
   }
 }

@@ -5,6 +5,7 @@ import {
   status as statusCode,
 } from '@grpc/grpc-js';
 import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import {
   type CallEnd,
@@ -17,8 +18,9 @@ import {
   type PartialStatusObject,
   type Route,
 } from './direct-call.js';
-import { takeFramesAsTheyAre } from './framing.js';
+import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
 import { connectionOf, dropMetadata, endRequest } from './http2-sessions.js';
+import { RequestDecoder } from './request-decoder.js';
 import { toStatus } from './status.js';
 
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
@@ -27,7 +29,9 @@ type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 export function createDirectCallInterceptor(table: CallTable, logger: Logger): ServerInterceptor {
   return (method, call) => {
     const route = table.route(method.path);
-    return route === undefined ? createForeignCall(call, table) : new RoutedCall(call, route, table, logger);
+    return route === undefined
+      ? createForeignCall(call, table, !method.requestStream)
+      : new RoutedCall(call, route, table, logger);
   };
 }
 
@@ -61,6 +65,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly #route: Route;
   readonly #table: CallTable;
   readonly #connection: { readonly destroyed: boolean } | undefined;
+  /** Of a call that takes one request. */
+  readonly #decoder: RequestDecoder | undefined;
   #receiver: CallReceiver | undefined;
   #end: CallEnd | undefined;
   #isStopping = false;
@@ -68,7 +74,18 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     this.kind = route.isStream ? 'stream' : 'unary';
     this.peer = base.getPeer();
-    this.isWaitingForRequest = route.hasOneRequest;
+    const { oneRequestBytes } = route;
+    this.isWaitingForRequest = oneRequestBytes !== undefined;
+    if (oneRequestBytes !== undefined) {
+      this.#decoder = new RequestDecoder({
+        maxBytes: oneRequestBytes,
+        hasOneRequest: true,
+        reserve: (bytes) => table.receiving(this, bytes),
+        handedOver() {},
+        refuse: (error) => this.stop(error),
+      });
+      readRequestsWith(base, this.#decoder, oneRequestBytes);
+    }
     this.#call = new DirectCall(base, logger, this);
     this.#connection = connectionOf(base);
     this.#base = base;
@@ -111,6 +128,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     } catch (thrown) {
       this.#call.fail(thrown);
     }
+    // A stream has taken from its request what it needs; a unary call may still wait for room for its answer.
+    if (this.kind === 'stream') this.#table.letRequestGo(this);
   }
 
   /** A connection that closes has been destroyed before its streams say so. */
@@ -137,9 +156,14 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   }
 
   #over(end: CallEnd): void {
+    this.#decoder?.close();
+    // The client may leave its half open, and what it has sent of a request with it.
+    if (this.isWaitingForRequest) endRequest(this.#base);
     this.#table.answered(this);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
     try {
-      this.#receiver?.over(end);
+      receiver?.over(end);
     } catch (thrown) {
       // There is nobody left to tell; a fault of ours is logged.
       this.#call.clientError(thrown);
@@ -156,7 +180,6 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     } catch (thrown) {
       this.#call.fail(thrown);
     }
-    if (this.isWaitingForRequest && this.#call.isOver) endRequest(this.#base);
   }
 
   /**
@@ -186,7 +209,11 @@ function unreadable(status: PartialStatusObject): SluiceError | undefined {
 }
 
 /** A call of another service on this server (health, reflection): left alone, but ended when the server drains. */
-function createForeignCall(base: ServerInterceptingCallInterface, table: CallTable): ServerInterceptingCall {
+function createForeignCall(
+  base: ServerInterceptingCallInterface,
+  table: CallTable,
+  hasOneRequest: boolean,
+): ServerInterceptingCall {
   let isStopped = false;
   const opened: OpenedCall = {
     kind: 'foreign',
@@ -199,6 +226,18 @@ function createForeignCall(base: ServerInterceptingCallInterface, table: CallTab
       table.answered(opened);
     },
   };
+  const maxBytes = limits.smallRequestBytes;
+  const decoder = new RequestDecoder({
+    maxBytes,
+    hasOneRequest,
+    reserve: (bytes) => table.receiving(opened, bytes),
+    handedOver: () => table.letRequestGo(opened),
+    refuse(error) {
+      opened.stop(error);
+      endRequest(base);
+    },
+  });
+  readRequestsWith(base, decoder, maxBytes);
   return new ServerInterceptingCall(base, {
     start(next) {
       try {
@@ -209,7 +248,12 @@ function createForeignCall(base: ServerInterceptingCallInterface, table: CallTab
         base.sendStatus(toStatus(SluiceError.from(thrown)));
         return;
       }
-      next({ onCancel: () => table.closed(opened) });
+      next({
+        onCancel() {
+          decoder.close();
+          table.closed(opened);
+        },
+      });
     },
     // What its handler still says after the status would break the stream, and the client would wait for ever.
     sendMessage(message, next) {

@@ -6,11 +6,13 @@ import { secondMs } from '../base/units.js';
 import type { Answers } from './answers.js';
 import type { CallTable, OpenedCall, Route } from './direct-call.js';
 import type { ClientConnection, Peers } from './peers.js';
+import type { RequestBodies } from './request-bodies.js';
 
 export interface OpenCallsOptions {
   readonly routes: ReadonlyMap<string, Route>;
   readonly peers: Peers;
   readonly answers: Answers;
+  readonly bodies: RequestBodies;
   readonly clock: Clock;
   /** Streams open at once, over all connections. */
   readonly maxStreams: number;
@@ -67,7 +69,13 @@ export class OpenCalls implements CallTable {
       connection.refused(nowMs);
       throw refusal;
     }
-    call.entry = { connection, openedAtMs: nowMs, answerBytes: 0 };
+    call.entry = {
+      connection,
+      openedAtMs: nowMs,
+      answerBytes: 0,
+      requestBytes: 0,
+      waitingAnswer: undefined,
+    };
     if (call.kind === 'stream') this.#streamCount++;
     else {
       this.#callCount++;
@@ -103,8 +111,28 @@ export class OpenCalls implements CallTable {
     call.entry?.connection.broke(this.#options.clock.monotonicMs());
   }
 
-  whenAnswerable(call: OpenedCall, answer: () => void): void {
-    if (call.entry !== undefined) this.#options.answers.whenRoom(call.entry.connection, answer);
+  receiving(call: OpenedCall, bytes: number): void {
+    const { entry } = call;
+    if (entry === undefined || !this.#open.has(call)) return;
+    const refusal = this.#options.bodies.take(entry.connection, bytes);
+    if (refusal !== undefined) {
+      this.#count(refusal.reason);
+      entry.connection.refused(this.#options.clock.monotonicMs());
+      throw refusal;
+    }
+    entry.requestBytes += bytes;
+  }
+
+  letRequestGo({ entry }: OpenedCall): void {
+    if (entry === undefined || entry.requestBytes === 0) return;
+    this.#options.bodies.giveBack(entry.connection, entry.requestBytes);
+    entry.requestBytes = 0;
+  }
+
+  whenAnswerable({ entry }: OpenedCall, answer: () => void): void {
+    if (entry === undefined) return;
+    entry.waitingAnswer = answer;
+    this.#options.answers.whenRoom(entry.connection, answer);
   }
 
   answering(call: OpenedCall, bytes: number): void {
@@ -114,6 +142,12 @@ export class OpenCalls implements CallTable {
   }
 
   answered(call: OpenedCall): void {
+    this.letRequestGo(call);
+    const { entry } = call;
+    if (entry?.waitingAnswer !== undefined) {
+      this.#options.answers.giveUp(entry.connection, entry.waitingAnswer);
+      entry.waitingAnswer = undefined;
+    }
     this.#unanswered.delete(call);
     if (this.#unanswered.size === 0) this.#onAllAnswered();
   }
@@ -149,7 +183,7 @@ export class OpenCalls implements CallTable {
 
   /** Once a second while there are calls: gives up those without a request, and clients that do not read answers. */
   #sweepOverdue(): void {
-    const { clock, peers, answers } = this.#options;
+    const { clock, peers, answers, bodies } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const call of [...this.#open]) {
       if (call.entry!.openedAtMs > nowMs - limits.requestTimeoutMs) break;
@@ -157,7 +191,8 @@ export class OpenCalls implements CallTable {
       this.#count('REQUEST_TIMEOUT');
       call.stop(requestTimeout());
     }
-    if (answers.isPressed) {
+    // Requests wait behind answers that are not read.
+    if (answers.isPressed || bodies.isPressed) {
       for (const connection of peers.connections) {
         const isStuck = connection.answerLeftAtMs < nowMs - limits.answerTimeoutMs;
         if (connection.answerBytes > 0 && isStuck) connection.cut();

@@ -195,8 +195,11 @@ export interface Route {
   readonly open: OpenCall;
   /** It may stay open for long: counts against the limit of streams. */
   readonly isStream: boolean;
-  /** One request, and the client's half is closed behind it: a call that does not bring it in time is given up. */
-  readonly hasOneRequest: boolean;
+  /**
+   * The longest request of a method that takes one, and the client's half is closed behind it: a call that does not
+   * bring it in time is given up. Undefined for a method that takes a stream of requests.
+   */
+  readonly oneRequestBytes: number | undefined;
 }
 
 /** A call that is open, as its table sees it. */
@@ -218,6 +221,10 @@ export interface CallEntry {
   readonly openedAtMs: number;
   /** Of a unary call: the bytes of its answer, until they have left. */
   answerBytes: number;
+  /** Bytes of its one request that count against the memory for them. */
+  requestBytes: number;
+  /** Of a unary call: what waits until there is room for its answer. */
+  waitingAnswer: (() => void) | undefined;
 }
 
 /** Which calls there may be, and which there are. */
@@ -228,6 +235,10 @@ export interface CallTable {
   opened(call: OpenedCall): void;
   /** It was reset before anything was begun. */
   broke(call: OpenedCall): void;
+  /** A request of so many bytes begins to arrive; throws where there is no memory for it. */
+  receiving(call: OpenedCall, bytes: number): void;
+  /** The request is not held any more. */
+  letRequestGo(call: OpenedCall): void;
   /** Calls back when there is room for the answer of a unary call. */
   whenAnswerable(call: OpenedCall, answer: () => void): void;
   /** So many bytes of its answer are about to be sent. */

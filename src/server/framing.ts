@@ -31,6 +31,24 @@ export function takeFramesAsTheyAre(call: ServerInterceptingCallInterface): void
   opened.serializeMessage = asItIs;
 }
 
+/**
+ * From here on the call reads its requests with this decoder, and decompresses none to more than `maxBytes`. Both
+ * fields are private ones of grpc-js 1.14; `test/integration/server-request-bodies.test.ts` fails where they have moved.
+ */
+export function readRequestsWith(
+  call: ServerInterceptingCallInterface,
+  decoder: { write(data: Buffer): Buffer[] },
+  maxBytes: number,
+): void {
+  const opened = call as unknown as { decoder: typeof decoder; maxReceiveMessageSize: number };
+  invariant(
+    typeof opened.decoder?.write === 'function' && typeof opened.maxReceiveMessageSize === 'number',
+    'this release of grpc-js decodes requests elsewhere',
+  );
+  opened.decoder = decoder;
+  opened.maxReceiveMessageSize = maxBytes;
+}
+
 function asItIs(frame: Buffer): Buffer {
   return frame;
 }

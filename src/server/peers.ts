@@ -24,12 +24,14 @@ export class ClientConnection {
   callCount = 0;
   /** Bytes of their answers that have not left for the transport. */
   answerBytes = 0;
-  /** When the last of them left. */
+  /** Bytes of requests that are held for its calls. */
+  requestBytes = 0;
+  /** When the last of its answers left. */
   answerLeftAtMs: number;
   /** Answers begun in this turn of the event loop. */
   answersInTurn = 0;
   /** Calls whose answer has to wait, oldest first. */
-  readonly waiting: (() => void)[] = [];
+  readonly waiting = new Set<() => void>();
   /** It came when its address had too many: its calls are refused, and it is closed soon. */
   readonly isSurplus: boolean;
   /** Closes the connection at once, without an orderly end. */
@@ -46,6 +48,11 @@ export class ClientConnection {
     this.answerLeftAtMs = nowMs;
     this.#freeOpens = new TokenBucket(limits.freeOpensPerSecond, 2 * limits.freeOpensPerSecond, nowMs);
     this.#refusals = new TokenBucket(limits.refusalsPerSecond, limits.refusalsPerSecond, nowMs);
+  }
+
+  /** It stands for all connections over sockets in the file system. */
+  get isShared(): boolean {
+    return this.#host === undefined;
   }
 
   get mayHaveMoreCalls(): boolean {

@@ -25,6 +25,7 @@ import { Connections, changeSettings } from './http2-sessions.js';
 import { Peers } from './peers.js';
 import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
+import { RequestBodies } from './request-bodies.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
 
 export interface ServerOptions {
@@ -46,6 +47,8 @@ export interface ServerOptions {
   readonly maxConnectionsPerPeer: number;
   /** Memory for answers of unary calls that their clients have not read. */
   readonly answerBytes: number;
+  /** Memory for requests of calls that take one, until these are answered. */
+  readonly requestBytes: number;
   /** How long `close` waits for calls under way before it cuts them off. */
   readonly drainGraceMs: number;
 }
@@ -62,6 +65,7 @@ export const defaultServerOptions: ServerOptions = {
   maxOpensPerSecond: limits.maxOpensPerSecond,
   maxConnectionsPerPeer: limits.maxConnectionsPerPeer,
   answerBytes: divideBudget(limits).answerBytes,
+  requestBytes: divideBudget(limits).requestBytes,
   drainGraceMs: limits.drainGraceMs,
 };
 
@@ -77,6 +81,8 @@ export interface GuardFigures {
   readonly connectionCount: number;
   /** Answers of unary calls that have not left for the transport. */
   readonly answerBytes: number;
+  /** Requests that are held for calls that take one. */
+  readonly requestBytes: number;
   /** Connections that were closed for what their client did, since the start. */
   readonly cutConnectionCount: number;
   /** Calls that were refused because there were too many of something, since the start. */
@@ -130,13 +136,15 @@ export async function startServer(
   };
   const peers = new Peers(options, clock);
   const answers = new Answers(options.answerBytes);
+  const bodies = new RequestBodies(options.requestBytes);
   const calls = new OpenCalls({
     routes: new Map([
-      ...createRoutes(BrokerService, createBrokerHandlers(edge)),
-      ...createRoutes(AdminService, createAdminHandlers(edge)),
+      ...createRoutes(BrokerService, createBrokerHandlers(edge), maxRequestBytes),
+      ...createRoutes(AdminService, createAdminHandlers(edge), maxRequestBytes),
     ]),
     peers,
     answers,
+    bodies,
     clock,
     maxStreams: options.maxStreams,
     maxCalls: options.maxCalls,
@@ -183,6 +191,7 @@ export async function startServer(
         callCount: calls.callCount,
         connectionCount: peers.connectionCount,
         answerBytes: answers.bytes,
+        requestBytes: bodies.bytes,
         cutConnectionCount: peers.cutCount,
         refusals: calls.refusals,
       };
@@ -231,13 +240,22 @@ function logGrpc(logger: Logger): void {
 function createRoutes<S extends DescService>(
   service: S,
   handlers: ServiceHandlers<S>,
+  maxRequestBytes: number,
 ): (readonly [string, Route])[] {
   return service.methods.map((method) => {
     const open = handlers[method.localName as keyof S['method']];
     const { methodKind } = method;
     const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
-    return [methodPath(method), { open, isStream: methodKind !== 'unary', hasOneRequest }];
+    const oneRequestBytes = hasOneRequest ? longestRequest(method.name, maxRequestBytes) : undefined;
+    return [methodPath(method), { open, isStream: methodKind !== 'unary', oneRequestBytes }];
   });
+}
+
+/** Of a method that takes one request. Only settlements may be long: thousands of ranges, each with its reason. */
+function longestRequest(methodName: string, maxRequestBytes: number): number {
+  if (methodName === 'Acknowledge') return maxRequestBytes;
+  const isConfig = /^(Create|Update)(Topic|Subscription)$/.test(methodName);
+  return isConfig ? limits.configRequestBytes : limits.smallRequestBytes;
 }
 
 function bind(server: Server, listen: string): Promise<number> {

@@ -28,9 +28,6 @@ export abstract class SingleRequestCall implements CallReceiver {
   }
 
   request(bytes: Buffer): void {
-    if (this.#bytes !== undefined) {
-      throw new SluiceError('MALFORMED_REQUEST', 'this method takes one request, and there are more');
-    }
     this.#bytes = bytes;
     this.call.read();
   }
@@ -39,7 +36,9 @@ export abstract class SingleRequestCall implements CallReceiver {
     if (this.#bytes === undefined) {
       throw new SluiceError('MALFORMED_REQUEST', 'this method takes one request, and there is none');
     }
-    this.run(this.#bytes);
+    const bytes = this.#bytes;
+    this.#bytes = undefined;
+    this.run(bytes);
   }
 }
 

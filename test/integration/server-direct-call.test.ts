@@ -10,6 +10,7 @@ import { createDirectCallInterceptor } from '../../src/server/call-interceptor.j
 import { OpenCalls } from '../../src/server/call-table.js';
 import type { CallEnd, CallReceiver, DirectCall } from '../../src/server/direct-call.js';
 import { Peers } from '../../src/server/peers.js';
+import { RequestBodies } from '../../src/server/request-bodies.js';
 import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
 import { frame } from '../support/grpc-framing.js';
 import { Http2Connection } from '../support/http2-connection.js';
@@ -64,9 +65,10 @@ describe('direct calls', () => {
       return manual;
     };
     const table = new OpenCalls({
-      routes: new Map([[path, { open, isStream: true, hasOneRequest: false }]]),
+      routes: new Map([[path, { open, isStream: true, oneRequestBytes: undefined }]]),
       peers: new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, systemClock),
       answers: new Answers(1_000_000),
+      bodies: new RequestBodies(1_000_000),
       clock: systemClock,
       maxStreams: 10,
       maxCalls: 10,

@@ -10,6 +10,8 @@ const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const frameType = { data: 0, headers: 1, rstStream: 3, settings: 4, continuation: 9 } as const;
 const flag = { endStream: 1, endHeaders: 4 } as const;
 const cancel = 8;
+/** The setting. */
+const initialWindowSize = 4;
 const largestPayload = 16_384;
 
 function frameOf(type: number, flags: number, streamId: number, payload: Buffer): Buffer {
@@ -56,11 +58,16 @@ export interface RawCall {
   readonly headers?: Readonly<Record<string, string>>;
   /** With the prefix of gRPC; its end closes the client's half. Absent: the call stays open without a body. */
   readonly body?: Uint8Array;
+  /** The client's half stays open behind the body. */
+  readonly isOpen?: boolean;
   readonly isReset?: boolean;
 }
 
 /** The frames of one call. */
-function callFrames(streamId: number, { path, headers = {}, body, isReset = false }: RawCall): Buffer {
+function callFrames(
+  streamId: number,
+  { path, headers = {}, body, isOpen = false, isReset = false }: RawCall,
+): Buffer {
   const block = headerBlock(path, headers);
   const frames: Buffer[] = [];
   for (let at = 0; at === 0 || at < block.length; at += largestPayload) {
@@ -69,7 +76,11 @@ function callFrames(streamId: number, { path, headers = {}, body, isReset = fals
     const type = at === 0 ? frameType.headers : frameType.continuation;
     frames.push(frameOf(type, isLast ? flag.endHeaders : 0, streamId, part));
   }
-  if (body !== undefined) frames.push(frameOf(frameType.data, flag.endStream, streamId, Buffer.from(body)));
+  for (let at = 0; body !== undefined && at < body.length; at += largestPayload) {
+    const part = Buffer.from(body.subarray(at, at + largestPayload));
+    const isEnd = at + largestPayload >= body.length && !isOpen;
+    frames.push(frameOf(frameType.data, isEnd ? flag.endStream : 0, streamId, part));
+  }
   if (isReset) {
     const code = Buffer.alloc(4);
     code.writeUInt32BE(cancel);
@@ -92,12 +103,18 @@ export class RawHttp2 {
     });
   }
 
-  static async open(address: string): Promise<RawHttp2> {
+  /** `windowBytes`: what the broker may send on a stream, for good; 64 KiB where it is left out. */
+  static async open(address: string, windowBytes?: number): Promise<RawHttp2> {
     const [host, port] = address.split(':');
     const socket = connect(Number(port), host);
     const connection = new RawHttp2(socket);
     await once(socket, 'connect');
-    socket.write(Buffer.concat([preface, frameOf(frameType.settings, 0, 0, Buffer.alloc(0))]));
+    const settings = Buffer.alloc(windowBytes === undefined ? 0 : 6);
+    if (windowBytes !== undefined) {
+      settings.writeUInt16BE(initialWindowSize, 0);
+      settings.writeUInt32BE(windowBytes, 2);
+    }
+    socket.write(Buffer.concat([preface, frameOf(frameType.settings, 0, 0, settings)]));
     return connection;
   }
 

@@ -5,6 +5,7 @@ import { Admin, ListTopicsRequestSchema } from '../../../src/gen/sluice/v1/admin
 import { SubscribeRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
 import { Canary } from '../../support/canary.js';
+import { frame } from '../../support/grpc-framing.js';
 import { encode, RawConnection, RawGrpcError } from '../../support/raw-grpc.js';
 import { RawHttp2 } from '../../support/raw-http2.js';
 
@@ -35,8 +36,8 @@ describe('a client beside', function () {
     await broker.dispose();
   });
 
-  async function connectAttacker(): Promise<RawHttp2> {
-    const attacker = await RawHttp2.open(broker.address);
+  async function connectAttacker(windowBytes?: number): Promise<RawHttp2> {
+    const attacker = await RawHttp2.open(broker.address, windowBytes);
     attackers.push(attacker);
     return attacker;
   }
@@ -78,18 +79,54 @@ describe('a client beside', function () {
     });
   });
 
-  it('thousands of answers that are not read', async () => {
+  /** So that the list of them is long. */
+  async function createTopics(): Promise<void> {
     const connection = await RawConnection.connect(broker.address);
     for (let i = 0; i < 500; i++) {
       await connection.unary(Admin.method.createTopic, { topic: { name: `${'long-name-'.repeat(15)}${i}` } });
     }
     connection.destroy();
+  }
+
+  it('thousands of answers that are not read', async () => {
+    await createTopics();
     const body = encode(ListTopicsRequestSchema, { pageSize: 1_000 });
     await play(async () => {
       for (let i = 0; i < 6; i++) {
         const attacker = await connectAttacker();
         await attacker.send({ path: '/sluice.v1.Admin/ListTopics', body }, 1_000);
       }
+    });
+  });
+
+  /** As much as a stream's first window takes. */
+  const largeBody = frame(Buffer.alloc(60_000));
+
+  /** Calls of four connections; the broker would hold 600 MB if it kept what they bring. */
+  async function sendLargeBodies(attackers: readonly RawHttp2[], isOpen: boolean): Promise<void> {
+    const paths = ['/sluice.v1.Admin/GetTopic', '/sluice.v1.Broker/Acknowledge'];
+    for (let i = 0; i < 1_000; i++) {
+      await attackers[i % 4]!.send({ path: paths[(i >> 2) % 2]!, body: largeBody, isOpen }, 10);
+    }
+  }
+
+  it('thousands of large requests that never end', async () => {
+    await play(async () => {
+      const connections = await Promise.all(Array.from({ length: 4 }, () => connectAttacker()));
+      for (const connection of connections) connection.drain();
+      await sendLargeBodies(connections, true);
+    });
+  });
+
+  it('thousands of large requests behind answers that are not read', async () => {
+    await createTopics();
+    const body = encode(ListTopicsRequestSchema, { pageSize: 1_000 });
+    await play(async () => {
+      const connections = await Promise.all(Array.from({ length: 4 }, () => connectAttacker(0)));
+      for (const connection of connections) {
+        await connection.drain().send({ path: '/sluice.v1.Admin/ListTopics', body }, 20);
+      }
+      await sendLargeBodies(connections, false);
     });
   });
 

@@ -11,7 +11,8 @@ describe('the budget of everything in flight', () => {
       const { writerQueueBytes, tailBytes, spareRoundBytes, spareFrameBytes } = limits;
       const maxInFlightBytes = writerQueueBytes + tailBytes + restBytes;
       const parts = divideBudget({ maxInFlightBytes, writerQueueBytes, tailBytes });
-      const shared = parts.receiveBytes + parts.frameBytes + parts.readAheadBytes + parts.answerBytes;
+      const { receiveBytes, frameBytes, readAheadBytes, answerBytes, requestBytes } = parts;
+      const shared = receiveBytes + frameBytes + readAheadBytes + answerBytes + requestBytes;
       assert.equal(
         writerQueueBytes + tailBytes + spareRoundBytes + spareFrameBytes + shared,
         maxInFlightBytes,

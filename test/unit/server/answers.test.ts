@@ -45,6 +45,20 @@ describe('answers that clients do not read', () => {
     assert.ok(begunCount > 8, 'who waited gets an answer once others have left');
   });
 
+  it('are not kept for calls that are over', async () => {
+    const { answers, connect } = setup(100 * MiB);
+    const stuck = connect();
+    const order: string[] = [];
+    answers.whenRoom(stuck, () => answers.sent(stuck, limits.answerBytesPerConnection));
+    const cancelled = () => order.push('cancelled');
+    answers.whenRoom(stuck, cancelled);
+    answers.whenRoom(stuck, () => order.push('kept'));
+    answers.giveUp(stuck, cancelled);
+    assert.equal(stuck.waiting.size, 1);
+    answers.left(stuck, limits.answerBytesPerConnection, 1);
+    assert.deepEqual(order, ['kept']);
+  });
+
   it('are begun a few in each turn of the event loop', async () => {
     const { answers, connect } = setup(100 * MiB);
     const connection = connect();
