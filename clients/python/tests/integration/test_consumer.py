@@ -277,3 +277,15 @@ async def partitions(client: Client, topic: str) -> list[SubscriptionPartitionSt
         if error.reason not in (ErrorReason.TOPIC_NOT_FOUND, ErrorReason.SUBSCRIPTION_NOT_FOUND):
             raise
         return []
+
+
+async def test_many_messages_can_be_in_hand(client: Client, topic: str) -> None:
+    async with client.producer(topic) as producer:
+        await within(producer.send_many([f"{i}" for i in range(200)]))
+    async with client.consumer(topic, "s", max_outstanding_messages=150) as consumer:
+        deliveries = [await within(anext(aiter(consumer))) for _ in range(150)]
+        more = asyncio.ensure_future(anext(consumer))
+        await asyncio.wait([more], timeout=0.1)
+        assert not more.done(), "above the most"
+        assert all(await within(asyncio.gather(*(delivery.ack() for delivery in deliveries))))
+        await within(more)

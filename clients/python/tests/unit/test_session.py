@@ -360,3 +360,70 @@ async def test_the_iterator_holds_what_is_behind_a_nack(fake: FakeBroker) -> Non
         await within(closing)
         with pytest.raises(StopAsyncIteration):
             await anext(deliveries)
+
+
+async def test_the_credit_is_said_again_once_more_can_be_taken_after_messages_were_taken_back(fake: FakeBroker) -> None:
+    log = Log()
+    gate = log.hold("long")
+    async with consuming(fake, log) as (_, session):
+        granted = (await within(session.requests.get())).subscribe.flow_control
+        await session.deliver("long")
+        await until(lambda: "long" in log.began)
+        await session.revoke(0, 0)
+        await within(log.deliveries["long"].revoked.wait())
+        gate.set()
+        assert (await within(session.requests.get())).flow_control == granted
+
+
+async def test_the_credit_is_said_again_to_the_broker_when_the_caller_that_iterates_waits(fake: FakeBroker) -> None:
+    started: asyncio.Future[FakeSession] = asyncio.get_running_loop().create_future()
+
+    async def script(session: FakeSession) -> None:
+        await session.open()
+        started.set_result(session)
+        await session.has_left.wait()
+
+    fake.script = script
+    async with Client(fake.address) as client, client.consumer("t", "s") as consumer:
+        first = asyncio.ensure_future(anext(aiter(consumer)))
+        session = await within(started)
+        granted = (await within(session.requests.get())).subscribe.flow_control
+        await session.deliver("a")
+        delivery = await within(first)
+        await session.revoke(0, 0)
+        await within(delivery.revoked.wait())
+        waiting = asyncio.ensure_future(anext(consumer))
+        assert (await within(session.requests.get())).flow_control == granted
+        await session.deliver("a", first=0, attempt=2)
+        assert (await within(waiting)).attempt == 2
+
+
+async def test_a_caller_that_gathers_slowly_is_not_held_up_by_credit_that_shrinks(fake: FakeBroker) -> None:
+    started: asyncio.Future[FakeSession] = asyncio.get_running_loop().create_future()
+
+    async def script(session: FakeSession) -> None:
+        await session.open()
+        started.set_result(session)
+        await session.has_left.wait()
+
+    fake.script = script
+    async with Client(fake.address) as client, client.consumer("t", "s") as consumer:
+        first = asyncio.ensure_future(anext(aiter(consumer)))
+        session = await within(started)
+        await session.deliver(*(f"{i}" for i in range(16)))
+        await within(first)
+        for _ in range(15):
+            await within(anext(consumer))
+        more = asyncio.ensure_future(anext(consumer))
+        await until(lambda: any(control.max_outstanding_messages >= 32 for control in session.flow_controls))
+        await session.deliver("16", "17", "18", "19")
+        await within(more)
+        for _ in range(3):
+            await within(anext(consumer))
+        said = len(session.flow_controls)
+        more = asyncio.ensure_future(anext(consumer))
+        # Nothing is settled, so the credit shrinks; but 20 messages are in hand, and the caller waits.
+        await until(lambda: len(session.flow_controls) > said)
+        assert session.flow_controls[-1].max_outstanding_messages > 20
+        await session.deliver("20")
+        await within(more)

@@ -57,6 +57,8 @@ class Consumer:
         """What ended it, if nobody closed it."""
         self._news = asyncio.Event()
         """For the iterator: there is something to look at."""
+        self._waiting_count = 0
+        """Callers that iterate and wait for a message."""
         self._slice_end = 0.0
 
     # --- Handlers -----------------------------------------------------------------------------------------------
@@ -92,6 +94,9 @@ class Consumer:
         else:
             self._news.set()
 
+    def _can_take_more(self) -> bool:
+        return self._waiting_count > 0 if self._workers is None else self._workers.can_take_more
+
     # --- Iterating ----------------------------------------------------------------------------------------------
 
     def __aiter__(self) -> Consumer:
@@ -120,7 +125,11 @@ class Consumer:
             self._news.clear()
             if self._session is not None:
                 self._session.feed()
-            await self._news.wait()
+            self._waiting_count += 1
+            try:
+                await self._news.wait()
+            finally:
+                self._waiting_count -= 1
 
     def _next_delivery(self) -> Delivery | None:
         while (lane := self._lanes.take()) is not None:
@@ -162,7 +171,9 @@ class Consumer:
         """One stream, from its opening to its end."""
         opening = self._opening = Opening()
         try:
-            session = await open_session(self._calls, self.settings, self._lanes, self._credit, self._arrived, opening)
+            session = await open_session(
+                self._calls, self.settings, self._lanes, self._credit, self._arrived, self._can_take_more, opening
+            )
         finally:
             self._opening = None
         self._session = session

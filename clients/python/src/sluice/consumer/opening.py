@@ -56,6 +56,7 @@ async def open_session(
     lanes: Lanes,
     credit: Credit,
     arrived: Callable[[], None],
+    can_take_more: Callable[[], bool],
     opening: Opening,
 ) -> Session:
     """
@@ -83,7 +84,7 @@ async def open_session(
             while await stream.read() is not None:
                 pass
             raise closed("consumer")
-        session = Session(stream, settings, opened, lanes, credit, arrived)
+        session = Session(stream, settings, opened, lanes, credit, arrived, can_take_more)
     except BaseException:
         stream.cancel()
         raise

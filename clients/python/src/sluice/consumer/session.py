@@ -50,18 +50,20 @@ class Session:
         lanes: Lanes,
         credit: Credit,
         arrived: Callable[[], None],
+        can_take_more: Callable[[], bool],
     ) -> None:
         self.topic = settings.topic
         self.session_id = opened.session_id
         self.is_draining = False
         """It takes no more messages."""
         self.is_starving = False
-        """Somebody who iterates holds all that was granted, and waits for more."""
+        """A caller that iterates waits for more, and none has come since."""
         self._stream = stream
         self._settings = settings
         self._lanes = lanes
         self._credit = credit
         self._arrived = arrived
+        self._can_take_more = can_take_more
         self._loop = asyncio.get_running_loop()
         self._ack_deadline_ms = duration_ms(opened.ack_deadline)
         self._writer = RequestWriter(stream)
@@ -70,6 +72,8 @@ class Session:
         self._held_count = 0
         self._last_delivery_id = 0
         """The highest that was read: a request settles nothing that was delivered later."""
+        self._has_lost_messages = False
+        """The broker has taken messages back since it was told the credit."""
         self._request_count = 0
         self._unanswered: dict[int, SettlementRequest] = {}
         self._acks = OffsetGatherer()
@@ -120,6 +124,7 @@ class Session:
         self._lanes.put(partition, deliveries)
 
     def _revoke(self, ranges: Sequence[OffsetRange]) -> None:
+        self._has_lost_messages = True
         self._drop_settlements([(piece.partition, piece.first_offset, piece.last_offset) for piece in ranges])
         for piece in ranges:
             held = self._held.get(piece.partition, {})
@@ -275,21 +280,30 @@ class Session:
         if self._held_count == 0:
             self._credit.idle()
         self._adjust_credit()
+        # A session whose leases have lapsed gets nothing more before the broker hears of it.
+        if self._has_lost_messages and not self.is_draining and self._can_take_more():
+            self._grant(self._credit.messages)
 
     def _adjust_credit(self) -> None:
-        if not self.is_draining and self._credit.update(self._loop.time()):
-            if self.is_starving:
-                self._credit.raise_to(2 * self._held_count)
+        if self.is_draining:
+            return
+        has_changed = self._credit.update(self._loop.time())
+        if self._raise_credit() or has_changed:
             self._grant(self._credit.messages)
 
     def feed(self) -> None:
-        """Somebody who iterates waits for a message. If he gathers more than is granted, he would wait for ever."""
-        if not self.is_draining and self._held_count >= self._credit.messages:
-            self.is_starving = True
-            if self._credit.raise_to(2 * self._held_count):
-                self._grant(self._credit.messages)
+        """A caller that iterates waits for a message."""
+        self.is_starving = True
+        if not self.is_draining and self._raise_credit():
+            self._grant(self._credit.messages)
+
+    def _raise_credit(self) -> bool:
+        """A caller that waits for more, and holds all that is granted, would wait for ever."""
+        is_held_up = self.is_starving and self._held_count >= self._credit.messages
+        return is_held_up and self._credit.raise_to(2 * self._held_count)
 
     def _grant(self, messages: int) -> None:
+        self._has_lost_messages = False
         credit = FlowControl(
             max_outstanding_messages=messages, max_outstanding_bytes=self._settings.max_outstanding_bytes
         )

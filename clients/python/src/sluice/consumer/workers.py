@@ -33,6 +33,10 @@ class Workers:
         """Called from a handler."""
         return asyncio.current_task() in self._tasks
 
+    @property
+    def can_take_more(self) -> bool:
+        return self._working_count < self._concurrency
+
     def wake(self) -> None:
         """Something may be ready."""
         for _ in range(min(self._lanes.ready_count, self._concurrency - self._working_count)):
