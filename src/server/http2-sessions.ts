@@ -36,11 +36,16 @@ export function changeSettings(server: Server, settings: Settings): void {
   commonServerOptions.settings = { ...commonServerOptions.settings, ...settings };
 }
 
+/** Hears what becomes of one connection. */
+export interface ConnectionObserver {
+  broke(): void;
+  disconnected(): void;
+}
+
 /** Hears of connections that have an address. */
 export interface ConnectionListener {
   /** `cut` closes the connection at once. */
-  connected(address: string, peer: string, cut: () => void): { broke(): void };
-  disconnected(address: string, peer: string): void;
+  connected(address: string, peer: string, cut: () => void): ConnectionObserver;
 }
 
 /**
@@ -92,8 +97,9 @@ export class Connections {
       const connection = listener.connected(address, peer, () => cut(session));
       watchStreams(session, () => connection.broke());
       session.once('close', () => {
-        this.#byPeer.delete(peer);
-        listener.disconnected(address, peer);
+        // A client that reset its connection may have connected anew from the same port by now.
+        if (this.#byPeer.get(peer) === session) this.#byPeer.delete(peer);
+        connection.disconnected();
       });
     };
     const servers = http2Servers(server);

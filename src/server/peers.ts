@@ -134,8 +134,9 @@ export class Peers {
     return connection;
   }
 
-  disconnected(address: string, peer: string): void {
-    this.#connections.delete(peer);
+  /** `connection` is what `connected` returned: a client may have connected anew from the same port before. */
+  disconnected(address: string, peer: string, connection: ClientConnection): void {
+    if (this.#connections.get(peer) === connection) this.#connections.delete(peer);
     const host = this.#hosts.get(address);
     if (host === undefined) return;
     host.connectionCount--;

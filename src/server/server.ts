@@ -170,11 +170,13 @@ export async function startServer(
   const connections = new Connections(server, options, {
     connected(address, peer, cut) {
       const connection = peers.connected(address, peer, cut);
-      return { broke: () => connection.broke(clock.monotonicMs()) };
-    },
-    disconnected(address, peer) {
-      answers.forget(peers.connectionOf(peer));
-      peers.disconnected(address, peer);
+      return {
+        broke: () => connection.broke(clock.monotonicMs()),
+        disconnected() {
+          answers.forget(connection);
+          peers.disconnected(address, peer, connection);
+        },
+      };
     },
   });
   const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);

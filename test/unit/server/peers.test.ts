@@ -43,11 +43,24 @@ describe('the connections of an address', () => {
   it('are remembered for a while after the last of them', () => {
     const { clock, peers, cut, connect } = setup();
     for (let i = 0; i < limits.brokenOpensBurst; i++) {
-      connect().broke(clock.monotonicMs());
-      peers.disconnected('10.0.0.1', `10.0.0.1:${i}`);
+      const connection = connect();
+      connection.broke(clock.monotonicMs());
+      peers.disconnected('10.0.0.1', `10.0.0.1:${i}`, connection);
     }
     connect().broke(clock.monotonicMs());
     assert.equal(cut.length, 1);
+  });
+
+  it('are told apart where a client connects anew from the same port before the old one has ended', () => {
+    const { peers } = setup();
+    const [address, peer] = ['10.0.0.1', '10.0.0.1:5000'];
+    const old = peers.connected(address, peer, () => {});
+    const renewed = peers.connected(address, peer, () => {});
+    peers.disconnected(address, peer, old);
+    assert.equal(peers.connectionOf(peer), renewed);
+    assert.equal(peers.connectionCount, 1);
+    peers.disconnected(address, peer, renewed);
+    assert.equal(peers.connectionCount, 0);
   });
 
   it('are refused above their number, closed a moment later, and closed at once where there is a flood', () => {
