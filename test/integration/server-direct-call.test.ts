@@ -238,7 +238,7 @@ describe('direct calls', () => {
     assert.equal(await cancelledFirst.manual.events.next(), 'over');
     assert.equal(cancelledFirst.manual.end, 'cancelled');
     assert.equal(await lost.manual.events.next(), 'over');
-    assert.equal(lost.manual.end, 'lost');
+    assert.equal(lost.manual.end, 'broke');
   });
 
   it('let go of what they hold although the client does not read', async () => {
