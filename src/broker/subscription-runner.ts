@@ -18,7 +18,7 @@ import type {
   Subscription,
   SubscriptionRules,
 } from '../core/types.js';
-import type { CursorUpdate, Storage } from '../storage/types.js';
+import type { CursorUpdate, DeadLetterRange, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
 import { Burials } from './burials.js';
 import { commit } from './committer.js';
@@ -75,6 +75,7 @@ export class SubscriptionRunner implements Sleeper {
   #endError: SluiceError | undefined;
   /** Of the topic; of one that has ended, as it was then: a call that was under way is still answered. */
   #partitionCount = 0;
+  #seekCount = 0;
   /** The log has grown, and consumers are about to be served. */
   #isGrowing = false;
 
@@ -258,6 +259,7 @@ export class SubscriptionRunner implements Sleeper {
   ): Promise<SettleResult> {
     const result = this.#rules.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
     const { settledBefore } = result;
+    const seekCount = this.#seekCount;
     const compared = this.#links
       .get(sessionId)
       ?.cumulativeAcks.withoutRepeated(settlements, settledBefore ?? [], (partition) =>
@@ -268,6 +270,8 @@ export class SubscriptionRunner implements Sleeper {
     if (settledBefore === undefined) return result;
     // The commit that was waited for came after those of the dead letters: their notes can be read.
     const contradicting = await contradictions(this.#services, this, compared ?? settledBefore);
+    // A seek has removed notes meanwhile: what they would have said is not known.
+    if (seekCount !== this.#seekCount) return { settledCount, stale };
     return { settledCount, stale: mergedIntervals([...stale, ...contradicting]) };
   }
 
@@ -311,11 +315,19 @@ export class SubscriptionRunner implements Sleeper {
   /** Moves the cursors of these partitions; resolves when that is durable. */
   async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
     const nowMs = this.#nowMs();
+    const forgottenDeadLetters: DeadLetterRange[] = [];
+    this.#seekCount += 1;
     for (const [partition, offset] of offsets) {
       // While the offsets were looked up, retention may have passed them.
-      this.#rules.seek(partition, Math.max(offset, this.topic.firstOffset(partition)), nowMs);
+      const from = Math.max(offset, this.topic.firstOffset(partition));
+      for (const interval of this.#rules.seek(partition, from, nowMs)) {
+        forgottenDeadLetters.push({ subscriptionId: this.subscriptionId, partition, ...interval });
+      }
     }
-    await this.#apply(true);
+    const { durability } = this.topic;
+    const cursors = this.#cursorUpdates([...offsets.keys()]);
+    const forgotten = commit(this.#services.storage, { durability, cursors, forgottenDeadLetters });
+    await Promise.all([forgotten, this.#apply(true)]);
   }
 
   // --- Redriving ------------------------------------------------------------------------------------------

@@ -357,13 +357,15 @@ export abstract class Lane {
     this.skipped();
   }
 
-  seek(offset: number): void {
+  /** Says what begins anew: all from `offset` on, but not what is on its way to the dead-letter topic. */
+  seek(offset: number): Interval[] {
     this.leases.revoke(0, Number.POSITIVE_INFINITY);
     this.ledger.reset(offset);
     this.overtakeRead();
     this.context.outbox.dirty(this.partition);
     this.restart();
     this.announce();
+    return this.ledger.notBuryingFrom(offset);
   }
 
   #giveBack(messages: readonly Piece[], nowMs: number): void {

@@ -1,5 +1,5 @@
 import { limits } from '../base/limits.js';
-import type { CursorState } from '../base/positions.js';
+import type { CursorState, Interval } from '../base/positions.js';
 import { OffsetMap } from './offset-map.js';
 import { RangeSet } from './range-set.js';
 
@@ -76,6 +76,19 @@ export class Ledger {
   /** The first offset at or after `offset` that is being buried; Infinity when there is none. */
   nextBurying(offset: number): number {
     return this.#burying.nextFrom(offset);
+  }
+
+  /** What is at or after `offset` and not being buried. */
+  notBuryingFrom(offset: number): Interval[] {
+    const others: Interval[] = [];
+    let next = offset;
+    for (let burying = this.nextBurying(next); burying !== Number.POSITIVE_INFINITY; ) {
+      if (burying > next) others.push({ first: next, last: burying - 1 });
+      next = burying + 1;
+      burying = this.nextBurying(next);
+    }
+    others.push({ first: next, last: limits.maxOffset - 1 });
+    return others;
   }
 
   /** The first offset at or after `offset` that is not settled. */

@@ -1,7 +1,7 @@
 import { DeadlineHeap } from '../base/deadline-heap.js';
 import { SluiceError } from '../base/errors.js';
 import { invariant, unreachable } from '../base/invariant.js';
-import type { CursorState } from '../base/positions.js';
+import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
@@ -108,9 +108,10 @@ class SubscriptionMachine implements Subscription {
     return this.#lane(partition).cursor;
   }
 
-  seek(partition: number, offset: number, _nowMs: number): void {
-    this.#lane(partition).seek(offset);
+  seek(partition: number, offset: number, _nowMs: number): readonly Interval[] {
+    const anew = this.#lane(partition).seek(offset);
     this.#sharing.leasesEnded();
+    return anew;
   }
 
   // --- Sessions ---------------------------------------------------------------------------------------------

@@ -222,8 +222,11 @@ export interface Subscription {
   /** The burial could not be made (the message is damaged or gone, say): it is pending again. */
   unburied(partition: number, offset: number, nowMs: number): void;
 
-  /** Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. */
-  seek(partition: number, offset: number, nowMs: number): void;
+  /**
+   * Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. Returns the
+   * offsets that begin anew: earlier dead letters of them are not their outcome any more.
+   */
+  seek(partition: number, offset: number, nowMs: number): readonly Interval[];
 
   /** When `wake` wants to be called; Infinity: not at all. Any command may change it. */
   readonly wakeAtMs: number;

@@ -96,6 +96,9 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
       // Partitions are numbered below 2^16.
       cursors.set(cursor.subscriptionId * 2 ** 16 + cursor.partition, cursor);
     }
+    for (const { subscriptionId, partition, first, last } of transaction.forgottenDeadLetters ?? []) {
+      round.clear(cursorsColumn, keys.deadLetterRange(subscriptionId, partition, first, last));
+    }
     for (const note of transaction.deadLetters ?? []) {
       const key = keys.deadLetterKey(note.subscriptionId, note.partition, note.offset);
       round.put(cursorsColumn, key, encodeDeadLetter(note));

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
 import type { Durability, SubscriptionConfig, TopicConfig } from '../base/model.js';
-import type { CursorState } from '../base/positions.js';
+import type { CursorState, Interval } from '../base/positions.js';
 
 /** A topic of the catalog. Ids are never used again. */
 export interface CatalogTopic {
@@ -57,12 +57,18 @@ export interface CursorUpdate {
   readonly state: () => CursorState;
 }
 
-/** A note that a subscription gave up a message; kept as long as the subscription. */
+/** A note that a subscription gave up a message; kept until a seek goes back to it, or as long as the subscription. */
 export interface DeadLetterNote {
   readonly subscriptionId: number;
   readonly partition: number;
   readonly offset: number;
   readonly attempts: number;
+}
+
+/** The notes of these messages are removed, before `deadLetters` of the same transaction are added. */
+export interface DeadLetterRange extends Interval {
+  readonly subscriptionId: number;
+  readonly partition: number;
 }
 
 /** How far a subscription's dead letters have been sent back to it. Kept as long as the subscription. */
@@ -81,6 +87,7 @@ export interface Transaction {
   readonly appends?: readonly Append[];
   readonly producers?: readonly ProducerUpdate[];
   readonly cursors?: readonly CursorUpdate[];
+  readonly forgottenDeadLetters?: readonly DeadLetterRange[];
   readonly deadLetters?: readonly DeadLetterNote[];
   readonly redrives?: readonly RedriveUpdate[];
   /** Creates or replaces topics; a new partition count takes effect at once. */

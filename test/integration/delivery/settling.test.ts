@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { connect, type SluiceClient } from '@sluice/client';
-import { Ordering } from '@sluice/client/api';
+import { Ordering, MessageStatus_State as State } from '@sluice/client/api';
 import { useBroker } from '../../support/broker-process.js';
 import { ack, deadLetter, extend, nack, TestConsumer, toDuration } from '../../support/consumer.js';
 import { publish, texts } from '../../support/producer.js';
@@ -99,6 +99,24 @@ describe('settling', () => {
       ],
     );
     consumer.close();
+  });
+
+  it('says nothing of an acknowledgement that is repeated, of a message that was dead-lettered before a seek', async () => {
+    const before = await open('sought', 2);
+    const [given] = await before.take(2);
+    await before.settle([given!], deadLetter('no'));
+    await client.admin.seekSubscription({
+      topic: 'sought',
+      name: 's',
+      position: { position: { case: 'offset', value: 0n } },
+    });
+    const again = await before.take(2);
+    assert.equal((await before.settle([again[0]!], ack)).settledCount, 1n);
+    assert.deepEqual((await before.settle([again[0]!], ack)).stale, []);
+    assert.equal((await before.settle([again[0]!], nack(0))).stale.length, 1);
+    const { statuses } = await client.admin.getMessage({ topic: 'sought', partition: 0, offset: 0n });
+    assert.equal(statuses[0]?.state, State.DONE);
+    before.close();
   });
 
   it('knows what was dead-lettered before a kill of the broker', async () => {

@@ -30,7 +30,7 @@ export interface ReferenceMessage {
   deliveryId: number;
   deadlineMs: number;
   isSent: boolean;
-  /** A note says that it was dead-lettered: it stays, whatever becomes of the message later. */
+  /** A note says that it was dead-lettered. A seek removes it. */
   hasNote: boolean;
   /** A stream broke while this one and others were at work. */
   isInOneBreak: boolean;
@@ -52,6 +52,7 @@ export interface ReferenceSession {
 export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
+  seekCount = 0;
   burials: Burial[] = [];
   readonly sessions = new Map<string, ReferenceSession>();
   #rules: SubscriptionRules;
@@ -284,11 +285,13 @@ export class Reference {
   }
 
   seek(partition: number, offset: number): void {
+    this.seekCount += 1;
     for (const message of this.partitions[partition]!) {
       message.attempts = 0;
       message.retryAtMs = 0;
       message.isSuspect = false;
       message.isInOneBreak = false;
+      if (message.offset >= offset && message.burialAttempts === 0) message.hasNote = false;
       if (message.offset < offset) message.state = 'settled';
       else message.state = message.burialAttempts > 0 ? 'burying' : 'pending';
     }
