@@ -134,7 +134,7 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
       if (inbox == null) {
         if (isClosed) return null;
         Inbox[] self = new Inbox[1];
-        self[0] = new Inbox(client, settings, false, () -> self[0].changed.signalAll());
+        self[0] = new Inbox(client, settings, false, () -> self[0].changed.signalAll(), () -> false);
         inbox = self[0];
       }
       started = inbox;

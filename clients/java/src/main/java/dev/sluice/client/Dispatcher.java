@@ -24,7 +24,7 @@ final class Dispatcher {
     this.client = client;
     this.handler = handler;
     this.concurrency = settings.concurrency;
-    this.inbox = new Inbox(client, settings, true, this::mayBegin);
+    this.inbox = new Inbox(client, settings, true, this::mayBegin, () -> runningCount() < concurrency);
   }
 
   Inbox inbox() {

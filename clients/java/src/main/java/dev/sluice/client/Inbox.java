@@ -11,6 +11,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.IntSupplier;
 import java.util.function.UnaryOperator;
@@ -34,6 +35,8 @@ final class Inbox implements Client.Endable {
   private final Credit credit;
   /** Told, under the lock, that something may be begun. */
   private final Runnable work;
+  /** Asked under the lock. */
+  private final BooleanSupplier hasFreeHandler;
   /** Null between sessions. */
   private Session session;
   /** Callers that wait for one more. */
@@ -45,10 +48,11 @@ final class Inbox implements Client.Endable {
   /** Completes when the consumer is over. */
   final CompletableFuture<Void> over = new CompletableFuture<>();
 
-  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Runnable work) {
+  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Runnable work, BooleanSupplier hasFreeHandler) {
     this.client = client;
     this.settings = settings;
     this.work = work;
+    this.hasFreeHandler = hasFreeHandler;
     this.timer = new LockedTimer(client, lock);
     this.lanes = new Lanes(isExclusive);
     this.credit = new Credit(settings.maxOutstandingMessages, settings.concurrency);
@@ -155,6 +159,7 @@ final class Inbox implements Client.Endable {
   }
 
   private void revoke(Session from, OffsetRange range) {
+    from.lostMessages();
     int partition = range.getPartition();
     long first = range.getFirstOffset();
     long last = range.getLastOffset();
@@ -352,6 +357,7 @@ final class Inbox implements Client.Endable {
       credit.tick(lanes.queuedCount() + inHand.count() > 0);
       feed();
       of.grant(credit.granted());
+      if (waitingCount > 0 || hasFreeHandler.getAsBoolean()) of.grantAgain();
       tickLater(of);
     });
   }

@@ -210,11 +210,6 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (state instanceof OutboxState.Over) return;
-      if (batches.renewalId() != 0) {
-        // A batch that was sent before expired since the broker was asked.
-        recoverAfter(0, new Recovery(SluiceException.retryTimeout(settings.retryTimeoutMs, "given up"), null));
-        return;
-      }
       state = new OutboxState.Streaming(stream);
       stream.start();
       write();
@@ -354,10 +349,11 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         recoverAfter(0, new Recovery(recovery.error, null));
         return;
       }
+      // Under the same lock: no batch that was sent before may expire in between, and leave its number to another one.
+      connect();
     } finally {
       lock.unlock();
     }
-    connect();
   }
 
   private void recoverAgain(SluiceException failed, Batch refused) {

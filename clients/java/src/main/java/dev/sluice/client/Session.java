@@ -30,6 +30,8 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
   boolean isAckTimerSet;
   private boolean hasLeft;
   private int granted;
+  /** The broker has taken messages back since it was told the credit. */
+  private boolean hasLostMessages;
 
   Session(Client client, Inbox inbox, ConsumerBuilder settings, int credit) {
     this.inbox = inbox;
@@ -62,8 +64,21 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
 
   /** Tells the broker, if that is news. */
   void grant(int credit) {
-    if (credit == granted) return;
+    if (credit != granted) tell(credit);
+  }
+
+  /** Says that more can be taken: a session whose leases have lapsed gets nothing more before the broker hears of it. */
+  void grantAgain() {
+    if (hasLostMessages) tell(granted);
+  }
+
+  void lostMessages() {
+    hasLostMessages = true;
+  }
+
+  private void tell(int credit) {
     granted = credit;
+    hasLostMessages = false;
     send(ConsumeRequest.newBuilder().setFlowControl(flowControl()).build());
   }
 

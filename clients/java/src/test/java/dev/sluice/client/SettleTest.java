@@ -17,6 +17,7 @@ import dev.sluice.v1.Subscription;
 import io.grpc.Status;
 import io.grpc.stub.StreamObserver;
 import java.time.Duration;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -136,6 +137,49 @@ class SettleTest {
         stream.onNext(ConsumeResponse.newBuilder().setSettled(ConsumeResponse.Settled.newBuilder().setSettlementId(id)).build());
       }
       closed.join();
+    }
+  }
+
+  /**
+   * A session whose leases have lapsed gets nothing more before the broker hears of it: once more can be taken, the consumer says its
+   * credit, although that is what it said before.
+   */
+  @Test
+  void whatWasTakenBackIsAnsweredWithTheCredit() throws Exception {
+    for (boolean isRun : List.of(true, false)) {
+      try (ScriptedServer server = new ScriptedServer();
+          Client client = Client.connect(server.address());
+          Consumer consumer = client.consumer("t", "s").build()) {
+        server.isConsumable = true;
+        CompletableFuture<Delivery> begun = new CompletableFuture<>();
+        CompletableFuture<Void> revoked = new CompletableFuture<>();
+        if (isRun) {
+          consumer.start(delivery -> {
+            delivery.whenRevoked(() -> revoked.complete(null));
+            begun.complete(delivery);
+            revoked.join();
+          });
+        } else {
+          CompletableFuture.runAsync(() -> {
+            Delivery delivery = receive(consumer);
+            delivery.whenRevoked(() -> revoked.complete(null));
+            begun.complete(delivery);
+            revoked.join();
+            receive(consumer);
+          });
+        }
+        StreamObserver<ConsumeResponse> stream = server.consumer.get(20, TimeUnit.SECONDS);
+        SessionOpened.Builder opened =
+            SessionOpened.newBuilder().setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
+        stream.onNext(ConsumeResponse.newBuilder().setOpened(opened).build());
+        stream.onNext(delivered(0, 5).build());
+        ConsumeRequest subscribe = server.consumed.poll(20, TimeUnit.SECONDS);
+        begun.get(20, TimeUnit.SECONDS);
+        stream.onNext(ConsumeResponse.newBuilder().addRevoked(OffsetRange.getDefaultInstance()).build());
+        ConsumeRequest said = server.consumed.poll(20, TimeUnit.SECONDS);
+        assertEquals(subscribe.getSubscribe().getFlowControl(), said.getFlowControl());
+        assertEquals(0, said.getSettlementsCount());
+      }
     }
   }
 
