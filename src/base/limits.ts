@@ -155,7 +155,7 @@ export const limits = {
   /** What decompressing a request takes beside the request. */
   decompressionBytes: 64 * KiB,
   /** Headers of one call, names and values, by the count of HTTP/2 (RFC 9113, 6.5.2). */
-  headerListBytes: 16 * KiB,
+  headerListBytes: 8 * KiB,
 
   /** Messages that one commit moves to a dead-letter topic. */
   burialBatchMessages: 500,

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
+import { endOnDefect } from '../base/invariant.js';
 import { Catalog } from './catalog.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
 import { engineFault, engineMessage } from './engine.js';
@@ -85,6 +86,7 @@ export async function openStorage(
     );
     return storage;
   } catch (error) {
+    endOnDefect(error);
     const reported =
       known === undefined || engineFault(error) !== 'corruption'
         ? error
