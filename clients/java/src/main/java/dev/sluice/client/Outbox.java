@@ -36,8 +36,12 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private int usualBytes = 512;
   private int usualCount = 16;
 
-  /** What broke a stream, and the batch that it refuses for good, or null. */
-  private record Recovery(SluiceException error, Batch refused) {}
+  /** Why there is no stream; and the batch that was refused for good, with why, or null. */
+  private record Recovery(SluiceException error, Batch refused, SluiceException refusal) {
+    Recovery(SluiceException error, Batch refused) {
+      this(error, refused, error);
+    }
+  }
 
   Outbox(Client client, ProducerBuilder settings, ProducerPosition position, int partitionCount) {
     this.client = client;
@@ -334,7 +338,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
           ? ProducerPosition.renew(client, settings, renewalId, epoch)
           : ProducerPosition.of(client, settings, epoch);
     } catch (SluiceException failed) {
-      recoverAgain(failed, recovery.refused);
+      recoverAgain(failed, recovery);
       return;
     }
     lock.lock();
@@ -343,7 +347,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       for (Batch stored : batches.takeStored(position)) done(stored, stored::completeAsDuplicates);
       if (recovery.refused != null && batches.oldest() == recovery.refused) {
         batches.drop();
-        done(recovery.refused, () -> recovery.refused.fail(recovery.error));
+        done(recovery.refused, () -> recovery.refused.fail(recovery.refusal));
       }
       if (!batches.resume(position)) {
         recoverAfter(0, new Recovery(recovery.error, null));
@@ -356,13 +360,17 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  private void recoverAgain(SluiceException failed, Batch refused) {
+  private void recoverAgain(SluiceException failed, Recovery recovery) {
     lock.lock();
     try {
       if (!(state instanceof OutboxState.Recovering)) return;
       lastFailure = failed;
-      if (Failure.isPassing(failed)) recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), new Recovery(failed, refused));
-      else end(failed);
+      if (Failure.isPassing(failed)) {
+        Recovery again = new Recovery(failed, recovery.refused, recovery.refusal);
+        recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), again);
+      } else {
+        end(failed);
+      }
     } finally {
       lock.unlock();
     }

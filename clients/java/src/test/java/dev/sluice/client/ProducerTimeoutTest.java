@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import dev.sluice.v1.PublishError;
 import io.grpc.Status;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -135,6 +136,19 @@ class ProducerTimeoutTest {
         assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(producer.send(Message.of("never"))).code());
       }
       assertEquals(Integer.MAX_VALUE - 5, server.refusedStreams);
+    }
+  }
+
+  /** Where the broker does not say at once what it has stored, a batch that was refused still fails with why it was refused. */
+  @Test
+  void aRefusedBatchFailsWithWhyItWasRefused() {
+    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+      server.refusedBatches.add(PublishError.newBuilder().setCode(Status.Code.INVALID_ARGUMENT.value()).setReason("REFUSED").build());
+      server.refusedPositions.add(Status.UNAVAILABLE.withDescription("not now"));
+      try (Producer producer = client.producer("t").retryMinBackoffMs(1).open()) {
+        assertEquals("REFUSED", ProducerTest.errorOf(producer.send(Message.of("refused"))).reason());
+        assertEquals(0, producer.send(Message.of("behind")).join().offset());
+      }
     }
   }
 }

@@ -16,6 +16,7 @@ import dev.sluice.v1.OffsetRange;
 import dev.sluice.v1.OpenProducerRequest;
 import dev.sluice.v1.OpenProducerResponse;
 import dev.sluice.v1.Ordering;
+import dev.sluice.v1.PublishError;
 import dev.sluice.v1.PublishStreamRequest;
 import dev.sluice.v1.PublishStreamResponse;
 import dev.sluice.v1.Subscription;
@@ -57,6 +58,10 @@ final class ScriptedServer implements AutoCloseable {
   private volatile long epoch;
   /** What OpenProducer fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
+  /** What GetProducer fails with before it answers, in their order. */
+  final LinkedBlockingQueue<Status> refusedPositions = new LinkedBlockingQueue<>();
+  /** What batches are refused with before one is stored, in their order. */
+  final LinkedBlockingQueue<PublishError> refusedBatches = new LinkedBlockingQueue<>();
   /** What GetSubscription fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
   /** How the first Consume ended: true by its half-close, false by a reset. */
@@ -165,6 +170,11 @@ final class ScriptedServer implements AutoCloseable {
 
     @Override
     public void getProducer(GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
+      Status refused = refusedPositions.poll();
+      if (refused != null) {
+        observer.onError(refused.asRuntimeException());
+        return;
+      }
       observer.onNext(GetProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
       observer.onCompleted();
     }
@@ -204,6 +214,11 @@ final class ScriptedServer implements AutoCloseable {
           if (refusedStreams > 0) {
             refusedStreams--;
             observer.onError(Status.RESOURCE_EXHAUSTED.withDescription("rate limit").asRuntimeException());
+            return;
+          }
+          PublishError refused = refusedBatches.poll();
+          if (refused != null) {
+            observer.onNext(PublishStreamResponse.newBuilder().setBatchId(request.getBatchId()).setError(refused).build());
             return;
           }
           long first = storedSequence;
