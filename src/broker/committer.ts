@@ -8,7 +8,7 @@ type Change = Omit<Transaction, 'onCommitted' | 'onFailed'>;
 export function storageFailed(cause: unknown): SluiceError {
   return new SluiceError(
     'STORAGE_FAILED',
-    'the store failed, and the broker restarts from what is on disk: try again',
+    'the store failed, and the broker ends: try again once it has been started again',
     { retryAfterMs: 1_000, cause },
   );
 }

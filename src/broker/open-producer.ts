@@ -1,4 +1,4 @@
-import { invariant } from '../base/invariant.js';
+import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { ProducerState, Storage } from '../storage/types.js';
 import { storageFailed } from './committer.js';
@@ -41,13 +41,20 @@ export function openProducer(
     if (currentEpoch !== undefined && currentEpoch !== state?.epoch) {
       throw producerFenced(producerId, currentEpoch, state?.epoch);
     }
-    return submitClaim(storage, topic, producerId, entry, nextState(state, claimId));
+    return submitClaim(storage, topic, producerId, entry, nextState(producerId, state, claimId));
   });
 }
 
-function nextState(state: ProducerState | undefined, claimId: number): ProducerState {
+function nextState(producerId: string, state: ProducerState | undefined, claimId: number): ProducerState {
   const { epoch = 0, lastSequence = 0 } = state ?? {};
-  invariant(epoch < limits.maxOffset, 'the epochs of a producer are used up');
+  // Requests may bring any epoch, and older brokers have stored the highest one.
+  if (epoch >= limits.maxOffset) {
+    throw new SluiceError(
+      'PRODUCER_FENCED',
+      `epoch ${epoch} of producer "${producerId}" is the highest there is: take another producer id`,
+      { metadata: { epoch: String(epoch) } },
+    );
+  }
   return { epoch: epoch + 1, lastSequence, baseSequence: lastSequence, claimId };
 }
 

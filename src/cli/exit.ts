@@ -13,7 +13,7 @@ export const ExitCode = {
   unavailable: 3,
   /** A defect of the broker itself: it ended at once, before it could store anything wrong. EX_SOFTWARE. */
   defect: 70,
-  /** The data directory is damaged: starting again does not help. */
+  /** The data directory is damaged, foreign or of a newer version: starting again does not help. */
   damaged: 65,
   interrupted: 130,
 } as const;
@@ -86,9 +86,13 @@ function describeBrokerError(error: BrokerError): Failure {
   const lines = [`${first} (${error.reason})`, ...rest];
   const hint = /EADDRINUSE/.test(error.message) ? portInUse : hints[error.reason];
   if (hint !== undefined) lines.push(hint);
-  const otherCode = error.code === StatusCode.DATA_LOSS ? ExitCode.damaged : ExitCode.failed;
+  const isDamaged = error.code === StatusCode.DATA_LOSS || unusableDirectory.has(error.reason);
+  const otherCode = isDamaged ? ExitCode.damaged : ExitCode.failed;
   return { exitCode: isUsage ? ExitCode.usage : otherCode, lines };
 }
+
+/** Nothing gets better by starting again. */
+const unusableDirectory: ReadonlySet<string> = new Set(['DATA_DIRECTORY_FOREIGN', 'DATA_DIRECTORY_NEWER']);
 
 const portInUse =
   'something listens there already; choose another with --listen, or --listen 127.0.0.1:0 for a free one';

@@ -14,7 +14,7 @@ ${columns(commands.map((command) => [`  ${command.path}`, command.summary]))}
 
 The broker is the one of --server, else of SLUICE_SERVER, else 127.0.0.1:7070.
 
-exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 broker not reachable or not ready, 65 damaged data directory, 70 defect of the broker, 130 interrupted
+exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 broker not reachable or not ready, 65 damaged or foreign data directory, 70 defect of the broker, 130 interrupted
 `;
 }
 

@@ -192,6 +192,9 @@ function scanProducer(cursor: WireCursor, end: number, producer: MutableSequence
 
 function checkProducer(producer: ProducerSequence, hasMessages: boolean): void {
   checkName(producer.producerId, 'producer.producer_id');
+  if (producer.epoch >= limits.maxOffset) {
+    throw invalidField('producer.epoch', `must be below ${limits.maxOffset}: OpenProducer raises it by one`);
+  }
   if (producer.firstSequence === 0 && hasMessages) {
     throw invalidField('producer.first_sequence', 'the messages of a producer are numbered from 1');
   }

@@ -38,12 +38,20 @@ export class LogPositions {
     });
   }
 
-  /** The lowest offset from which on no more than this many bytes are kept. */
-  async offsetOfNewest(log: PartitionLog, bytes: number): Promise<number> {
-    const { endOffset, endPosition } = log;
-    const isNew = ({ position }: LogRecord): boolean => endPosition - position <= bytes;
-    const record = await this.#slots.run(() => findRecord(this.#engine, log, isNew));
-    return record === undefined ? endOffset : Math.max(record.firstOffset, log.firstOffset);
+  /** The lowest offset from which on no more than this many bytes of messages are kept. */
+  offsetOfNewest(log: PartitionLog, bytes: number): Promise<number> {
+    return this.#slots.run(async () => {
+      const { firstOffset, endOffset, endPosition } = log;
+      const isNew = ({ position }: LogRecord): boolean => endPosition - position <= bytes;
+      const record = await findRecord(this.#engine, log, isNew);
+      const next = record?.firstOffset ?? endOffset;
+      if (next <= firstOffset) return firstOffset;
+      // The limit lies in the record before, unless that one is damaged: its newest messages are kept as well.
+      const straddling = await nextReadable(this.#engine, log, next - 1, next);
+      return straddling === undefined
+        ? next
+        : Math.max(firstOffset, firstFrom(straddling, endPosition - bytes));
+    });
   }
 
   /** Bytes of the partition before the record that holds the offset. */
@@ -53,4 +61,16 @@ export class LogPositions {
     const record = await this.#slots.run(() => nextReadable(this.#engine, log, offset, endOffset));
     return record?.position ?? endPosition;
   }
+}
+
+/** The first message of a record that begins at or behind a position; one past the last where there is none. */
+function firstFrom({ position, runs, lastOffset }: LogRecord, fromPosition: number): number {
+  let start = position;
+  for (const { firstOffset, count, ends, messages } of runs) {
+    for (let i = 0; i < count; i++) {
+      if (start + (i === 0 ? 0 : ends[i - 1]!) >= fromPosition) return firstOffset + i;
+    }
+    start += messages.length;
+  }
+  return lastOffset + 1;
 }

@@ -217,7 +217,7 @@ export interface Storage {
 
   /** Bytes of the messages that are kept from this offset on, by whole records: never too few. */
   bytesFrom(topicId: number, partition: number, offset: number): Promise<number>;
-  /** The lowest offset from which on no more than this many bytes of messages are kept, by whole records. */
+  /** The lowest offset from which on no more than this many bytes of messages are kept. */
   offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number>;
   /**
    * Retention: moves the first offset of a partition up to `offset`, at once for readers, and removes what is

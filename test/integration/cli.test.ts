@@ -144,6 +144,12 @@ describe('the command line and a broker', function () {
     const { epoch } = await client.broker.getProducer({ topic: 'reused', producerId: 'p' });
     client.close();
     assert.equal(epoch, 1n, 'the refused run has claimed nothing');
+    const shorter = await cli([...publishing, '--resume'], 'a\n');
+    assert.equal(shorter.exitCode, 1);
+    assert.match(shorter.stderr, /producer p has stored 3 lines, and the input has 1/);
+    const same = await cli([...publishing, '--resume'], '1\n2\n3\n4\n');
+    assert.equal(same.exitCode, 0);
+    assert.equal((await cli(['read', 'reused'])).stdout.toString(), '1\n2\n3\n4\n');
   });
 
   it('lets runs of one producer fence each other, and says which lines are missing', async () => {

@@ -124,6 +124,13 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
   }
   if (inputFailure !== undefined) throw inputFailure;
   if (context.interrupted.aborted) throw new Reported(ExitCode.interrupted);
+  const storedBefore = values.resume ? Number(producer?.lastSequence ?? 0n) : 0;
+  if (skippedCount < storedBefore) {
+    throw new Error(
+      `producer ${values.producerId} has stored ${grouped(storedBefore)} lines, and the input has ` +
+        `${grouped(skippedCount)}: it is not the input that the producer began`,
+    );
+  }
 }
 
 /**

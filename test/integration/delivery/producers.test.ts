@@ -117,6 +117,17 @@ describe('producers', () => {
     assert.equal((await client.broker.openProducer(producer)).epoch, 5n);
   });
 
+  it('are refused the highest epoch, above which none could be claimed', async () => {
+    const highest = Number.MAX_SAFE_INTEGER;
+    assert.equal(await reasonOf(publishSequence('highest', highest, 1, ['a'])), 'INVALID_FIELD');
+    assert.equal(await reasonOf(publishSequence('highest', highest, 0, [])), 'INVALID_FIELD');
+    await publishSequence('highest', highest - 1, 1, ['a']);
+    const producer = { topic: 'highest', producerId: 'p' };
+    assert.equal((await client.broker.openProducer(producer)).epoch, BigInt(highest));
+    assert.equal(await reasonOf(client.broker.openProducer(producer)), 'PRODUCER_FENCED');
+    assert.equal((await client.broker.getProducer(producer)).lastSequence, 1n, 'the broker serves on');
+  });
+
   it('claim anew only while the epoch is theirs', async () => {
     const producer = { topic: 'renewed', producerId: 'p' };
     await client.broker.openProducer(producer);

@@ -78,6 +78,23 @@ describe('retention and backlog', () => {
     consumer.close();
   });
 
+  it('keeps the newest messages up to a hard limit, also of one large request', async () => {
+    await client.admin.createTopic({
+      topic: { name: 'one-request', retention: { maxBytes: 50_000n, dropUnacknowledged: true } },
+    });
+    await client.admin.createSubscription({ subscription: { topic: 'one-request', name: 's' } });
+    await publish(client, 'one-request', Array(200).fill('x'.repeat(1_000)));
+    await untilFirstOffset('one-request', 1n);
+    const { firstOffset, nextOffset } = await extentOf('one-request');
+    assert.equal(nextOffset, 200n);
+    // An encoded message takes 1,006 bytes: 49 of them fit.
+    assert.equal(firstOffset, 151n);
+    const consumer = await TestConsumer.open(client, { topic: 'one-request', subscription: 's' });
+    const [first] = await consumer.take(49);
+    assert.equal(first?.offset, 151);
+    consumer.close();
+  });
+
   it('never deletes from a queue what is not settled, where only its limits are hard', async () => {
     const retention = { untilAcknowledged: true, dropUnacknowledged: true };
     await client.admin.createTopic({ topic: { name: 'hard-queue', retention } });

@@ -300,7 +300,10 @@ describe('storage: the log', () => {
     const { bytes } = storage.extent(topicId, 0);
     assert.equal(bytes, 10 * 2 * 4);
     assert.equal(await storage.offsetOfNewest(topicId, 0, bytes), 0);
-    assert.equal(await storage.offsetOfNewest(topicId, 0, bytes - 1), 2);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, bytes - 1), 1);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, bytes - 5), 2);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, 4), 19);
+    assert.equal(await storage.offsetOfNewest(topicId, 0, 3), 20);
     assert.equal(await storage.offsetOfNewest(topicId, 0, 0), 20);
     for (const [offset, rest] of [
       [0, 80],

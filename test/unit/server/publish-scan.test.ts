@@ -71,7 +71,7 @@ const arbitraryRequest: fc.Arbitrary<MessageInitShape<typeof PublishStreamReques
     partition: fc.nat(),
     producer: fc.record({
       producerId: fc.stringMatching(/^[A-Za-z0-9][A-Za-z0-9._-]{0,20}$/),
-      epoch: safe,
+      epoch: safe.filter((epoch) => epoch < BigInt(Number.MAX_SAFE_INTEGER)),
       firstSequence: safe.filter((sequence) => sequence > 0n),
     }),
     batchId: fc.bigInt(0n, 2n ** 64n - 1n),
