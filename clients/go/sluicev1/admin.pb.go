@@ -210,7 +210,7 @@ const (
 	// A failed message is in its backoff.
 	Consumer_WAIT_REASON_BACKOFF Consumer_WaitReason = 5
 	// What there is goes to other consumers: they have every partition, or the
-	// key, or less to do; or this one let a lease lapse and was not heard of.
+	// key, or less to do; or this one let a lease lapse and sent nothing since.
 	Consumer_WAIT_REASON_NOT_ASSIGNED Consumer_WaitReason = 6
 )
 

@@ -1124,7 +1124,7 @@ export enum Consumer_WaitReason {
 
   /**
    * What there is goes to other consumers: they have every partition, or the
-   * key, or less to do; or this one let a lease lapse and was not heard of.
+   * key, or less to do; or this one let a lease lapse and sent nothing since.
    *
    * @generated from enum value: WAIT_REASON_NOT_ASSIGNED = 6;
    */
