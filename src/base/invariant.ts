@@ -1,5 +1,5 @@
 /*
- * Defects: errors of the broker's own code. After one, nobody knows what the state in memory is worth, so the process
+ * Defects: errors of the broker's own code. After one, the state in memory can't be trusted, so the process
  * ends before anything else is stored or answered. `onDefect` is told how by the program; every `catch` on the path of
  * state changes passes what it caught through `endOnDefect`, or through `SluiceError.from`, which does.
  */

@@ -22,7 +22,7 @@ export type ConnectionState =
 
 const probeTimeoutMs = 2_000;
 
-/** Tells whoever wants to know how it stands with a connection, as calls and the channel find out. */
+/** Reports the state of a connection as calls and the channel find it. */
 export class ConnectionStates {
   readonly #target: string;
   readonly #hasTls: boolean;
@@ -51,7 +51,7 @@ export class ConnectionStates {
     this.#wait(`the connection to ${this.#target} was lost`, undefined, undefined);
   }
 
-  /** A call has failed; undefined: nobody tries again by himself. */
+  /** A call has failed; undefined: the call is not tried again. */
   failed(error: SluiceError, nextAttemptInMs: number | undefined): void {
     if (this.#listener === undefined || !isOfConnection(error)) return;
     const cause = causeOf(error.message, this.#target);

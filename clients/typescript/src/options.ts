@@ -42,7 +42,7 @@ export interface ConnectOptions {
   readonly maxSendBytes?: number;
   /**
    * Called with each change of the connection's state, also when an attempt has failed that a producer or a consumer
-   * will repeat. Default: nobody is told.
+   * will repeat. Default: none.
    */
   readonly onConnectionState?: (state: ConnectionState) => void;
   /** `write()` of a stream waits while this much has not left for the transport. Default 1 MiB. */

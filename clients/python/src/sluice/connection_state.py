@@ -99,7 +99,7 @@ class ConnectionStates:
         self._change(ConnectionState("ready"))
 
     def failed(self, error: SluiceError, next_attempt_in_ms: float | None) -> None:
-        """A call has failed; None: nobody tries again by himself."""
+        """A call has failed; None: the call is not tried again."""
         if error.code not in CODES and error.reason not in REASONS:
             return
         cause = cause_of(error.message, self._target)

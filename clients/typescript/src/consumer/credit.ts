@@ -25,7 +25,7 @@ export class Credit {
 
   constructor(maxOutstandingMessages: number, concurrency: number, nowMs: number) {
     this.#most = maxOutstandingMessages;
-    // Nobody who could work is to wait for a message.
+    // A handler that is free never waits for a message.
     this.#least = Math.min(this.#most, Math.max(leastCredit, 2 * concurrency));
     this.#granted = this.#least;
     this.#measuredAtMs = nowMs;

@@ -20,7 +20,7 @@ export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
   #ended: { readonly error: SluiceError | undefined } | undefined;
   #isAbandoned = false;
 
-  /** `starving` is called when somebody waits for a message. */
+  /** `starving` is called when a caller waits for a message. */
   constructor(lanes: Lanes, inHand: InHand, close: () => Promise<void>, starving: () => void) {
     this.#lanes = lanes;
     this.#inHand = inHand;

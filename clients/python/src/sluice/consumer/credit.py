@@ -20,7 +20,7 @@ class Credit:
 
     def __init__(self, max_messages: int, concurrency: int, now_s: float) -> None:
         self._max_messages = max_messages
-        # Nobody who could work is to wait for a message.
+        # A handler that is free never waits for a message.
         self._least = min(max_messages, max(SMALLEST, 2 * concurrency))
         self.messages = self._least
         self._settled_count = 0

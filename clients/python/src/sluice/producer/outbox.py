@@ -151,7 +151,7 @@ class Outbox:
         try:
             await self._write_batches(stream)
         except Exception:
-            # A fault: nobody must wait for answers any more.
+            # A fault: no caller may wait for an answer any more.
             stream.cancel()
             raise
 
