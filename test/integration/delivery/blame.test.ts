@@ -210,7 +210,7 @@ describe('what a failure is charged to', () => {
   }
 
   it('is one lease of a consumer that hangs: then another consumer gets the partition', async () => {
-    await createTopic('hung', 5, { ackDeadlineMs: 150 });
+    await createTopic('hung', 5, { ackDeadlineMs: 1_000 });
     const hung = await open('hung', 1);
     await hung.take(1);
     const healthy = await open('hung');
@@ -236,7 +236,7 @@ describe('what a failure is charged to', () => {
   ] as const) {
     it(`is one lease of a consumer that hangs, also while the healthy one is busy, order ${name}`, async () => {
       const topic = `hung-${name}`;
-      await createTopic(topic, 1, { ordering, ackDeadlineMs: 150 });
+      await createTopic(topic, 1, { ordering, ackDeadlineMs: 750 });
       const hung = await open(topic, 1);
       await hung.take(1);
       const healthy = await open(topic, 1);
@@ -245,7 +245,7 @@ describe('what a failure is charged to', () => {
       await healthy.settle([long!], extend(60_000));
       await hung.until(() => hung.events.some((event) => event.startsWith('revoked')));
       // Longer than a backoff and a lease: another subscription of the same broker has had two of them.
-      await createTopic(`${topic}-meanwhile`, 1, { ackDeadlineMs: 150 });
+      await createTopic(`${topic}-meanwhile`, 1, { ackDeadlineMs: 750 });
       const other = await open(`${topic}-meanwhile`);
       await other.take(3);
       await healthy.settle([long!], ack);
@@ -256,7 +256,7 @@ describe('what a failure is charged to', () => {
   }
 
   it('is each message that lapses behind one that is extended, where messages have no order', async () => {
-    await createTopic('extended', 2, { ordering: Ordering.NONE, ackDeadlineMs: 150 });
+    await createTopic('extended', 2, { ordering: Ordering.NONE, ackDeadlineMs: 500 });
     const consumer = await open('extended');
     const [long, first] = await consumer.take(2);
     await consumer.settle([long!], extend(60_000));
