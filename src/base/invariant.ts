@@ -33,7 +33,7 @@ export function endOnDefect(thrown: unknown): void {
   throw thrown;
 }
 
-/** Ends the process where the condition does not hold, whoever catches what is thrown. */
+/** Ends the process where the condition does not hold, even if a caller catches what is thrown. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) endOnDefect(new InvariantError(message));
 }

@@ -25,10 +25,10 @@ export interface FreeDiskWatchOptions {
 }
 
 /**
- * Keeps a reserve free on the data disk. A store that runs into a full disk is lost until somebody makes room; holding
+ * Keeps a reserve free on the data disk. A store that runs into a full disk is lost until room is made; holding
  * producers before leaves room for acknowledging, which frees some.
  *
- * Between two looks at the disk it counts what is submitted, whoever submits it: messages, dead letters, redrives and
+ * Between two looks at the disk it counts everything that is submitted: messages, dead letters, redrives and
  * settlements. Each byte is written twice, to the log and to a table, and is charged twice as soon as it is submitted. So
  * however fast the broker writes, what is submitted does not pass the reserve: when the charges have used up half of what
  * was free above it, it looks again, and when they have used up all of it, producers are held until that look is done.

@@ -28,7 +28,7 @@ export class Waiters {
     return () => this.#waiting.delete(enter);
   }
 
-  /** Whoever came first; does not wait any more. */
+  /** Takes out the one that came first. */
   takeFirst(): (() => void) | undefined {
     for (const enter of this.#waiting) {
       this.#waiting.delete(enter);

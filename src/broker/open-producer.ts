@@ -20,7 +20,7 @@ export interface ClaimOptions {
 }
 
 /**
- * Claims a producer: gives the caller an epoch that nobody else has, and fences every lower one. The epoch is taken at
+ * Claims a producer: gives the caller an epoch of its own, and fences every lower one. The epoch is taken at
  * once, so that two calls in one turn get different ones; the answer comes when it is durable. Batches of the epoch
  * before that were submitted earlier are counted in `lastSequence`, and are durable by then, too.
  */

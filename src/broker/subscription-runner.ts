@@ -407,7 +407,7 @@ export class SubscriptionRunner implements Sleeper {
     const { logger } = this.#services;
     commit.catch((error: unknown) => {
       endOnDefect(error);
-      logger.debug({ error }, 'a commit nobody waited for failed');
+      logger.debug({ error }, 'a commit that no caller waits for failed');
     });
   }
 

@@ -112,7 +112,7 @@ export class TopicLine {
 }
 
 /**
- * The level up to which each of those who share `capacityBytes` may fill, so that nobody has more while another one
+ * The level up to which each of those who share `capacityBytes` may fill, so that no one has more while another one
  * wants more: whoever wants less than an equal part leaves the rest to the others.
  */
 export function fairLevel(capacityBytes: number, wantedBytes: readonly number[]): number {
