@@ -158,7 +158,7 @@ export const limits = {
   headerListBytes: 8 * KiB,
 
   /** Messages that one commit moves to a dead-letter topic. */
-  burialBatchMessages: 500,
+  deadLetterBatchMessages: 500,
 
   // --- From the dead letters back to their subscription -----------------------------------------------------
   /** Messages of one commit of a redrive. */

@@ -12,7 +12,7 @@ import { Alarm } from './alarm.js';
 import { Catalog } from './catalog.js';
 import { commit } from './committer.js';
 import { Counters } from './counters.js';
-import { DeadLetters } from './dead-letters.js';
+import { DeadLetterBuilder } from './dead-letter-builder.js';
 import { FramePool } from './frame-pool.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
@@ -87,7 +87,7 @@ class StoredBroker implements Broker {
   readonly #gate: PublishGate;
   readonly #alarm: Alarm;
   readonly #disk: FreeDiskWatch;
-  readonly #deadLetters: DeadLetters;
+  readonly #deadLetterBuilder: DeadLetterBuilder;
   readonly #retention: Retention;
   readonly #counters = new Counters();
   readonly #frames: FramePool;
@@ -118,7 +118,7 @@ class StoredBroker implements Broker {
       progress: storage,
       partitionCount: () => this.#catalog.mostPartitions,
     });
-    this.#deadLetters = new DeadLetters({
+    this.#deadLetterBuilder = new DeadLetterBuilder({
       storage,
       clock,
       topicFor: (name) => this.#catalog.topicOf(name),
@@ -427,7 +427,7 @@ class StoredBroker implements Broker {
       storage: this.#storage,
       settings: this.#settings,
       alarm: this.#alarm,
-      deadLetters: this.#deadLetters,
+      deadLetterBuilder: this.#deadLetterBuilder,
       frames: this.#frames,
       counters: this.#counters,
       sessionEnded: (sessionId: string) => {

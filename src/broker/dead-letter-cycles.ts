@@ -1,6 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import type { SubscriptionConfig } from '../base/model.js';
-import { deadLetterTopicName } from './dead-letters.js';
+import { deadLetterTopicName } from './dead-letter-builder.js';
 
 /** What decides where a subscription's dead letters go. */
 export type DeadLetterRoute = Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>;

@@ -4,7 +4,7 @@ import { limits } from '../base/limits.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { Append, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
-import { deadLetterTopicName } from './dead-letters.js';
+import { deadLetterTopicName } from './dead-letter-builder.js';
 import { type Letter, type LetterRange, LetterScan } from './letter-scan.js';
 import { messageKeyRange } from './message-bytes.js';
 import { Pace } from './pace.js';

@@ -20,13 +20,13 @@ import type {
 } from '../core/types.js';
 import type { CursorUpdate, DeadLetterRange, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
-import { Burials } from './burials.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
 import { contradictions } from './contradictions.js';
 import type { Counters } from './counters.js';
 import { CumulativeAcks } from './cumulative-acks.js';
-import type { DeadLetters } from './dead-letters.js';
+import type { DeadLetterBuilder } from './dead-letter-builder.js';
+import { DeadLettering } from './dead-lettering.js';
 import { DeliveryPump } from './delivery-pump.js';
 import type { FramePool } from './frame-pool.js';
 import { LaneReaders } from './lane-readers.js';
@@ -47,7 +47,7 @@ export interface RunnerServices {
   readonly random: Random;
   readonly logger: Logger;
   readonly alarm: Alarm;
-  readonly deadLetters: DeadLetters;
+  readonly deadLetterBuilder: DeadLetterBuilder;
   readonly frames: FramePool;
   readonly counters: Counters;
   /** A session has ended: nobody finds it any more. */
@@ -66,7 +66,7 @@ export class SubscriptionRunner implements Sleeper {
   readonly #readers: LaneReaders;
   readonly #links = new Map<string, ConsumerLink>();
   readonly #pump: DeliveryPump;
-  readonly #burials: Burials;
+  readonly #deadLettering: DeadLettering;
   #config: SubscriptionConfig;
   /** Dead letters would come back to the topic: none are made by `max_attempts`. */
   #isInDeadLetterCycle: boolean;
@@ -105,19 +105,20 @@ export class SubscriptionRunner implements Sleeper {
       ready: (link) => this.#serve([link.sessionId]),
       readFailed: (link, partition, thrown) => this.#readFailed(link, partition, thrown),
     });
-    this.#burials = new Burials({
+    this.#deadLettering = new DeadLettering({
       storage: services.storage,
       logger: services.logger,
-      deadLetters: services.deadLetters,
+      builder: services.deadLetterBuilder,
       topic,
       subscriptionId,
       config: () => this.#config,
       isOver: () => this.#hasEnded,
-      buried: ({ partition, offset }) => {
-        this.#rules.buried(partition, offset);
+      deadLettered: ({ partition, offset }) => {
+        this.#rules.deadLettered(partition, offset);
         services.counters.deadLetteredMessages++;
       },
-      unburied: ({ partition, offset }) => this.#rules.unburied(partition, offset, this.#nowMs()),
+      deadLetterFailed: ({ partition, offset }) =>
+        this.#rules.deadLetterFailed(partition, offset, this.#nowMs()),
       cursorUpdates: (partitions) => this.#cursorUpdates(partitions),
       changed: () => this.#apply(),
     });
@@ -379,7 +380,7 @@ export class SubscriptionRunner implements Sleeper {
 
   /**
    * Carries out what the rules decided: commits cursors, tells consumers of their partitions and of what was taken back, lets those receive
-   * that can, buries what was given up, and sets the alarm. Resolves when all of it is durable; without
+   * that can, dead-letters what was given up, and sets the alarm. Resolves when all of it is durable; without
    * `isAwaited` nothing is committed where nothing changed.
    */
   #apply(isAwaited = false): Promise<unknown> | undefined {
@@ -389,7 +390,8 @@ export class SubscriptionRunner implements Sleeper {
       // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
       pending.push(this.#commitCursors(effects.dirtyPartitions));
     }
-    if (effects.burials.length > 0) pending.push(this.#burials.bury(effects.burials));
+    if (effects.deadLetterRequests.length > 0)
+      pending.push(this.#deadLettering.deadLetter(effects.deadLetterRequests));
     for (const { sessionId, partitions } of effects.assignments) {
       this.#links.get(sessionId)?.sink.assigned(partitions);
     }
@@ -402,7 +404,7 @@ export class SubscriptionRunner implements Sleeper {
     return undefined;
   }
 
-  /** The store itself tells everybody of its failure; a burial that failed has put its message back. */
+  /** The store itself tells everybody of its failure; a message that could not be dead-lettered is pending again. */
   #unawaited(commit: Promise<unknown>): void {
     const { logger } = this.#services;
     commit.catch((error: unknown) => {

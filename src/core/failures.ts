@@ -67,7 +67,7 @@ export class Failures {
         const waitMs = failure.delayMs === 'backoff' ? backoffMs(rules, attempts, chance) : failure.delayMs;
         this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
         if (attempts < rules.maxAttempts) continue;
-        this.bury(offset, orderingKeyAt(index, offset), failure.reason);
+        this.deadLetter(offset, orderingKeyAt(index, offset), failure.reason);
         if (next < offset) again.push({ ...piece, first: next, last: offset - 1 });
         next = offset + 1;
       }
@@ -80,7 +80,7 @@ export class Failures {
   reject(messages: Piece, reason: string): void {
     for (let offset = messages.first; offset <= messages.last; offset += 1) {
       this.#ledger.fail(offset, this.#ledger.attempts(offset) + 1, 0);
-      this.bury(offset, orderingKeyAt(messages.index, offset), reason);
+      this.deadLetter(offset, orderingKeyAt(messages.index, offset), reason);
     }
   }
 
@@ -88,7 +88,7 @@ export class Failures {
   recover(): void {
     const { rules } = this.#context;
     for (const offset of this.#ledger.failedAtLeast(rules.maxAttempts)) {
-      this.bury(offset, 0, 'max attempts reached before a restart of the broker');
+      this.deadLetter(offset, 0, 'max attempts reached before a restart of the broker');
     }
   }
 
@@ -99,9 +99,9 @@ export class Failures {
     if (attempts > 0) this.#ledger.fail(offset, attempts, nowMs + backoffMs(rules, attempts, random.next()));
   }
 
-  bury(offset: number, orderingKey: number, reason: string): void {
-    this.#ledger.bury(offset, orderingKey);
+  deadLetter(offset: number, orderingKey: number, reason: string): void {
+    this.#ledger.deadLetter(offset, orderingKey);
     const attempts = this.#ledger.attempts(offset);
-    this.#context.outbox.bury({ partition: this.#partition, offset, attempts, reason });
+    this.#context.outbox.deadLetter({ partition: this.#partition, offset, attempts, reason });
   }
 }

@@ -9,7 +9,7 @@ import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
-import { settledOffsets, staleOffsets, withoutBurying } from './stale.js';
+import { settledOffsets, staleOffsets, withoutDeadLettering } from './stale.js';
 import type {
   Fetch,
   LeasedRun,
@@ -113,8 +113,8 @@ export abstract class Lane {
   /** Some of what has ended is to be delivered again: ascending, not empty. */
   protected abstract returned(messages: readonly Piece[], nowMs: number): void;
 
-  /** A message that was being buried is to be delivered again. */
-  protected abstract revived(offset: number, orderingKey: number, nowMs: number): void;
+  /** A message that was being dead-lettered is to be delivered again. */
+  protected abstract redeliver(offset: number, orderingKey: number, nowMs: number): void;
 
   /** Delivery starts at the acknowledged offset, as if nothing had gone out. */
   protected abstract restart(): void;
@@ -157,13 +157,13 @@ export abstract class Lane {
   messageState(offset: number): MessageState {
     if (this.ledger.isSettled(offset)) return { kind: 'done' };
     const failedAttempts = this.ledger.attempts(offset);
-    if (this.ledger.isBurying(offset)) return { kind: 'failed', failedAttempts };
+    if (this.ledger.isDeadLettering(offset)) return { kind: 'failed', failedAttempts };
     const lease = this.leases.at(offset);
     if (lease === undefined) return { kind: 'pending', failedAttempts };
     return { kind: 'processing', failedAttempts, sessionId: lease.delivery.session.id };
   }
 
-  /** Buries what had failed often enough when the broker went down before it could be buried. */
+  /** Dead-letters what had failed often enough when the broker went down before it could do so. */
   recover(): void {
     this.#failures.recover();
   }
@@ -335,18 +335,18 @@ export abstract class Lane {
    */
   staleOffsets(first: number, last: number, held: readonly Interval[], { kind }: Outcome): Interval[] {
     const stale = staleOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
-    return kind === 'nack' || kind === 'deadLetter' ? withoutBurying(this.ledger, stale) : stale;
+    return kind === 'nack' || kind === 'deadLetter' ? withoutDeadLettering(this.ledger, stale) : stale;
   }
 
-  buried(offset: number): void {
-    if (this.ledger.buried(offset)) this.context.outbox.dirty(this.partition);
+  deadLettered(offset: number): void {
+    if (this.ledger.deadLettered(offset)) this.context.outbox.dirty(this.partition);
   }
 
-  unburied(offset: number, nowMs: number): void {
-    const burial = this.ledger.unburied(offset);
-    if (burial === undefined || this.ledger.isSettled(offset)) return;
+  deadLetterFailed(offset: number, nowMs: number): void {
+    const request = this.ledger.deadLetterFailed(offset);
+    if (request === undefined || this.ledger.isSettled(offset)) return;
     this.#failures.backOff(offset, nowMs);
-    this.revived(offset, burial.orderingKey, nowMs);
+    this.redeliver(offset, request.orderingKey, nowMs);
   }
 
   /** Everything below counts as settled, whoever holds it. */
@@ -365,7 +365,7 @@ export abstract class Lane {
     this.context.outbox.dirty(this.partition);
     this.restart();
     this.announce();
-    return this.ledger.notBuryingFrom(offset);
+    return this.ledger.notDeadLetteringFrom(offset);
   }
 
   #giveBack(messages: readonly Piece[], nowMs: number): void {

@@ -9,7 +9,7 @@ interface Failure {
   readonly retryAtMs: number;
 }
 
-interface BurialUnderWay {
+interface PendingDeadLetter {
   readonly attempts: number;
   /** 0 when it has none, or when nobody has read it since the broker started. */
   readonly orderingKey: number;
@@ -20,12 +20,12 @@ interface BurialUnderWay {
  * have failed how often, which are on their way to the dead-letter topic.
  *
  * Everything below `acknowledgedOffset` is settled, and the message at it is not. Settled messages have no
- * failures. A message that is being buried is not settled, and nobody may have it.
+ * failures. A message that is being dead-lettered is not settled, and nobody may have it.
  */
 export class Ledger {
   readonly #settled = new RangeSet();
   readonly #failed = new OffsetMap<Failure>();
-  readonly #burying = new OffsetMap<BurialUnderWay>();
+  readonly #deadLettering = new OffsetMap<PendingDeadLetter>();
   /** At work, with others, when a stream broke. Not kept across restarts. */
   readonly #inOneBreak = new RangeSet();
   /**
@@ -69,23 +69,23 @@ export class Ledger {
     return offset < this.#acknowledgedOffset || this.#settled.has(offset);
   }
 
-  isBurying(offset: number): boolean {
-    return this.#burying.get(offset) !== undefined;
+  isDeadLettering(offset: number): boolean {
+    return this.#deadLettering.get(offset) !== undefined;
   }
 
-  /** The first offset at or after `offset` that is being buried; Infinity when there is none. */
-  nextBurying(offset: number): number {
-    return this.#burying.nextFrom(offset);
+  /** The first offset at or after `offset` that is being dead-lettered; Infinity when there is none. */
+  nextDeadLettering(offset: number): number {
+    return this.#deadLettering.nextFrom(offset);
   }
 
-  /** What is at or after `offset` and not being buried. */
-  notBuryingFrom(offset: number): Interval[] {
+  /** What is at or after `offset` and not being dead-lettered. */
+  notDeadLetteringFrom(offset: number): Interval[] {
     const others: Interval[] = [];
     let next = offset;
-    for (let burying = this.nextBurying(next); burying !== Number.POSITIVE_INFINITY; ) {
-      if (burying > next) others.push({ first: next, last: burying - 1 });
-      next = burying + 1;
-      burying = this.nextBurying(next);
+    for (let deadLettering = this.nextDeadLettering(next); deadLettering !== Number.POSITIVE_INFINITY; ) {
+      if (deadLettering > next) others.push({ first: next, last: deadLettering - 1 });
+      next = deadLettering + 1;
+      deadLettering = this.nextDeadLettering(next);
     }
     others.push({ first: next, last: limits.maxOffset - 1 });
     return others;
@@ -101,10 +101,10 @@ export class Ledger {
     return offset < this.#acknowledgedOffset ? offset : this.#settled.nextFrom(offset);
   }
 
-  /** The first offset at or after `offset` that is neither settled nor being buried. */
+  /** The first offset at or after `offset` that is neither settled nor being dead-lettered. */
   nextPending(offset: number): number {
     let next = this.nextUnsettled(offset);
-    while (this.isBurying(next)) next = this.nextUnsettled(next + 1);
+    while (this.isDeadLettering(next)) next = this.nextUnsettled(next + 1);
     return next;
   }
 
@@ -117,7 +117,7 @@ export class Ledger {
     const pendingEnd = Math.min(
       end,
       this.#settled.nextFrom(offset),
-      this.#burying.nextFrom(offset),
+      this.#deadLettering.nextFrom(offset),
       this.#suspects.nextFrom(offset),
     );
     const failure = this.#failed.get(offset);
@@ -132,7 +132,7 @@ export class Ledger {
 
   /** Deliveries of this message that have failed. */
   attempts(offset: number): number {
-    return this.#burying.get(offset)?.attempts ?? this.#failed.get(offset)?.attempts ?? 0;
+    return this.#deadLettering.get(offset)?.attempts ?? this.#failed.get(offset)?.attempts ?? 0;
   }
 
   /** Before when the message is not to be delivered; 0 for one that need not wait. */
@@ -197,27 +197,27 @@ export class Ledger {
     this.#failed.set(offset, { attempts, retryAtMs });
   }
 
-  bury(offset: number, orderingKey: number): void {
-    this.#burying.set(offset, { attempts: this.attempts(offset), orderingKey });
+  deadLetter(offset: number, orderingKey: number): void {
+    this.#deadLettering.set(offset, { attempts: this.attempts(offset), orderingKey });
   }
 
-  /** False when no burial of it is under way. */
-  buried(offset: number): boolean {
-    if (!this.#burying.delete(offset)) return false;
+  /** False if the message is not being dead-lettered. */
+  deadLettered(offset: number): boolean {
+    if (!this.#deadLettering.delete(offset)) return false;
     this.#deadLetterCount += 1;
     if (!this.isSettled(offset)) this.settle(offset, offset);
     return true;
   }
 
-  /** Undefined when no burial of it is under way. */
-  unburied(offset: number): BurialUnderWay | undefined {
-    const burial = this.#burying.get(offset);
-    this.#burying.delete(offset);
-    return burial;
+  /** Undefined if the message is not being dead-lettered. */
+  deadLetterFailed(offset: number): PendingDeadLetter | undefined {
+    const request = this.#deadLettering.get(offset);
+    this.#deadLettering.delete(offset);
+    return request;
   }
 
   /**
-   * Stands at `offset` as if it had never been further. Burials that are under way go on: they end in the
+   * Stands at `offset` as if it had never been further. Dead-letter requests that are under way go on: they end in the
    * dead-letter topic, and the message must not be in two places.
    */
   reset(offset: number): void {

@@ -1,8 +1,14 @@
 import { mergedIntervals } from './intervals.js';
 import type { Session } from './session.js';
-import type { Burial, Effects, PartitionInterval } from './types.js';
+import type { DeadLetterRequest, Effects, PartitionInterval } from './types.js';
 
-const nothing: Effects = { dirtyPartitions: [], burials: [], assignments: [], revocations: [], ready: [] };
+const nothing: Effects = {
+  dirtyPartitions: [],
+  deadLetterRequests: [],
+  assignments: [],
+  revocations: [],
+  ready: [],
+};
 
 /** Gathers what the runtime has to do, until it asks. */
 export class Outbox {
@@ -10,14 +16,14 @@ export class Outbox {
   readonly #reassigned = new Map<Session, readonly number[]>();
   readonly #ready = new Set<Session>();
   readonly #revoked = new Map<Session, PartitionInterval[]>();
-  #burials: Burial[] = [];
+  #deadLetterRequests: DeadLetterRequest[] = [];
 
   dirty(partition: number): void {
     this.#dirtyPartitions.add(partition);
   }
 
-  bury(burial: Burial): void {
-    this.#burials.push(burial);
+  deadLetter(request: DeadLetterRequest): void {
+    this.#deadLetterRequests.push(request);
   }
 
   /** The latest set counts. */
@@ -44,10 +50,10 @@ export class Outbox {
 
   take(): Effects {
     const sets = [this.#dirtyPartitions, this.#reassigned, this.#revoked, this.#ready];
-    if (this.#burials.length === 0 && sets.every(({ size }) => size === 0)) return nothing;
+    if (this.#deadLetterRequests.length === 0 && sets.every(({ size }) => size === 0)) return nothing;
     const effects: Effects = {
       dirtyPartitions: [...this.#dirtyPartitions],
-      burials: this.#burials,
+      deadLetterRequests: this.#deadLetterRequests,
       assignments: Array.from(this.#reassigned, ([session, partitions]) => ({
         sessionId: session.id,
         partitions,
@@ -62,7 +68,7 @@ export class Outbox {
     this.#reassigned.clear();
     this.#revoked.clear();
     this.#ready.clear();
-    this.#burials = [];
+    this.#deadLetterRequests = [];
     return effects;
   }
 

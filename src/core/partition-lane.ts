@@ -11,7 +11,7 @@ import type { Session } from './session.js';
 export class PartitionLane extends Lane {
   #owner: Session | undefined;
   #heir: Session | undefined;
-  /** Pending messages below are outstanding or being buried; none from here on is. */
+  /** Pending messages below are outstanding or being dead-lettered; none from here on is. */
   #next = this.ledger.acknowledgedOffset;
 
   get owner(): Session | undefined {
@@ -87,10 +87,10 @@ export class PartitionLane extends Lane {
   protected ended(): void {}
 
   protected returned(messages: readonly Interval[]): void {
-    this.revived(messages[0]!.first);
+    this.redeliver(messages[0]!.first);
   }
 
-  protected revived(offset: number): void {
+  protected redeliver(offset: number): void {
     this.leases.revoke(offset, Number.POSITIVE_INFINITY);
     this.#next = Math.min(this.#next, offset);
     this.overtakeRead();

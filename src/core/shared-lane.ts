@@ -171,7 +171,7 @@ export class SharedLane extends Lane {
     this.#comeBackInOrder(byKey, nowMs);
   }
 
-  protected revived(offset: number, orderingKey: number, nowMs: number): void {
+  protected redeliver(offset: number, orderingKey: number, nowMs: number): void {
     if (offset >= this.#frontier) {
       this.announce();
       return;

@@ -46,14 +46,18 @@ export function staleOffsets(
 }
 
 /** What of these intervals is not on its way to the dead-letter topic. */
-export function withoutBurying(ledger: Ledger, intervals: Interval[]): Interval[] {
-  if (intervals.length === 0 || ledger.nextBurying(0) === Number.POSITIVE_INFINITY) return intervals;
+export function withoutDeadLettering(ledger: Ledger, intervals: Interval[]): Interval[] {
+  if (intervals.length === 0 || ledger.nextDeadLettering(0) === Number.POSITIVE_INFINITY) return intervals;
   const others: Interval[] = [];
   for (const { first, last } of intervals) {
     let next = first;
-    for (let burying = ledger.nextBurying(next); burying <= last; burying = ledger.nextBurying(next)) {
-      if (burying > next) others.push({ first: next, last: burying - 1 });
-      next = burying + 1;
+    for (
+      let deadLettering = ledger.nextDeadLettering(next);
+      deadLettering <= last;
+      deadLettering = ledger.nextDeadLettering(next)
+    ) {
+      if (deadLettering > next) others.push({ first: next, last: deadLettering - 1 });
+      next = deadLettering + 1;
     }
     if (next <= last) others.push({ first: next, last });
   }

@@ -226,12 +226,12 @@ class SubscriptionMachine implements Subscription {
     return settledBefore.length === 0 ? result : { ...result, settledBefore };
   }
 
-  buried(partition: number, offset: number): void {
-    this.#lane(partition).buried(offset);
+  deadLettered(partition: number, offset: number): void {
+    this.#lane(partition).deadLettered(offset);
   }
 
-  unburied(partition: number, offset: number, nowMs: number): void {
-    this.#lane(partition).unburied(offset, nowMs);
+  deadLetterFailed(partition: number, offset: number, nowMs: number): void {
+    this.#lane(partition).deadLetterFailed(offset, nowMs);
     this.#sharing.leasesEnded();
   }
 

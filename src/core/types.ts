@@ -63,8 +63,8 @@ export interface SettledBefore extends PartitionInterval {
   readonly outcome: 'ack' | 'nack' | 'deadLetter';
 }
 
-/** A message on its way to the dead-letter topic. It is delivered to nobody; the cursor waits for `buried`. */
-export interface Burial {
+/** A message on its way to the dead-letter topic. It is delivered to nobody; the cursor waits for `deadLettered`. */
+export interface DeadLetterRequest {
   readonly partition: number;
   readonly offset: number;
   /** Failed deliveries, for the header. */
@@ -76,7 +76,7 @@ export interface Burial {
 export interface Effects {
   /** Partitions whose cursor changed and must be committed. */
   readonly dirtyPartitions: readonly number[];
-  readonly burials: readonly Burial[];
+  readonly deadLetterRequests: readonly DeadLetterRequest[];
   /** Sessions whose set of partitions changed, with all that they have now. */
   readonly assignments: readonly { readonly sessionId: string; readonly partitions: readonly number[] }[];
   /**
@@ -217,10 +217,10 @@ export interface Subscription {
     nowMs: number,
     lastDeliveryId?: number,
   ): SettleResult;
-  /** The burial is in the same commit as this cursor: the message is settled. */
-  buried(partition: number, offset: number): void;
-  /** The burial could not be made (the message is damaged or gone, say): it is pending again. */
-  unburied(partition: number, offset: number, nowMs: number): void;
+  /** The dead letter is in the same commit as this cursor: the message is settled. */
+  deadLettered(partition: number, offset: number): void;
+  /** The message could not be dead-lettered (it is damaged or gone, for example): it is pending again. */
+  deadLetterFailed(partition: number, offset: number, nowMs: number): void;
 
   /**
    * Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. Returns the

@@ -125,9 +125,9 @@ export class Books {
       const { model, config, topicId } = this.subscriptions.get(note.subscriptionId)!;
       const message = model.partitions[note.partition]![note.offset]!;
       const name = `${note.partition}/${note.offset} of ${config.name}`;
-      assert.ok(message.burialAttempts > 0, `${name} is dead-lettered, but nobody gave it up`);
-      assert.equal(note.attempts, message.burialAttempts, `${name} is dead-lettered with other attempts`);
-      model.buried(note.partition, note.offset);
+      assert.ok(message.deadLetterAttempts > 0, `${name} is dead-lettered, but nobody gave it up`);
+      assert.equal(note.attempts, message.deadLetterAttempts, `${name} is dead-lettered with other attempts`);
+      model.deadLettered(note.partition, note.offset);
       const source = `${this.topics.get(topicId)!.name}/${config.name}/${note.partition}/${note.offset}`;
       const where = letters.get(source);
       assert.ok(where !== undefined, `${name} is noted as dead-lettered, and not in the same commit`);
@@ -261,7 +261,7 @@ export class Books {
     }
   }
 
-  /** Every burial is one message, and no message is there without a burial. */
+  /** Each dead-letter note has one message, and each dead letter has a note. */
   checkDeadLetters(): void {
     const expected = new Map<string, string>();
     for (const { topicId, partition, offset, source } of this.#deadLetters) {

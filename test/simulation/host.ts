@@ -86,7 +86,7 @@ export class Host {
   }
 
   /** Gives back what the dead process held. */
-  async bury(): Promise<void> {
+  async removeCrashedStore(): Promise<void> {
     if (this.#crashed === undefined) return;
     const { storage, directory } = this.#crashed;
     this.#crashed = undefined;
@@ -97,7 +97,7 @@ export class Host {
   /** The end of a run: nobody listens any more. */
   async stop(): Promise<void> {
     this.#processClock.cut();
-    await this.bury();
+    await this.removeCrashedStore();
     this.#storage?.cut();
     await this.#storage?.close();
   }

@@ -194,13 +194,13 @@ class ProcessRun {
   /** Carries out what the rules say until they say nothing more. */
   #serve(): void {
     for (;;) {
-      const { burials, revocations, ready } = this.#harness.effects();
-      for (const { partition, offset } of burials) {
+      const { deadLetterRequests, revocations, ready } = this.#harness.effects();
+      for (const { partition, offset } of deadLetterRequests) {
         this.#count('deadLetter');
         const message = this.#message(partition, offset);
         assert.ok(message.isPoison, `${partition}/${offset} is dead-lettered, and ends no process`);
         message.state = 'deadLettered';
-        this.#harness.subscription.buried(partition, offset);
+        this.#harness.subscription.deadLettered(partition, offset);
       }
       for (const { sessionId, offsets } of revocations) {
         const process = this.#processes.find(({ name }) => name === sessionId);
@@ -211,7 +211,7 @@ class ProcessRun {
           );
         }
       }
-      if (burials.length + revocations.length + ready.length === 0) return;
+      if (deadLetterRequests.length + revocations.length + ready.length === 0) return;
       for (const sessionId of ready) this.#deliver(sessionId);
     }
   }

@@ -128,7 +128,7 @@ export class Simulation {
     else if (world.host.storage.heldRoundCount > 0) world.count('crashBeforeAnswer');
     world.host.crash();
     world.crashed(books);
-    await world.host.bury();
+    await world.host.removeCrashedStore();
     await world.host.start();
     world.restarted();
     await this.#audit.checkLogs();

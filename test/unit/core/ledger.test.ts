@@ -67,21 +67,21 @@ describe('Ledger', () => {
   it('counts a dead letter once, and settles it', () => {
     const ledger = new Ledger(freshCursor);
     ledger.fail(0, 3, 0);
-    ledger.bury(0, 7);
+    ledger.deadLetter(0, 7);
     assert.equal(ledger.nextPending(0), 1);
     assert.equal(ledger.isSettled(0), false);
-    assert.equal(ledger.buried(0), true);
-    assert.equal(ledger.buried(0), false);
+    assert.equal(ledger.deadLettered(0), true);
+    assert.equal(ledger.deadLettered(0), false);
     assert.deepEqual(ledger.state, { ...freshCursor, acknowledgedOffset: 1, deadLetterCount: 1 });
   });
 
-  it('keeps a burial under way over a reset, so that the message ends in one place', () => {
+  it('keeps a dead-letter request under way over a reset, so that the message ends in one place', () => {
     const ledger = new Ledger(freshCursor);
     ledger.settle(0, 9);
-    ledger.bury(12, 0);
+    ledger.deadLetter(12, 0);
     ledger.reset(5);
     assert.equal(ledger.nextPending(12), 13);
-    assert.equal(ledger.buried(12), true);
+    assert.equal(ledger.deadLettered(12), true);
     assert.deepEqual(ledger.state.settled, [{ first: 12, last: 12 }]);
   });
 });

@@ -36,9 +36,9 @@ describe('a stream that ends', () => {
     it(`dead-letters only the one of eight messages at work that breaks it, order ${ordering}`, () => {
       const h = shared(ordering, 8);
       const handled: number[] = [];
-      const burials: { offset: number; attempts: number; reason: string }[] = [];
+      const deadLetterRequests: { offset: number; attempts: number; reason: string }[] = [];
       let crashes = 0;
-      for (let i = 0; handled.length < 7 || burials.length < 1; i += 1) {
+      for (let i = 0; handled.length < 7 || deadLetterRequests.length < 1; i += 1) {
         assert.ok(i < 20, 'too many processes');
         const sessionId = `process-${i}`;
         h.open(sessionId, eight);
@@ -50,8 +50,8 @@ describe('a stream that ends', () => {
             isRunning = false;
             crashes += 1;
             h.close(sessionId, 'broke');
-            burials.push(...h.effects().burials);
-            for (const { offset } of burials) h.subscription.buried(0, offset);
+            deadLetterRequests.push(...h.effects().deadLetterRequests);
+            for (const { offset } of deadLetterRequests) h.subscription.deadLettered(0, offset);
           }
           for (const offset of isRunning ? held : []) {
             h.settle(sessionId, 0, offset, offset);
@@ -60,11 +60,11 @@ describe('a stream that ends', () => {
         }
       }
       assert.deepEqual(
-        burials.map(({ offset }) => offset),
+        deadLetterRequests.map(({ offset }) => offset),
         [3],
       );
-      assert.equal(burials[0]!.attempts, 3);
-      assert.match(burials[0]!.reason, /connection lost/);
+      assert.equal(deadLetterRequests[0]!.attempts, 3);
+      assert.match(deadLetterRequests[0]!.reason, /connection lost/);
       assert.deepEqual(handled.sort(), [0, 1, 2, 4, 5, 6, 7]);
       assert.equal(crashes, 5, 'twice with all of them, then three times alone');
     });
@@ -219,9 +219,9 @@ describe('a stream that ends', () => {
     h.deliverAll('a');
     h.settle('a', 0, 0, 0);
     h.close('a', 'cancelled');
-    const [burial] = h.effects().burials;
-    assert.equal(burial?.offset, 1);
-    assert.match(burial?.reason ?? '', /call cancelled/);
+    const [request] = h.effects().deadLetterRequests;
+    assert.equal(request?.offset, 1);
+    assert.match(request?.reason ?? '', /call cancelled/);
   });
 
   it('charges nothing of what has not left for its transport', () => {
@@ -297,17 +297,17 @@ describe('a lease that lapses', () => {
     const h = shared('none', 2);
     h.open('a');
     h.serve();
-    const burials: { offset: number; reason: string }[] = [];
+    const deadLetterRequests: { offset: number; reason: string }[] = [];
     for (let i = 0; i < 3; i += 1) {
       h.settle('a', 0, 0, 0, { kind: 'extend', byMs: 5_000 });
       h.advance(1_000);
-      burials.push(...h.effects().burials);
+      deadLetterRequests.push(...h.effects().deadLetterRequests);
       h.advance(400);
       h.deliverAll('a');
     }
-    assert.equal(burials.length, 1);
-    assert.equal(burials[0]?.offset, 1);
-    assert.match(burials[0]?.reason ?? '', /lease lapsed/);
+    assert.equal(deadLetterRequests.length, 1);
+    assert.equal(deadLetterRequests[0]?.offset, 1);
+    assert.match(deadLetterRequests[0]?.reason ?? '', /lease lapsed/);
     assert.deepEqual(attempts(h, 1), [0]);
   });
 
@@ -339,7 +339,7 @@ describe('the reason of a dead letter', () => {
       h.deliverAll('a');
       h.settle('a', 0, 0, 0, { kind: 'nack', delayMs: 0, reason });
     }
-    assert.equal(h.effects().burials[0]?.reason, 'no such order');
+    assert.equal(h.effects().deadLetterRequests[0]?.reason, 'no such order');
   });
 });
 

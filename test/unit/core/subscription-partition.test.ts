@@ -159,7 +159,7 @@ describe('a subscription in order of partition', () => {
       assert.deepEqual(h.deliver('a'), ['0:0#2']);
     });
 
-    it('buries a message that failed often enough, without holding up what is behind it', () => {
+    it('dead-letters a message that failed often enough, without holding up what is behind it', () => {
       const h = new Harness({ maxAttempts: 2 });
       h.partition(0, 3);
       h.open('a');
@@ -169,15 +169,15 @@ describe('a subscription in order of partition', () => {
       h.effects();
       h.nack('a', 0, 0, 0, 0);
       const effects = h.effects();
-      assert.deepEqual(effects.burials, [
+      assert.deepEqual(effects.deadLetterRequests, [
         { partition: 0, offset: 0, attempts: 2, reason: 'nacked: the consumer gave no reason' },
       ]);
       assert.deepEqual(effects.dirtyPartitions, [0]);
       assert.equal(h.outstanding('a'), 2);
       h.settle('a', 0, 1, 2);
-      assert.equal(h.subscription.cursor(0).acknowledgedOffset, 0, 'the cursor waits for the burial');
+      assert.equal(h.subscription.cursor(0).acknowledgedOffset, 0, 'the cursor waits for the dead letter');
       assert.deepEqual(h.subscription.status(0, 0), { kind: 'failed', failedAttempts: 2 });
-      h.subscription.buried(0, 0);
+      h.subscription.deadLettered(0, 0);
       assert.deepEqual(h.subscription.cursor(0), {
         ...freshCursor,
         acknowledgedOffset: 3,
@@ -185,32 +185,32 @@ describe('a subscription in order of partition', () => {
       });
     });
 
-    it('buries at once what the consumer gives up', () => {
+    it('dead-letters at once what the consumer gives up', () => {
       const h = new Harness();
       h.partition(0, 2);
       h.open('a');
       h.deliver('a');
       h.settle('a', 0, 0, 0, { kind: 'deadLetter', reason: 'not an order' });
-      assert.deepEqual(h.effects().burials, [
+      assert.deepEqual(h.effects().deadLetterRequests, [
         { partition: 0, offset: 0, attempts: 1, reason: 'not an order' },
       ]);
       assert.equal(h.outstanding('a'), 1);
     });
 
-    it('delivers again what could not be buried, in order and after a backoff', () => {
+    it('delivers again what could not be dead-lettered, in order and after a backoff', () => {
       const h = new Harness({ maxAttempts: 1 });
       h.partition(0, 3);
       h.open('a');
       h.deliver('a');
       h.nack('a', 0, 0);
-      h.subscription.unburied(0, 0, h.nowMs);
+      h.subscription.deadLetterFailed(0, 0, h.nowMs);
       assert.equal(h.outstanding('a'), 0, 'what was behind it comes after it');
       assert.equal(h.waitReason('a'), 'backoff');
       h.advance(100);
       assert.deepEqual(h.deliver('a'), ['0:0#2', '0:1-2']);
     });
 
-    it('buries after a restart what had failed often enough before it', () => {
+    it('dead-letters after a restart what had failed often enough before it', () => {
       const h = new Harness({ maxAttempts: 3 });
       h.partition(0, 5, {
         ...freshCursor,
@@ -220,7 +220,7 @@ describe('a subscription in order of partition', () => {
         ],
       });
       assert.deepEqual(
-        h.effects().burials.map(({ offset }) => offset),
+        h.effects().deadLetterRequests.map(({ offset }) => offset),
         [1],
       );
       h.open('a');
@@ -338,6 +338,6 @@ describe('a subscription in order of partition', () => {
     h.deliver('a');
     h.subscription.setRules({ ...defaultRules, maxAttempts: 1 });
     h.nack('a', 0, 0);
-    assert.equal(h.effects().burials.length, 1);
+    assert.equal(h.effects().deadLetterRequests.length, 1);
   });
 });

@@ -77,7 +77,7 @@ describe('settling', () => {
       assert.deepEqual(h.settle('a', 0, 1, 2, outcome), { settledCount: 0, stale }, outcome.kind);
     }
     h.settle('a', 0, 3, 3, { kind: 'deadLetter', reason: 'no' });
-    h.subscription.buried(0, 3);
+    h.subscription.deadLettered(0, 3);
     const settledBefore = (outcome: string) => [{ partition: 0, first: 1, last: 3, outcome }];
     assert.deepEqual(h.settle('a', 0, 1, 3).settledBefore, settledBefore('ack'));
     assert.deepEqual(h.settle('a', 0, 1, 3, others[1]).settledBefore, settledBefore('nack'));

@@ -2,7 +2,7 @@ import type { CursorState } from '../../../../src/base/positions.js';
 import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/failures.js';
 import { silenceMs } from '../../../../src/core/silences.js';
 import type {
-  Burial,
+  DeadLetterRequest,
   MessageState,
   Outcome,
   PartitionInterval,
@@ -21,11 +21,11 @@ export interface ReferenceMessage {
   readonly key: number;
   /** For another subscription only. */
   readonly isForeign: boolean;
-  state: 'pending' | 'held' | 'burying' | 'settled';
+  state: 'pending' | 'held' | 'deadLettering' | 'settled';
   attempts: number;
   retryAtMs: number;
-  /** While a burial is under way, also when a seek has passed it by. */
-  burialAttempts: number;
+  /** While the message is being dead-lettered, also when a seek has passed it by. */
+  deadLetterAttempts: number;
   holder: string;
   deliveryId: number;
   deadlineMs: number;
@@ -53,7 +53,7 @@ export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
   seekCount = 0;
-  burials: Burial[] = [];
+  deadLetterRequests: DeadLetterRequest[] = [];
   readonly sessions = new Map<string, ReferenceSession>();
   #rules: SubscriptionRules;
   readonly #chance: number;
@@ -72,7 +72,7 @@ export class Reference {
   clone(): Reference {
     const copy = new Reference(this.#rules, this.#chance);
     copy.deadLetterCounts.push(...this.deadLetterCounts);
-    copy.burials = [...this.burials];
+    copy.deadLetterRequests = [...this.deadLetterRequests];
     for (const [sessionId, session] of this.sessions) copy.sessions.set(sessionId, { ...session });
     for (const messages of this.partitions) {
       const copies = messages.map((message) => ({ ...message }));
@@ -98,7 +98,7 @@ export class Reference {
       state: 'pending',
       attempts: 0,
       retryAtMs: 0,
-      burialAttempts: 0,
+      deadLetterAttempts: 0,
       holder: '',
       deliveryId: 0,
       deadlineMs: Number.POSITIVE_INFINITY,
@@ -259,18 +259,18 @@ export class Reference {
     message.isInOneBreak = true;
   }
 
-  buried(partition: number, offset: number): void {
+  deadLettered(partition: number, offset: number): void {
     const message = this.partitions[partition]![offset]!;
     this.deadLetterCounts[partition]! += 1;
-    message.burialAttempts = 0;
+    message.deadLetterAttempts = 0;
     message.hasNote = true;
     this.#settleOne(message);
   }
 
-  unburied(partition: number, offset: number, nowMs: number): void {
+  deadLetterFailed(partition: number, offset: number, nowMs: number): void {
     const message = this.partitions[partition]![offset]!;
-    message.burialAttempts = 0;
-    if (message.state !== 'burying') return;
+    message.deadLetterAttempts = 0;
+    if (message.state !== 'deadLettering') return;
     if (message.attempts > 0) message.retryAtMs = nowMs + this.#backoffMs(message.attempts);
     this.#returned([message]);
   }
@@ -291,25 +291,25 @@ export class Reference {
       message.retryAtMs = 0;
       message.isSuspect = false;
       message.isInOneBreak = false;
-      if (message.offset >= offset && message.burialAttempts === 0) message.hasNote = false;
+      if (message.offset >= offset && message.deadLetterAttempts === 0) message.hasNote = false;
       if (message.offset < offset) message.state = 'settled';
-      else message.state = message.burialAttempts > 0 ? 'burying' : 'pending';
+      else message.state = message.deadLetterAttempts > 0 ? 'deadLettering' : 'pending';
     }
   }
 
-  /** The broker went down: leases, backoffs and burials are forgotten, what the cursor says is not. */
+  /** The broker went down: leases, backoffs and dead-letter requests are forgotten, what the cursor says is not. */
   restart(): void {
-    this.burials = [];
+    this.deadLetterRequests = [];
     this.sessions.clear();
     for (const message of this.all()) {
       message.retryAtMs = 0;
       message.isSuspect = false;
       message.isInOneBreak = false;
-      message.burialAttempts = 0;
+      message.deadLetterAttempts = 0;
       if (message.state === 'settled') continue;
       message.state = 'pending';
       if (message.attempts >= this.#rules.maxAttempts) {
-        this.#bury(message, 'max attempts reached before a restart of the broker');
+        this.#deadLetter(message, 'max attempts reached before a restart of the broker');
       }
     }
   }
@@ -317,7 +317,8 @@ export class Reference {
   messageState(message: ReferenceMessage): MessageState {
     const failedAttempts = message.attempts;
     if (message.state === 'settled') return { kind: 'done' };
-    if (message.state === 'burying') return { kind: 'failed', failedAttempts: message.burialAttempts };
+    if (message.state === 'deadLettering')
+      return { kind: 'failed', failedAttempts: message.deadLetterAttempts };
     if (message.state === 'held') return { kind: 'processing', failedAttempts, sessionId: message.holder };
     return { kind: 'pending', failedAttempts };
   }
@@ -353,7 +354,7 @@ export class Reference {
         for (const message of held) {
           message.attempts += 1;
           message.retryAtMs = 0;
-          this.#bury(message, outcome.reason);
+          this.#deadLetter(message, outcome.reason);
         }
         return;
       case 'nack':
@@ -371,7 +372,7 @@ export class Reference {
     message.retryAtMs = 0;
   }
 
-  /** Counts failures. What is not buried stays held, until `#returned`. */
+  /** Counts failures. What is not dead-lettered stays held, until `#returned`. */
   #fail(
     messages: readonly ReferenceMessage[],
     reason: string,
@@ -382,15 +383,15 @@ export class Reference {
       message.attempts += 1;
       const waitMs = delayMs ?? this.#backoffMs(message.attempts);
       message.retryAtMs = waitMs === 0 ? 0 : nowMs + waitMs;
-      if (message.attempts >= this.#rules.maxAttempts) this.#bury(message, reason);
+      if (message.attempts >= this.#rules.maxAttempts) this.#deadLetter(message, reason);
     }
   }
 
-  #bury(message: ReferenceMessage, reason: string): void {
+  #deadLetter(message: ReferenceMessage, reason: string): void {
     const { partition, offset, attempts } = message;
-    message.state = 'burying';
-    message.burialAttempts = attempts;
-    this.burials.push({ partition, offset, attempts, reason });
+    message.state = 'deadLettering';
+    message.deadLetterAttempts = attempts;
+    this.deadLetterRequests.push({ partition, offset, attempts, reason });
   }
 
   /** Pending again, and with each everything that must not go before it. */
@@ -412,7 +413,7 @@ export class Reference {
 
 /** It is settled already, as this outcome would have it, or is being dead-lettered, which this outcome agrees with. */
 function hasSameOutcome({ state, hasNote }: ReferenceMessage, { kind }: Outcome): boolean {
-  if (state === 'burying') return kind === 'nack' || kind === 'deadLetter';
+  if (state === 'deadLettering') return kind === 'nack' || kind === 'deadLetter';
   return state === 'settled' && kind !== 'extend' && (kind === 'ack') !== hasNote;
 }
 

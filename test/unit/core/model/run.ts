@@ -39,8 +39,8 @@ export class ModelRun {
   readonly #declined = new Set<string>();
   #reads: Read[] = [];
   #unsent: number[] = [];
-  #burials: { partition: number; offset: number }[] = [];
-  /** Messages whose burial began with a restart. */
+  #deadLetterRequests: { partition: number; offset: number }[] = [];
+  /** Messages that a restart began to dead-letter. */
   readonly #recovered = new Set<string>();
   readonly #assigned = new Map<string, readonly number[]>();
   /** Cursors as they were when they were last said to be dirty: what a commit would hold. */
@@ -72,7 +72,7 @@ export class ModelRun {
     else if (command < 76) this.#send();
     else if (command < 88) this.#settle();
     else if (command < 94) this.#advance(this.#below(600));
-    else if (command < 97) this.#answerBurial();
+    else if (command < 97) this.#answerDeadLetterRequest();
     else this.#rareCommand();
     this.#check();
   }
@@ -100,11 +100,12 @@ export class ModelRun {
   #drainRound(): boolean {
     for (const sessionId of this.#declined) this.#wakeUp(sessionId);
     this.#declined.clear();
-    const hadWork = this.#awake.size + this.#reads.length + this.#unsent.length + this.#burials.length > 0;
+    const hadWork =
+      this.#awake.size + this.#reads.length + this.#unsent.length + this.#deadLetterRequests.length > 0;
     while (this.#awake.size > 0) this.#serve();
     while (this.#reads.length > 0) this.#lease(this.#reads.shift()!);
     while (this.#unsent.length > 0) this.#send();
-    while (this.#burials.length > 0) this.#bury(this.#burials.shift()!, true);
+    while (this.#deadLetterRequests.length > 0) this.#deadLetter(this.#deadLetterRequests.shift()!, true);
     let hasSettled = false;
     for (const message of this.#reference.all()) {
       if (message.state !== 'held') continue;
@@ -303,25 +304,25 @@ export class ModelRun {
     assert.ok(this.#subject.wakeAtMs > this.#nowMs, 'what was due is still due');
   }
 
-  #answerBurial(): void {
-    if (this.#burials.length === 0) return;
-    const [burial] = this.#burials.splice(this.#below(this.#burials.length), 1);
-    this.#bury(burial!, this.#below(3) > 0 || this.#isOutOfOrder(burial!));
+  #answerDeadLetterRequest(): void {
+    if (this.#deadLetterRequests.length === 0) return;
+    const [request] = this.#deadLetterRequests.splice(this.#below(this.#deadLetterRequests.length), 1);
+    this.#deadLetter(request!, this.#below(3) > 0 || this.#isOutOfOrder(request!));
   }
 
-  #bury({ partition, offset }: { partition: number; offset: number }, isPossible: boolean): void {
+  #deadLetter({ partition, offset }: { partition: number; offset: number }, isPossible: boolean): void {
     if (isPossible) {
-      this.#subject.buried(partition, offset);
-      this.#reference.buried(partition, offset);
+      this.#subject.deadLettered(partition, offset);
+      this.#reference.deadLettered(partition, offset);
     } else {
-      this.#subject.unburied(partition, offset, this.#nowMs);
-      this.#reference.unburied(partition, offset, this.#nowMs);
+      this.#subject.deadLetterFailed(partition, offset, this.#nowMs);
+      this.#reference.deadLetterFailed(partition, offset, this.#nowMs);
     }
   }
 
-  /** After a restart the key of a message that is buried at once is not known: no order is promised for it. */
-  #isOutOfOrder(burial: { partition: number; offset: number }): boolean {
-    return this.#rules.ordering === 'key' && this.#recovered.has(`${burial.partition}/${burial.offset}`);
+  /** After a restart the key of a message that is dead-lettered at once is not known: no order is promised for it. */
+  #isOutOfOrder(request: { partition: number; offset: number }): boolean {
+    return this.#rules.ordering === 'key' && this.#recovered.has(`${request.partition}/${request.offset}`);
   }
 
   #rareCommand(): void {
@@ -349,8 +350,8 @@ export class ModelRun {
     this.#assigned.clear();
     this.#reads = [];
     this.#unsent = [];
-    this.#burials = [];
-    for (const { partition, offset } of this.#reference.burials)
+    this.#deadLetterRequests = [];
+    for (const { partition, offset } of this.#reference.deadLetterRequests)
       this.#recovered.add(`${partition}/${offset}`);
     for (const [partition, json] of this.#committed.entries()) {
       this.#subject.addPartition(partition, JSON.parse(json), this.#reference.partitions[partition]!.length);
@@ -378,9 +379,12 @@ export class ModelRun {
     }
     const order = (a: { partition: number; offset: number }, b: { partition: number; offset: number }) =>
       a.partition - b.partition || a.offset - b.offset;
-    assert.deepEqual(effects.burials.toSorted(order), this.#reference.burials.toSorted(order));
-    this.#reference.burials = [];
-    this.#burials.push(...effects.burials);
+    assert.deepEqual(
+      effects.deadLetterRequests.toSorted(order),
+      this.#reference.deadLetterRequests.toSorted(order),
+    );
+    this.#reference.deadLetterRequests = [];
+    this.#deadLetterRequests.push(...effects.deadLetterRequests);
     for (const { sessionId, partitions } of effects.assignments) this.#assigned.set(sessionId, partitions);
     for (const sessionId of effects.ready) {
       assert.ok(this.#subject.sessionIds.includes(sessionId), `${sessionId} has ended and is called ready`);

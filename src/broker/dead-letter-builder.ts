@@ -5,14 +5,14 @@ import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
-import type { Burial } from '../core/types.js';
+import type { DeadLetterRequest } from '../core/types.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
 import { letterHeaders, letterSubscriptionIdField } from './letter-origin.js';
 import { messageEntry, messageKeyRange } from './message-bytes.js';
 import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
 
-export interface DeadLettersServices {
+export interface DeadLetterBuilderServices {
   readonly storage: Storage;
   readonly clock: Clock;
   /** The dead-letter topic: made if it is not there, whatever the settings say of other topics. */
@@ -26,10 +26,10 @@ const messagesField = 15;
 const headersField = 3;
 
 /** Makes of a message that a subscription gives up the one that goes to its dead-letter topic. */
-export class DeadLetters {
-  readonly #services: DeadLettersServices;
+export class DeadLetterBuilder {
+  readonly #services: DeadLetterBuilderServices;
 
-  constructor(services: DeadLettersServices) {
+  constructor(services: DeadLetterBuilderServices) {
     this.#services = services;
   }
 
@@ -41,22 +41,22 @@ export class DeadLetters {
     topic: Topic,
     subscriptionId: number,
     config: SubscriptionConfig,
-    burials: readonly Burial[],
+    requests: readonly DeadLetterRequest[],
   ): Promise<(Append | SluiceError)[]> {
     try {
       this.#services.checkNoCycle(config);
     } catch (error) {
       // Subscriptions of before such cycles were refused: the message stays where it is.
-      return burials.map(() => SluiceError.from(error));
+      return requests.map(() => SluiceError.from(error));
     }
     const letters: (Append | SluiceError)[] = [];
     // Neighbours come out of the same record: one reader finds it again.
     const readers = new Map<number, LogReader>();
     let byteLength = 0;
-    for (const burial of burials) {
+    for (const request of requests) {
       if (byteLength >= limits.roundBytes) break;
       try {
-        const letter = await this.#letter(topic, subscriptionId, config, burial, readers);
+        const letter = await this.#letter(topic, subscriptionId, config, request, readers);
         byteLength += letter.byteLength;
         letters.push(letter);
       } catch (error) {
@@ -71,23 +71,23 @@ export class DeadLetters {
     topic: Topic,
     subscriptionId: number,
     config: SubscriptionConfig,
-    burial: Burial,
+    request: DeadLetterRequest,
     readers: Map<number, LogReader>,
   ): Promise<Append> {
     const { storage, clock, topicFor } = this.#services;
-    let reader = readers.get(burial.partition);
+    let reader = readers.get(request.partition);
     if (reader === undefined) {
-      reader = storage.openReader(topic.topicId, burial.partition);
-      readers.set(burial.partition, reader);
+      reader = storage.openReader(topic.topicId, request.partition);
+      readers.set(request.partition, reader);
     }
-    const { run, from } = await readMessageBy(reader, storage, topic, burial.partition, burial.offset);
+    const { run, from } = await readMessageBy(reader, storage, topic, request.partition, request.offset);
     const chunk = withOrigin(messageEntry(run, from), subscriptionId, {
       [letterHeaders.topic]: topic.name,
-      [letterHeaders.partition]: String(burial.partition),
-      [letterHeaders.offset]: String(burial.offset),
+      [letterHeaders.partition]: String(request.partition),
+      [letterHeaders.offset]: String(request.offset),
       [letterHeaders.subscription]: config.name,
-      [letterHeaders.attempts]: String(burial.attempts),
-      [letterHeaders.reason]: burial.reason,
+      [letterHeaders.attempts]: String(request.attempts),
+      [letterHeaders.reason]: request.reason,
       [letterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
     const target = topicFor(deadLetterTopicName(config));

@@ -3,39 +3,39 @@ import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig } from '../base/model.js';
-import type { Burial } from '../core/types.js';
+import type { DeadLetterRequest } from '../core/types.js';
 import type { Append, CursorUpdate, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
-import type { DeadLetters } from './dead-letters.js';
+import type { DeadLetterBuilder } from './dead-letter-builder.js';
 import type { Topic } from './topic.js';
 
-export interface BurialServices {
+export interface DeadLetteringServices {
   readonly storage: Storage;
   readonly logger: Logger;
-  readonly deadLetters: DeadLetters;
+  readonly builder: DeadLetterBuilder;
   readonly topic: Topic;
   readonly subscriptionId: number;
   readonly config: () => SubscriptionConfig;
   readonly isOver: () => boolean;
   /** The message is settled by the commit that is about to be submitted. */
-  readonly buried: (burial: Burial) => void;
-  /** It could not be buried: it is pending again. */
-  readonly unburied: (burial: Burial) => void;
+  readonly deadLettered: (request: DeadLetterRequest) => void;
+  /** It could not be dead-lettered: it is pending again. */
+  readonly deadLetterFailed: (request: DeadLetterRequest) => void;
   readonly cursorUpdates: (partitions: readonly number[]) => CursorUpdate[];
   /** The rules have changed. */
   readonly changed: () => void;
 }
 
-/** Burials that were asked for together, and whoever waits for all of them. */
-interface Funeral {
-  left: number;
+/** Requests of one call, and how to answer the call when the last of them has ended. */
+interface RequestGroup {
+  remainingCount: number;
   failure: unknown;
   readonly done: (failure: unknown) => void;
 }
 
 interface Waiting {
-  readonly burial: Burial;
-  readonly funeral: Funeral;
+  readonly request: DeadLetterRequest;
+  readonly group: RequestGroup;
 }
 
 /**
@@ -43,21 +43,21 @@ interface Waiting {
  * up are one commit. They stand there in the order in which they were given up, because so they come back when
  * redriven. Many at once share their commits, since each of those writes the cursor with all that is still waiting.
  */
-export class Burials {
-  readonly #services: BurialServices;
+export class DeadLettering {
+  readonly #services: DeadLetteringServices;
   #waiting: Waiting[] = [];
   #isBusy = false;
 
-  constructor(services: BurialServices) {
+  constructor(services: DeadLetteringServices) {
     this.#services = services;
   }
 
   /** Resolves when all of them are durable; rejects when one could not be read, or nothing was written. */
-  bury(burials: readonly Burial[]): Promise<void> {
+  deadLetter(requests: readonly DeadLetterRequest[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const done = (failure: unknown) => (failure === undefined ? resolve() : reject(failure));
-      const funeral: Funeral = { left: burials.length, failure: undefined, done };
-      for (const burial of burials) this.#waiting.push({ burial, funeral });
+      const group: RequestGroup = { remainingCount: requests.length, failure: undefined, done };
+      for (const request of requests) this.#waiting.push({ request, group });
       if (!this.#isBusy) void this.#run();
     });
   }
@@ -65,12 +65,12 @@ export class Burials {
   async #run(): Promise<void> {
     this.#isBusy = true;
     while (this.#waiting.length > 0) {
-      const batch = this.#waiting.slice(0, limits.burialBatchMessages);
-      const letters = await this.#services.deadLetters.prepare(
+      const batch = this.#waiting.slice(0, limits.deadLetterBatchMessages);
+      const letters = await this.#services.builder.prepare(
         this.#services.topic,
         this.#services.subscriptionId,
         this.#services.config(),
-        batch.map(({ burial }) => burial),
+        batch.map(({ request }) => request),
       );
       const taken = this.#waiting.slice(0, letters.length);
       this.#waiting = this.#waiting.slice(letters.length);
@@ -80,7 +80,7 @@ export class Burials {
   }
 
   async #submit(taken: readonly Waiting[], letters: readonly (Append | SluiceError)[]): Promise<void> {
-    const { storage, subscriptionId, isOver, buried, cursorUpdates, changed } = this.#services;
+    const { storage, subscriptionId, isOver, deadLettered, cursorUpdates, changed } = this.#services;
     if (isOver()) {
       for (const each of taken) settle(each, undefined);
       return;
@@ -90,19 +90,19 @@ export class Burials {
     for (const [i, each] of taken.entries()) {
       const letter = letters[i]!;
       if (letter instanceof Error) {
-        const isRemoved = this.#refused(each.burial, letter);
+        const isRemoved = this.#refused(each.request, letter);
         settle(each, isRemoved ? undefined : letter);
         continue;
       }
-      buried(each.burial);
+      deadLettered(each.request);
       accepted.push(each);
       appends.push(letter);
     }
     const durable = commit(storage, {
       durability: 'synced',
       appends: joined(appends),
-      cursors: cursorUpdates([...new Set(accepted.map(({ burial }) => burial.partition))]),
-      deadLetters: accepted.map(({ burial: { partition, offset, attempts } }) => ({
+      cursors: cursorUpdates([...new Set(accepted.map(({ request }) => request.partition))]),
+      deadLetters: accepted.map(({ request: { partition, offset, attempts } }) => ({
         subscriptionId,
         partition,
         offset,
@@ -121,23 +121,23 @@ export class Burials {
   }
 
   /** Says whether the message is gone: then there is nothing left to settle. */
-  #refused(burial: Burial, error: SluiceError): boolean {
-    const { logger, topic, config, unburied } = this.#services;
-    const { partition, offset } = burial;
+  #refused(request: DeadLetterRequest, error: SluiceError): boolean {
+    const { logger, topic, config, deadLetterFailed } = this.#services;
+    const { partition, offset } = request;
     const context = { error, topic: topic.name, subscription: config().name, partition, offset };
     // Where limits are hard, retention removes what is not settled, on its way to the dead letters or not.
     const isRemoved = offset < topic.firstOffset(partition);
     if (isRemoved) logger.warn(context, 'retention removed a message before it was dead-lettered');
     else logger.error(context, 'a message could not be dead-lettered: it is delivered again');
-    unburied(burial);
+    deadLetterFailed(request);
     return isRemoved;
   }
 }
 
-function settle({ funeral }: Waiting, failure: unknown): void {
-  funeral.failure ??= failure;
-  funeral.left--;
-  if (funeral.left === 0) funeral.done(funeral.failure);
+function settle({ group }: Waiting, failure: unknown): void {
+  group.failure ??= failure;
+  group.remainingCount--;
+  if (group.remainingCount === 0) group.done(group.failure);
 }
 
 /** One append for each partition, in the order of the letters. */
