@@ -7,7 +7,7 @@ import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { DeadLetterRequest } from '../core/types.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
-import { letterHeaders, letterSubscriptionIdField } from './letter-origin.js';
+import { deadLetterHeaders, deadLetterSubscriptionIdField } from './dead-letter-origin.js';
 import { messageEntry, messageKeyRange } from './message-bytes.js';
 import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
@@ -49,25 +49,25 @@ export class DeadLetterBuilder {
       // Subscriptions of before such cycles were refused: the message stays where it is.
       return requests.map(() => SluiceError.from(error));
     }
-    const letters: (Append | SluiceError)[] = [];
+    const deadLetters: (Append | SluiceError)[] = [];
     // Neighbours come out of the same record: one reader finds it again.
     const readers = new Map<number, LogReader>();
     let byteLength = 0;
     for (const request of requests) {
       if (byteLength >= limits.roundBytes) break;
       try {
-        const letter = await this.#letter(topic, subscriptionId, config, request, readers);
-        byteLength += letter.byteLength;
-        letters.push(letter);
+        const deadLetter = await this.#build(topic, subscriptionId, config, request, readers);
+        byteLength += deadLetter.byteLength;
+        deadLetters.push(deadLetter);
       } catch (error) {
-        letters.push(SluiceError.from(error));
+        deadLetters.push(SluiceError.from(error));
       }
     }
     for (const reader of readers.values()) reader.close();
-    return letters;
+    return deadLetters;
   }
 
-  async #letter(
+  async #build(
     topic: Topic,
     subscriptionId: number,
     config: SubscriptionConfig,
@@ -82,13 +82,13 @@ export class DeadLetterBuilder {
     }
     const { run, from } = await readMessageBy(reader, storage, topic, request.partition, request.offset);
     const chunk = withOrigin(messageEntry(run, from), subscriptionId, {
-      [letterHeaders.topic]: topic.name,
-      [letterHeaders.partition]: String(request.partition),
-      [letterHeaders.offset]: String(request.offset),
-      [letterHeaders.subscription]: config.name,
-      [letterHeaders.attempts]: String(request.attempts),
-      [letterHeaders.reason]: request.reason,
-      [letterHeaders.time]: new Date(clock.wallMs()).toISOString(),
+      [deadLetterHeaders.topic]: topic.name,
+      [deadLetterHeaders.partition]: String(request.partition),
+      [deadLetterHeaders.offset]: String(request.offset),
+      [deadLetterHeaders.subscription]: config.name,
+      [deadLetterHeaders.attempts]: String(request.attempts),
+      [deadLetterHeaders.reason]: request.reason,
+      [deadLetterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
     const target = topicFor(deadLetterTopicName(config));
     const key = messageKeyRange(chunk);
@@ -127,7 +127,7 @@ function withOrigin(
     writer.tag(2, WireType.LengthDelimited).string(value);
     writer.join();
   }
-  writer.tag(letterSubscriptionIdField, WireType.Varint).uint64(subscriptionId);
+  writer.tag(deadLetterSubscriptionIdField, WireType.Varint).uint64(subscriptionId);
   return new BinaryWriter().tag(messagesField, WireType.LengthDelimited).bytes(writer.finish()).finish();
 }
 

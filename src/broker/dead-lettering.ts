@@ -66,20 +66,20 @@ export class DeadLettering {
     this.#isBusy = true;
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.slice(0, limits.deadLetterBatchMessages);
-      const letters = await this.#services.builder.prepare(
+      const deadLetters = await this.#services.builder.prepare(
         this.#services.topic,
         this.#services.subscriptionId,
         this.#services.config(),
         batch.map(({ request }) => request),
       );
-      const taken = this.#waiting.slice(0, letters.length);
-      this.#waiting = this.#waiting.slice(letters.length);
-      await this.#submit(taken, letters);
+      const taken = this.#waiting.slice(0, deadLetters.length);
+      this.#waiting = this.#waiting.slice(deadLetters.length);
+      await this.#submit(taken, deadLetters);
     }
     this.#isBusy = false;
   }
 
-  async #submit(taken: readonly Waiting[], letters: readonly (Append | SluiceError)[]): Promise<void> {
+  async #submit(taken: readonly Waiting[], deadLetters: readonly (Append | SluiceError)[]): Promise<void> {
     const { storage, subscriptionId, isOver, deadLettered, cursorUpdates, changed } = this.#services;
     if (isOver()) {
       for (const each of taken) settle(each, undefined);
@@ -88,15 +88,15 @@ export class DeadLettering {
     const accepted: Waiting[] = [];
     const appends: Append[] = [];
     for (const [i, each] of taken.entries()) {
-      const letter = letters[i]!;
-      if (letter instanceof Error) {
-        const isRemoved = this.#refused(each.request, letter);
-        settle(each, isRemoved ? undefined : letter);
+      const deadLetter = deadLetters[i]!;
+      if (deadLetter instanceof Error) {
+        const isRemoved = this.#refused(each.request, deadLetter);
+        settle(each, isRemoved ? undefined : deadLetter);
         continue;
       }
       deadLettered(each.request);
       accepted.push(each);
-      appends.push(letter);
+      appends.push(deadLetter);
     }
     const durable = commit(storage, {
       durability: 'synced',
@@ -140,7 +140,7 @@ function settle({ group }: Waiting, failure: unknown): void {
   if (group.remainingCount === 0) group.done(group.failure);
 }
 
-/** One append for each partition, in the order of the letters. */
+/** One append for each partition, in the order of the dead letters. */
 function joined(appends: readonly Append[]): Append[] {
   const parts = new Map<string, Append[]>();
   for (const append of appends) {

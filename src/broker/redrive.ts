@@ -5,7 +5,7 @@ import { partitionOfKey } from '../core/routing.js';
 import type { Append, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
 import { deadLetterTopicName } from './dead-letter-builder.js';
-import { type Letter, type LetterRange, LetterScan } from './letter-scan.js';
+import { type DeadLetter, DeadLetterScan, type ScanRange } from './dead-letter-scan.js';
 import { messageKeyRange } from './message-bytes.js';
 import { Pace } from './pace.js';
 import type { PublishGate } from './publish-gate.js';
@@ -24,7 +24,7 @@ export interface RedriveServices {
 }
 
 /** What there is to send back: nothing where no dead-letter topic was ever needed. */
-type Source = { readonly topic: Topic; readonly ranges: readonly LetterRange[] } | undefined;
+type Source = { readonly topic: Topic; readonly ranges: readonly ScanRange[] } | undefined;
 
 /**
  * A redrive under way: the dead letters that were there when it began go back to the subscription that gave them
@@ -37,7 +37,7 @@ export class Redrive implements RedriveSession, TopicFollower {
   readonly #options: RedriveOptions;
   readonly #sink: RedriveSink;
   readonly #pace: Pace;
-  #letterTopic: Topic | undefined;
+  #deadLetterTopic: Topic | undefined;
   #ticker: Timer | undefined;
   #stopWaiting: (() => void) | undefined;
   #redrivenCount = 0;
@@ -68,7 +68,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#ticker?.cancel();
-    this.#letterTopic?.followers.delete(this);
+    this.#deadLetterTopic?.followers.delete(this);
     this.#runner.endRedrive(this);
     this.#stopWaiting?.();
   }
@@ -133,7 +133,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     await commit(storage, { durability: 'synced' });
     const topic = findTopic(deadLetterTopicName(this.#runner.config));
     if (topic === undefined || this.#hasEnded) return undefined;
-    this.#letterTopic = topic;
+    this.#deadLetterTopic = topic;
     topic.followers.add(this);
     const offsets = await storage.readRedrives(this.#runner.subscriptionId, topic.topicId);
     if (this.#hasEnded) return undefined;
@@ -148,8 +148,8 @@ export class Redrive implements RedriveSession, TopicFollower {
     for (const range of ranges) {
       const scan = this.#open(topic, range);
       try {
-        for (let piece = await scan.next(); piece !== undefined; piece = await scan.next()) {
-          this.#remainingCount += piece.letters.length;
+        for (let page = await scan.next(); page !== undefined; page = await scan.next()) {
+          this.#remainingCount += page.deadLetters.length;
           if (this.#hasEnded) return;
         }
       } finally {
@@ -159,11 +159,11 @@ export class Redrive implements RedriveSession, TopicFollower {
     this.#report();
   }
 
-  #open(topic: Topic, range: LetterRange): LetterScan {
+  #open(topic: Topic, range: ScanRange): DeadLetterScan {
     const { subscriptionId, config } = this.#runner;
     const { topic: topicName, name, createTimeMs } = config;
     const owner = { topic: topicName, subscription: name, subscriptionId, createTimeMs };
-    return new LetterScan(this.#services.storage, topic, range, owner);
+    return new DeadLetterScan(this.#services.storage, topic, range, owner);
   }
 
   // --- Sending it back ---------------------------------------------------------------------------------------
@@ -179,19 +179,19 @@ export class Redrive implements RedriveSession, TopicFollower {
     for (const range of ranges) {
       const scan = this.#open(topic, range);
       try {
-        for (let piece = await scan.next(); piece !== undefined; piece = await scan.next()) {
+        for (let page = await scan.next(); page !== undefined; page = await scan.next()) {
           let from = 0;
-          while (from < piece.letters.length && this.#most > 0) {
+          while (from < page.deadLetters.length && this.#most > 0) {
             await this.#whenReady();
             if (this.#hasEnded) return;
             const count = Math.min(this.#pace.burst, this.#most);
-            const letters = piece.letters.slice(from, from + count);
-            from += letters.length;
-            const isLast = from === piece.letters.length;
+            const deadLetters = page.deadLetters.slice(from, from + count);
+            from += deadLetters.length;
+            const isLast = from === page.deadLetters.length;
             await this.#send(
               range.partition,
-              letters,
-              isLast ? piece.nextOffset : letters.at(-1)!.offset + 1,
+              deadLetters,
+              isLast ? page.nextOffset : deadLetters.at(-1)!.offset + 1,
             );
           }
           if (this.#hasEnded || this.#most === 0) return;
@@ -202,18 +202,18 @@ export class Redrive implements RedriveSession, TopicFollower {
     }
   }
 
-  async #send(partition: number, letters: readonly Letter[], nextOffset: number): Promise<void> {
+  async #send(partition: number, deadLetters: readonly DeadLetter[], nextOffset: number): Promise<void> {
     const { storage, clock, gate, checkAccepting } = this.#services;
     const { backlog, line } = this.#runner.topic;
     checkAccepting();
-    const appends = this.#appendsOf(letters);
+    const appends = this.#appendsOf(deadLetters);
     const durable = commit(storage, {
       durability: 'synced',
       appends,
       redrives: [
         {
           subscriptionId: this.#runner.subscriptionId,
-          deadLetterTopicId: this.#letterTopic!.topicId,
+          deadLetterTopicId: this.#deadLetterTopic!.topicId,
           partition,
           offset: nextOffset,
         },
@@ -222,21 +222,21 @@ export class Redrive implements RedriveSession, TopicFollower {
     let byteLength = 0;
     for (const append of appends) byteLength += append.byteLength;
     gate.submitted(line, byteLength);
-    backlog.submitted(letters.length, byteLength);
-    this.#pace.taken(letters.length, clock.monotonicMs());
+    backlog.submitted(deadLetters.length, byteLength);
+    this.#pace.taken(deadLetters.length, clock.monotonicMs());
     await durable;
     gate.committed(line, byteLength);
-    backlog.committed(letters.length, byteLength);
-    this.#moved(letters.length);
+    backlog.committed(deadLetters.length, byteLength);
+    this.#moved(deadLetters.length);
   }
 
-  #appendsOf(letters: readonly Letter[]): Append[] {
+  #appendsOf(deadLetters: readonly DeadLetter[]): Append[] {
     const byPartition = new Map<number, Uint8Array[]>();
-    for (const letter of letters) {
-      const partition = this.#targetPartition(letter);
+    for (const deadLetter of deadLetters) {
+      const partition = this.#targetPartition(deadLetter);
       const chunks = byPartition.get(partition);
-      if (chunks === undefined) byPartition.set(partition, [letter.entry]);
-      else chunks.push(letter.entry);
+      if (chunks === undefined) byPartition.set(partition, [deadLetter.entry]);
+      else chunks.push(deadLetter.entry);
     }
     return Array.from(byPartition, ([partition, chunks]) => ({
       topicId: this.#runner.topic.topicId,
@@ -250,7 +250,7 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   /** By the key; what has none goes back to where it came from. */
-  #targetPartition({ entry, originPartition }: Letter): number {
+  #targetPartition({ entry, originPartition }: DeadLetter): number {
     const { partitionCount } = this.#runner.topic.config;
     const key = messageKeyRange(entry);
     if (key.from !== key.to) return partitionOfKey(entry, key.from, key.to, partitionCount);

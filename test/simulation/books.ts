@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SubscriptionConfig } from '../../src/base/model.js';
 import type { CursorState } from '../../src/base/positions.js';
-import { letterHeaders } from '../../src/broker/letter-origin.js';
+import { deadLetterHeaders } from '../../src/broker/dead-letter-origin.js';
 import type { SubscriptionRules } from '../../src/core/types.js';
 import type {
   Append,
@@ -102,7 +102,7 @@ export class Books {
     for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
     for (const id of deleteTopics ?? []) this.#deleteTopic(id);
     /** Where the dead letters of this commit are, by what they were. */
-    const letters = new Map<string, Omit<DeadLetter, 'source' | 'subscriptionId'>>();
+    const placeBySource = new Map<string, Omit<DeadLetter, 'source' | 'subscriptionId'>>();
     const redrives = transaction.redrives ?? [];
     for (const redrive of redrives) this.#checkRedrive(redrive, appends ?? []);
     for (const [i, { topicId, partition, chunks, count, targetSubscriptionId = 0 }] of (
@@ -118,7 +118,7 @@ export class Books {
       topic.targets[partition]!.push(...added.map(() => targetSubscriptionId));
       if (deadLetters === undefined) continue;
       for (const [at, entry] of added.entries()) {
-        letters.set(sourceOf(entry), { topicId, partition, offset: firstOffsets[i]! + at });
+        placeBySource.set(sourceOf(entry), { topicId, partition, offset: firstOffsets[i]! + at });
       }
     }
     for (const note of deadLetters ?? []) {
@@ -129,9 +129,9 @@ export class Books {
       assert.equal(note.attempts, message.deadLetterAttempts, `${name} is dead-lettered with other attempts`);
       model.deadLettered(note.partition, note.offset);
       const source = `${this.topics.get(topicId)!.name}/${config.name}/${note.partition}/${note.offset}`;
-      const where = letters.get(source);
+      const where = placeBySource.get(source);
       assert.ok(where !== undefined, `${name} is noted as dead-lettered, and not in the same commit`);
-      letters.delete(source);
+      placeBySource.delete(source);
       this.#deadLetters.push({ ...where, subscriptionId: note.subscriptionId, source });
     }
   }
@@ -166,28 +166,34 @@ export class Books {
     const sent = appends.flatMap(({ chunks }) => splitEntries(chunks).map(String));
     for (const { targetSubscriptionId } of appends) assert.equal(targetSubscriptionId, subscriptionId);
     const expected = this.deadLettersOf(subscriptionId, deadLetterTopicId)
-      .filter((letter) => letter.partition === partition && letter.offset >= from && letter.offset < offset)
+      .filter(
+        (deadLetter) =>
+          deadLetter.partition === partition && deadLetter.offset >= from && deadLetter.offset < offset,
+      )
       .toSorted((a, b) => a.offset - b.offset)
       // What retention removed meanwhile may be there or not.
-      .filter((letter) => letter.offset >= floors[partition]! || sent.includes(String(entryAt(letter))))
-      .map((letter) => String(entryAt(letter)));
+      .filter(
+        (deadLetter) => deadLetter.offset >= floors[partition]! || sent.includes(String(entryAt(deadLetter))),
+      )
+      .map((deadLetter) => String(entryAt(deadLetter)));
     assert.deepEqual(sent.toSorted(), expected.toSorted(), `what a redrive of ${place} sends back`);
 
-    function entryAt(letter: DeadLetter): Buffer {
-      return entries[letter.partition]![letter.offset]!;
+    function entryAt(deadLetter: DeadLetter): Buffer {
+      return entries[deadLetter.partition]![deadLetter.offset]!;
     }
   }
 
   deadLettersOf(subscriptionId: number, deadLetterTopicId: number): DeadLetter[] {
     return this.#deadLetters.filter(
-      (letter) => letter.subscriptionId === subscriptionId && letter.topicId === deadLetterTopicId,
+      (deadLetter) =>
+        deadLetter.subscriptionId === subscriptionId && deadLetter.topicId === deadLetterTopicId,
     );
   }
 
   /** That have not been sent back. */
   hasDeadLetters(subscriptionId: number): boolean {
     return this.#deadLetters.some(
-      (letter) => letter.subscriptionId === subscriptionId && !this.isRedriven(letter),
+      (deadLetter) => deadLetter.subscriptionId === subscriptionId && !this.isRedriven(deadLetter),
     );
   }
 
@@ -290,7 +296,7 @@ export class Books {
   /** With all that lies in it, dead letters of others included. */
   #deleteTopic(topicId: number): void {
     this.topics.delete(topicId);
-    this.#deadLetters = this.#deadLetters.filter((letter) => letter.topicId !== topicId);
+    this.#deadLetters = this.#deadLetters.filter((deadLetter) => deadLetter.topicId !== topicId);
     this.#drops = this.#drops.filter((drop) => drop.topicId !== topicId);
   }
 
@@ -382,6 +388,6 @@ export function rulesOf(config: SubscriptionConfig): SubscriptionRules {
 /** What a dead letter says that it was. */
 function sourceOf(entry: Buffer): string {
   const { headers } = decodeEntry(entry);
-  const { topic, subscription, partition, offset } = letterHeaders;
+  const { topic, subscription, partition, offset } = deadLetterHeaders;
   return [topic, subscription, partition, offset].map((name) => headers[name]).join('/');
 }

@@ -56,8 +56,8 @@ const faults: readonly Fault[] = [
   {
     name: 'a redrive passes over a dead letter',
     path: 'src/broker/redrive.js',
-    right: 'const letters = piece.letters.slice(from, from + count);',
-    wrong: 'const letters = piece.letters.slice(from + 1, from + count);',
+    right: 'const deadLetters = page.deadLetters.slice(from, from + count);',
+    wrong: 'const deadLetters = page.deadLetters.slice(from + 1, from + count);',
   },
   {
     name: 'dead letters are sent back to everybody',

@@ -31,7 +31,7 @@ export class Redrive implements RedriveSink {
   readonly #generation: number;
   readonly #deletionCount: number;
   readonly #config: SubscriptionConfig;
-  readonly #letters: ReturnType<Books['deadLettersOf']>;
+  readonly #deadLetters: ReturnType<Books['deadLettersOf']>;
   #last: RedriveProgress = { redrivenCount: 0, remainingCount: 0 };
 
   constructor(subscriptionId: number, draw: RedriveDraw, world: RedriveWorld) {
@@ -45,7 +45,7 @@ export class Redrive implements RedriveSink {
     const name = deadLetterTopicName(this.#config);
     const topic = [...books.topics.values()].find((each) => each.name === name);
     // What is not committed yet may be seen by the redrive or not.
-    this.#letters =
+    this.#deadLetters =
       topic === undefined
         ? []
         : books
@@ -83,11 +83,12 @@ export class Redrive implements RedriveSink {
     const { books } = this.#world;
     // It looks into the dead-letter topic that the subscription has when it begins to read.
     if (books.subscriptions.get(this.subscriptionId)?.config !== this.#config) return;
-    for (const letter of this.#letters) {
-      const floor = books.topics.get(letter.topicId)?.floors[letter.partition] ?? Number.POSITIVE_INFINITY;
+    for (const deadLetter of this.#deadLetters) {
+      const floor =
+        books.topics.get(deadLetter.topicId)?.floors[deadLetter.partition] ?? Number.POSITIVE_INFINITY;
       assert.ok(
-        books.isRedriven(letter) || letter.offset < floor,
-        `${letter.source} was not sent back by a whole redrive`,
+        books.isRedriven(deadLetter) || deadLetter.offset < floor,
+        `${deadLetter.source} was not sent back by a whole redrive`,
       );
     }
   }

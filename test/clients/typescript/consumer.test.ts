@@ -62,15 +62,15 @@ describe('Consumer of the TypeScript client', () => {
       if (text === 'bad') throw new Error('does not parse');
       if (text === 'hopeless') await delivery.deadLetter('nobody wants it');
     });
-    const letters = sluice.client.consumer({ topic: 'failing.s.dead-letter', subscription: 's' });
+    const deadLetters = sluice.client.consumer({ topic: 'failing.s.dead-letter', subscription: 's' });
     const found: string[] = [];
-    const reading = letters.run(({ payload, headers }) => {
+    const reading = deadLetters.run(({ payload, headers }) => {
       found.push(
         `${payload} ${headers['sluice-dead-letter-attempts']} ${headers['sluice-dead-letter-reason']}`,
       );
     });
     await until(() => found.length === 2 && seen.includes('good 1'));
-    await Promise.all([consumer.close(), letters.close()]);
+    await Promise.all([consumer.close(), deadLetters.close()]);
     await Promise.all([running, reading]);
     assert.deepEqual(seen, ['bad 1', 'bad 2', 'bad 3', 'hopeless 1', 'good 1']);
     assert.deepEqual(found.sort(), ['bad 3 does not parse', 'hopeless 1 nobody wants it']);

@@ -78,9 +78,9 @@ describe('what a failure is charged to', () => {
 
   async function deadLetterReasons(topic: string, count: number): Promise<string[]> {
     const dead = await TestConsumer.open(client, { topic: `${topic}.s.dead-letter`, subscription: 'look' });
-    const letters = await dead.take(count);
+    const deadLetters = await dead.take(count);
     dead.close();
-    return letters.map(({ text, headers }) => `${text}: ${headers['sluice-dead-letter-reason']}`);
+    return deadLetters.map(({ text, headers }) => `${text}: ${headers['sluice-dead-letter-reason']}`);
   }
 
   /** Waits until another consumer has been delivered what this one had. */

@@ -122,14 +122,14 @@ describe('failure', () => {
     const { settledCount } = await consumer.settle([good!], ack);
     assert.equal(settledCount, 1n);
     const dead = await TestConsumer.open(client, { topic: 'poisoned.s.dead-letter', subscription: 'look' });
-    const [letter] = await dead.take(1);
-    assert.equal(letter?.text, 'bad');
-    assert.equal(letter.key, 'k');
+    const [message] = await dead.take(1);
+    assert.equal(message?.text, 'bad');
+    assert.equal(message.key, 'k');
     const {
       'sluice-dead-letter-time': time,
       'sluice-dead-letter-reason': reason,
       ...headers
-    } = letter.headers;
+    } = message.headers;
     assert.deepEqual(headers, {
       own: 'yes',
       'sluice-dead-letter-topic': 'poisoned',
@@ -163,8 +163,8 @@ describe('failure', () => {
     const after = await TestConsumer.open(client, { topic: 'hopeless', subscription: 's' });
     assert.deepEqual(await after.takeTexts(2), ['m-0', 'm-2']);
     const dead = await TestConsumer.open(client, { topic: 'hopeless.s.dead-letter', subscription: 'look' });
-    const [letter] = await dead.take(1);
-    assert.equal(letter?.headers['sluice-dead-letter-reason'], 'no such order');
+    const [message] = await dead.take(1);
+    assert.equal(message?.headers['sluice-dead-letter-reason'], 'no such order');
     assert.equal((await stateOf('hopeless', 1n))?.state, State.FAILED);
     after.close();
     dead.close();
@@ -183,12 +183,12 @@ describe('failure', () => {
     );
     assert.equal(settledCount, BigInt(count));
     consumer.close();
-    const letters = await TestConsumer.open(client, { ...open, topic: 'crowded.s.dead-letter' });
+    const deadLetters = await TestConsumer.open(client, { ...open, topic: 'crowded.s.dead-letter' });
     assert.deepEqual(
-      (await letters.take(count)).map(({ text }) => text),
+      (await deadLetters.take(count)).map(({ text }) => text),
       messages.map(({ text }) => text),
     );
-    letters.close();
+    deadLetters.close();
   });
 
   it('retries for ever where dead letters are disabled', async () => {

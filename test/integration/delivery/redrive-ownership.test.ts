@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { connect, type SluiceClient } from '@sluice/client';
-import { letterHeaders } from '../../../src/broker/letter-origin.js';
+import { deadLetterHeaders } from '../../../src/broker/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { BrokerProcess, useBroker } from '../../support/broker-process.js';
 import { ack, deadLetter, TestConsumer } from '../../support/consumer.js';
@@ -122,10 +122,10 @@ describe('whose dead letters a redrive sends back', () => {
   it('shows consumers nothing of the id, and lets them publish what they got again', async () => {
     await createSubscription('kept', 's');
     await giveUp('kept', 's', ['bad']);
-    const [letter] = await (await open('kept.s.dead-letter', 'look')).take(1);
+    const [message] = await (await open('kept.s.dead-letter', 'look')).take(1);
     assert.deepEqual(
-      Object.keys(letter!.headers).sort(),
-      Object.values(letterHeaders).toSorted(),
+      Object.keys(message!.headers).sort(),
+      Object.values(deadLetterHeaders).toSorted(),
       'the headers that are documented',
     );
     // A client that keeps fields it does not know sends the id back with the message.
@@ -152,31 +152,31 @@ describe('dead letters of before they had an id', () => {
     const directory = await mkdtemp(join(tmpdir(), 'sluice-letters-'));
     const storage = await openIn(directory);
     const topicId = await createTopic(storage, 'orders');
-    const letterTopicId = await createTopic(storage, 'orders.billing.dead-letter');
+    const deadLetterTopicId = await createTopic(storage, 'orders.billing.dead-letter');
     const config = { ...subscriptionConfig('orders', 'billing'), createTimeMs };
     await commit(storage, {
       putSubscriptions: [{ subscriptionId: storage.nextSubscriptionId(), topicId, config }],
     });
-    const letter = (text: string, timeMs: number) => ({
+    const deadLetter = (text: string, timeMs: number) => ({
       payload: Buffer.from(text),
       headers: {
-        [letterHeaders.topic]: 'orders',
-        [letterHeaders.subscription]: 'billing',
-        [letterHeaders.partition]: '0',
-        [letterHeaders.offset]: '0',
-        [letterHeaders.time]: new Date(timeMs).toISOString(),
+        [deadLetterHeaders.topic]: 'orders',
+        [deadLetterHeaders.subscription]: 'billing',
+        [deadLetterHeaders.partition]: '0',
+        [deadLetterHeaders.offset]: '0',
+        [deadLetterHeaders.time]: new Date(timeMs).toISOString(),
       },
     });
-    const letters = [
-      letter('older', createTimeMs - 1),
-      letter('own', createTimeMs),
-      letter('own too', createTimeMs + 1),
+    const deadLetters = [
+      deadLetter('older', createTimeMs - 1),
+      deadLetter('own', createTimeMs),
+      deadLetter('own too', createTimeMs + 1),
     ];
-    for (const each of letters) {
+    for (const each of deadLetters) {
       const chunk = toBinary(PublishRequestSchema, create(PublishRequestSchema, { messages: [each] }));
       const size = { count: 1, byteLength: chunk.byteLength };
       await commit(storage, {
-        appends: [{ topicId: letterTopicId, partition: 0, producerId: '', chunks: [chunk], ...size }],
+        appends: [{ topicId: deadLetterTopicId, partition: 0, producerId: '', chunks: [chunk], ...size }],
       });
     }
     await storage.close();

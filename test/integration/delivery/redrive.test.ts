@@ -402,11 +402,11 @@ describe('redrive', () => {
         await consumer.settle([bad!], nack(0));
       }
       consumer.close();
-      const letters = await open('again.s.dead-letter', `look-${round}`);
-      const letter = (await letters.take(round + 1)).at(-1);
-      assert.equal(letter?.headers['sluice-dead-letter-offset'], String(round));
-      assert.equal(letter?.headers['sluice-dead-letter-attempts'], '2');
-      letters.close();
+      const deadLetters = await open('again.s.dead-letter', `look-${round}`);
+      const message = (await deadLetters.take(round + 1)).at(-1);
+      assert.equal(message?.headers['sluice-dead-letter-offset'], String(round));
+      assert.equal(message?.headers['sluice-dead-letter-attempts'], '2');
+      deadLetters.close();
     }
     const { subscription } = await client.admin.getSubscription({ topic: 'again', name: 's' });
     assert.equal(subscription?.partitions[0]?.deadLetterCount, 3n, 'counted for ever');

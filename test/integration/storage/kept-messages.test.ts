@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { letterHeaders } from '../../../src/broker/letter-origin.js';
-import { LetterScan } from '../../../src/broker/letter-scan.js';
+import { deadLetterHeaders } from '../../../src/broker/dead-letter-origin.js';
+import { DeadLetterScan } from '../../../src/broker/dead-letter-scan.js';
 import { readMessage } from '../../../src/broker/read-message.js';
 import type { Topic } from '../../../src/broker/topic.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
@@ -41,13 +41,13 @@ describe('storage: messages that are kept for longer than a turn', () => {
   it('dead letters that wait to be sent back are copies', async () => {
     const { storage, topicId, topic } = await open();
     const headers = {
-      [letterHeaders.topic]: 'origin',
-      [letterHeaders.subscription]: 's',
-      [letterHeaders.partition]: '0',
+      [deadLetterHeaders.topic]: 'origin',
+      [deadLetterHeaders.subscription]: 's',
+      [deadLetterHeaders.partition]: '0',
     };
     const message = { headers, payload: Buffer.from(large) };
     const entry = toBinary(PublishRequestSchema, create(PublishRequestSchema, { messages: [message] }));
-    const letter = {
+    const deadLetter = {
       topicId,
       partition: 0,
       producerId: '',
@@ -55,14 +55,14 @@ describe('storage: messages that are kept for longer than a turn', () => {
       count: 1,
       byteLength: entry.length,
     };
-    await commit(storage, { appends: [letter] });
+    await commit(storage, { appends: [deadLetter] });
     const range = { partition: 0, next: 0, end: 1 };
     const owner = { topic: 'origin', subscription: 's', subscriptionId: 1, createTimeMs: 0 };
-    const scan = new LetterScan(storage, topic, range, owner);
-    const piece = await scan.next();
+    const scan = new DeadLetterScan(storage, topic, range, owner);
+    const page = await scan.next();
     scan.close();
     await useMemoryAgain(storage, topicId);
-    assert.equal(piece?.letters.length, 1);
-    assert(Buffer.from(piece.letters[0]!.entry).equals(entry));
+    assert.equal(page?.deadLetters.length, 1);
+    assert(Buffer.from(page.deadLetters[0]!.entry).equals(entry));
   });
 });

@@ -97,9 +97,9 @@ async def test_the_last_attempt_and_the_hopeless_go_to_the_dead_letters(client: 
     await within(consumer.close())
     await within(running)
     await within(_until_settled(client, topic))
-    letters = list((await stored(client, f"{topic}.s.dead-letter")).values())
-    assert sorted(letter.payload for letter in letters) == [b"fails", b"hopeless"]
-    reasons = {letter.payload: letter.headers["sluice-dead-letter-reason"] for letter in letters}
+    dead_letters = list((await stored(client, f"{topic}.s.dead-letter")).values())
+    assert sorted(letter.payload for letter in dead_letters) == [b"fails", b"hopeless"]
+    reasons = {letter.payload: letter.headers["sluice-dead-letter-reason"] for letter in dead_letters}
     assert reasons[b"hopeless"] == "no such customer"
 
 

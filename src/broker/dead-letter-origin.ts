@@ -11,10 +11,10 @@ const valueField = 2;
  * letter has a meaning for it. A producer may write the field; it counts only beside the headers, which a producer
  * can't write, and behind any that the producer wrote.
  */
-export const letterSubscriptionIdField = 1000;
+export const deadLetterSubscriptionIdField = 1000;
 
 /** What the broker writes on a dead letter. Nobody else can: producers' headers may not begin with `sluice-`. */
-export const letterHeaders = {
+export const deadLetterHeaders = {
   topic: 'sluice-dead-letter-topic',
   partition: 'sluice-dead-letter-partition',
   offset: 'sluice-dead-letter-offset',
@@ -25,7 +25,7 @@ export const letterHeaders = {
 } as const;
 
 /** Who gave a dead letter up, and where it stood. */
-export interface LetterOrigin {
+export interface DeadLetterOrigin {
   readonly topic: string;
   readonly subscription: string;
   /** Undefined in dead letters of before it was written. */
@@ -36,7 +36,7 @@ export interface LetterOrigin {
 }
 
 /** The subscription whose dead letters are looked for: one dead-letter topic may hold those of several. */
-export interface LetterOwner {
+export interface DeadLetterOwner {
   readonly topic: string;
   readonly subscription: string;
   readonly subscriptionId: number;
@@ -47,14 +47,14 @@ export interface LetterOwner {
  * Whether this subscription dead-lettered it, not an earlier one of the same name. A dead letter without an id is of
  * an earlier one if it is older than the subscription.
  */
-export function isOwn(origin: LetterOrigin, owner: LetterOwner): boolean {
+export function isOwn(origin: DeadLetterOrigin, owner: DeadLetterOwner): boolean {
   if (origin.topic !== owner.topic || origin.subscription !== owner.subscription) return false;
   if (origin.subscriptionId !== undefined) return origin.subscriptionId === owner.subscriptionId;
   return !(origin.timeMs < owner.createTimeMs);
 }
 
 /** Where an encoded `messages` field says that it came from; undefined for what is no dead letter. */
-export function originOf(entry: Uint8Array): LetterOrigin | undefined {
+export function originOf(entry: Uint8Array): DeadLetterOrigin | undefined {
   const found = new Map<string, string>();
   const reader = new BinaryReader(entry);
   reader.tag();
@@ -63,19 +63,19 @@ export function originOf(entry: Uint8Array): LetterOrigin | undefined {
   while (reader.pos < end) {
     const [field, wireType] = reader.tag();
     if (field === headersField && wireType === WireType.LengthDelimited) readHeader(reader, found);
-    else if (field === letterSubscriptionIdField && wireType === WireType.Varint) {
+    else if (field === deadLetterSubscriptionIdField && wireType === WireType.Varint) {
       subscriptionId = Number(reader.uint64());
     } else reader.skip(wireType, field);
   }
-  const topic = found.get(letterHeaders.topic);
-  const subscription = found.get(letterHeaders.subscription);
+  const topic = found.get(deadLetterHeaders.topic);
+  const subscription = found.get(deadLetterHeaders.subscription);
   if (topic === undefined || subscription === undefined) return undefined;
-  const partition = Number(found.get(letterHeaders.partition));
-  const timeMs = Date.parse(found.get(letterHeaders.time) ?? '');
+  const partition = Number(found.get(deadLetterHeaders.partition));
+  const timeMs = Date.parse(found.get(deadLetterHeaders.time) ?? '');
   return { topic, subscription, subscriptionId, partition, timeMs };
 }
 
-/** Reads one entry of the map. A letter that was given up twice has its headers twice: the last ones count. */
+/** Reads one entry of the map. A message that was dead-lettered twice has its headers twice: the last ones count. */
 function readHeader(reader: BinaryReader, headers: Map<string, string>): void {
   const end = reader.uint32() + reader.pos;
   let name = '';

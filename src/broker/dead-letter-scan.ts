@@ -3,18 +3,18 @@ import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
-import { isOwn, type LetterOwner, originOf } from './letter-origin.js';
+import { type DeadLetterOwner, isOwn, originOf } from './dead-letter-origin.js';
 import { messageEntry } from './message-bytes.js';
 import type { Topic } from './topic.js';
 
 /** Part of a dead-letter topic: `next` up to but not including `end`. */
-export interface LetterRange {
+export interface ScanRange {
   readonly partition: number;
   readonly next: number;
   readonly end: number;
 }
 
-export interface Letter {
+export interface DeadLetter {
   readonly offset: number;
   /** The encoded `messages` field, as it stands in the dead-letter topic. */
   readonly entry: Uint8Array;
@@ -23,39 +23,39 @@ export interface Letter {
 }
 
 /** The dead letters of what was read at once, with where reading goes on behind them. */
-export interface LetterPiece {
-  readonly letters: readonly Letter[];
+export interface DeadLetterPage {
+  readonly deadLetters: readonly DeadLetter[];
   readonly nextOffset: number;
 }
 
-/** Reads the dead letters of one subscription in one partition of a dead-letter topic, piece by piece. */
-export class LetterScan {
+/** Reads the dead letters of one subscription in one partition of a dead-letter topic, page by page. */
+export class DeadLetterScan {
   readonly #storage: Storage;
   readonly #topicId: number;
-  readonly #range: LetterRange;
-  readonly #owner: LetterOwner;
+  readonly #range: ScanRange;
+  readonly #owner: DeadLetterOwner;
   readonly #reader: LogReader;
   #next: number;
 
-  constructor(storage: Storage, letterTopic: Topic, range: LetterRange, owner: LetterOwner) {
+  constructor(storage: Storage, deadLetterTopic: Topic, range: ScanRange, owner: DeadLetterOwner) {
     this.#storage = storage;
-    this.#topicId = letterTopic.topicId;
+    this.#topicId = deadLetterTopic.topicId;
     this.#range = range;
     this.#owner = owner;
-    this.#reader = storage.openReader(letterTopic.topicId, range.partition);
+    this.#reader = storage.openReader(deadLetterTopic.topicId, range.partition);
     this.#next = range.next;
   }
 
-  /** The next piece, which may have no letters of this owner; undefined at the end. */
-  async next(): Promise<LetterPiece | undefined> {
+  /** The next page, which may have no dead letters of this owner; undefined at the end. */
+  async next(): Promise<DeadLetterPage | undefined> {
     // Memory answers at once: without a pause, going through it would hold up everybody else.
     await setImmediate();
     if (this.#next >= this.#range.end) return undefined;
-    const letters: Letter[] = [];
+    const deadLetters: DeadLetter[] = [];
     const start = this.#next;
-    for (const run of await this.#read()) this.#collect(run, letters);
+    for (const run of await this.#read()) this.#collect(run, deadLetters);
     invariant(this.#next > start, 'a read below the end of the log came back empty');
-    return { letters, nextOffset: this.#next };
+    return { deadLetters, nextOffset: this.#next };
   }
 
   close(): void {
@@ -73,7 +73,7 @@ export class LetterScan {
     }
   }
 
-  #collect(run: StoredRun, letters: Letter[]): void {
+  #collect(run: StoredRun, deadLetters: DeadLetter[]): void {
     const from = Math.max(this.#next, run.firstOffset);
     const to = Math.min(run.firstOffset + run.count, this.#range.end);
     if (from >= to) return;
@@ -83,7 +83,7 @@ export class LetterScan {
       const origin = originOf(entry);
       if (origin === undefined || !isOwn(origin, this.#owner)) continue;
       // A copy: it waits for its turn, and what the log answers is not good for long.
-      letters.push({ offset, entry: Buffer.from(entry), originPartition: origin.partition });
+      deadLetters.push({ offset, entry: Buffer.from(entry), originPartition: origin.partition });
     }
   }
 }

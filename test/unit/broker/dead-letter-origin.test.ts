@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import {
+  deadLetterHeaders,
+  deadLetterSubscriptionIdField,
   isOwn,
-  letterHeaders,
-  letterSubscriptionIdField,
   originOf,
-} from '../../../src/broker/letter-origin.js';
+} from '../../../src/broker/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 
 /** One encoded `messages` field, and what stands in it behind what an encoder would write. */
@@ -18,10 +18,10 @@ function entry(headers: Record<string, string>, payload = new Uint8Array(0)): Bu
 }
 
 const written = {
-  [letterHeaders.topic]: 'orders',
-  [letterHeaders.subscription]: 'billing',
-  [letterHeaders.partition]: '3',
-  [letterHeaders.time]: '2026-02-03T04:05:06.007Z',
+  [deadLetterHeaders.topic]: 'orders',
+  [deadLetterHeaders.subscription]: 'billing',
+  [deadLetterHeaders.partition]: '3',
+  [deadLetterHeaders.time]: '2026-02-03T04:05:06.007Z',
 };
 const timeMs = Date.UTC(2026, 1, 3, 4, 5, 6, 7);
 const origin = { topic: 'orders', subscription: 'billing', subscriptionId: undefined, partition: 3, timeMs };
@@ -31,7 +31,7 @@ function withIds(messagesField: Buffer, ...ids: number[]): Uint8Array {
   const [tag, ...rest] = messagesField;
   const lengthBytes = rest.findIndex((byte) => byte < 0x80) + 1;
   const writer = new BinaryWriter().raw(messagesField.subarray(1 + lengthBytes));
-  for (const id of ids) writer.tag(letterSubscriptionIdField, WireType.Varint).uint64(id);
+  for (const id of ids) writer.tag(deadLetterSubscriptionIdField, WireType.Varint).uint64(id);
   return new BinaryWriter().uint32(tag!).bytes(writer.finish()).finish();
 }
 
@@ -50,9 +50,9 @@ describe('originOf', () => {
 
   it('takes the last of headers that stand twice', () => {
     const twice = [
-      [letterHeaders.topic, 'first'],
-      [letterHeaders.subscription, 'first'],
-      [letterHeaders.partition, '1'],
+      [deadLetterHeaders.topic, 'first'],
+      [deadLetterHeaders.subscription, 'first'],
+      [deadLetterHeaders.partition, '1'],
       ...Object.entries(written),
     ] as const;
     const headers = twice.map(([name, value]) => entry({ [name]: value }));
@@ -71,7 +71,7 @@ describe('originOf', () => {
 
   it('knows what is no dead letter', () => {
     assert.equal(originOf(entry({})), undefined);
-    assert.equal(originOf(entry({ topic: 'orders', [letterHeaders.topic]: 'orders' })), undefined);
+    assert.equal(originOf(entry({ topic: 'orders', [deadLetterHeaders.topic]: 'orders' })), undefined);
   });
 });
 
