@@ -3,8 +3,8 @@ import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { Storage } from '../storage/types.js';
+import { type RefusingGate, Waiters } from './admission-gate.js';
 import type { Alarm, Sleeper } from './alarm.js';
-import { type RefusingObstacle, Waiters } from './obstacle.js';
 import type { Topic } from './topic.js';
 
 export interface BacklogServices {
@@ -33,7 +33,7 @@ const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.PO
  * now and then, and what is published since is taken off; settling can only make more of it, so what is left is
  * never less than it says. Only when it is used up is it measured again.
  */
-export class Backlog implements Sleeper, RefusingObstacle {
+export class Backlog implements Sleeper, RefusingGate {
   readonly holdReason = 'backlog';
   readonly #topic: Topic;
   readonly #services: BacklogServices;
@@ -49,7 +49,7 @@ export class Backlog implements Sleeper, RefusingObstacle {
     this.limitChanged();
   }
 
-  get isInTheWay(): boolean {
+  get isClosed(): boolean {
     return this.#room.messages <= 0 || this.#room.bytes <= 0;
   }
 
@@ -71,18 +71,18 @@ export class Backlog implements Sleeper, RefusingObstacle {
       this.#measuring.taken.messages += messages;
       this.#measuring.taken.bytes += bytes;
     }
-    if (this.isInTheWay) this.#measureSoon();
+    if (this.isClosed) this.#measureSoon();
   }
 
   committed(messages: number, bytes: number): void {
     this.#uncommitted.messages -= messages;
     this.#uncommitted.bytes -= bytes;
-    if (this.isInTheWay) this.#measureSoon();
+    if (this.isClosed) this.#measureSoon();
   }
 
   /** A subscription has settled something, or is gone: there may be room. */
   settled(): void {
-    if (this.isInTheWay) this.#measureSoon();
+    if (this.isClosed) this.#measureSoon();
   }
 
   /** The topic has another limit, or another subscription that may be far behind. */
@@ -148,7 +148,7 @@ export class Backlog implements Sleeper, RefusingObstacle {
     room.bytes -= uncommitted.bytes + measuring.taken.bytes;
     this.#measuring = { kind: 'idle' };
     this.#setRoom(topic.isDeleted ? { ...endlessRoom } : room);
-    if (measuring.isStale && this.isInTheWay) this.#measureSoon();
+    if (measuring.isStale && this.isClosed) this.#measureSoon();
   }
 
   async #measureRoom(): Promise<Room> {
@@ -180,6 +180,6 @@ export class Backlog implements Sleeper, RefusingObstacle {
 
   #setRoom(room: Room): void {
     this.#room = room;
-    this.#waiters.admit(() => !this.isInTheWay);
+    this.#waiters.admit(() => !this.isClosed);
   }
 }

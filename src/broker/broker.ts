@@ -188,8 +188,7 @@ class StoredBroker implements Broker {
 
   async openProducer(topicName: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace> {
     this.#checkServing();
-    if (this.#disk.isInTheWay && this.#catalog.topics.get(topicName) === undefined)
-      throw this.#disk.refusal();
+    if (this.#disk.isClosed && this.#catalog.topics.get(topicName) === undefined) throw this.#disk.refusal();
     const topic = this.#catalog.topicForUse(topicName);
     return openProducer(this.#storage, this.#producers, topic, producerId, options);
   }
@@ -418,7 +417,7 @@ class StoredBroker implements Broker {
 
   #checkAccepting(): void {
     this.#checkServing();
-    if (this.#disk.isInTheWay) throw this.#disk.refusal();
+    if (this.#disk.isClosed) throw this.#disk.refusal();
   }
 
   #runnerServices() {

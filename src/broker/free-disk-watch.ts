@@ -3,7 +3,7 @@ import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
-import { type RefusingObstacle, Waiters } from './obstacle.js';
+import { type RefusingGate, Waiters } from './admission-gate.js';
 
 /** What the store has been given, and what of it is not written. */
 export interface WriteProgress {
@@ -38,7 +38,7 @@ export interface FreeDiskWatchOptions {
  *     |------------------- margin --------------------------------------------|----------|
  *     |== charged since, twice ==>          | look again                      | hold
  */
-export class FreeDiskWatch implements RefusingObstacle {
+export class FreeDiskWatch implements RefusingGate {
   readonly holdReason = 'disk';
   readonly #options: FreeDiskWatchOptions;
   readonly #waiters = new Waiters();
@@ -57,7 +57,7 @@ export class FreeDiskWatch implements RefusingObstacle {
     this.#options = options;
   }
 
-  get isInTheWay(): boolean {
+  get isClosed(): boolean {
     if (this.#isLow) return true;
     const chargedBytes = this.#chargedBytes;
     if (chargedBytes * 2 < this.#marginBytes) return false;
@@ -111,7 +111,7 @@ export class FreeDiskWatch implements RefusingObstacle {
   #lookNow(): Promise<void> {
     this.#look ??= this.#lookOnce().finally(() => {
       this.#look = undefined;
-      this.#waiters.admit(() => !this.isInTheWay);
+      this.#waiters.admit(() => !this.isClosed);
       this.#lookAgainSoon();
     });
     return this.#look;

@@ -2,11 +2,11 @@ import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { decideSequence } from '../core/producer-sequence.js';
 import type { Append, ProducerUpdate, Storage } from '../storage/types.js';
+import type { AdmissionGate, RefusingGate } from './admission-gate.js';
 import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
 import type { Counters } from './counters.js';
 import type { FreeDiskWatch } from './free-disk-watch.js';
-import type { Obstacle, RefusingObstacle } from './obstacle.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
@@ -41,7 +41,7 @@ export class StreamPublisher implements Publisher, HeldStream {
   #isClosed = false;
   #ready: (() => void) | undefined;
   #stopWaiting: (() => void) | undefined;
-  /** Whom to tell of the batch that waits for an obstacle, if there is one. */
+  /** The callback of the batch that waits at a closed gate, if there is one. */
   #heldDone: PublishDone | undefined;
   #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
   /** Gives back the room that is kept for the next batch; harmless twice. */
@@ -126,10 +126,10 @@ export class StreamPublisher implements Publisher, HeldStream {
     try {
       this.#services.checkServing();
       const topic = this.#resolveTopic(batch.topic);
-      const obstacle = this.#obstacle(topic);
-      if (obstacle !== undefined) {
-        if (topic.config.backlogLimit.whenFull === 'reject') throw obstacle.refusal();
-        this.#holdAt(obstacle, batch, done);
+      const closedGate = this.#closedGate(topic);
+      if (closedGate !== undefined) {
+        if (topic.config.backlogLimit.whenFull === 'reject') throw closedGate.refusal();
+        this.#holdAt(closedGate, batch, done);
         return;
       }
       if (batch.producer === undefined) {
@@ -161,10 +161,10 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#services.closed(this);
   }
 
-  #obstacle(topic: Topic): RefusingObstacle | undefined {
+  #closedGate(topic: Topic): RefusingGate | undefined {
     const { disk } = this.#services;
-    if (disk.isInTheWay) return disk;
-    return topic.backlog.isInTheWay ? topic.backlog : undefined;
+    if (disk.isClosed) return disk;
+    return topic.backlog.isClosed ? topic.backlog : undefined;
   }
 
   #count(byteLength: number, receipt: Receipt | undefined): void {
@@ -193,11 +193,11 @@ export class StreamPublisher implements Publisher, HeldStream {
   }
 
   /** This batch waits, and the stream is not read. */
-  #holdAt(obstacle: Obstacle, batch: PublishBatch, done: PublishDone): void {
+  #holdAt(gate: AdmissionGate, batch: PublishBatch, done: PublishDone): void {
     this.#isBusy = true;
     this.#heldDone = done;
-    this.#held(obstacle.holdReason);
-    this.#stopWaiting = obstacle.wait(() => {
+    this.#held(gate.holdReason);
+    this.#stopWaiting = gate.wait(() => {
       this.#isBusy = false;
       this.#heldDone = undefined;
       this.#released();
@@ -244,7 +244,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     }
     const { catalog, disk, gate } = this.#services;
     // A topic that is made is written, too.
-    if (disk.isInTheWay && catalog.topics.get(name) === undefined) throw disk.refusal();
+    if (disk.isClosed && catalog.topics.get(name) === undefined) throw disk.refusal();
     const topic = catalog.topicForUse(name);
     this.#topic = topic;
     gate.remember(this.#peer, topic.line);

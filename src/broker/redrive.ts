@@ -273,7 +273,7 @@ export class Redrive implements RedriveSession, TopicFollower {
           const timer = clock.after(waitMs, go);
           return () => timer.cancel();
         });
-      } else if (backlog.isInTheWay) {
+      } else if (backlog.isClosed) {
         // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
         await this.#wait((go) => backlog.wait(go));
       } else if (!isLetIn && gate.isClosedFor(line)) {

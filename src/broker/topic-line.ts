@@ -1,5 +1,5 @@
 import { limits } from '../base/limits.js';
-import { Waiters } from './obstacle.js';
+import { Waiters } from './admission-gate.js';
 
 /** A stream that waits in a line, and accounts for what holds it. */
 export interface HeldStream {

@@ -58,13 +58,13 @@ describe('Backlog', () => {
     const rig = new Rig(limit(100));
     rig.ring();
     await rig.answer(150);
-    assert.equal(rig.backlog.isInTheWay, true);
+    assert.equal(rig.backlog.isClosed, true);
     let entered = 0;
     rig.backlog.wait(() => entered++);
     rig.backlog.settled();
     rig.ring();
     await rig.answer(50);
-    assert.equal(rig.backlog.isInTheWay, false);
+    assert.equal(rig.backlog.isClosed, false);
     assert.equal(entered, 1);
     assert.equal(rig.backlog.waitingCount, 0);
   });
@@ -74,9 +74,9 @@ describe('Backlog', () => {
     rig.ring();
     await rig.answer(50);
     rig.backlog.submitted(1, 49);
-    assert.equal(rig.backlog.isInTheWay, false);
+    assert.equal(rig.backlog.isClosed, false);
     rig.backlog.submitted(1, 1);
-    assert.equal(rig.backlog.isInTheWay, true);
+    assert.equal(rig.backlog.isClosed, true);
   });
 
   it('holds nobody by a limit that was lifted while it was being measured', async () => {
@@ -85,11 +85,11 @@ describe('Backlog', () => {
     rig.setLimit(limit(0));
     await rig.answer(150);
     let entered = 0;
-    if (rig.backlog.isInTheWay) rig.backlog.wait(() => entered++);
+    if (rig.backlog.isClosed) rig.backlog.wait(() => entered++);
     else entered++;
     rig.ring();
     await setImmediate();
-    assert.equal(rig.backlog.isInTheWay, false);
+    assert.equal(rig.backlog.isClosed, false);
     assert.equal(entered, 1);
   });
 

@@ -1,20 +1,20 @@
 import type { SluiceError } from '../base/errors.js';
 import type { HoldReason } from './types.js';
 
-/** Something that keeps producers from going on for a while. */
-export interface Obstacle {
+/** A condition that keeps producers from publishing for a while. */
+export interface AdmissionGate {
   readonly holdReason: HoldReason;
-  readonly isInTheWay: boolean;
-  /** Calls `enter` once, when it is out of the way. Returns how to give up waiting. */
+  readonly isClosed: boolean;
+  /** Calls `enter` once, as soon as the gate is open. Returns a function that gives up waiting. */
   wait(enter: () => void): () => void;
 }
 
-/** One that some producers would rather be refused for than held by: a full backlog, a nearly full disk. */
-export interface RefusingObstacle extends Obstacle {
+/** A gate where a topic may choose to refuse its producers instead of holding them: a full backlog, a nearly full disk. */
+export interface RefusingGate extends AdmissionGate {
   refusal(): SluiceError;
 }
 
-/** Those who are held, in the order in which they came. */
+/** Callers that wait at a gate, in the order in which they came. */
 export class Waiters {
   readonly #waiting = new Set<() => void>();
 
@@ -22,13 +22,13 @@ export class Waiters {
     return this.#waiting.size;
   }
 
-  /** Returns how to give up waiting. */
+  /** Returns a function that gives up waiting. */
   add(enter: () => void): () => void {
     this.#waiting.add(enter);
     return () => this.#waiting.delete(enter);
   }
 
-  /** Takes out the one that came first. */
+  /** Removes the caller that came first. */
   takeFirst(): (() => void) | undefined {
     for (const enter of this.#waiting) {
       this.#waiting.delete(enter);
@@ -37,7 +37,7 @@ export class Waiters {
     return undefined;
   }
 
-  /** Lets them in, one after the other, for as long as the way is open: whoever is let in may shut it. */
+  /** Admits one caller after another while the gate is open; each admitted caller may close it. */
   admit(isOpen: () => boolean): void {
     for (const enter of this.#waiting) {
       if (!isOpen()) return;
