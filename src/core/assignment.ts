@@ -50,7 +50,7 @@ export class Assignment implements Sharing {
     this.#silent.delete(session);
     for (const lane of lanes) {
       this.#moving.delete(lane);
-      lane.bequeath(undefined);
+      lane.setNextOwner(undefined);
       lane.handOver();
     }
     this.#balance();
@@ -136,22 +136,22 @@ export class Assignment implements Sharing {
 
   #stay(lane: PartitionLane): void {
     this.#moving.delete(lane);
-    lane.bequeath(lane.owner);
+    lane.setNextOwner(lane.owner);
   }
 
-  #give(lanes: readonly PartitionLane[], heir: Session): void {
+  #give(lanes: readonly PartitionLane[], nextOwner: Session): void {
     for (const lane of lanes) {
-      lane.bequeath(heir);
+      lane.setNextOwner(nextOwner);
       if (lane.isIdle) this.#move(lane);
       else this.#moving.add(lane);
     }
   }
 
   #move(lane: PartitionLane): void {
-    const { owner, heir } = lane;
+    const { owner, nextOwner } = lane;
     this.#moving.delete(lane);
     lane.handOver();
-    for (const session of [owner, heir]) {
+    for (const session of [owner, nextOwner]) {
       const lanes = session === undefined ? undefined : this.#lanesOf.get(session);
       if (session === undefined || lanes === undefined) continue;
       if (session === owner) lanes.splice(lanes.indexOf(lane), 1);
@@ -170,7 +170,7 @@ interface SessionSet {
 /** Lanes that can move at once are given up first, then those that are on their way already. */
 function reluctance(lane: PartitionLane): number {
   if (lane.isIdle) return 0;
-  return lane.heir === lane.owner ? 2 : 1;
+  return lane.nextOwner === lane.owner ? 2 : 1;
 }
 
 function insertByPartition(lanes: PartitionLane[], lane: PartitionLane): void {

@@ -10,7 +10,7 @@ import type { Session } from './session.js';
  */
 export class PartitionLane extends Lane {
   #owner: Session | undefined;
-  #heir: Session | undefined;
+  #nextOwner: Session | undefined;
   /** Pending messages below are outstanding or being dead-lettered; none from here on is. */
   #next = this.ledger.acknowledgedOffset;
 
@@ -18,22 +18,22 @@ export class PartitionLane extends Lane {
     return this.#owner;
   }
 
-  /** Who gets the lane once nothing is outstanding in it; the owner itself when it is to stay. */
-  get heir(): Session | undefined {
-    return this.#heir;
+  /** The session that gets the lane once nothing is outstanding in it; the owner itself if the lane stays. */
+  get nextOwner(): Session | undefined {
+    return this.#nextOwner;
   }
 
-  /** Nothing more goes to the owner of a lane that has another heir. */
-  bequeath(heir: Session | undefined): void {
-    if (heir === this.#heir) return;
-    this.#heir = heir;
-    if (heir === this.#owner) this.announce();
+  /** The owner of a lane with another next owner gets no more messages. */
+  setNextOwner(nextOwner: Session | undefined): void {
+    if (nextOwner === this.#nextOwner) return;
+    this.#nextOwner = nextOwner;
+    if (nextOwner === this.#owner) this.announce();
   }
 
-  /** The heir becomes the owner. */
+  /** The next owner becomes the owner. */
   handOver(): void {
     this.forgetRead();
-    this.#owner = this.#heir;
+    this.#owner = this.#nextOwner;
     this.announce();
   }
 
@@ -41,7 +41,7 @@ export class PartitionLane extends Lane {
     if (session !== this.#owner) return 'notAssigned';
     const offset = this.ledger.nextPending(this.#next);
     if (offset >= this.endOffset) return 'caughtUp';
-    if (session !== this.#heir) return 'notAssigned';
+    if (session !== this.#nextOwner) return 'notAssigned';
     if (this.ledger.retryAtMs(offset) > nowMs) return 'backoff';
     // A suspect is delivered alone.
     return session.outstandingMessages > 0 && this.ledger.isSuspect(offset) ? 'heldBack' : offset;
@@ -49,7 +49,7 @@ export class PartitionLane extends Lane {
 
   /** A suspect is to be delivered next, and could be if its owner held nothing. */
   hasSuspectNext(nowMs: number): boolean {
-    if (this.ledger.suspectCount === 0 || this.#owner !== this.#heir) return false;
+    if (this.ledger.suspectCount === 0 || this.#owner !== this.#nextOwner) return false;
     const offset = this.ledger.nextPending(this.#next);
     return this.ledger.isSuspect(offset) && this.ledger.retryAtMs(offset) <= nowMs;
   }
