@@ -1,6 +1,6 @@
 import type { Random } from '../base/random.js';
 import { backoffMs } from './backoff.js';
-import { orderingKeyAt, type Piece } from './leases.js';
+import { type LeaseRange, orderingKeyAt } from './leases.js';
 import type { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import type { RangeSet } from './range-set.js';
@@ -52,14 +52,14 @@ export class Failures {
    * Counts a failure for each message, or for those that are `charged`. Says which of all the messages are to come
    * again: ascending.
    */
-  count(messages: readonly Piece[], failure: Failure, nowMs: number, charged?: RangeSet): Piece[] {
+  count(messages: readonly LeaseRange[], failure: Failure, nowMs: number, charged?: RangeSet): LeaseRange[] {
     const { rules, random, outbox } = this.#context;
     if (messages.length > 0 && charged?.offsetCount !== 0) outbox.dirty(this.#partition);
-    // One throw for all of them: what failed together and as often comes back in one piece.
+    // One throw for all of them: what failed together and as often comes back in one range.
     const chance = failure.delayMs === 'backoff' ? random.next() : 0;
-    const again: Piece[] = [];
-    for (const piece of messages) {
-      const { first, last, index } = piece;
+    const again: LeaseRange[] = [];
+    for (const range of messages) {
+      const { first, last, index } = range;
       let next = first;
       for (let offset = first; offset <= last; offset += 1) {
         if (charged !== undefined && !charged.has(offset)) continue;
@@ -68,16 +68,16 @@ export class Failures {
         this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
         if (attempts < rules.maxAttempts) continue;
         this.deadLetter(offset, orderingKeyAt(index, offset), failure.reason);
-        if (next < offset) again.push({ ...piece, first: next, last: offset - 1 });
+        if (next < offset) again.push({ ...range, first: next, last: offset - 1 });
         next = offset + 1;
       }
-      if (next <= last) again.push({ ...piece, first: next });
+      if (next <= last) again.push({ ...range, first: next });
     }
     return again;
   }
 
   /** Gives up messages at the word of their consumer. */
-  reject(messages: Piece, reason: string): void {
+  reject(messages: LeaseRange, reason: string): void {
     for (let offset = messages.first; offset <= messages.last; offset += 1) {
       this.#ledger.fail(offset, this.#ledger.attempts(offset) + 1, 0);
       this.deadLetter(offset, orderingKeyAt(messages.index, offset), reason);

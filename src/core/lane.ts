@@ -4,7 +4,14 @@ import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { type Failure, Failures, leaseLapsed, nackedReason } from './failures.js';
 import { touchingJoined } from './intervals.js';
-import { type DeliveryRecord, type Holder, Lease, LeaseTable, type Piece, type RunIndex } from './leases.js';
+import {
+  type DeliveryRecord,
+  type Holder,
+  Lease,
+  type LeaseRange,
+  LeaseTable,
+  type RunIndex,
+} from './leases.js';
 import { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
@@ -108,10 +115,10 @@ export abstract class Lane {
   abstract atWork(session: Session, isSentOnly: boolean): RangeSet;
 
   /** Nobody holds these any more, for whatever reason: ascending. */
-  protected abstract ended(messages: readonly Piece[]): void;
+  protected abstract ended(messages: readonly LeaseRange[]): void;
 
   /** Some of what has ended is to be delivered again: ascending, not empty. */
-  protected abstract returned(messages: readonly Piece[], nowMs: number): void;
+  protected abstract returned(messages: readonly LeaseRange[], nowMs: number): void;
 
   /** A message that was being dead-lettered is to be delivered again. */
   protected abstract redeliver(offset: number, orderingKey: number, nowMs: number): void;
@@ -291,7 +298,7 @@ export abstract class Lane {
         break;
       }
       case 'deadLetter':
-        for (const piece of held) this.#failures.reject(piece, outcome.reason);
+        for (const range of held) this.#failures.reject(range, outcome.reason);
         break;
     }
     return held;
@@ -368,12 +375,12 @@ export abstract class Lane {
     return this.ledger.notDeadLetteringFrom(offset);
   }
 
-  #giveBack(messages: readonly Piece[], nowMs: number): void {
+  #giveBack(messages: readonly LeaseRange[], nowMs: number): void {
     if (messages.length > 0) this.returned(messages, nowMs);
   }
 }
 
-/** Adds messages of a run behind the others, as one piece with the last where nothing is between them. */
+/** Adds messages of a run behind the others, as one range with the last where nothing is between them. */
 function appendLeased(leased: LeasedRun[], run: number, from: number, to: number, attempt: number): void {
   const previous = leased.at(-1);
   if (previous?.run === run && previous.to === from && previous.attempt === attempt) {

@@ -25,10 +25,10 @@ export function orderingKeyAt({ firstOffset, orderingKeys }: RunIndex, offset: n
   return orderingKeys === undefined ? 0 : orderingKeys[offset - firstOffset]!;
 }
 
-/** Messages that were held until now. */
-export interface Piece extends Interval {
+/** Messages that a session holds, or held until now: part of a lease. */
+export interface LeaseRange extends Interval {
   readonly index: RunIndex;
-  /** With which they had come. */
+  /** The delivery that brought them. */
   readonly delivery: DeliveryRecord;
 }
 
@@ -114,37 +114,37 @@ export class LeaseTable {
   }
 
   /** What this session holds: ascending. */
-  *heldBy(session: Session): Iterable<Piece> {
-    for (const piece of this.heldFrom(0)) if (piece.delivery.session === session) yield piece;
+  *heldBy(session: Session): Iterable<LeaseRange> {
+    for (const range of this.heldFrom(0)) if (range.delivery.session === session) yield range;
   }
 
   /** Ends what the holder itself gives up from `first` to `last`. Says what it held: ascending. */
-  end(first: number, last: number, holder: Holder): Piece[] {
+  end(first: number, last: number, holder: Holder): LeaseRange[] {
     return this.#cut(first, last, (lease) => isHeldBy(lease, holder));
   }
 
   /** Takes back what is held from `first` to `last`, whoever has it, and tells them. Says what it was: ascending. */
-  revoke(first: number, last: number): Piece[] {
+  revoke(first: number, last: number): LeaseRange[] {
     return this.#revoked(this.#cut(first, last, () => true));
   }
 
   /** Takes back these leases, and tells who had them. */
-  revokeAll(leases: readonly Lease[]): Piece[] {
+  revokeAll(leases: readonly Lease[]): LeaseRange[] {
     const inOrder = leases.toSorted((a, b) => a.first - b.first);
     return this.#revoked(
       inOrder.flatMap((ended) => this.#cut(ended.first, ended.last, (lease) => lease === ended)),
     );
   }
 
-  #revoked(pieces: Piece[]): Piece[] {
-    for (const { first, last, delivery } of pieces) {
+  #revoked(ranges: LeaseRange[]): LeaseRange[] {
+    for (const { first, last, delivery } of ranges) {
       this.#outbox.revoked(delivery.session, { partition: delivery.partition, first, last });
     }
-    return pieces;
+    return ranges;
   }
 
   /** What is held at and behind `offset`: ascending. */
-  *heldFrom(offset: number): Iterable<Piece> {
+  *heldFrom(offset: number): Iterable<LeaseRange> {
     for (let i = this.#indexAt(offset); i < this.#leases.length; i += 1) {
       const { first, last, index, delivery, isEmpty } = this.#leases[i]!;
       if (!isEmpty) yield { first: Math.max(first, offset), last, index, delivery };
@@ -177,8 +177,8 @@ export class LeaseTable {
     }
   }
 
-  #cut(first: number, last: number, isWanted: (lease: Lease) => boolean): Piece[] {
-    const held: Piece[] = [];
+  #cut(first: number, last: number, isWanted: (lease: Lease) => boolean): LeaseRange[] {
+    const held: LeaseRange[] = [];
     let rest: Lease | undefined;
     for (let i = this.#indexAt(first); i < this.#leases.length; i += 1) {
       const lease = this.#leases[i]!;

@@ -3,7 +3,7 @@ import type { CursorState, Interval } from '../base/positions.js';
 import type { IdleSessions } from './idle-sessions.js';
 import { KeyQueue, KeyQueues } from './key-queues.js';
 import { type Claim, Lane, type LaneContext, type LaneWait } from './lane.js';
-import { orderingKeyAt, type Piece, type RunIndex } from './leases.js';
+import { type LeaseRange, orderingKeyAt, type RunIndex } from './leases.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 
@@ -144,7 +144,7 @@ export class SharedLane extends Lane {
     return atWork;
   }
 
-  protected ended(messages: readonly Piece[]): void {
+  protected ended(messages: readonly LeaseRange[]): void {
     for (const { first, last, index } of messages) {
       if (index.orderingKeys === undefined) continue;
       for (let offset = first; offset <= last; offset += 1) {
@@ -155,7 +155,7 @@ export class SharedLane extends Lane {
     this.announce();
   }
 
-  protected returned(messages: readonly Piece[], nowMs: number): void {
+  protected returned(messages: readonly LeaseRange[], nowMs: number): void {
     const byKey = new Map<number, number[]>();
     for (const { first, last, index } of messages) {
       if (index.orderingKeys === undefined) {
@@ -269,8 +269,8 @@ export class SharedLane extends Lane {
   /** Messages of these keys come again, and so does what is out of the same key behind the first of them. */
   #comeBackInOrder(byKey: ReadonlyMap<number, number[]>, nowMs: number): void {
     for (const offset of this.#heldBehind(byKey)) {
-      const [piece] = this.leases.revoke(offset, offset);
-      const key = orderingKeyAt(piece!.index, offset);
+      const [range] = this.leases.revoke(offset, offset);
+      const key = orderingKeyAt(range!.index, offset);
       this.#keys.end(key);
       byKey.get(key)!.push(offset);
     }

@@ -8,7 +8,7 @@ import java.util.concurrent.locks.Lock;
 final class Answers {
   private final Client client;
   private final Lock lock;
-  private final Untold untold = new Untold();
+  private final UnreportedBatches unreported = new UnreportedBatches();
 
   Answers(Client client, Lock lock) {
     this.client = client;
@@ -17,12 +17,12 @@ final class Answers {
 
   /** A batch that will have an answer, behind all before it. */
   void expect(Batch batch) {
-    untold.add(batch);
+    unreported.add(batch);
   }
 
-  /** Completes once all that are here have been told. */
+  /** Completes once the results of all batches that are here now have been reported. */
   CompletableFuture<Void> flushed() {
-    return untold.flushed();
+    return unreported.flushed();
   }
 
   /** The batch has its answer, and `tell` tells it. */
@@ -31,16 +31,16 @@ final class Answers {
       try {
         tell.run();
       } finally {
-        told(batch);
+        reported(batch);
       }
     });
   }
 
-  private void told(Batch batch) {
+  private void reported(Batch batch) {
     List<CompletableFuture<Void>> flushed;
     lock.lock();
     try {
-      flushed = untold.told(batch);
+      flushed = unreported.reported(batch);
     } finally {
       lock.unlock();
     }

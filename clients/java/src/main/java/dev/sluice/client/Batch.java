@@ -26,9 +26,9 @@ final class Batch {
   int bareRefusals;
   /** When it has been tried for long enough, by System.nanoTime. */
   long expiresAtNanos;
-  /** Its messages have been answered, and those who wait for them told. */
-  boolean isTold;
-  /** Completed once it and all before it have been told. */
+  /** The results of its messages have been reported. */
+  boolean isReported;
+  /** Completed once the results of it and of all batches before it have been reported. */
   CompletableFuture<Void> flushed;
 
   Batch(int expectedBytes, int expectedCount) {

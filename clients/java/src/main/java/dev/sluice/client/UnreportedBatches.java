@@ -5,15 +5,15 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
-/** Batches that are closed, in their order, while those who wait for their messages have not been told. Guarded by its owner's lock. */
-final class Untold {
+/** Closed batches, in their order, whose results have not been reported to their senders yet. Guarded by the lock of its owner. */
+final class UnreportedBatches {
   private final ArrayDeque<Batch> batches = new ArrayDeque<>();
 
   void add(Batch batch) {
     batches.add(batch);
   }
 
-  /** Completes once all that are here have been told. */
+  /** Completes once the results of all batches that are here now have been reported. */
   CompletableFuture<Void> flushed() {
     Batch last = batches.peekLast();
     if (last == null) return CompletableFuture.completedFuture(null);
@@ -21,11 +21,11 @@ final class Untold {
     return last.flushed.copy();
   }
 
-  /** Those who wait for a flush that is over with this batch; to be completed without the lock. */
-  List<CompletableFuture<Void>> told(Batch batch) {
-    batch.isTold = true;
+  /** The flushes that end with this batch; the caller completes them without the lock. */
+  List<CompletableFuture<Void>> reported(Batch batch) {
+    batch.isReported = true;
     List<CompletableFuture<Void>> flushed = new ArrayList<>();
-    while (!batches.isEmpty() && batches.peek().isTold) {
+    while (!batches.isEmpty() && batches.peek().isReported) {
       CompletableFuture<Void> waiter = batches.poll().flushed;
       if (waiter != null) flushed.add(waiter);
     }
