@@ -20,7 +20,7 @@ export class ConsumerLink {
   readonly #services: LinkServices;
   /** Log reads that will become frames. */
   readsUnderWay = 0;
-  /** Why the rules last had nothing for it, or the transport had no room. */
+  /** Why the subscription state last had nothing for it, or the transport had no room. */
   #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
   constructor(

@@ -22,7 +22,7 @@ export interface DeadLetteringServices {
   /** It could not be dead-lettered: it is pending again. */
   readonly deadLetterFailed: (request: DeadLetterRequest) => void;
   readonly cursorUpdates: (partitions: readonly number[]) => CursorUpdate[];
-  /** The rules have changed. */
+  /** The subscription state has changed: its effects must be carried out. */
   readonly changed: () => void;
 }
 

@@ -1,4 +1,4 @@
-import type { Fetch, ReadRun, Subscription } from '../core/types.js';
+import type { Fetch, ReadRun, SubscriptionState } from '../core/types.js';
 import type { StoredRun } from '../storage/types.js';
 import type { ConsumerLink } from './consumer-link.js';
 import type { Counters } from './counters.js';
@@ -8,7 +8,7 @@ import { orderingKeysOf } from './message-bytes.js';
 import type { DeliveredRun } from './types.js';
 
 export interface PumpServices {
-  readonly rules: Subscription;
+  readonly state: SubscriptionState;
   readonly readers: LaneReaders;
   readonly nowMs: () => number;
   readonly counters: Counters;
@@ -18,7 +18,7 @@ export interface PumpServices {
   readonly isLive: (link: ConsumerLink) => boolean;
   /** A session may be able to receive more. */
   readonly ready: (link: ConsumerLink) => void;
-  /** A read came to nothing, and the rules have been told. */
+  /** A read came to nothing, and the subscription state knows it. */
   readonly readFailed: (link: ConsumerLink, partition: number, thrown: unknown) => void;
 }
 
@@ -32,7 +32,7 @@ interface Frame {
 const noEnds = new Uint32Array(0);
 
 /**
- * The way of messages from the log to a consumer: asks the rules where to read, has what was read leased, and sends
+ * The way of messages from the log to a consumer: asks the subscription state where to read, has what was read leased, and sends
  * it. What memory has of all partitions of a session goes out as one frame, for a frame costs the same whether it
  * holds one message or a thousand, and so does the settlement that answers it.
  */
@@ -52,16 +52,16 @@ export class DeliveryPump {
       if (frame.runs.length === 0) break;
       this.#send(link, frame);
     }
-    if (!link.canSend) this.#services.rules.decline(link.sessionId);
+    if (!link.canSend) this.#services.state.decline(link.sessionId);
   }
 
   /** A frame of what can be had at once; reads of what can't are begun, and make frames of their own. */
   #collect(link: ConsumerLink): Frame {
-    const { rules, readers, nowMs, isLive, readFailed } = this.#services;
+    const { state, readers, nowMs, isLive, readFailed } = this.#services;
     const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
     const maxBytes = link.nextFrameBytes;
     while (frame.byteLength < maxBytes && link.canSend && isLive(link)) {
-      const fetch = rules.nextFetch(link.sessionId, nowMs());
+      const fetch = state.nextFetch(link.sessionId, nowMs());
       if (fetch.kind === 'wait') {
         link.waitFor(fetch.reason);
         break;
@@ -71,7 +71,7 @@ export class DeliveryPump {
       try {
         runs = readers.read(fetch.partition, fetch.offset, leftBytes);
       } catch (thrown) {
-        rules.abandon(link.sessionId, fetch);
+        state.abandon(link.sessionId, fetch);
         readFailed(link, fetch.partition, thrown);
         continue;
       }
@@ -83,14 +83,14 @@ export class DeliveryPump {
 
   /** Only the read may fail. What is thrown after it is a fault of the broker: no one catches it, and the process ends. */
   async #awaitRead(link: ConsumerLink, fetch: Fetch, reading: Promise<readonly StoredRun[]>): Promise<void> {
-    const { rules, isLive, ready, readFailed } = this.#services;
+    const { state, isLive, ready, readFailed } = this.#services;
     link.readsUnderWay++;
     let runs: readonly StoredRun[];
     try {
       runs = await reading;
     } catch (thrown) {
       link.readsUnderWay--;
-      rules.abandon(link.sessionId, fetch);
+      state.abandon(link.sessionId, fetch);
       readFailed(link, fetch.partition, thrown);
       return;
     }
@@ -98,12 +98,12 @@ export class DeliveryPump {
     if (link.isHeldByTransport) {
       // Meanwhile other partitions have filled the way. The session asks again when a frame has left. Other consumers
       // of this partition must not wait for that: a consumer that does not read would block them forever.
-      rules.abandon(link.sessionId, fetch);
+      state.abandon(link.sessionId, fetch);
       if (isLive(link)) ready(link);
       return;
     }
     const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
-    // The rules hear of the end of the read even where the session is gone.
+    // The subscription state must learn that the read has ended even if the session is gone.
     this.#lease(link, fetch, runs, frame, link.nextFrameBytes);
     if (!isLive(link)) return;
     if (frame.runs.length > 0) this.#send(link, frame);
@@ -111,9 +111,9 @@ export class DeliveryPump {
   }
 
   #lease(link: ConsumerLink, fetch: Fetch, runs: readonly StoredRun[], frame: Frame, maxBytes: number): void {
-    const { rules, nowMs } = this.#services;
+    const { state, nowMs } = this.#services;
     const readRuns = cutRuns(this.#readRuns(runs), fetch.offset, maxBytes);
-    const delivery = rules.lease(link.sessionId, fetch, readRuns, nowMs());
+    const delivery = state.lease(link.sessionId, fetch, readRuns, nowMs());
     if (delivery === undefined) return;
     frame.deliveryIds.push(delivery.deliveryId);
     for (const { run: index, from, to, attempt } of delivery.runs) {
@@ -124,7 +124,7 @@ export class DeliveryPump {
   }
 
   #send(link: ConsumerLink, { runs, deliveryIds, byteLength }: Frame): void {
-    const { rules, nowMs, isLive, ready, counters } = this.#services;
+    const { state, nowMs, isLive, ready, counters } = this.#services;
     link.frameSent(byteLength);
     counters.deliveredBytes += byteLength;
     for (const { from, to } of runs) counters.deliveredMessages += to - from;
@@ -132,12 +132,12 @@ export class DeliveryPump {
       link.frameLeft();
       if (!isLive(link)) return;
       // Only now the clock of the leases starts: what waits for the transport is nobody's delay.
-      for (const deliveryId of deliveryIds) rules.sent(deliveryId, nowMs());
+      for (const deliveryId of deliveryIds) state.sent(deliveryId, nowMs());
       ready(link);
     });
   }
 
-  /** The runs as the rules want to see them: foreign ones marked, the others in ordering by key with the keys. */
+  /** The runs as the subscription state needs them: foreign ones marked, the others in ordering by key with the keys. */
   #readRuns(runs: readonly StoredRun[]): readonly ReadRun[] {
     const { isOrderedByKey } = this.#services;
     if (!isOrderedByKey && !runs.some((run) => this.#isForeign(run))) return runs;

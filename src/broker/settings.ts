@@ -1,6 +1,6 @@
 import type { Durability } from '../base/model.js';
 
-/** What of the broker's settings its rules need. Read once, never changed. */
+/** The settings that the broker needs. Read once, never changed. */
 export interface BrokerSettings {
   readonly version: string;
   /** Create a topic when it is first named by a producer or consumer. */

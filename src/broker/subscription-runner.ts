@@ -7,16 +7,16 @@ import type { SubscriptionConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { mergedIntervals } from '../core/intervals.js';
-import { createSubscription } from '../core/subscription.js';
+import { createSubscriptionState } from '../core/subscription-state.js';
 import type {
   Credit,
+  DeliveryPolicy,
   MessageState,
   PartitionStatus,
   SessionEnd,
   Settlement,
   SettleResult,
-  Subscription,
-  SubscriptionRules,
+  SubscriptionState,
 } from '../core/types.js';
 import type { CursorUpdate, DeadLetterRange, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
@@ -55,14 +55,14 @@ export interface RunnerServices {
 }
 
 /**
- * The live side of a subscription: asks the rules (core) what to do, reads the log, hands messages to consumers,
- * and commits what the rules decide before anybody is told.
+ * The live side of a subscription: asks the subscription state (core) what to do, reads the log, hands messages to
+ * consumers, and commits what the state decides before it answers callers.
  */
 export class SubscriptionRunner implements Sleeper {
   readonly subscriptionId: number;
   readonly topic: Topic;
   readonly #services: RunnerServices;
-  readonly #rules: Subscription;
+  readonly #state: SubscriptionState;
   readonly #readers: LaneReaders;
   readonly #links = new Map<string, ConsumerLink>();
   readonly #pump: DeliveryPump;
@@ -93,9 +93,9 @@ export class SubscriptionRunner implements Sleeper {
     this.#config = config;
     this.#isInDeadLetterCycle = isInDeadLetterCycle;
     this.#readers = new LaneReaders(services.storage, topic.topicId);
-    this.#rules = createSubscription(this.#rulesNow(), services.random);
+    this.#state = createSubscriptionState(this.#policy(), services.random);
     this.#pump = new DeliveryPump({
-      rules: this.#rules,
+      state: this.#state,
       readers: this.#readers,
       nowMs: () => this.#nowMs(),
       counters: services.counters,
@@ -114,11 +114,11 @@ export class SubscriptionRunner implements Sleeper {
       config: () => this.#config,
       isOver: () => this.#hasEnded,
       deadLettered: ({ partition, offset }) => {
-        this.#rules.deadLettered(partition, offset);
+        this.#state.deadLettered(partition, offset);
         services.counters.deadLetteredMessages++;
       },
       deadLetterFailed: ({ partition, offset }) =>
-        this.#rules.deadLetterFailed(partition, offset, this.#nowMs()),
+        this.#state.deadLetterFailed(partition, offset, this.#nowMs()),
       cursorUpdates: (partitions) => this.#cursorUpdates(partitions),
       changed: () => this.#apply(),
     });
@@ -136,19 +136,19 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   get ackDeadlineMs(): number {
-    return this.#rulesNow().ackDeadlineMs;
+    return this.#policy().ackDeadlineMs;
   }
 
   setConfig(config: SubscriptionConfig): void {
     this.#config = config;
-    this.#rules.setRules(this.#rulesNow());
+    this.#state.setPolicy(this.#policy());
     this.#apply();
   }
 
   /** The cycle that the subscription was in is broken: `max_attempts` holds again. */
   leaveDeadLetterCycle(): void {
     this.#isInDeadLetterCycle = false;
-    this.#rules.setRules(this.#rulesNow());
+    this.#state.setPolicy(this.#policy());
     this.#apply();
   }
 
@@ -159,7 +159,7 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   grown(partition: number, endOffset: number): void {
-    this.#rules.setEnd(partition, endOffset);
+    this.#state.setEnd(partition, endOffset);
     if (this.#links.size === 0 || this.#isGrowing) return;
     // A commit lets several partitions grow, one call each: what they bring goes out together.
     this.#isGrowing = true;
@@ -171,12 +171,12 @@ export class SubscriptionRunner implements Sleeper {
 
   /** Retention removed everything below: it counts as settled. */
   removedBelow(partition: number, firstOffset: number): void {
-    this.#rules.setFirst(partition, firstOffset);
+    this.#state.setFirst(partition, firstOffset);
     this.#apply();
   }
 
   wake(nowMs: number): void {
-    this.#rules.wake(nowMs);
+    this.#state.wake(nowMs);
     this.#apply();
   }
 
@@ -204,7 +204,7 @@ export class SubscriptionRunner implements Sleeper {
   /** Deliveries begin: the consumer has been told who it is. */
   startSession(link: ConsumerLink, credit: Credit): void {
     if (this.#links.get(link.sessionId) !== link) return;
-    this.#rules.openSession(link.sessionId, credit, this.#nowMs());
+    this.#state.openSession(link.sessionId, credit, this.#nowMs());
     this.#apply();
   }
 
@@ -215,16 +215,16 @@ export class SubscriptionRunner implements Sleeper {
     link.close();
     this.#services.sessionEnded(sessionId);
     if (this.#hasEnded) return;
-    this.#rules.closeSession(sessionId, end, this.#nowMs());
+    this.#state.closeSession(sessionId, end, this.#nowMs());
     if (this.#links.size === 0) this.#readers.closeAll();
     this.#apply();
   }
 
   setCredit(sessionId: string, credit: Partial<Credit>): Credit {
-    const status = this.#rules.sessionStatus(sessionId);
+    const status = this.#state.sessionStatus(sessionId);
     if (status === undefined) throw sessionNotFound(sessionId);
     const changed = { ...status.credit, ...credit };
-    this.#rules.setCredit(sessionId, changed);
+    this.#state.setCredit(sessionId, changed);
     this.#apply();
     return changed;
   }
@@ -258,7 +258,7 @@ export class SubscriptionRunner implements Sleeper {
     settlements: readonly Settlement[],
     lastDeliveryId?: number,
   ): Promise<SettleResult> {
-    const result = this.#rules.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
+    const result = this.#state.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
     const { settledBefore } = result;
     const seekCount = this.#seekCount;
     const compared = this.#links
@@ -278,27 +278,27 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- Looking inside -------------------------------------------------------------------------------------
 
-  sessionStatus(sessionId: string): ReturnType<Subscription['sessionStatus']> {
-    return this.#rules.sessionStatus(sessionId);
+  sessionStatus(sessionId: string): ReturnType<SubscriptionState['sessionStatus']> {
+    return this.#state.sessionStatus(sessionId);
   }
 
   messageState(partition: number, offset: number): MessageState {
-    return this.#rules.status(partition, offset);
+    return this.#state.status(partition, offset);
   }
 
   partitionStatus(partition: number): PartitionStatus {
-    return this.#rules.partitionStatus(partition);
+    return this.#state.partitionStatus(partition);
   }
 
   /** Everything below is settled, and the commit that says so has been submitted. */
   acknowledgedOffset(partition: number): number {
-    return this.#rules.partitionStatus(partition).acknowledgedOffset;
+    return this.#state.partitionStatus(partition).acknowledgedOffset;
   }
 
   get backlogMessageCount(): number {
     let count = 0;
     for (let partition = 0; partition < this.#partitionCount; partition++) {
-      count += this.#rules.partitionStatus(partition).backlogMessageCount;
+      count += this.#state.partitionStatus(partition).backlogMessageCount;
     }
     return count;
   }
@@ -306,7 +306,7 @@ export class SubscriptionRunner implements Sleeper {
   info(): SubscriptionInfo {
     const partitions = [];
     for (let partition = 0; partition < this.#partitionCount; partition++) {
-      partitions.push({ partition, ...this.#rules.partitionStatus(partition) });
+      partitions.push({ partition, ...this.#state.partitionStatus(partition) });
     }
     return { config: this.#config, partitions };
   }
@@ -321,7 +321,7 @@ export class SubscriptionRunner implements Sleeper {
     for (const [partition, offset] of offsets) {
       // While the offsets were looked up, retention may have passed them.
       const from = Math.max(offset, this.topic.firstOffset(partition));
-      for (const interval of this.#rules.seek(partition, from, nowMs)) {
+      for (const interval of this.#state.seek(partition, from, nowMs)) {
         forgottenDeadLetters.push({ subscriptionId: this.subscriptionId, partition, ...interval });
       }
     }
@@ -359,9 +359,9 @@ export class SubscriptionRunner implements Sleeper {
     return !this.#hasEnded && this.#links.get(link.sessionId) === link;
   }
 
-  #rulesNow(): SubscriptionRules {
-    const rules = rulesOf(this.#config, this.#services.settings);
-    return this.#isInDeadLetterCycle ? { ...rules, maxAttempts: Number.POSITIVE_INFINITY } : rules;
+  #policy(): DeliveryPolicy {
+    const policy = policyOf(this.#config, this.#services.settings);
+    return this.#isInDeadLetterCycle ? { ...policy, maxAttempts: Number.POSITIVE_INFINITY } : policy;
   }
 
   #nowMs(): number {
@@ -371,20 +371,20 @@ export class SubscriptionRunner implements Sleeper {
   #addLane(partition: number, cursor: CursorState | undefined): void {
     const { endOffset } = this.#services.storage.extent(this.topic.topicId, partition);
     const firstOffset = this.topic.firstOffset(partition);
-    this.#rules.addPartition(partition, cursor ?? freshCursor(firstOffset), endOffset);
+    this.#state.addPartition(partition, cursor ?? freshCursor(firstOffset), endOffset);
     this.#partitionCount = partition + 1;
     if (cursor !== undefined && cursor.acknowledgedOffset < firstOffset) {
-      this.#rules.setFirst(partition, firstOffset);
+      this.#state.setFirst(partition, firstOffset);
     }
   }
 
   /**
-   * Carries out what the rules decided: commits cursors, tells consumers of their partitions and of what was taken back, lets those receive
+   * Carries out what the subscription state decided: commits cursors, tells consumers of their partitions and of what was taken back, lets those receive
    * that can, dead-letters what was given up, and sets the alarm. Resolves when all of it is durable; without
    * `isAwaited` nothing is committed where nothing changed.
    */
   #apply(isAwaited = false): Promise<unknown> | undefined {
-    const effects = this.#rules.takeEffects();
+    const effects = this.#state.takeEffects();
     const pending: Promise<unknown>[] = [];
     if (isAwaited || effects.dirtyPartitions.length > 0) {
       // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
@@ -424,7 +424,7 @@ export class SubscriptionRunner implements Sleeper {
     return partitions.map((partition) => ({
       subscriptionId: this.subscriptionId,
       partition,
-      state: () => this.#rules.cursor(partition),
+      state: () => this.#state.cursor(partition),
     }));
   }
 
@@ -436,11 +436,11 @@ export class SubscriptionRunner implements Sleeper {
         if (link !== undefined) this.#pump.run(link);
       }
       // Serving makes others ready and passes over what is not for this subscription; it has no other effects.
-      const effects = this.#rules.takeEffects();
+      const effects = this.#state.takeEffects();
       if (effects.dirtyPartitions.length > 0) this.#unawaited(this.#commitCursors(effects.dirtyPartitions));
       woken = effects.ready;
     }
-    if (!this.#hasEnded) this.#services.alarm.set(this, this.#rules.wakeAtMs);
+    if (!this.#hasEnded) this.#services.alarm.set(this, this.#state.wakeAtMs);
   }
 
   /** A damaged or missing record: the consumer is told, and nothing is skipped. */
@@ -473,7 +473,7 @@ export function freshCursor(offset: number): CursorState {
   return { acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 };
 }
 
-function rulesOf(config: SubscriptionConfig, settings: BrokerSettings): SubscriptionRules {
+function policyOf(config: SubscriptionConfig, settings: BrokerSettings): DeliveryPolicy {
   const minBackoffMs = config.minBackoffMs || limits.defaultMinBackoffMs;
   return {
     ordering: config.ordering,

@@ -81,7 +81,7 @@ export interface DeliveredRun {
   readonly deliveryId: number;
 }
 
-/** Why a consumer gets nothing: what the rules say, or the transport. */
+/** Why a consumer gets nothing: the reason of the subscription state, or the transport. */
 export type WaitReason = Wait['reason'] | 'transport';
 
 export interface ConsumeOptions {

@@ -1,4 +1,4 @@
-import type { SubscriptionRules } from './types.js';
+import type { DeliveryPolicy } from './types.js';
 
 /** Doublings after which every backoff has long reached its maximum: keeps the power finite. */
 const maxDoublings = 60;
@@ -8,7 +8,7 @@ const maxDoublings = 60;
  * to the maximum. `chance` from [0, 1) takes up to half of it, so that what failed together does not come back
  * together.
  */
-export function backoffMs(rules: SubscriptionRules, attempts: number, chance: number): number {
-  const doubled = rules.minBackoffMs * 2 ** Math.min(attempts - 1, maxDoublings);
-  return Math.min(rules.maxBackoffMs, doubled) * (1 - chance / 2);
+export function backoffMs(policy: DeliveryPolicy, attempts: number, chance: number): number {
+  const doubled = policy.minBackoffMs * 2 ** Math.min(attempts - 1, maxDoublings);
+  return Math.min(policy.maxBackoffMs, doubled) * (1 - chance / 2);
 }

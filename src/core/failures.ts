@@ -4,11 +4,11 @@ import { type LeaseRange, orderingKeyAt } from './leases.js';
 import type { Ledger } from './ledger.js';
 import type { Outbox } from './outbox.js';
 import type { RangeSet } from './range-set.js';
-import type { SubscriptionRules } from './types.js';
+import type { DeliveryPolicy } from './types.js';
 
 /** What failed deliveries of a partition need of its subscription. */
 export interface FailureContext {
-  readonly rules: SubscriptionRules;
+  readonly policy: DeliveryPolicy;
   readonly random: Random;
   readonly outbox: Outbox;
 }
@@ -53,7 +53,7 @@ export class Failures {
    * again: ascending.
    */
   count(messages: readonly LeaseRange[], failure: Failure, nowMs: number, charged?: RangeSet): LeaseRange[] {
-    const { rules, random, outbox } = this.#context;
+    const { policy, random, outbox } = this.#context;
     if (messages.length > 0 && charged?.offsetCount !== 0) outbox.dirty(this.#partition);
     // One throw for all of them: what failed together and as often comes back in one range.
     const chance = failure.delayMs === 'backoff' ? random.next() : 0;
@@ -64,9 +64,9 @@ export class Failures {
       for (let offset = first; offset <= last; offset += 1) {
         if (charged !== undefined && !charged.has(offset)) continue;
         const attempts = this.#ledger.attempts(offset) + 1;
-        const waitMs = failure.delayMs === 'backoff' ? backoffMs(rules, attempts, chance) : failure.delayMs;
+        const waitMs = failure.delayMs === 'backoff' ? backoffMs(policy, attempts, chance) : failure.delayMs;
         this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
-        if (attempts < rules.maxAttempts) continue;
+        if (attempts < policy.maxAttempts) continue;
         this.deadLetter(offset, orderingKeyAt(index, offset), failure.reason);
         if (next < offset) again.push({ ...range, first: next, last: offset - 1 });
         next = offset + 1;
@@ -86,17 +86,17 @@ export class Failures {
 
   /** Gives up what had failed often enough when the broker ended before it was in the dead-letter topic. */
   recover(): void {
-    const { rules } = this.#context;
-    for (const offset of this.#ledger.failedAtLeast(rules.maxAttempts)) {
+    const { policy } = this.#context;
+    for (const offset of this.#ledger.failedAtLeast(policy.maxAttempts)) {
       this.deadLetter(offset, 0, 'max attempts reached before a restart of the broker');
     }
   }
 
   /** It could not be moved to the dead-letter topic: it comes again, but not in a circle at full speed. */
   backOff(offset: number, nowMs: number): void {
-    const { rules, random } = this.#context;
+    const { policy, random } = this.#context;
     const attempts = this.#ledger.attempts(offset);
-    if (attempts > 0) this.#ledger.fail(offset, attempts, nowMs + backoffMs(rules, attempts, random.next()));
+    if (attempts > 0) this.#ledger.fail(offset, attempts, nowMs + backoffMs(policy, attempts, random.next()));
   }
 
   deadLetter(offset: number, orderingKey: number, reason: string): void {

@@ -18,19 +18,19 @@ import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 import { settledOffsets, staleOffsets, withoutDeadLettering } from './stale.js';
 import type {
+  DeliveryPolicy,
   Fetch,
   LeasedRun,
   MessageState,
   Outcome,
   PartitionStatus,
   ReadRun,
-  SubscriptionRules,
   Wait,
 } from './types.js';
 
 /** What all lanes of a subscription share. */
 export interface LaneContext {
-  rules: SubscriptionRules;
+  policy: DeliveryPolicy;
   readonly random: Random;
   readonly outbox: Outbox;
   /** Leases by their deadline. */
@@ -264,14 +264,14 @@ export abstract class Lane {
 
   /** Not the run itself: its messages must not stay in memory for as long as one of them is out. */
   #indexOf({ firstOffset, ends, orderingKeys }: ReadRun): RunIndex {
-    if (this.context.rules.ordering !== 'key') return { firstOffset, ends };
+    if (this.context.policy.ordering !== 'key') return { firstOffset, ends };
     invariant(orderingKeys !== undefined, 'a run to be delivered in order of keys comes without them');
     return { firstOffset, ends, orderingKeys };
   }
 
   sent(record: DeliveryRecord, nowMs: number): void {
     record.isSent = true;
-    this.leases.start(record, nowMs + this.context.rules.ackDeadlineMs);
+    this.leases.start(record, nowMs + this.context.policy.ackDeadlineMs);
   }
 
   // --- The end of a lease -----------------------------------------------------------------------------------

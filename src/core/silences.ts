@@ -1,14 +1,14 @@
 import { DeadlineHeap } from '../base/deadline-heap.js';
 import { limits } from '../base/limits.js';
 import type { Session } from './session.js';
-import type { SubscriptionRules } from './types.js';
+import type { DeliveryPolicy } from './types.js';
 
 /**
  * How long a session is passed over that let a lease lapse, if nothing is heard of it. A consumer that lives, and has
  * nothing to say because its message was taken back, has work again after a time. One that hangs costs one lease time
  * at ever longer intervals.
  */
-export function silenceMs({ ackDeadlineMs }: SubscriptionRules, silenceCount: number): number {
+export function silenceMs({ ackDeadlineMs }: DeliveryPolicy, silenceCount: number): number {
   const first = Math.max(limits.minSilenceMs, limits.silenceLeaseTimes * ackDeadlineMs);
   return Math.min(Math.max(limits.maxSilenceMs, first), first * 2 ** Math.min(silenceCount - 1, 30));
 }
@@ -26,11 +26,11 @@ export class Silences {
   }
 
   /** A lease of the session has lapsed. Says whether it was not silent before. */
-  begin(session: Session, rules: SubscriptionRules, nowMs: number): boolean {
+  begin(session: Session, policy: DeliveryPolicy, nowMs: number): boolean {
     if (session.isSilent) return false;
     session.isSilent = true;
     session.silenceCount += 1;
-    this.#ends.set(session, nowMs + silenceMs(rules, session.silenceCount));
+    this.#ends.set(session, nowMs + silenceMs(policy, session.silenceCount));
     return true;
   }
 

@@ -1,8 +1,8 @@
 import type { Ordering } from '../base/model.js';
 import type { CursorState, Interval } from '../base/positions.js';
 
-/** The rules of one subscription, complete: defaults have been filled in. */
-export interface SubscriptionRules {
+/** How a subscription delivers: its configuration with all defaults filled in. */
+export interface DeliveryPolicy {
   readonly ordering: Ordering;
   readonly ackDeadlineMs: number;
   readonly minBackoffMs: number;
@@ -167,14 +167,14 @@ export interface SessionStatus {
 
 /**
  * The rules of one subscription: who may get which message, and what becomes of it. Pure: time comes in,
- * decisions come out; no I/O, no clock, no promises. Implemented by `createSubscription` in subscription.ts.
+ * decisions come out; no I/O, no clock, no promises. Implemented by `createSubscriptionState` in subscription.ts.
  *
  * Every command takes effect at once. The runtime collects the consequences with `takeEffects` (it may do so
  * after several commands), commits dirty cursors, and answers callers when the commit is durable.
  */
-export interface Subscription {
-  /** Changes the rules for what happens from now on; `ordering` can't change. */
-  setRules(rules: SubscriptionRules): void;
+export interface SubscriptionState {
+  /** Changes the policy from now on; `ordering` can't change. */
+  setPolicy(policy: DeliveryPolicy): void;
 
   /** A partition joins (at start, or when a topic grows). `endOffset`: one past the last committed message. */
   addPartition(partition: number, cursor: CursorState, endOffset: number): void;

@@ -42,7 +42,7 @@ const defects: readonly Defect[] = [
   {
     name: 'a wrong type as messages are settled',
     path: 'src/broker/subscription-runner.js',
-    right: 'const result = this.#rules.settle(',
+    right: 'const result = this.#state.settle(',
     wrong: 'const result = undefined.settle(',
   },
 ];

@@ -33,7 +33,7 @@ export const weights = {
   closeSession: 2,
   setCredit: 3,
   seek: 2,
-  changeRules: 2,
+  changePolicy: 2,
   growTopic: 1,
   changeClock: 1,
   fillQueue: 1,

@@ -92,7 +92,7 @@ export class Administration {
     world.consumers = world.consumers.filter(({ subscriptionId }) => subscriptionId !== id);
   }
 
-  changeRules(): void {
+  changePolicy(): void {
     const { draws, hasMorgue, host } = this.#world;
     const book = this.#world.anyBook();
     if (book === undefined) return;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { SubscriptionConfig } from '../../src/base/model.js';
 import type { CursorState } from '../../src/base/positions.js';
 import { deadLetterHeaders } from '../../src/broker/dead-letter-origin.js';
-import type { SubscriptionRules } from '../../src/core/types.js';
+import type { DeliveryPolicy } from '../../src/core/types.js';
 import type {
   Append,
   CatalogSubscription,
@@ -330,10 +330,10 @@ export class Books {
     const existing = this.subscriptions.get(subscriptionId);
     if (existing !== undefined) {
       existing.config = config;
-      existing.model.setRules(rulesOf(config));
+      existing.model.setPolicy(policyOf(config));
       return;
     }
-    const model = new Reference(rulesOf(config), this.#chance);
+    const model = new Reference(policyOf(config), this.#chance);
     const { entries, targets, ends, floors } = this.topics.get(topicId)!;
     for (const [partition, messages] of entries.entries()) {
       model.addPartition();
@@ -379,7 +379,7 @@ function isSettled({ acknowledgedOffset, settled }: CursorState, offset: number)
 }
 
 /** Complete: the simulation leaves nothing to defaults. */
-export function rulesOf(config: SubscriptionConfig): SubscriptionRules {
+export function policyOf(config: SubscriptionConfig): DeliveryPolicy {
   const { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = config;
   const maxAttempts = deadLetter.isDisabled ? Number.POSITIVE_INFINITY : deadLetter.maxAttempts;
   return { ordering, ackDeadlineMs, minBackoffMs, maxBackoffMs, maxAttempts };

@@ -22,13 +22,13 @@ const faults: readonly (Patch & { readonly name: string })[] = [
   },
   {
     name: 'a crash charges everything that was in hand',
-    path: 'src/core/subscription.js',
+    path: 'src/core/subscription-state.js',
     right: "return atWorkCount > 1 ? { kind: 'suspects' }",
     wrong: "return atWorkCount > 9 ? { kind: 'suspects' }",
   },
   {
     name: 'a cancelled call charges what it had, although nothing was settled',
-    path: 'src/core/subscription.js',
+    path: 'src/core/subscription-state.js',
     right: "(end === 'cancelled' && session.hasSettled)",
     wrong: "end === 'cancelled'",
   },

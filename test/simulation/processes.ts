@@ -191,7 +191,7 @@ class ProcessRun {
     return this.#ordering === 'key' && a.key !== 0 && a.key === b.key;
   }
 
-  /** Carries out what the rules say until they say nothing more. */
+  /** Carries out the effects of the subscription state until there are none left. */
   #serve(): void {
     for (;;) {
       const { deadLetterRequests, revocations, ready } = this.#harness.effects();

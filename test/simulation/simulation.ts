@@ -92,7 +92,7 @@ export class Simulation {
     closeSession: () => this.#consuming.closeSession(),
     setCredit: () => this.#consuming.changeCredit(),
     seek: () => this.#administration.beginSeek(),
-    changeRules: () => this.#administration.changeRules(),
+    changePolicy: () => this.#administration.changePolicy(),
     growTopic: () => this.#administration.growTopic(),
     changeClock: () => this.#time.changeClock(),
     fillQueue: () => this.#fillQueue(),

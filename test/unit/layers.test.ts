@@ -93,8 +93,8 @@ describe('layers', () => {
 
   it('are told apart by this test', () => {
     const wrong: Import[] = [
-      { file: 'core/subscription.ts', target: '../storage/types.js', isTypeOnly: true },
-      { file: 'core/subscription.ts', target: 'node:fs', isTypeOnly: false },
+      { file: 'core/subscription-state.ts', target: '../storage/types.js', isTypeOnly: true },
+      { file: 'core/subscription-state.ts', target: 'node:fs', isTypeOnly: false },
       { file: 'storage/log.ts', target: '../core/types.js', isTypeOnly: true },
       { file: 'storage/log.ts', target: '@nxtedition/rocksdb', isTypeOnly: false },
       { file: 'broker/broker.ts', target: '../server/server.js', isTypeOnly: false },

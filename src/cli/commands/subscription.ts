@@ -24,7 +24,7 @@ const names = {
   subscription: operand(text('<subscription>'), 'Name of the subscription'),
 } as const;
 
-const rules = {
+const policy = {
   ackDeadline: value(duration(), 'How long a consumer has for a message; 0 is the default of the broker'),
   minBackoff: value(duration(), 'Delay before a failed message comes again, doubled with every failure'),
   maxBackoff: value(duration(), 'Longest such delay'),
@@ -37,7 +37,7 @@ const rules = {
 } as const;
 
 /** Puts what was given into a subscription. Returns the fields that it touched. */
-function applyRules(subscription: Subscription, values: ValuesOf<typeof rules>): string[] {
+function applyPolicy(subscription: Subscription, values: ValuesOf<typeof policy>): string[] {
   const touched = new Set<string>();
   const { ackDeadline, minBackoff, maxBackoff, maxAttempts, deadLetterTopic, retryForEver } = values;
   if (ackDeadline !== undefined) {
@@ -103,14 +103,14 @@ const subscriptionCreate = defineCommand({
     ...names,
     ordering: value(ordering, 'How its messages relate to each other (default partition)'),
     start: value(startPosition, 'Where it starts: earliest (the default), latest, offset:<n>, time:<ISO>'),
-    ...rules,
+    ...policy,
     ...common,
   },
   async run(values, context) {
     const { topic, subscription: name, start } = values;
     await withClient(values, context, async ({ admin }) => {
       const wanted = create(SubscriptionSchema, { topic, name, ordering: values.ordering ?? 0 });
-      applyRules(wanted, values);
+      applyPolicy(wanted, values);
       const request = { subscription: wanted, ...(start !== undefined && { start }) };
       const { subscription } = await admin.createSubscription(request, promptCall(context));
       await print(subscription!, values.json, context);
@@ -122,12 +122,12 @@ const subscriptionUpdate = defineCommand({
   path: 'subscription update',
   summary: 'Change what is given of a subscription, and nothing else',
   examples: ['sluice subscription update orders billing --ack-deadline 5m'],
-  parameters: { ...names, ...rules, ...common },
+  parameters: { ...names, ...policy, ...common },
   async run(values, context) {
     await withClient(values, context, async ({ admin }) => {
       const request = { topic: values.topic, name: values.subscription };
       const { subscription: current } = await admin.getSubscription(request, promptCall(context));
-      const paths = applyRules(current!, values);
+      const paths = applyPolicy(current!, values);
       if (paths.length === 0)
         throw new UsageError('nothing to change: give at least one flag of the subscription');
       const change = { subscription: current!, updateMask: { paths } };

@@ -7,7 +7,7 @@ import { CumulativeAcks } from '../../../src/broker/cumulative-acks.js';
 import { DeliveryPump } from '../../../src/broker/delivery-pump.js';
 import { FramePool } from '../../../src/broker/frame-pool.js';
 import type { LaneReaders } from '../../../src/broker/lane-readers.js';
-import type { Fetch, Subscription } from '../../../src/core/types.js';
+import type { Fetch, SubscriptionState } from '../../../src/core/types.js';
 import type { StoredRun } from '../../../src/storage/types.js';
 import { nextUnhandled } from '../../support/unhandled.js';
 
@@ -23,7 +23,7 @@ const run: StoredRun = {
 };
 const fetch: Fetch = { kind: 'fetch', partition: 0, offset: 0, epoch: 1 };
 
-/** A pump with one session, over rules that ask for one read and a reader that answers as the test says. */
+/** A pump with one session, over a subscription state that asks for one read and a reader that answers as the test says. */
 class Setup {
   readonly counters = new Counters();
   readonly readFailures: unknown[] = [];
@@ -36,7 +36,7 @@ class Setup {
   #hasFetched = false;
 
   constructor(read: () => readonly StoredRun[] | Promise<readonly StoredRun[]>) {
-    const rules: Partial<Subscription> = {
+    const state: Partial<SubscriptionState> = {
       nextFetch: () => {
         if (this.#hasFetched) return { kind: 'wait', reason: 'caughtUp' };
         this.#hasFetched = true;
@@ -58,7 +58,7 @@ class Setup {
       new CumulativeAcks([]),
     );
     this.pump = new DeliveryPump({
-      rules: rules as Subscription,
+      state: state as SubscriptionState,
       readers: { read } as unknown as LaneReaders,
       nowMs: () => 0,
       counters: this.counters,

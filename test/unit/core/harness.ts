@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import type { CursorState } from '../../../src/base/positions.js';
-import { createSubscription } from '../../../src/core/subscription.js';
+import { createSubscriptionState } from '../../../src/core/subscription-state.js';
 import type {
   Credit,
   Delivery,
+  DeliveryPolicy,
   Effects,
   Fetch,
   Outcome,
   ReadRun,
   SessionEnd,
   SettleResult,
-  Subscription,
-  SubscriptionRules,
+  SubscriptionState,
 } from '../../../src/core/types.js';
 
-export const defaultRules: SubscriptionRules = {
+export const defaultPolicy: DeliveryPolicy = {
   ordering: 'partition',
   ackDeadlineMs: 1_000,
   minBackoffMs: 100,
@@ -42,12 +42,12 @@ export function runOf(firstOffset: number, count: number, keys?: readonly number
 
 /** A subscription with a log beside it, at a time that stands still until it is moved. Chance is always 0. */
 export class Harness {
-  readonly subscription: Subscription;
+  readonly subscription: SubscriptionState;
   nowMs = 10_000;
   readonly #runs = new Map<number, ReadRun[]>();
 
-  constructor(rules: Partial<SubscriptionRules> = {}) {
-    this.subscription = createSubscription({ ...defaultRules, ...rules }, { next: () => 0 });
+  constructor(policy: Partial<DeliveryPolicy> = {}) {
+    this.subscription = createSubscriptionState({ ...defaultPolicy, ...policy }, { next: () => 0 });
   }
 
   /** A partition with so many messages. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { SubscriptionRules } from '../../../src/core/types.js';
+import type { DeliveryPolicy } from '../../../src/core/types.js';
 import { Harness } from './harness.js';
 
 /** `session partition:first-last`, of everything that was taken back since it was last asked. */
@@ -11,8 +11,8 @@ function revoked(h: Harness): string[] {
     );
 }
 
-function delivered(rules: Partial<SubscriptionRules>, keys: readonly number[]): Harness {
-  const h = new Harness(rules);
+function delivered(policy: Partial<DeliveryPolicy>, keys: readonly number[]): Harness {
+  const h = new Harness(policy);
   h.partition(0, 0);
   h.append(0, keys);
   h.open('a');

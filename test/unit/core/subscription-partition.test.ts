@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { defaultRules, freshCursor, Harness, plenty } from './harness.js';
+import { defaultPolicy, freshCursor, Harness, plenty } from './harness.js';
 
 describe('a subscription in order of partition', () => {
   it('delivers each partition in order, in turn, up to its end', () => {
@@ -331,12 +331,12 @@ describe('a subscription in order of partition', () => {
     assert.equal(h.subscription.wakeAtMs, h.nowMs + 500);
   });
 
-  it('keeps to new rules from when they are set', () => {
+  it('applies a new policy from the moment it is set', () => {
     const h = new Harness();
     h.partition(0, 1);
     h.open('a');
     h.deliver('a');
-    h.subscription.setRules({ ...defaultRules, maxAttempts: 1 });
+    h.subscription.setPolicy({ ...defaultPolicy, maxAttempts: 1 });
     h.nack('a', 0, 0);
     assert.equal(h.effects().deadLetterRequests.length, 1);
   });

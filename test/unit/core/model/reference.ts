@@ -3,13 +3,13 @@ import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/fai
 import { silenceMs } from '../../../../src/core/silences.js';
 import type {
   DeadLetterRequest,
+  DeliveryPolicy,
   MessageState,
   Outcome,
   PartitionInterval,
   SessionEnd,
   Settlement,
   SettleResult,
-  SubscriptionRules,
 } from '../../../../src/core/types.js';
 
 /** What the reference knows of one message. Slow and plain on purpose: its rules can be read off delivery.md. */
@@ -48,29 +48,29 @@ export interface ReferenceSession {
   silenceCount: number;
 }
 
-/** The rules of a subscription over an array of messages for each partition: every question is a loop. */
+/** The state of a subscription over an array of messages for each partition: every question is a loop. */
 export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
   seekCount = 0;
   deadLetterRequests: DeadLetterRequest[] = [];
   readonly sessions = new Map<string, ReferenceSession>();
-  #rules: SubscriptionRules;
+  #policy: DeliveryPolicy;
   readonly #chance: number;
   readonly #all: ReferenceMessage[] = [];
 
-  constructor(rules: SubscriptionRules, chance: number) {
-    this.#rules = rules;
+  constructor(policy: DeliveryPolicy, chance: number) {
+    this.#policy = policy;
     this.#chance = chance;
   }
 
-  setRules(rules: SubscriptionRules): void {
-    this.#rules = rules;
+  setPolicy(policy: DeliveryPolicy): void {
+    this.#policy = policy;
   }
 
   /** The same once more, to come back to. */
   clone(): Reference {
-    const copy = new Reference(this.#rules, this.#chance);
+    const copy = new Reference(this.#policy, this.#chance);
     copy.deadLetterCounts.push(...this.deadLetterCounts);
     copy.deadLetterRequests = [...this.deadLetterRequests];
     for (const [sessionId, session] of this.sessions) copy.sessions.set(sessionId, { ...session });
@@ -174,7 +174,7 @@ export class Reference {
       if (message.state !== 'held' || message.deliveryId !== deliveryId) continue;
       message.isSent = true;
       if (message.deadlineMs === Number.POSITIVE_INFINITY)
-        message.deadlineMs = nowMs + this.#rules.ackDeadlineMs;
+        message.deadlineMs = nowMs + this.#policy.ackDeadlineMs;
     }
   }
 
@@ -213,7 +213,7 @@ export class Reference {
         const session = this.sessions.get(sessionId)!;
         if (!session.isSilent) {
           session.silenceCount += 1;
-          session.silentUntilMs = nowMs + silenceMs(this.#rules, session.silenceCount);
+          session.silentUntilMs = nowMs + silenceMs(this.#policy, session.silenceCount);
         }
         session.isSilent = true;
         const ended = due.filter(({ holder }) => holder === sessionId);
@@ -308,7 +308,7 @@ export class Reference {
       message.deadLetterAttempts = 0;
       if (message.state === 'settled') continue;
       message.state = 'pending';
-      if (message.attempts >= this.#rules.maxAttempts) {
+      if (message.attempts >= this.#policy.maxAttempts) {
         this.#deadLetter(message, 'max attempts reached before a restart of the broker');
       }
     }
@@ -338,8 +338,8 @@ export class Reference {
   }
 
   #isOrdered(a: ReferenceMessage, b: ReferenceMessage): boolean {
-    if (this.#rules.ordering === 'partition') return true;
-    return this.#rules.ordering === 'key' && a.key !== 0 && a.key === b.key;
+    if (this.#policy.ordering === 'partition') return true;
+    return this.#policy.ordering === 'key' && a.key !== 0 && a.key === b.key;
   }
 
   #apply(held: ReferenceMessage[], outcome: Outcome, nowMs: number): void {
@@ -383,7 +383,7 @@ export class Reference {
       message.attempts += 1;
       const waitMs = delayMs ?? this.#backoffMs(message.attempts);
       message.retryAtMs = waitMs === 0 ? 0 : nowMs + waitMs;
-      if (message.attempts >= this.#rules.maxAttempts) this.#deadLetter(message, reason);
+      if (message.attempts >= this.#policy.maxAttempts) this.#deadLetter(message, reason);
     }
   }
 
@@ -406,7 +406,7 @@ export class Reference {
   }
 
   #backoffMs(attempts: number): number {
-    const { minBackoffMs, maxBackoffMs } = this.#rules;
+    const { minBackoffMs, maxBackoffMs } = this.#policy;
     return Math.min(maxBackoffMs, minBackoffMs * 2 ** (attempts - 1)) * (1 - this.#chance / 2);
   }
 }

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { createRandom, type Random } from '../../../../src/base/random.js';
 import { mergedIntervals } from '../../../../src/core/intervals.js';
-import { createSubscription } from '../../../../src/core/subscription.js';
+import { createSubscriptionState } from '../../../../src/core/subscription-state.js';
 import type {
   Credit,
+  DeliveryPolicy,
   Fetch,
   Outcome,
   ReadRun,
   Settlement,
-  Subscription,
-  SubscriptionRules,
+  SubscriptionState,
 } from '../../../../src/core/types.js';
 import { intervalsOf, Reference, type ReferenceMessage } from './reference.js';
 
@@ -28,10 +28,10 @@ const maxDrainRounds = 5_000;
  */
 export class ModelRun {
   readonly #random: Random;
-  readonly #rules: SubscriptionRules;
+  readonly #policy: DeliveryPolicy;
   readonly #chance: number;
   readonly #reference: Reference;
-  #subject: Subscription;
+  #subject: SubscriptionState;
   #nowMs = 0;
   #sessionCount = 0;
   readonly #runs: ReadRun[][] = [];
@@ -46,17 +46,17 @@ export class ModelRun {
   /** Cursors as they were when they were last said to be dirty: what a commit would hold. */
   readonly #committed: string[] = [];
 
-  constructor(seed: number, ordering: SubscriptionRules['ordering']) {
+  constructor(seed: number, ordering: DeliveryPolicy['ordering']) {
     this.#random = createRandom(seed);
     this.#chance = this.#random.next();
-    this.#rules = {
+    this.#policy = {
       ordering,
       ackDeadlineMs: 1_000,
       minBackoffMs: this.#pick([0, 10, 100]),
       maxBackoffMs: 400,
       maxAttempts: this.#pick([1, 2, 3, Number.POSITIVE_INFINITY]),
     };
-    this.#reference = new Reference(this.#rules, this.#chance);
+    this.#reference = new Reference(this.#policy, this.#chance);
     this.#subject = this.#create();
     for (let i = this.#below(3); i >= 0; i -= 1) this.#addPartition();
   }
@@ -322,7 +322,7 @@ export class ModelRun {
 
   /** After a restart the key of a message that is dead-lettered at once is not known: no order is promised for it. */
   #isOutOfOrder(request: { partition: number; offset: number }): boolean {
-    return this.#rules.ordering === 'key' && this.#recovered.has(`${request.partition}/${request.offset}`);
+    return this.#policy.ordering === 'key' && this.#recovered.has(`${request.partition}/${request.offset}`);
   }
 
   #rareCommand(): void {
@@ -418,7 +418,7 @@ export class ModelRun {
     const status = this.#subject.sessionStatus(sessionId)!;
     assert.equal(status.outstandingMessageCount, held.length, `messages of ${sessionId}`);
     assert.equal(status.outstandingBytes, bytesOf(held), `bytes of ${sessionId}`);
-    if (this.#rules.ordering !== 'partition') return;
+    if (this.#policy.ordering !== 'partition') return;
     assert.deepEqual(status.partitions, this.#assigned.get(sessionId), `partitions of ${sessionId}`);
     for (const { partition } of held)
       assert.ok(status.partitions.includes(partition), 'held without having it');
@@ -432,8 +432,8 @@ export class ModelRun {
 
   // --- Chance -----------------------------------------------------------------------------------------------
 
-  #create(): Subscription {
-    return createSubscription(this.#rules, { next: () => this.#chance });
+  #create(): SubscriptionState {
+    return createSubscriptionState(this.#policy, { next: () => this.#chance });
   }
 
   #below(end: number): number {
@@ -481,7 +481,7 @@ export class ModelRun {
 
   #describe(): string {
     const open = this.#reference.all().filter(({ state }) => state !== 'settled');
-    return JSON.stringify({ nowMs: this.#nowMs, open: open.slice(0, 5), rules: this.#rules });
+    return JSON.stringify({ nowMs: this.#nowMs, open: open.slice(0, 5), policy: this.#policy });
   }
 }
 

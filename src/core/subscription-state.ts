@@ -18,6 +18,7 @@ import { Silences } from './silences.js';
 import type {
   Credit,
   Delivery,
+  DeliveryPolicy,
   Effects,
   Fetch,
   MessageState,
@@ -29,14 +30,13 @@ import type {
   SettledBefore,
   Settlement,
   SettleResult,
-  Subscription,
-  SubscriptionRules,
+  SubscriptionState,
   Wait,
 } from './types.js';
 
-/** The rules of one subscription, without partitions or sessions yet. Chance is used for backoff only. */
-export function createSubscription(rules: SubscriptionRules, random: Random): Subscription {
-  return new SubscriptionMachine(rules, random);
+/** The state of one subscription, without partitions or sessions yet. `random` is used for backoff only. */
+export function createSubscriptionState(policy: DeliveryPolicy, random: Random): SubscriptionState {
+  return new SubscriptionStateMachine(policy, random);
 }
 
 const waits: Readonly<Record<WaitCause, Wait>> = {
@@ -61,7 +61,7 @@ const nearness: Readonly<Record<Exclude<WaitCause, 'messageCredit' | 'byteCredit
   heldBack: 5,
 };
 
-class SubscriptionMachine implements Subscription {
+class SubscriptionStateMachine implements SubscriptionState {
   readonly #context: LaneContext;
   readonly #sharing: Sharing;
   readonly #lanes = new Map<number, Lane>();
@@ -70,9 +70,9 @@ class SubscriptionMachine implements Subscription {
   #lastDeliveryId = 0;
   readonly #silences = new Silences();
 
-  constructor(rules: SubscriptionRules, random: Random) {
+  constructor(policy: DeliveryPolicy, random: Random) {
     this.#context = {
-      rules,
+      policy,
       random,
       outbox: new Outbox(),
       deadlines: new DeadlineHeap<Lease>(),
@@ -81,9 +81,9 @@ class SubscriptionMachine implements Subscription {
     this.#sharing = createSharing(this.#context);
   }
 
-  setRules(rules: SubscriptionRules): void {
-    invariant(rules.ordering === this.#context.rules.ordering, "a subscription's ordering can't change");
-    this.#context.rules = rules;
+  setPolicy(policy: DeliveryPolicy): void {
+    invariant(policy.ordering === this.#context.policy.ordering, "a subscription's ordering can't change");
+    this.#context.policy = policy;
   }
 
   // --- Partitions -------------------------------------------------------------------------------------------
@@ -243,14 +243,14 @@ class SubscriptionMachine implements Subscription {
   }
 
   wake(nowMs: number): void {
-    const { retries, rules } = this.#context;
+    const { retries, policy } = this.#context;
     for (let released = this.#silences.endDue(nowMs); released; released = this.#silences.endDue(nowMs)) {
       this.#silenceEnded(released);
     }
     const due = this.#takeDue(nowMs);
     for (const bySession of due.values()) {
       for (const session of bySession.keys()) {
-        if (this.#silences.begin(session, rules, nowMs)) this.#sharing.silenced(session);
+        if (this.#silences.begin(session, policy, nowMs)) this.#sharing.silenced(session);
       }
     }
     for (const [partition, bySession] of due) {
@@ -368,13 +368,13 @@ class SubscriptionMachine implements Subscription {
 }
 
 function createSharing(context: LaneContext): Sharing {
-  switch (context.rules.ordering) {
+  switch (context.policy.ordering) {
     case 'partition':
       return new Assignment(context);
     case 'key':
     case 'none':
       return new Pool(context);
     default:
-      return unreachable(context.rules.ordering);
+      return unreachable(context.policy.ordering);
   }
 }
