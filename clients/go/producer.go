@@ -331,7 +331,7 @@ func (p *Producer) end(err error) {
 	p.cancel()
 }
 
-// pop takes the oldest batch, which is about to be answered, out of the books.
+// pop removes the oldest batch, which is about to be answered.
 func (p *Producer) pop() *batch {
 	b := p.batches[0]
 	p.batches[0] = nil

@@ -199,7 +199,7 @@ export const limits = {
   /** How long the HTTP server of the metrics may take to close. */
   closeAdminMs: 1 * secondMs,
 
-  // --- Books ----------------------------------------------------------------------------------------------
+  // --- Metadata -------------------------------------------------------------------------------------------
   /** Producers whose sequence is kept in memory; the others are read back when they return. */
   cachedProducers: 100_000,
   /** How often the offsets known to be synced are noted. */

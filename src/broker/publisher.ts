@@ -297,7 +297,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#line = topic.line;
     gate.submitted(line, storedBytes);
     topic.backlog.submitted(storedCount, storedBytes);
-    // Only now, when nothing can refuse the batch any more, do the books move.
+    // Update the producer's state only after `submit` can no longer throw.
     if (entry !== undefined) {
       entry.pendingCount++;
       if (producers !== undefined) entry.state = producers[0];

@@ -166,8 +166,8 @@ export interface SessionStatus {
 }
 
 /**
- * The rules of one subscription: who may get which message, and what becomes of it. Pure: time comes in,
- * decisions come out; no I/O, no clock, no promises. Implemented by `createSubscriptionState` in subscription.ts.
+ * The state machine of one subscription: which session gets which message, and what becomes of the message. Pure:
+ * time comes in, decisions come out; no I/O, no clock, no promises. Created by `createSubscriptionState`.
  *
  * Every command takes effect at once. The runtime collects the consequences with `takeEffects` (it may do so
  * after several commands), commits dirty cursors, and answers callers when the commit is durable.

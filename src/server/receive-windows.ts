@@ -92,7 +92,7 @@ export class ReceiveWindows {
     this.#grantedBytes -= connection.windowBytes;
     if (connection.producerCount > 0) return;
     this.#connections.delete(peer);
-    // Whoever publishes on it next begins anew, as the books do.
+    // The next producer on this connection starts with the initial window, like the accounting.
     this.#tell(peer, connection, ReceiveWindows.initialBytes(this.#options));
   }
 

@@ -1,5 +1,5 @@
 import { invariant } from '../base/invariant.js';
-import { bookKey, bookKind } from './keys.js';
+import { metadataKey, metadataKind } from './keys.js';
 import { LogTable, type PartitionLog } from './partition-log.js';
 import type { Recovered } from './recovery.js';
 import { createSubmission, type Submission } from './submission.js';
@@ -35,8 +35,8 @@ export class Catalog {
     this.#nextTopicId = recovered.nextTopicId;
     this.#nextSubscriptionId = recovered.nextSubscriptionId;
     this.#deletions = [
-      ...[...recovered.deletedTopicIds].map((id) => bookKey(bookKind.deletedTopic, id)),
-      ...[...recovered.deletedSubscriptionIds].map((id) => bookKey(bookKind.deletedSubscription, id)),
+      ...[...recovered.deletedTopicIds].map((id) => metadataKey(metadataKind.deletedTopic, id)),
+      ...[...recovered.deletedSubscriptionIds].map((id) => metadataKey(metadataKind.deletedSubscription, id)),
     ];
   }
 
@@ -95,8 +95,8 @@ export class Catalog {
     return {
       deletedLogs: deleteTopics.flatMap((topicId) => this.#logs.delete(topicId)),
       deletions: [
-        ...deleteTopics.map((id) => bookKey(bookKind.deletedTopic, id)),
-        ...deleteSubscriptions.map((id) => bookKey(bookKind.deletedSubscription, id)),
+        ...deleteTopics.map((id) => metadataKey(metadataKind.deletedTopic, id)),
+        ...deleteSubscriptions.map((id) => metadataKey(metadataKind.deletedSubscription, id)),
       ],
     };
   }

@@ -2,7 +2,7 @@
  * The column families of the store, by number. Their names stand in the database and never change; the first is
  * RocksDB's own `default`.
  */
-export const booksColumn = 0;
+export const metadataColumn = 0;
 export const cursorsColumn = 1;
 export const producersColumn = 2;
 const firstPartitionColumn = 3;

@@ -124,9 +124,9 @@ export function producerRange(topicId: number): KeyRange {
   return { gte: producerKey(topicId, ''), lt: producerKey(topicId + 1, '') };
 }
 
-// --- Column `default`, the books: kind u8 · id ----------------------------------------------------------------
+// --- Column `default`, the metadata: kind u8 · id ----------------------------------------------------------------
 
-export const bookKind = {
+export const metadataKind = {
   counters: 1,
   topic: 2,
   subscription: 3,
@@ -141,18 +141,18 @@ export const bookKind = {
   migration: 8,
 } as const;
 
-export type BookKind = (typeof bookKind)[keyof typeof bookKind];
+export type MetadataKind = (typeof metadataKind)[keyof typeof metadataKind];
 
-export const countersKey = Buffer.of(bookKind.counters);
-export const storeKey = Buffer.of(bookKind.store);
-export const migrationKey = Buffer.of(bookKind.migration);
+export const countersKey = Buffer.of(metadataKind.counters);
+export const storeKey = Buffer.of(metadataKind.store);
+export const migrationKey = Buffer.of(metadataKind.migration);
 
-export function bookKey(
+export function metadataKey(
   kind:
-    | typeof bookKind.topic
-    | typeof bookKind.subscription
-    | typeof bookKind.deletedTopic
-    | typeof bookKind.deletedSubscription,
+    | typeof metadataKind.topic
+    | typeof metadataKind.subscription
+    | typeof metadataKind.deletedTopic
+    | typeof metadataKind.deletedSubscription,
   id: number,
 ): Buffer {
   const key = Buffer.allocUnsafe(5);
@@ -162,11 +162,11 @@ export function bookKey(
 
 export function extentKey(topicId: number, partition: number): Buffer {
   const key = Buffer.allocUnsafe(7);
-  key.writeUInt16BE(partition, key.writeUInt32BE(topicId, key.writeUInt8(bookKind.extent, 0)));
+  key.writeUInt16BE(partition, key.writeUInt32BE(topicId, key.writeUInt8(metadataKind.extent, 0)));
   return key;
 }
 
-export function idOfBookKey(key: Buffer): number {
+export function idOfMetadataKey(key: Buffer): number {
   return key.readUInt32BE(1);
 }
 
@@ -174,7 +174,7 @@ export function partitionOfExtentKey(key: Buffer): number {
   return key.readUInt16BE(5);
 }
 
-export const booksRange: KeyRange = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
+export const metadataRange: KeyRange = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
 
 /** Every key of a column: keys are shorter than this, or begin with less. */
 export const everything: KeyRange = { gte: Buffer.of(0), lt: Buffer.alloc(8, 0xff) };

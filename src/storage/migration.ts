@@ -1,6 +1,6 @@
-import { booksColumn, cursorsColumn, producersColumn } from './columns.js';
+import { cursorsColumn, metadataColumn, producersColumn } from './columns.js';
 import type { Engine } from './engine.js';
-import { bookKind, everything, keyBehind, migrationKey, storeKey } from './keys.js';
+import { everything, keyBehind, metadataKind, migrationKey, storeKey } from './keys.js';
 import { currentFormat } from './marker.js';
 import { seal, unseal } from './sealed-value.js';
 
@@ -13,7 +13,7 @@ export interface StoreIdentity {
 
 /** Undefined in a database that was just made, or has a format before 2. Throws DamagedRecord. */
 export async function readIdentity(engine: Engine): Promise<StoreIdentity | undefined> {
-  const sealed = await engine.get(booksColumn, storeKey);
+  const sealed = await engine.get(metadataColumn, storeKey);
   if (sealed === undefined) return undefined;
   const value = unseal(storeKey, sealed);
   return { format: value.readUInt32BE(0), storeId: value.toString('hex', 4) };
@@ -25,12 +25,12 @@ export function writeIdentity(engine: Engine, storeId: string): void {
   value.writeUInt32BE(currentFormat, 0);
   value.write(storeId, 4, 'hex');
   const batch = engine.batch();
-  batch.put(booksColumn, storeKey, seal(storeKey, value));
-  batch.delete(booksColumn, migrationKey);
+  batch.put(metadataColumn, storeKey, seal(storeKey, value));
+  batch.delete(metadataColumn, migrationKey);
   batch.write(true);
 }
 
-const migratedColumns = [booksColumn, cursorsColumn, producersColumn];
+const migratedColumns = [metadataColumn, cursorsColumn, producersColumn];
 
 /**
  * From format 1 to 2: every small record gets its checksum. Goes on where an earlier try ended: each batch holds how
@@ -41,7 +41,7 @@ export async function sealSmallRecords(
   migrated: (count: number) => void = () => {},
   recordsAtOnce = 1_000,
 ): Promise<void> {
-  const progress = await engine.get(booksColumn, migrationKey);
+  const progress = await engine.get(metadataColumn, migrationKey);
   const firstColumn = progress?.readUInt16BE(0) ?? migratedColumns[0]!;
   const batch = engine.batch();
   for (const column of migratedColumns.filter((each) => each >= firstColumn)) {
@@ -54,13 +54,13 @@ export async function sealSmallRecords(
         const last = entries.at(-1);
         if (last === undefined) break;
         for (const [key, value] of entries) {
-          if (column === booksColumn && key[0] === bookKind.migration) continue;
+          if (column === metadataColumn && key[0] === metadataKind.migration) continue;
           batch.put(column, key, seal(key, value));
         }
         const reached = Buffer.alloc(2 + last[0].length);
         reached.writeUInt16BE(column);
         reached.set(last[0], 2);
-        batch.put(booksColumn, migrationKey, reached);
+        batch.put(metadataColumn, migrationKey, reached);
         batch.write(false);
         migrated(entries.length);
       }

@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { DamagedOffsets } from './damaged-offsets.js';
 import { TailSegment } from './tail.js';
 
-/** What the books say of a partition. */
+/** What the metadata say of a partition. */
 export interface Extent {
   /** The first offset that is kept. */
   readonly firstOffset: number;

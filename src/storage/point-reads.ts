@@ -1,11 +1,11 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
-import { decodeDeadLetter, decodeProducer } from './books-codec.js';
 import { cursorsColumn, producersColumn } from './columns.js';
 import { decodeCursor, decodeRedrive } from './cursor-codec.js';
 import { damageMessage, type Engine, engineFault, type KeyRange } from './engine.js';
 import * as keys from './keys.js';
+import { decodeDeadLetter, decodeProducer } from './metadata-codec.js';
 import { DamagedRecord } from './record.js';
 import { unseal } from './sealed-value.js';
 import type { DeadLetterNote, ProducerState } from './types.js';

@@ -1,23 +1,23 @@
-import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './books-codec.js';
-import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './columns.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './columns.js';
 import { type Engine, engineFault, engineMessage } from './engine.js';
 import {
-  type BookKind,
-  bookKind,
-  booksRange,
-  idOfBookKey,
+  idOfMetadataKey,
   logRange,
+  type MetadataKind,
+  metadataKind,
+  metadataRange,
   partitionOfExtentKey,
   producerRange,
   subscriptionRange,
 } from './keys.js';
+import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './metadata-codec.js';
 import type { Extent } from './partition-log.js';
 import { DamagedRecord } from './record.js';
 import { findContradictions } from './recovery-check.js';
 import { unseal } from './sealed-value.js';
 import type { CatalogSubscription, CatalogTopic } from './types.js';
 
-/** All that the books say. Read in one go: opening never touches the messages. */
+/** All metadata. They are read at once: opening the store never reads messages. */
 export interface Recovered {
   readonly topics: ReadonlyMap<number, CatalogTopic>;
   readonly subscriptions: readonly CatalogSubscription[];
@@ -33,15 +33,15 @@ export interface Recovered {
 
 const entriesAtOnce = 10_000;
 
-const nameOfKind: Readonly<Record<BookKind, string>> = {
-  [bookKind.counters]: 'the counters of ids',
-  [bookKind.topic]: 'the topic of id',
-  [bookKind.subscription]: 'the subscription of id',
-  [bookKind.extent]: 'the extent of a partition of topic',
-  [bookKind.deletedTopic]: 'the deletion of topic',
-  [bookKind.deletedSubscription]: 'the deletion of subscription',
-  [bookKind.store]: 'the identity of the store',
-  [bookKind.migration]: 'the progress of a migration',
+const nameOfKind: Readonly<Record<MetadataKind, string>> = {
+  [metadataKind.counters]: 'the counters of ids',
+  [metadataKind.topic]: 'the topic of id',
+  [metadataKind.subscription]: 'the subscription of id',
+  [metadataKind.extent]: 'the extent of a partition of topic',
+  [metadataKind.deletedTopic]: 'the deletion of topic',
+  [metadataKind.deletedSubscription]: 'the deletion of subscription',
+  [metadataKind.store]: 'the identity of the store',
+  [metadataKind.migration]: 'the progress of a migration',
 };
 
 /** Rejects only where the database can't be read at all for a reason other than damage. */
@@ -55,37 +55,37 @@ export async function recover(engine: Engine): Promise<Recovered> {
   let counters: { nextTopicId: number; nextSubscriptionId: number } | undefined;
   let lastPublishTimeMs = 0;
 
-  const take: Record<BookKind, (key: Buffer, value: Buffer) => void> = {
-    [bookKind.counters]: (_, value) => {
+  const take: Record<MetadataKind, (key: Buffer, value: Buffer) => void> = {
+    [metadataKind.counters]: (_, value) => {
       counters = decodeCounters(value);
     },
-    [bookKind.topic]: (key, value) => topics.set(idOfBookKey(key), decodeTopic(value)),
-    [bookKind.subscription]: (_, value) => subscriptionRecords.push(value),
-    [bookKind.extent]: (key, value) => {
+    [metadataKind.topic]: (key, value) => topics.set(idOfMetadataKey(key), decodeTopic(value)),
+    [metadataKind.subscription]: (_, value) => subscriptionRecords.push(value),
+    [metadataKind.extent]: (key, value) => {
       const extent = decodeExtent(value);
-      const ofTopic = extents.get(idOfBookKey(key)) ?? new Map<number, Extent>();
-      extents.set(idOfBookKey(key), ofTopic.set(partitionOfExtentKey(key), extent));
+      const ofTopic = extents.get(idOfMetadataKey(key)) ?? new Map<number, Extent>();
+      extents.set(idOfMetadataKey(key), ofTopic.set(partitionOfExtentKey(key), extent));
       lastPublishTimeMs = Math.max(lastPublishTimeMs, extent.lastPublishTimeMs);
     },
-    [bookKind.deletedTopic]: (key) => deletedTopicIds.add(idOfBookKey(key)),
-    [bookKind.deletedSubscription]: (key) => deletedSubscriptionIds.add(idOfBookKey(key)),
-    [bookKind.store]: () => {},
-    [bookKind.migration]: () => {},
+    [metadataKind.deletedTopic]: (key) => deletedTopicIds.add(idOfMetadataKey(key)),
+    [metadataKind.deletedSubscription]: (key) => deletedSubscriptionIds.add(idOfMetadataKey(key)),
+    [metadataKind.store]: () => {},
+    [metadataKind.migration]: () => {},
   };
 
   const takeChecked = (key: Buffer, sealed: Buffer): void => {
     try {
       const value = unseal(key, sealed);
-      const takeKind = take[key[0] as BookKind] as (typeof take)[BookKind] | undefined;
+      const takeKind = take[key[0] as MetadataKind] as (typeof take)[MetadataKind] | undefined;
       if (takeKind === undefined) throw new DamagedRecord('this version does not know it');
       takeKind(key, value);
     } catch (error) {
       if (!(error instanceof DamagedRecord)) throw error;
-      faults.push(`${describeBookKey(key)} is damaged: ${engineMessage(error)}`);
+      faults.push(`${describeMetadataKey(key)} is damaged: ${engineMessage(error)}`);
     }
   };
 
-  const scan = engine.scan(booksColumn, booksRange);
+  const scan = engine.scan(metadataColumn, metadataRange);
   try {
     for (;;) {
       const entries = await scan.next(entriesAtOnce);
@@ -130,9 +130,9 @@ function nextId(noted: number, used: readonly Iterable<number>[]): number {
   return next;
 }
 
-function describeBookKey(key: Buffer): string {
-  const name = nameOfKind[key[0] as BookKind] ?? `a record of the unknown kind ${key[0]}`;
-  return key.length >= 5 ? `${name} ${idOfBookKey(key)}` : name;
+function describeMetadataKey(key: Buffer): string {
+  const name = nameOfKind[key[0] as MetadataKind] ?? `a record of the unknown kind ${key[0]}`;
+  return key.length >= 5 ? `${name} ${idOfMetadataKey(key)}` : name;
 }
 
 /** What a crash may have left of deletions that were committed. Cheap where nothing is left. */

@@ -1,5 +1,8 @@
 import { limits } from '../base/limits.js';
 import type { SpareMemory } from '../base/spare-memory.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './columns.js';
+import { encodeCursor, encodeRedrive } from './cursor-codec.js';
+import * as keys from './keys.js';
 import {
   encodeCounters,
   encodeDeadLetter,
@@ -7,10 +10,7 @@ import {
   encodeProducer,
   encodeSubscription,
   encodeTopic,
-} from './books-codec.js';
-import { booksColumn, cursorsColumn, partitionColumn, producersColumn } from './columns.js';
-import { encodeCursor, encodeRedrive } from './cursor-codec.js';
-import * as keys from './keys.js';
+} from './metadata-codec.js';
 import type { PartitionLog } from './partition-log.js';
 import type { RecordOutline } from './record.js';
 import { RecordPlanner } from './record-planner.js';
@@ -84,7 +84,7 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
 
   for (const submission of submissions) {
     const { transaction, appendLogs } = submission;
-    planBooks(round, transaction, context);
+    planMetadata(round, transaction, context);
     transaction.appends?.forEach((append, index) => {
       plannerOf(appendLogs[index]!).add(append);
     });
@@ -114,10 +114,10 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
     }
     for (const log of submission.deletedLogs) {
       deleted.add(log);
-      round.delete(booksColumn, keys.extentKey(log.topicId, log.partition));
+      round.delete(metadataColumn, keys.extentKey(log.topicId, log.partition));
       round.clear(partitionColumn(log.partition), keys.logRange(log.topicId, 0));
     }
-    for (const key of submission.retiredDeletions) round.delete(booksColumn, key);
+    for (const key of submission.retiredDeletions) round.delete(metadataColumn, key);
   }
   for (const cursor of cursors.values()) {
     if (!context.hasSubscription(cursor.subscriptionId)) continue;
@@ -143,24 +143,25 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
 }
 
 /** The catalog. Whatever puts something into it takes its id for good. */
-function planBooks(round: RoundBuilder, transaction: Transaction, context: PlanContext): void {
+function planMetadata(round: RoundBuilder, transaction: Transaction, context: PlanContext): void {
   const { putTopics = [], putSubscriptions = [], deleteTopics = [], deleteSubscriptions = [] } = transaction;
-  const { topic, subscription, deletedTopic, deletedSubscription } = keys.bookKind;
-  for (const put of putTopics) round.put(booksColumn, keys.bookKey(topic, put.topicId), encodeTopic(put));
+  const { topic, subscription, deletedTopic, deletedSubscription } = keys.metadataKind;
+  for (const put of putTopics)
+    round.put(metadataColumn, keys.metadataKey(topic, put.topicId), encodeTopic(put));
   for (const put of putSubscriptions) {
-    round.put(booksColumn, keys.bookKey(subscription, put.subscriptionId), encodeSubscription(put));
+    round.put(metadataColumn, keys.metadataKey(subscription, put.subscriptionId), encodeSubscription(put));
   }
   if (putTopics.length + putSubscriptions.length > 0) {
-    round.put(booksColumn, keys.countersKey, encodeCounters(context));
+    round.put(metadataColumn, keys.countersKey, encodeCounters(context));
   }
   for (const id of deleteTopics) {
-    round.delete(booksColumn, keys.bookKey(topic, id));
-    round.put(booksColumn, keys.bookKey(deletedTopic, id), Buffer.alloc(0));
+    round.delete(metadataColumn, keys.metadataKey(topic, id));
+    round.put(metadataColumn, keys.metadataKey(deletedTopic, id), Buffer.alloc(0));
     round.clear(producersColumn, keys.producerRange(id));
   }
   for (const id of deleteSubscriptions) {
-    round.delete(booksColumn, keys.bookKey(subscription, id));
-    round.put(booksColumn, keys.bookKey(deletedSubscription, id), Buffer.alloc(0));
+    round.delete(metadataColumn, keys.metadataKey(subscription, id));
+    round.put(metadataColumn, keys.metadataKey(deletedSubscription, id), Buffer.alloc(0));
     round.clear(cursorsColumn, keys.subscriptionRange(id));
   }
 }
@@ -196,7 +197,7 @@ function planExtent(round: RoundBuilder, log: PartitionLog): void {
     lastPublishTimeMs: log.lastPublishTimeMs,
     clockSteps: log.clockSteps,
   };
-  round.put(booksColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
+  round.put(metadataColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
 }
 
 /** The runs of a round, once its block is back: for the tail. They share its memory. */

@@ -131,7 +131,7 @@ export interface LogReader {
   close(): void;
 }
 
-/** What the store holds in memory, by its own books. */
+/** What the store holds in memory, as it accounts for it. */
 export interface StorageUsage {
   /** Waiting for the writer, or with it. */
   readonly queuedBytes: number;

@@ -1,5 +1,5 @@
 /**
- * The books of a fault test: what went in, what was promised, what came out, and every way in which these
+ * The accounting of a fault test: what went in, what was promised, what came out, and every way in which these
  * contradict each other. Plain and slow on purpose: it has to be obviously right.
  *
  * It is told of events in the order in which the clients saw them, and at the end of all that is stored.
@@ -53,12 +53,12 @@ export interface Violation {
   readonly text: string;
 }
 
-interface ProducerBook {
+interface ProducerAccount {
   sentThrough: number;
   receiptedThrough: number;
 }
 
-interface PartitionBook {
+interface PartitionAccount {
   /** What was seen at each offset when it was first delivered. */
   readonly delivered: Map<number, string>;
   readonly settled: Set<number>;
@@ -66,8 +66,8 @@ interface PartitionBook {
 }
 
 export class Ledger {
-  readonly #producers = new Map<string, ProducerBook>();
-  readonly #partitions = new Map<number, PartitionBook>();
+  readonly #producers = new Map<string, ProducerAccount>();
+  readonly #partitions = new Map<number, PartitionAccount>();
   /** By session and partition: the last offset that the session was given. */
   readonly #lastOfSession = new Map<string, number>();
   readonly #violations: Violation[] = [];
@@ -96,17 +96,20 @@ export class Ledger {
 
   /** The producer has put its messages up to this one on the wire. */
   sent(producer: string, throughSequence: number): void {
-    const book = this.#producer(producer);
-    book.sentThrough = Math.max(book.sentThrough, throughSequence);
+    const account = this.#producer(producer);
+    account.sentThrough = Math.max(account.sentThrough, throughSequence);
   }
 
   /** The broker has said that the messages up to this one are durable: a stream is a prefix. */
   receipted(producer: string, throughSequence: number): void {
-    const book = this.#producer(producer);
-    if (throughSequence > book.sentThrough) {
-      this.report('invented', `${producer}: a receipt for ${throughSequence}, sent was ${book.sentThrough}`);
+    const account = this.#producer(producer);
+    if (throughSequence > account.sentThrough) {
+      this.report(
+        'invented',
+        `${producer}: a receipt for ${throughSequence}, sent was ${account.sentThrough}`,
+      );
     }
-    book.receiptedThrough = Math.max(book.receiptedThrough, throughSequence);
+    account.receiptedThrough = Math.max(account.receiptedThrough, throughSequence);
   }
 
   /** After a restart the broker says how far the producer has come. */
@@ -125,18 +128,18 @@ export class Ledger {
   delivered(session: string, message: Observed): void {
     const { partition, offset } = message;
     const where = `${place(message)} to session ${session}`;
-    const book = this.#partition(partition);
+    const account = this.#partition(partition);
     const name = this.#nameOf(message);
-    if (book.settled.has(offset)) this.report('resettled', `${where}: ${name} was acknowledged before`);
+    if (account.settled.has(offset)) this.report('resettled', `${where}: ${name} was acknowledged before`);
 
-    const before = book.delivered.get(offset);
-    if (before === undefined) book.delivered.set(offset, name);
+    const before = account.delivered.get(offset);
+    if (before === undefined) account.delivered.set(offset, name);
     else if (before !== name) this.report('changed', `${where}: ${name}, it was ${before}`);
 
-    if (offset > book.highestDelivered + 1) {
-      this.report('overtaken', `${where}: ${book.highestDelivered + 1} was not delivered before`);
+    if (offset > account.highestDelivered + 1) {
+      this.report('overtaken', `${where}: ${account.highestDelivered + 1} was not delivered before`);
     }
-    book.highestDelivered = Math.max(book.highestDelivered, offset);
+    account.highestDelivered = Math.max(account.highestDelivered, offset);
 
     const last = this.#lastOfSession.get(`${session}/${partition}`);
     if (last !== undefined && offset <= last) this.report('overtaken', `${where}: after ${last}`);
@@ -235,22 +238,22 @@ export class Ledger {
     return nameOf(identity);
   }
 
-  #producer(name: string): ProducerBook {
-    let book = this.#producers.get(name);
-    if (book === undefined) {
-      book = { sentThrough: 0, receiptedThrough: 0 };
-      this.#producers.set(name, book);
+  #producer(name: string): ProducerAccount {
+    let account = this.#producers.get(name);
+    if (account === undefined) {
+      account = { sentThrough: 0, receiptedThrough: 0 };
+      this.#producers.set(name, account);
     }
-    return book;
+    return account;
   }
 
-  #partition(partition: number): PartitionBook {
-    let book = this.#partitions.get(partition);
-    if (book === undefined) {
-      book = { delivered: new Map(), settled: new Set(), highestDelivered: -1 };
-      this.#partitions.set(partition, book);
+  #partition(partition: number): PartitionAccount {
+    let account = this.#partitions.get(partition);
+    if (account === undefined) {
+      account = { delivered: new Map(), settled: new Set(), highestDelivered: -1 };
+      this.#partitions.set(partition, account);
     }
-    return book;
+    return account;
   }
 }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
-import { booksColumn, cursorsColumn, producersColumn } from '../../src/storage/columns.js';
+import { cursorsColumn, metadataColumn, producersColumn } from '../../src/storage/columns.js';
 import { readDatabaseStart } from '../../src/storage/database-check.js';
 import { Engine } from '../../src/storage/engine.js';
 import * as keys from '../../src/storage/keys.js';
@@ -10,7 +10,7 @@ import { decodeRoundNote, writeRoundNote } from '../../src/storage/round-note.js
 import { makeDirectory, openIn } from '../integration/storage/harness.js';
 import { repositoryRoot } from '../support/repository.js';
 
-const { topic, subscription } = keys.bookKind;
+const { topic, subscription } = keys.metadataKind;
 
 /** A record of the seeded data directory (test/data/contents.ts), and what is said when it is altered or missing. */
 const records: {
@@ -22,42 +22,42 @@ const records: {
 }[] = [
   {
     title: 'a topic',
-    column: booksColumn,
-    key: keys.bookKey(topic, 2),
+    column: metadataColumn,
+    key: keys.metadataKey(topic, 2),
     altered: /the topic of id 2 is damaged: its checksum/,
     missing:
       /the topic of subscription "billing" is missing: it has the id 2.*the topic of id 2 is missing, with offsets 0 to 23 of partition 0/,
   },
   {
     title: 'a topic that holds dead letters',
-    column: booksColumn,
-    key: keys.bookKey(topic, 3),
+    column: metadataColumn,
+    key: keys.metadataKey(topic, 3),
     altered: /the topic of id 3 is damaged/,
     missing: /the topic of id 3 is missing, with offsets 0 to 1/,
   },
   {
     title: 'a subscription',
-    column: booksColumn,
-    key: keys.bookKey(subscription, 2),
+    column: metadataColumn,
+    key: keys.metadataKey(subscription, 2),
     altered: /the subscription of id 2 is damaged/,
     missing: /the subscription of id 2 is missing: there are cursors or notes of it/,
   },
   {
     title: 'the counters',
-    column: booksColumn,
+    column: metadataColumn,
     key: keys.countersKey,
     altered: /the counters of ids is damaged/,
     missing: /topic "orders" has the id 2, which was never given out/,
   },
   {
     title: 'an extent',
-    column: booksColumn,
+    column: metadataColumn,
     key: keys.extentKey(2, 1),
     altered: /the extent of a partition of topic 2 is damaged/,
   },
   {
     title: 'the identity of the store',
-    column: booksColumn,
+    column: metadataColumn,
     key: keys.storeKey,
     altered: /its checksum does not match/,
     missing: /the database does not know its store/,
@@ -181,7 +181,7 @@ describe('storage: damaged metadata', () => {
   it('a record of a kind that is not known refuses the start', async () => {
     const engine = await Engine.open(join(directory, 'db'), 4);
     const batch = engine.batch();
-    batch.put(booksColumn, Buffer.of(0x63, 0, 0, 0, 7), Buffer.alloc(8));
+    batch.put(metadataColumn, Buffer.of(0x63, 0, 0, 0, 7), Buffer.alloc(8));
     batch.write(true);
     const path = join(directory, 'last-round');
     const note = decodeRoundNote(await readFile(path))!;
@@ -191,7 +191,7 @@ describe('storage: damaged metadata', () => {
   });
 
   it('starts without what is lost when that is accepted, and gives no id twice', async () => {
-    await change(directory, booksColumn, keys.bookKey(topic, 2), 'remove');
+    await change(directory, metadataColumn, keys.metadataKey(topic, 2), 'remove');
     const storage = await openIn(directory, { acceptDataLoss: true });
     assert(storage.warnings.length >= 2);
     assert.deepEqual(

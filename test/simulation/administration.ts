@@ -40,9 +40,9 @@ export class Administration {
     const world = this.#world;
     const name = world.chance.pick([...new Set(world.topicNames)]);
     if (name === undefined) return;
-    const { books } = world;
-    const { topicId } = books.topic(name);
-    if (books.subscriptions.get(world.seek?.subscriptionId ?? 0)?.topicId === topicId) return;
+    const { reference } = world;
+    const { topicId } = reference.topic(name);
+    if (reference.subscriptions.get(world.seek?.subscriptionId ?? 0)?.topicId === topicId) return;
     world.count('topicDeletion');
     world.trace(`  ${name}`);
     const deleted = world.producers.filter(({ topic }) => topic === name);
@@ -51,7 +51,9 @@ export class Administration {
     world.orphans.push(...deleted);
     world.deletionCount += 1;
     world.expectCommitted(`deletion of ${name}`, world.host.broker.deleteTopic(name));
-    world.consumers = world.consumers.filter(({ subscriptionId }) => books.subscriptions.has(subscriptionId));
+    world.consumers = world.consumers.filter(({ subscriptionId }) =>
+      reference.subscriptions.has(subscriptionId),
+    );
     this.createTopic(name);
   }
 
@@ -86,7 +88,7 @@ export class Administration {
     const world = this.#world;
     const id = world.chance.pick(world.subscriptionIds);
     if (id === undefined || world.seek?.subscriptionId === id) return;
-    const { topic, name } = world.books.subscriptions.get(id)!.config;
+    const { topic, name } = world.reference.subscriptions.get(id)!.config;
     world.trace(`  ${topic}/${name}`);
     world.expectCommitted(`deletion of ${name}`, world.host.broker.deleteSubscription(topic, name));
     world.consumers = world.consumers.filter(({ subscriptionId }) => subscriptionId !== id);
@@ -94,9 +96,9 @@ export class Administration {
 
   changePolicy(): void {
     const { draws, hasMorgue, host } = this.#world;
-    const book = this.#world.anyBook();
-    if (book === undefined) return;
-    const { topic, name } = book.config;
+    const subscription = this.#world.anySubscription();
+    if (subscription === undefined) return;
+    const { topic, name } = subscription.config;
     const config = draws.subscriptionConfig(topic, name, hasMorgue);
     const { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter } = config;
     const change = { ackDeadlineMs, minBackoffMs, maxBackoffMs, deadLetter };
@@ -108,12 +110,12 @@ export class Administration {
 
   /** Mostly of a subscription that has dead letters. */
   redrive(): void {
-    const { books, chance, draws, host, subscriptionIds } = this.#world;
-    const having = subscriptionIds.filter((id) => books.hasDeadLetters(id));
+    const { reference, chance, draws, host, subscriptionIds } = this.#world;
+    const having = subscriptionIds.filter((id) => reference.hasDeadLetters(id));
     const subscriptionId = chance.pick(having.length > 0 && !chance.oneIn(5) ? having : subscriptionIds);
     if (subscriptionId === undefined) return;
     const draw = draws.redrive();
-    const { topic, name } = books.subscriptions.get(subscriptionId)!.config;
+    const { topic, name } = reference.subscriptions.get(subscriptionId)!.config;
     this.#world.trace(`  ${topic}/${name}: ${JSON.stringify(draw)}`);
     const redrive = new Redrive(subscriptionId, draw, this.#world);
     this.#world.redrives.push(redrive);
@@ -126,7 +128,7 @@ export class Administration {
     const world = this.#world;
     const subscriptionId = world.chance.pick(world.subscriptionIds);
     if (subscriptionId === undefined || world.seek !== undefined) return;
-    const { topic, name } = world.books.subscriptions.get(subscriptionId)!.config;
+    const { topic, name } = world.reference.subscriptions.get(subscriptionId)!.config;
     const { partitions } = world.host.broker.getTopic(topic);
     const partition = world.chance.oneIn(2) ? undefined : world.chance.below(partitions.length);
     const position = this.#drawPosition(partitions[partition ?? 0]!, partition !== undefined);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { SubscriptionPartitionInfo } from '../../src/broker/types.js';
-import type { SubscriptionBook } from './books.js';
+import type { ReferenceSubscription } from './reference-model.js';
 import type { World } from './world.js';
 
 /** Checks what must be true: between two steps, of what the broker says; after a crash, of what is on the disk. */
@@ -15,38 +15,38 @@ export class Audit {
   async quiesce(): Promise<void> {
     await this.#world.host.storage.quiesce();
     this.#world.throwFailure();
-    this.#world.books.checkDrops();
+    this.#world.reference.checkDrops();
     this.#checkStatus();
     this.#checkConsumers();
   }
 
   /** Reads every log from the disk. */
   async checkLogs(): Promise<void> {
-    const { books, host, producers } = this.#world;
+    const { reference, host, producers } = this.#world;
     const storedIds = new Set<string>();
-    for (const topic of books.topics.values()) {
+    for (const topic of reference.topics.values()) {
       for (const partition of topic.entries.keys()) {
         const { firstOffset, entries } = await host.storage.readAll(topic.topicId, partition);
         topic.floors[partition] = Math.max(topic.floors[partition]!, firstOffset);
-        books.checkLog(topic, partition, firstOffset, entries);
+        reference.checkLog(topic, partition, firstOffset, entries);
       }
     }
-    books.collectIds(storedIds);
+    reference.collectIds(storedIds);
     for (const { answeredIds } of producers) {
       for (const id of answeredIds) assert.ok(storedIds.has(id), `${id} had its receipt, and is lost`);
     }
-    books.checkDeadLetters();
+    reference.checkDeadLetters();
   }
 
   #checkStatus(): void {
-    const { books, host } = this.#world;
-    for (const book of books.subscriptions.values()) {
-      const { topic, name } = book.config;
+    const { reference, host } = this.#world;
+    for (const subscription of reference.subscriptions.values()) {
+      const { topic, name } = subscription.config;
       for (const info of host.broker.getSubscription(topic, name).partitions)
-        this.#checkPartition(book, info);
+        this.#checkPartition(subscription, info);
       for (const consumer of host.broker.listConsumers(topic, name)) {
         const { consumerId, outstandingMessageCount, outstandingBytes } = consumer;
-        const held = book.model.heldBy(consumerId);
+        const held = subscription.model.heldBy(consumerId);
         const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
         assert.deepEqual(
           [outstandingMessageCount, outstandingBytes],
@@ -57,7 +57,7 @@ export class Audit {
     }
   }
 
-  #checkPartition({ model, config }: SubscriptionBook, info: SubscriptionPartitionInfo): void {
+  #checkPartition({ model, config }: ReferenceSubscription, info: SubscriptionPartitionInfo): void {
     const { partition } = info;
     const messages = model.partitions[partition]!;
     assert.deepEqual(
@@ -74,11 +74,11 @@ export class Audit {
     );
   }
 
-  /** What a consumer knows from its stream is what the books say. */
+  /** What a consumer knows from its stream is what the reference model says. */
   #checkConsumers(): void {
-    for (const { name, book, held, isClosed } of this.#world.consumers) {
+    for (const { name, subscription, held, isClosed } of this.#world.consumers) {
       if (isClosed) continue;
-      const places = book.model.heldBy(name).map(({ partition, offset }) => `${partition}/${offset}`);
+      const places = subscription.model.heldBy(name).map(({ partition, offset }) => `${partition}/${offset}`);
       assert.deepEqual([...held].sort(), places.sort(), `${name} has not been told what it holds`);
     }
   }

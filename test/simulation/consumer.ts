@@ -3,8 +3,8 @@ import type { SluiceError } from '../../src/base/errors.js';
 import { limits } from '../../src/base/limits.js';
 import type { ConsumerSession, ConsumerSink, DeliveredRun } from '../../src/broker/types.js';
 import type { Credit, PartitionInterval, Settlement } from '../../src/core/types.js';
-import type { Books, SubscriptionBook } from './books.js';
 import { entryOf } from './held-storage.js';
+import type { ReferenceModel, ReferenceSubscription } from './reference-model.js';
 
 export interface Frame {
   readonly deliveryId: number;
@@ -13,7 +13,7 @@ export interface Frame {
 
 /** The part of a run that a consumer uses. */
 export interface ConsumerWorld {
-  readonly books: Books;
+  readonly reference: ReferenceModel;
   readonly generation: number;
   readonly nowMs: number;
   nextDeliveryId(): number;
@@ -22,7 +22,7 @@ export interface ConsumerWorld {
   guard(check: () => void): void;
 }
 
-/** One consumer's stream: checks what it gets against the books, and lets bytes leave when the run says so. */
+/** One consumer's stream: checks what it gets against the reference model, and lets bytes leave when the run says so. */
 export class Consumer implements ConsumerSink {
   readonly name: string;
   readonly subscriptionId: number;
@@ -44,8 +44,8 @@ export class Consumer implements ConsumerSink {
     this.#generation = world.generation;
   }
 
-  get book(): SubscriptionBook {
-    return this.#world.books.subscriptions.get(this.subscriptionId)!;
+  get subscription(): ReferenceSubscription {
+    return this.#world.reference.subscriptions.get(this.subscriptionId)!;
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
@@ -85,7 +85,7 @@ export class Consumer implements ConsumerSink {
   }
 
   heartbeat(_timeMs: number, backlogMessageCount: number): void {
-    const open = this.book.model.all().filter(({ state }) => state !== 'settled').length;
+    const open = this.subscription.model.all().filter(({ state }) => state !== 'settled').length;
     this.#guard(() => assert.equal(backlogMessageCount, open, `${this.name} hears of another backlog`));
   }
 
@@ -105,14 +105,14 @@ export class Consumer implements ConsumerSink {
   }
 
   hasCredit(): boolean {
-    const held = this.book.model.heldBy(this.name);
+    const held = this.subscription.model.heldBy(this.name);
     if (held.some(({ isSuspect }) => isSuspect)) return false;
     const bytes = held.reduce((sum, message) => sum + message.bytes, 0);
     return held.length < this.credit.messages && bytes < this.credit.bytes;
   }
 
   #take(run: DeliveredRun['run'], index: number, attempt: number, deliveryId: number): void {
-    const { model, config, topicId } = this.book;
+    const { model, config, topicId } = this.subscription;
     const { partition } = run;
     const offset = run.firstOffset + index;
     const name = `${partition}/${offset} of ${config.name} to ${this.name}`;
@@ -120,7 +120,7 @@ export class Consumer implements ConsumerSink {
     const message = model.partitions[partition]![offset];
     assert.ok(message !== undefined, `${name} was delivered before it was committed`);
     assert.ok(
-      entryOf(run, index).equals(this.#world.books.topics.get(topicId)!.entries[partition]![offset]!),
+      entryOf(run, index).equals(this.#world.reference.topics.get(topicId)!.entries[partition]![offset]!),
       `${name} has changed`,
     );
     const objection = model.objection(message, this.name, this.#world.nowMs);

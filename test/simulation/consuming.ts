@@ -17,7 +17,7 @@ export class Consuming {
     subscriptionId = this.#world.chance.pick(this.#world.subscriptionIds),
   ): void {
     if (subscriptionId === undefined) return;
-    const { config } = this.#world.books.subscriptions.get(subscriptionId)!;
+    const { config } = this.#world.reference.subscriptions.get(subscriptionId)!;
     const consumer = new Consumer(`c${this.#world.nextNumber()}`, subscriptionId, credit, this.#world);
     this.#world.trace(
       `  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`,
@@ -28,7 +28,7 @@ export class Consuming {
     this.#world.consumers.push(consumer);
     this.#world.expect(`session ${consumer.name}`, opening, (session) => {
       consumer.session = session;
-      this.#world.books.subscriptions.get(subscriptionId)?.model.open(consumer.name, consumer.isPaused);
+      this.#world.reference.subscriptions.get(subscriptionId)?.model.open(consumer.name, consumer.isPaused);
       session.start();
     });
   }
@@ -42,7 +42,7 @@ export class Consuming {
     consumers.splice(consumers.indexOf(consumer), 1);
     lostFrames.push(...consumer.frames);
     const end = chance.pick(['left', 'cancelled', 'broke'] as const);
-    consumer.book.model.close(consumer.name, end, nowMs);
+    consumer.subscription.model.close(consumer.name, end, nowMs);
     consumer.session!.close(end);
   }
 
@@ -55,7 +55,7 @@ export class Consuming {
 
   setCredit(consumer: Consumer, credit: Credit): void {
     consumer.credit = credit;
-    consumer.book.model.setCredit(consumer.name, consumer.isPaused);
+    consumer.subscription.model.setCredit(consumer.name, consumer.isPaused);
     this.#world.trace(`  ${consumer.name}: ${credit.messages}, ${credit.bytes} bytes`);
     const { broker } = this.#world.host;
     assert.deepEqual(broker.setCredit(consumer.session!.sessionId, credit), credit);
@@ -75,7 +75,7 @@ export class Consuming {
 
   #sendFrame(consumer: Consumer): void {
     const { deliveryId, written } = consumer.frames.shift()!;
-    consumer.book.model.sent(deliveryId, this.#world.nowMs);
+    consumer.subscription.model.sent(deliveryId, this.#world.nowMs);
     written();
   }
 
@@ -84,7 +84,7 @@ export class Consuming {
     const { chance, draws } = this.#world;
     const consumer = this.#world.anyConsumer();
     if (consumer === undefined) return;
-    const { model } = consumer.book;
+    const { model } = consumer.subscription;
     const settlements: Settlement[] = [];
     for (let i = chance.below(3); i >= 0; i -= 1) {
       const own = chance.oneIn(6) ? undefined : chance.pick(model.heldBy(consumer.name));
@@ -98,7 +98,7 @@ export class Consuming {
   }
 
   acknowledgeAll(consumer: Consumer): void {
-    const settlements = consumer.book.model.heldBy(consumer.name).map(
+    const settlements = consumer.subscription.model.heldBy(consumer.name).map(
       ({ partition, offset }): Settlement => ({
         partition,
         first: offset,
@@ -112,7 +112,7 @@ export class Consuming {
   #settle(consumer: Consumer, settlements: readonly Settlement[]): void {
     const { host, nowMs } = this.#world;
     this.#world.trace(`  ${consumer.name}: ${JSON.stringify(settlements)}`);
-    const { model } = consumer.book;
+    const { model } = consumer.subscription;
     const { seekCount } = model;
     const isRepeated = cumulativelyAcknowledged(model, settlements);
     const expected = model.settle(consumer.name, settlements, nowMs);
@@ -121,7 +121,7 @@ export class Consuming {
     this.#world.expectCommitted(`settlement of ${consumer.name}`, settling, (result) => {
       if (result.stale.length > 0) this.#world.count('staleSettlement');
       // The notes of dead letters are deleted with their subscription: what contradicts them is not known any more.
-      const isDeleted = !this.#world.books.subscriptions.has(consumer.subscriptionId);
+      const isDeleted = !this.#world.reference.subscriptions.has(consumer.subscriptionId);
       const what = `settlement of ${consumer.name}`;
       assert.equal(result.settledCount, expected.settledCount, what);
       if (isDeleted) return;

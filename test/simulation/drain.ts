@@ -67,18 +67,18 @@ export class Drain {
   }
 
   #isDrained(): boolean {
-    const { books, orphans, pendingAnswers, producers, redrives } = this.#world;
+    const { reference, orphans, pendingAnswers, producers, redrives } = this.#world;
     if (pendingAnswers.size > 0) return false;
     if (redrives.some(({ hasEnded }) => !hasEnded)) return false;
     if ([...producers, ...orphans].some(({ unansweredCount }) => unansweredCount > 0)) return false;
-    return [...books.subscriptions.values()].every(({ model }) =>
+    return [...reference.subscriptions.values()].every(({ model }) =>
       model.all().every(({ state }) => state === 'settled'),
     );
   }
 
   #describeRest(): string {
-    const { books, pendingAnswers, producers } = this.#world;
-    const rest = [...books.subscriptions.values()].map(({ config, model }) => ({
+    const { reference, pendingAnswers, producers } = this.#world;
+    const rest = [...reference.subscriptions.values()].map(({ config, model }) => ({
       name: config.name,
       open: model
         .all()

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { SluiceError } from '../../src/base/errors.js';
 import type { Broker, PublishBatch, Publisher, Receipt } from '../../src/broker/types.js';
-import type { Books } from './books.js';
 import { type Draft, decodeEntry, encodeBatch } from './messages.js';
+import type { ReferenceModel } from './reference-model.js';
 
 interface Batch {
   readonly drafts: readonly Draft[];
@@ -35,7 +35,7 @@ export class ProducerName {
 
 /** The part of a run that a producer uses. */
 export interface ProducerWorld {
-  readonly books: Books;
+  readonly reference: ReferenceModel;
   trace(text: string): void;
   count(event: 'duplicate' | 'refusal' | 'fenced' | 'repeatedClaim'): void;
   guard(check: () => void): void;
@@ -215,7 +215,7 @@ export class Producer {
 
   /** A receipt says where the messages are, once they are there; a repetition is there, too. */
   #check({ drafts }: Batch, { messageCount, duplicateCount, ranges }: Receipt): void {
-    const { entries, ends } = this.#world.books.topic(this.topic);
+    const { entries, ends } = this.#world.reference.topic(this.topic);
     this.#world.trace(`  receipt for ${drafts.map(({ id }) => id)}: ${JSON.stringify(ranges)}`);
     assert.equal(messageCount, drafts.length, 'messages of a receipt');
     const stored = ranges.flatMap(({ partition, first, last }) => {

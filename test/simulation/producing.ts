@@ -1,6 +1,6 @@
-import { keys } from './books.js';
 import type { Draft } from './messages.js';
 import { Producer, type ProducerName } from './producer.js';
+import { keys } from './reference-model.js';
 import type { World } from './world.js';
 
 /** Of one producer name that are not fenced. */

@@ -3,11 +3,11 @@ import type { SluiceError } from '../../src/base/errors.js';
 import type { SubscriptionConfig } from '../../src/base/model.js';
 import { deadLetterTopicName } from '../../src/broker/dead-letter-builder.js';
 import type { Broker, RedriveProgress, RedriveSession, RedriveSink } from '../../src/broker/types.js';
-import type { Books } from './books.js';
+import type { ReferenceModel } from './reference-model.js';
 
 /** The part of a run that a redrive uses. */
 export interface RedriveWorld {
-  readonly books: Books;
+  readonly reference: ReferenceModel;
   /** In the order in which they began. */
   readonly redrives: readonly Redrive[];
   readonly generation: number;
@@ -31,7 +31,7 @@ export class Redrive implements RedriveSink {
   readonly #generation: number;
   readonly #deletionCount: number;
   readonly #config: SubscriptionConfig;
-  readonly #deadLetters: ReturnType<Books['deadLettersOf']>;
+  readonly #deadLetters: ReturnType<ReferenceModel['deadLettersOf']>;
   #last: RedriveProgress = { redrivenCount: 0, remainingCount: 0 };
 
   constructor(subscriptionId: number, draw: RedriveDraw, world: RedriveWorld) {
@@ -40,21 +40,21 @@ export class Redrive implements RedriveSink {
     this.#world = world;
     this.#generation = world.generation;
     this.#deletionCount = world.deletionCount;
-    const { books } = world;
-    this.#config = books.subscriptions.get(subscriptionId)!.config;
+    const { reference } = world;
+    this.#config = reference.subscriptions.get(subscriptionId)!.config;
     const name = deadLetterTopicName(this.#config);
-    const topic = [...books.topics.values()].find((each) => each.name === name);
+    const topic = [...reference.topics.values()].find((each) => each.name === name);
     // What is not committed yet may be seen by the redrive or not.
     this.#deadLetters =
       topic === undefined
         ? []
-        : books
+        : reference
             .deadLettersOf(subscriptionId, topic.topicId)
             .filter(({ partition, offset }) => offset < topic.ends[partition]!);
   }
 
   start(broker: Broker): void {
-    const { topic, name } = this.#world.books.subscriptions.get(this.subscriptionId)!.config;
+    const { topic, name } = this.#world.reference.subscriptions.get(this.subscriptionId)!.config;
     this.session = broker.redrive({ topic, subscription: name, ...this.draw }, this);
   }
 
@@ -80,14 +80,14 @@ export class Redrive implements RedriveSink {
 
   /** Everything that was there when it began has been sent back, or retention removed it. */
   #checkComplete(): void {
-    const { books } = this.#world;
+    const { reference } = this.#world;
     // It looks into the dead-letter topic that the subscription has when it begins to read.
-    if (books.subscriptions.get(this.subscriptionId)?.config !== this.#config) return;
+    if (reference.subscriptions.get(this.subscriptionId)?.config !== this.#config) return;
     for (const deadLetter of this.#deadLetters) {
       const floor =
-        books.topics.get(deadLetter.topicId)?.floors[deadLetter.partition] ?? Number.POSITIVE_INFINITY;
+        reference.topics.get(deadLetter.topicId)?.floors[deadLetter.partition] ?? Number.POSITIVE_INFINITY;
       assert.ok(
-        books.isRedriven(deadLetter) || deadLetter.offset < floor,
+        reference.isRedriven(deadLetter) || deadLetter.offset < floor,
         `${deadLetter.source} was not sent back by a whole redrive`,
       );
     }
@@ -95,8 +95,8 @@ export class Redrive implements RedriveSink {
 
   /** Another redrive of the subscription was begun, or something was deleted, since this one began. */
   get #mayBeEnded(): boolean {
-    const { books, deletionCount, redrives } = this.#world;
-    if (deletionCount > this.#deletionCount || !books.subscriptions.has(this.subscriptionId)) return true;
+    const { reference, deletionCount, redrives } = this.#world;
+    if (deletionCount > this.#deletionCount || !reference.subscriptions.has(this.subscriptionId)) return true;
     const later = redrives.slice(redrives.indexOf(this) + 1);
     return later.some(({ subscriptionId, draw }) => subscriptionId === this.subscriptionId && !draw.isDryRun);
   }

@@ -1,6 +1,6 @@
 import type { StartPosition } from '../../src/base/model.js';
 import type { PartitionInfo } from '../../src/broker/types.js';
-import type { SubscriptionBook, TopicBook } from './books.js';
+import type { ReferenceSubscription, ReferenceTopic } from './reference-model.js';
 
 /**
  * One seek. It takes effect with the first cursor that the broker submits for the subscription after it knows the
@@ -42,7 +42,7 @@ export class Seek {
     this.#isDue = this.#targets.size === this.#partitionCount;
   }
 
-  apply({ model }: SubscriptionBook, { floors }: TopicBook): void {
+  apply({ model }: ReferenceSubscription, { floors }: ReferenceTopic): void {
     for (const [partition, offset] of this.#targets) {
       model.seek(partition, Math.max(offset, floors[partition]!));
     }

@@ -17,8 +17,8 @@ const mostCrashes = 2;
 type Step = Exclude<Action, 'crash'>;
 
 /**
- * One run: a broker on its own store, driven by chance from a seed, and books beside it that say what must be true
- * after every step.
+ * One run: a broker on its own store, driven by chance from a seed, and a reference model beside it that says what must
+ * be true after every step.
  */
 export class Simulation {
   readonly #stepCount: number;
@@ -122,12 +122,12 @@ export class Simulation {
     this.#crashCount += 1;
     const isInStep = world.chance.oneIn(2);
     world.trace(`${world.nowMs} crash ${isInStep ? 'before' : 'after'} the commit`);
-    const books = world.books.clone();
+    const reference = world.reference.clone();
     if (isInStep) this.#takeAnyStep();
     if (isInStep) world.count('crashBeforeCommit');
     else if (world.host.storage.heldRoundCount > 0) world.count('crashBeforeAnswer');
     world.host.crash();
-    world.crashed(books);
+    world.crashed(reference);
     await world.host.removeCrashedStore();
     await world.host.start();
     world.restarted();

@@ -1,19 +1,19 @@
 import type { CursorState } from '../../src/base/positions.js';
 import type { Transaction } from '../../src/storage/types.js';
 import type { SimulationEvent } from './actions.js';
-import type { Books } from './books.js';
 import type { StorageWatcher } from './held-storage.js';
+import type { ReferenceModel } from './reference-model.js';
 import type { Seek } from './seek.js';
 
 /** The part of a run that the checks read, and the seek that they end. */
 export interface CheckedWorld {
-  readonly books: Books;
+  readonly reference: ReferenceModel;
   seek: Seek | undefined;
   count(event: SimulationEvent): void;
   guard(check: () => void): void;
 }
 
-/** Compares what the broker tells its store with the books, and keeps the books up to date. */
+/** Compares what the broker tells its store with the reference model, and keeps the model up to date. */
 export class StorageChecks implements StorageWatcher {
   readonly #world: CheckedWorld;
   #submittedCount = 0;
@@ -44,20 +44,20 @@ export class StorageChecks implements StorageWatcher {
 
   committed(transaction: Transaction, firstOffsets: readonly number[]): void {
     this.#committedCount += 1;
-    this.#world.guard(() => this.#world.books.committed(transaction, firstOffsets));
+    this.#world.guard(() => this.#world.reference.committed(transaction, firstOffsets));
   }
 
   recovered(subscriptionId: number, cursors: ReadonlyMap<number, CursorState>): void {
     this.#world.guard(() => {
       for (const [partition, cursor] of cursors) {
-        this.#world.books.checkCursors(subscriptionId, partition, cursor);
+        this.#world.reference.checkCursors(subscriptionId, partition, cursor);
       }
     });
   }
 
   removing(topicId: number, partition: number, offset: number): void {
     this.#world.count('removal');
-    this.#world.guard(() => this.#world.books.checkRemoval(topicId, partition, offset));
+    this.#world.guard(() => this.#world.reference.checkRemoval(topicId, partition, offset));
   }
 
   lookedUp(partition: number, timeMs: number, offset: number): void {
@@ -65,20 +65,20 @@ export class StorageChecks implements StorageWatcher {
   }
 
   #submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
-    const { books, seek } = this.#world;
+    const { reference, seek } = this.#world;
     this.#submittedCount += 1;
     const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
     if (transaction.deadLetters !== undefined) this.#world.count('deadLetter');
     if (transaction.redrives !== undefined) this.#world.count('redrive');
     if (seek?.isDue && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
-      const book = books.subscriptions.get(seek.subscriptionId)!;
-      seek.apply(book, books.topics.get(book.topicId)!);
+      const subscription = reference.subscriptions.get(seek.subscriptionId)!;
+      seek.apply(subscription, reference.topics.get(subscription.topicId)!);
       this.#world.seek = undefined;
       this.#world.count('seek');
     }
-    books.submitted(transaction, firstOffsets);
+    reference.submitted(transaction, firstOffsets);
     for (const { subscriptionId, partition, state } of cursors) {
-      books.checkCursors(subscriptionId, partition, state());
+      reference.checkCursors(subscriptionId, partition, state());
     }
   }
 }

@@ -34,7 +34,7 @@ export class Time {
   }
 
   #expire(atMs: number): void {
-    for (const { model } of this.#world.books.subscriptions.values()) {
+    for (const { model } of this.#world.reference.subscriptions.values()) {
       const isDue = model.all().some(({ state, deadlineMs }) => state === 'held' && deadlineMs <= atMs);
       if (isDue) this.#world.count('expiry');
       model.expire(atMs);

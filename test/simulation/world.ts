@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { SluiceError } from '../../src/base/errors.js';
 import type { Reason } from '../../src/base/reasons.js';
 import type { SimulationEvent } from './actions.js';
-import { Books, type SubscriptionBook } from './books.js';
 import { Chance } from './chance.js';
 import type { Consumer, Frame } from './consumer.js';
 import { Draws } from './draws.js';
 import { Host } from './host.js';
 import type { Producer } from './producer.js';
 import type { Redrive } from './redrive.js';
+import { ReferenceModel, type ReferenceSubscription } from './reference-model.js';
 import type { Seek } from './seek.js';
 import { StorageChecks } from './storage-checks.js';
 
@@ -29,12 +29,12 @@ const goneReasons: ReadonlySet<Reason> = new Set([
   'SUBSCRIPTION_DELETED',
 ]);
 
-/** The state that all parts of one run share: the broker, its clients, the books, and the answers that are due. */
+/** The state that all parts of one run share: the broker, its clients, the reference model, and the answers that are due. */
 export class World {
   readonly chance: Chance;
   readonly draws: Draws;
   readonly host: Host;
-  books: Books;
+  reference: ReferenceModel;
   producers: Producer[] = [];
   /** Processes whose topic was deleted. */
   orphans: Producer[] = [];
@@ -59,7 +59,7 @@ export class World {
     this.chance = new Chance(options.seed);
     this.draws = new Draws(this.chance);
     const backoffChance = this.chance.pick([0, 0.5, 0.75]);
-    this.books = new Books(backoffChance, () => this.count('drop'));
+    this.reference = new ReferenceModel(backoffChance, () => this.count('drop'));
     this.#storageChecks = new StorageChecks(this);
     this.host = new Host({
       directory: options.directory,
@@ -81,10 +81,10 @@ export class World {
     return this.host.clock.monotonicMs();
   }
 
-  /** The broker was killed: its sessions and calls have ended, and `books` is what is on the disk. */
-  crashed(books: Books): void {
+  /** The broker was killed: its sessions and calls have ended, and `reference` is what is on the disk. */
+  crashed(reference: ReferenceModel): void {
     this.#generation += 1;
-    this.books = books;
+    this.reference = reference;
     this.consumers = [];
     this.lostFrames = [];
     this.pendingAnswers.clear();
@@ -94,7 +94,7 @@ export class World {
   /** The next broker has started. */
   restarted(): void {
     this.#storageChecks.restarted();
-    this.books.restart();
+    this.reference.restart();
   }
 
   // --- What must be true --------------------------------------------------------------------------------------
@@ -171,11 +171,11 @@ export class World {
   }
 
   get subscriptionIds(): number[] {
-    return [...this.books.subscriptions.keys()];
+    return [...this.reference.subscriptions.keys()];
   }
 
-  anyBook(): SubscriptionBook | undefined {
-    return this.chance.pick([...this.books.subscriptions.values()]);
+  anySubscription(): ReferenceSubscription | undefined {
+    return this.chance.pick([...this.reference.subscriptions.values()]);
   }
 
   anyConsumer(): Consumer | undefined {

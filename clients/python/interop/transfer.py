@@ -43,7 +43,7 @@ async def open_producer(client: Client, topic: str) -> Producer:
 
 
 class Check:
-    """Compares what comes with what was sent, and keeps the books of acknowledgements."""
+    """Compares what comes with what was sent, and records which acknowledgements are durable."""
 
     def __init__(self, messages: list[CaseMessage]) -> None:
         self._messages = messages

@@ -3,7 +3,7 @@ import type { CaseMessage } from './cases.js';
 
 const mostProblems = 100;
 
-/** Compares what comes with what was sent, and keeps the books of acknowledgements. */
+/** Compares what comes with what was sent, and records which acknowledgements are durable. */
 export class Check {
   readonly #messages: readonly CaseMessage[];
   /** Indexes of the messages that may be meant by a key and a payload, in their order. */

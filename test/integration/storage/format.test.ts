@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/base/clock.js';
 import { SluiceError } from '../../../src/base/errors.js';
 import { silentLogger } from '../../../src/base/logger.js';
-import { booksColumn, cursorsColumn, producersColumn } from '../../../src/storage/columns.js';
+import { cursorsColumn, metadataColumn, producersColumn } from '../../../src/storage/columns.js';
 import { Engine } from '../../../src/storage/engine.js';
 import { everything, migrationKey } from '../../../src/storage/keys.js';
 import { currentFormat } from '../../../src/storage/marker.js';
@@ -86,7 +86,7 @@ describe('storage: formats of the data directory', () => {
     await (await open(directory)).close();
     const engine = await Engine.open(join(directory, 'db'), 4);
     let count = 0;
-    for (const column of [booksColumn, cursorsColumn, producersColumn]) {
+    for (const column of [metadataColumn, cursorsColumn, producersColumn]) {
       const scan = engine.scan(column, everything);
       for (const [key, value] of await scan.next(1_000)) {
         unseal(key, value);
@@ -166,7 +166,7 @@ async function migratePartly(directory: string, batches: number): Promise<void> 
     );
   } catch (error) {
     if (error !== stop) throw error;
-    assert.notEqual(await engine.get(booksColumn, migrationKey), undefined);
+    assert.notEqual(await engine.get(metadataColumn, migrationKey), undefined);
   } finally {
     await engine.close();
   }

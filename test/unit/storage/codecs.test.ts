@@ -4,6 +4,14 @@ import { InvariantError } from '../../../src/base/invariant.js';
 import type { CursorState } from '../../../src/base/positions.js';
 import { SpareMemory } from '../../../src/base/spare-memory.js';
 import {
+  decodeCursor,
+  decodeRedrive,
+  encodeCursor,
+  encodeRedrive,
+} from '../../../src/storage/cursor-codec.js';
+import { entryEnds } from '../../../src/storage/entries.js';
+import * as keys from '../../../src/storage/keys.js';
+import {
   decodeCounters,
   decodeDeadLetter,
   decodeExtent,
@@ -16,15 +24,7 @@ import {
   encodeProducer,
   encodeSubscription,
   encodeTopic,
-} from '../../../src/storage/books-codec.js';
-import {
-  decodeCursor,
-  decodeRedrive,
-  encodeCursor,
-  encodeRedrive,
-} from '../../../src/storage/cursor-codec.js';
-import { entryEnds } from '../../../src/storage/entries.js';
-import * as keys from '../../../src/storage/keys.js';
+} from '../../../src/storage/metadata-codec.js';
 import { RoundBuilder, visitRound } from '../../../src/storage/round.js';
 import { sealInPlace, unseal } from '../../../src/storage/sealed-value.js';
 import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../src/storage/synced-offsets.js';
@@ -74,7 +74,7 @@ describe('cursor codec', () => {
   });
 });
 
-describe('books codec', () => {
+describe('metadata codec', () => {
   it('reads back any topic', () => {
     const topic = plain({
       topicId: id,
@@ -181,8 +181,8 @@ describe('keys', () => {
         assert.equal(keys.partitionOfRedriveKey(redriveKey), part);
         assert.equal(keys.partitionOfCursorKey(keys.cursorKey(owner, part)), part);
         assert.equal(keys.partitionOfExtentKey(keys.extentKey(owner, part)), part);
-        assert.equal(keys.idOfBookKey(keys.extentKey(owner, part)), owner);
-        assert(isIn(keys.extentKey(owner, part), keys.booksRange));
+        assert.equal(keys.idOfMetadataKey(keys.extentKey(owner, part)), owner);
+        assert(isIn(keys.extentKey(owner, part), keys.metadataRange));
       }),
     );
   });

@@ -32,12 +32,12 @@ func consume(ctx context.Context, client *sluice.Client, o *options) (any, error
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	books := newBooks(messages)
+	accounting := newAccounting(messages)
 	acks := make(chan acknowledgement, len(messages))
 	ended := make(chan error, 1)
 	go func() {
 		err := consumer.Run(running, func(ctx context.Context, d *sluice.Delivery) error {
-			books.handled(d)
+			accounting.handled(d)
 			select {
 			case acks <- acknowledgement{place{d.Partition(), d.Offset()}, d.Ack()}:
 			case <-ctx.Done():
@@ -47,22 +47,22 @@ func consume(ctx context.Context, client *sluice.Client, o *options) (any, error
 		cancel(err)
 		ended <- err
 	}()
-	if err := awaitDurable(running, client, o, books, acks); err != nil {
+	if err := awaitDurable(running, client, o, accounting, acks); err != nil {
 		return nil, err
 	}
 	// Not by what ends with Run, for that is what Close brings about.
 	if err := consumer.Close(ctx); err != nil {
 		return nil, err
 	}
-	return books.result(), <-ended
+	return accounting.result(), <-ended
 }
 
 // awaitDurable follows the acknowledgements. Where a broken stream has swallowed the answer of one that was durable, its
 // message does not come again: then the broker is asked whether anything is left.
 func awaitDurable(
-	ctx context.Context, client *sluice.Client, o *options, books *books, acks <-chan acknowledgement,
+	ctx context.Context, client *sluice.Client, o *options, accounting *accounting, acks <-chan acknowledgement,
 ) error {
-	for !books.areAllDurable() {
+	for !accounting.areAllDurable() {
 		select {
 		case ack := <-acks:
 			isDurable, err := ack.settlement.Wait(ctx)
@@ -70,7 +70,7 @@ func awaitDurable(
 				return context.Cause(ctx)
 			}
 			if isDurable {
-				books.durable(ack.at)
+				accounting.durable(ack.at)
 			}
 			continue
 		default:
@@ -78,7 +78,7 @@ func awaitDurable(
 		if err := pause(ctx, pollEvery); err != nil {
 			return context.Cause(ctx)
 		}
-		if len(acks) == 0 && books.areAllHandled() && isCaughtUp(ctx, client, o) {
+		if len(acks) == 0 && accounting.areAllHandled() && isCaughtUp(ctx, client, o) {
 			return nil
 		}
 	}

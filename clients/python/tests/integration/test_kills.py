@@ -89,7 +89,7 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
         at_work[delivery.partition] -= 1
         results.append((place, delivery.ack()))
 
-    async def keep_books() -> None:
+    async def note_durable() -> None:
         noted = 0
         while True:
             while noted < len(results):
@@ -105,7 +105,7 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
             for first in range(0, count, 1_000):
                 sending = [producer.send(f"{i}", key=f"key-{i % 97}") for i in range(first, first + 1_000)]
                 await within(asyncio.gather(*sending))
-        keeping = asyncio.create_task(keep_books())
+        keeping = asyncio.create_task(note_durable())
         consumer = client.consumer("t", "s", concurrency=4, retry_min_backoff_ms=20)
         running = asyncio.create_task(consumer.run(handler))
         for kill in range(1, KILLS + 1):

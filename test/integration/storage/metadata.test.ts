@@ -20,7 +20,7 @@ const cursor = (acknowledgedOffset: number): CursorState => ({
   deadLetterCount: 1,
 });
 
-describe('storage: the books', () => {
+describe('storage: the metadata', () => {
   afterEach(closeAll);
 
   it('keeps the catalog, and never gives an id twice', async () => {

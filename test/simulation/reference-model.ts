@@ -13,7 +13,7 @@ import type {
 import { Reference } from '../unit/core/model/reference.js';
 import { decodeEntry, splitEntries } from './messages.js';
 
-export interface TopicBook {
+export interface ReferenceTopic {
   readonly topicId: number;
   readonly name: string;
   /** What was submitted, by partition and offset: between two steps, what is on the disk. */
@@ -35,7 +35,7 @@ interface Drop {
   readonly lastOffset: number;
 }
 
-export interface SubscriptionBook {
+export interface ReferenceSubscription {
   readonly topicId: number;
   config: SubscriptionConfig;
   readonly model: Reference;
@@ -51,9 +51,9 @@ interface DeadLetter {
 }
 
 /** What is on the disk and what becomes of it, by the reference. Kept from what the broker submits. */
-export class Books {
-  readonly topics = new Map<number, TopicBook>();
-  readonly subscriptions = new Map<number, SubscriptionBook>();
+export class ReferenceModel {
+  readonly topics = new Map<number, ReferenceTopic>();
+  readonly subscriptions = new Map<number, ReferenceSubscription>();
   #deadLetters: DeadLetter[] = [];
   #drops: Drop[] = [];
   /** How far dead letters have been sent back: `subscription/topic/partition` of the dead letters. */
@@ -67,8 +67,8 @@ export class Books {
   }
 
   /** To come back to after a crash. */
-  clone(): Books {
-    const copy = new Books(this.#chance, this.#dropped);
+  clone(): ReferenceModel {
+    const copy = new ReferenceModel(this.#chance, this.#dropped);
     for (const [id, topic] of this.topics) {
       copy.topics.set(id, {
         ...topic,
@@ -79,15 +79,15 @@ export class Books {
         floors: topic.floors.map(() => 0),
       });
     }
-    for (const [id, book] of this.subscriptions) {
-      copy.subscriptions.set(id, { ...book, model: book.model.clone() });
+    for (const [id, subscription] of this.subscriptions) {
+      copy.subscriptions.set(id, { ...subscription, model: subscription.model.clone() });
     }
     copy.#deadLetters = [...this.#deadLetters];
     for (const [place, offset] of this.#redriven) copy.#redriven.set(place, offset);
     return copy;
   }
 
-  topic(name: string): TopicBook {
+  topic(name: string): ReferenceTopic {
     const found = [...this.topics.values()].find((topic) => topic.name === name);
     assert.ok(found !== undefined, `no topic "${name}"`);
     return found;
@@ -246,7 +246,7 @@ export class Books {
   }
 
   /** What the disk holds of a partition is what was submitted to it. */
-  checkLog(topic: TopicBook, partition: number, firstOffset: number, entries: readonly Buffer[]): void {
+  checkLog(topic: ReferenceTopic, partition: number, firstOffset: number, entries: readonly Buffer[]): void {
     const expected = topic.entries[partition]!;
     const name = `${topic.name}/${partition}`;
     assert.equal(firstOffset + entries.length, expected.length, `${name}: messages on the disk`);
@@ -319,7 +319,8 @@ export class Books {
       topic.targets.push([]);
       topic.ends.push(0);
       topic.floors.push(0);
-      for (const book of this.subscriptions.values()) if (book.topicId === topicId) book.model.addPartition();
+      for (const subscription of this.subscriptions.values())
+        if (subscription.topicId === topicId) subscription.model.addPartition();
     }
   }
 
@@ -353,12 +354,12 @@ export class Books {
     const { entries, targets, ends } = topic;
     const start = ends[partition]!;
     ends[partition] = Math.max(start, end);
-    for (const [subscriptionId, book] of this.subscriptions) {
-      if (book.topicId !== topicId) continue;
+    for (const [subscriptionId, subscription] of this.subscriptions) {
+      if (subscription.topicId !== topicId) continue;
       for (let offset = start; offset < end; offset += 1) {
         const target = targets[partition]![offset]!;
         append(
-          book.model,
+          subscription.model,
           partition,
           entries[partition]![offset]!,
           target !== 0 && target !== subscriptionId,
