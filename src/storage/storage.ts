@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
-import { Catalog } from './catalog.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
 import { engineFault, engineMessage } from './engine.js';
 import { listFaults } from './faults.js';
 import { writeIdentity } from './migration.js';
 import { clearDeleted, type Recovered, recover } from './recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './round-note.js';
+import { Sequencer } from './sequencer.js';
 import { Store } from './store.js';
 import { findMissing, syncedDataMissing } from './synced-offsets.js';
 import { type DamageSite, describeDamage } from './table-damage.js';
@@ -103,8 +103,8 @@ function describeOpeningDamage(
   site: Omit<DamageSite, 'logsOf'>,
   maxPartitionCount: number,
 ): Promise<SluiceError> {
-  const catalog = new Catalog(recovered, maxPartitionCount);
-  const logsOf = (partition: number) => catalog.logsOf(partition);
+  const sequencer = new Sequencer(recovered, maxPartitionCount);
+  const logsOf = (partition: number) => sequencer.logsOf(partition);
   return describeDamage({ ...site, logsOf }, engineMessage(error));
 }
 

@@ -4,7 +4,6 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
-import { Catalog } from './catalog.js';
 import { DiskReserve } from './disk-reserve.js';
 import { damageMessage, type Engine, engineFault, engineMessage } from './engine.js';
 import { LogPositions } from './log-positions.js';
@@ -14,6 +13,7 @@ import { PublishClock } from './publish-clock.js';
 import { ReadSlots } from './read-slots.js';
 import { Readers } from './readers.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
+import { Sequencer } from './sequencer.js';
 import type { Opened, StoreState } from './store-state.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
@@ -41,7 +41,7 @@ export class Store implements Storage {
   readonly #listener: StorageListener;
   readonly #damageSite: DamageSite;
   readonly #logger: Logger;
-  readonly #catalog: Catalog;
+  readonly #sequencer: Sequencer;
   readonly #writer: Writer;
   /**
    * Of the blocks of rounds. Whoever still looks at a block that the tail gave back sees what was there, until the
@@ -75,8 +75,8 @@ export class Store implements Storage {
     this.#engine = engine;
     this.#listener = listener;
     this.#logger = logger;
-    this.#catalog = new Catalog(recovered, options.maxPartitionCount);
-    this.#damageSite = { engine, logsOf: (partition) => this.#catalog.logsOf(partition), ...paths };
+    this.#sequencer = new Sequencer(recovered, options.maxPartitionCount);
+    this.#damageSite = { engine, logsOf: (partition) => this.#sequencer.logsOf(partition), ...paths };
     const publishClock = new PublishClock(clock, logger, recovered.lastPublishTimeMs);
     this.#tail = new Tail(options.tailBytes, this.#memory);
     const slots = new ReadSlots(options.concurrentReads);
@@ -86,9 +86,9 @@ export class Store implements Storage {
     this.#writer = new Writer(options.writerQueueBytes, {
       plan: (submissions) => {
         return planRound(submissions, {
-          ...this.#catalog.counters,
+          ...this.#sequencer.counters,
           publishTimeMs: publishClock.next(),
-          hasSubscription: (id) => this.#catalog.hasSubscription(id),
+          hasSubscription: (id) => this.#sequencer.hasSubscription(id),
           memory: this.#memory,
         });
       },
@@ -107,7 +107,7 @@ export class Store implements Storage {
       path: syncedOffsetsPath,
       clock,
       logger,
-      collect: () => this.#catalog.syncedOffsets(),
+      collect: () => this.#sequencer.syncedOffsets(),
       written: () => this.#retireDeletions(),
     });
   }
@@ -125,21 +125,21 @@ export class Store implements Storage {
     });
     store.#reserve.start();
     // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
-    if (opened.warnings.length > 0 || store.#catalog.hasDeletions) store.#syncedOffsets.changed();
+    if (opened.warnings.length > 0 || store.#sequencer.hasDeletions) store.#syncedOffsets.changed();
     return store;
   }
 
   nextTopicId(): number {
-    return this.#catalog.nextTopicId();
+    return this.#sequencer.nextTopicId();
   }
 
   nextSubscriptionId(): number {
-    return this.#catalog.nextSubscriptionId();
+    return this.#sequencer.nextSubscriptionId();
   }
 
   submit(transaction: Transaction): readonly number[] {
     this.#checkOpen();
-    const { submission, firstOffsets } = this.#catalog.accept(transaction);
+    const { submission, firstOffsets } = this.#sequencer.accept(transaction);
     this.#writer.enqueue(submission);
     return firstOffsets;
   }
@@ -170,7 +170,7 @@ export class Store implements Storage {
   }
 
   extent(topicId: number, partition: number): PartitionExtent {
-    const log = this.#catalog.log(topicId, partition);
+    const log = this.#sequencer.log(topicId, partition);
     return {
       firstOffset: log.firstOffset,
       endOffset: log.endOffset,
@@ -179,19 +179,19 @@ export class Store implements Storage {
   }
 
   openReader(topicId: number, partition: number): LogReader {
-    return this.#readers.open(this.#catalog.log(topicId, partition));
+    return this.#readers.open(this.#sequencer.log(topicId, partition));
   }
 
   offsetAt(topicId: number, partition: number, timeMs: number): Promise<number> {
-    return this.#positions.offsetAt(this.#catalog.log(topicId, partition), timeMs);
+    return this.#positions.offsetAt(this.#sequencer.log(topicId, partition), timeMs);
   }
 
   offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number> {
-    return this.#positions.offsetOfNewest(this.#catalog.log(topicId, partition), bytes);
+    return this.#positions.offsetOfNewest(this.#sequencer.log(topicId, partition), bytes);
   }
 
   async bytesFrom(topicId: number, partition: number, offset: number): Promise<number> {
-    const log = this.#catalog.log(topicId, partition);
+    const log = this.#sequencer.log(topicId, partition);
     if (offset >= log.endOffset) return 0;
     if (offset <= log.firstOffset) return log.endPosition - log.firstPosition;
     const position = await this.#positions.positionOf(log, offset);
@@ -199,7 +199,7 @@ export class Store implements Storage {
   }
 
   async removeBelow(topicId: number, partition: number, offset: number): Promise<void> {
-    const log = this.#catalog.log(topicId, partition);
+    const log = this.#sequencer.log(topicId, partition);
     const firstOffset = Math.min(offset, log.endOffset);
     if (firstOffset <= log.firstOffset) return;
     const firstPosition = await this.#positions.positionOf(log, firstOffset);
@@ -319,13 +319,13 @@ export class Store implements Storage {
 
   #noteDeleted(keys: RoundPlan['deletions']): void {
     if (keys.length === 0) return;
-    this.#catalog.deletionsWritten(keys);
+    this.#sequencer.deletionsWritten(keys);
     this.#syncedOffsets.changed();
   }
 
   /** The note of synced offsets does not name them any more: nobody needs to know that they were deleted. */
   #retireDeletions(): void {
-    const retired = this.#catalog.takeRetiredDeletions();
+    const retired = this.#sequencer.takeRetiredDeletions();
     if (retired.length === 0 || this.#state.kind !== 'open') return;
     this.#writer.enqueue(createSubmission({ durability: 'written' }, { retiredDeletions: retired }));
   }

@@ -12,10 +12,10 @@ const maxId = 2 ** 32 - 2;
 const none: readonly never[] = [];
 
 /**
- * Which topics, partitions and subscriptions there are, as of the last submission. It gives out ids and offsets:
- * at once, in the order of submission, which is the order of the commits.
+ * Gives out ids and offsets at once, in the order of submission, which is the order of the commits. Knows the
+ * partitions and subscriptions as of the last submission.
  */
-export class Catalog {
+export class Sequencer {
   readonly #maxPartitionCount: number;
   readonly #logs = new LogTable();
   readonly #subscriptionIds: Set<number>;
