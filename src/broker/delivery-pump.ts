@@ -137,19 +137,20 @@ export class DeliveryPump {
     });
   }
 
-  /** The runs as the subscription state needs them: foreign ones marked, the others in ordering by key with the keys. */
+  /** The runs as the subscription state needs them: marked if targeted elsewhere, with keys if ordered by key. */
   #readRuns(runs: readonly StoredRun[]): readonly ReadRun[] {
     const { isOrderedByKey } = this.#services;
-    if (!isOrderedByKey && !runs.some((run) => this.#isForeign(run))) return runs;
+    if (!isOrderedByKey && !runs.some((run) => this.#isTargetedElsewhere(run))) return runs;
     return runs.map((run) => {
       const { firstOffset, count } = run;
-      if (this.#isForeign(run)) return { firstOffset, count, ends: noEnds, isForeign: true };
+      if (this.#isTargetedElsewhere(run))
+        return { firstOffset, count, ends: noEnds, isTargetedElsewhere: true };
       return isOrderedByKey ? this.#indexed(run) : run;
     });
   }
 
-  /** Redriven to another subscription. */
-  #isForeign({ targetSubscriptionId }: StoredRun): boolean {
+  /** A redrive targeted the run to another subscription. */
+  #isTargetedElsewhere({ targetSubscriptionId }: StoredRun): boolean {
     return targetSubscriptionId !== 0 && targetSubscriptionId !== this.#services.subscriptionId;
   }
 

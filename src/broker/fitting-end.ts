@@ -1,6 +1,6 @@
 import type { ReadRun } from '../core/types.js';
 
-type Run = Pick<ReadRun, 'firstOffset' | 'count' | 'ends' | 'isForeign'>;
+type Run = Pick<ReadRun, 'firstOffset' | 'count' | 'ends' | 'isTargetedElsewhere'>;
 
 /**
  * One past the last message of these runs that is to go out in a frame of about `maxBytes`, beginning at `offset`.
@@ -26,9 +26,9 @@ export function fittingEnd(runs: readonly Run[], offset: number, maxBytes: numbe
   return Number.POSITIVE_INFINITY;
 }
 
-function bytesFrom({ firstOffset, count, ends, isForeign }: Run, offset: number): number {
+function bytesFrom({ firstOffset, count, ends, isTargetedElsewhere }: Run, offset: number): number {
   const from = Math.max(0, offset - firstOffset);
-  if (isForeign === true || from >= count) return 0;
+  if (isTargetedElsewhere === true || from >= count) return 0;
   return ends[count - 1]! - endBefore(ends, from);
 }
 

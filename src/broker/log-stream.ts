@@ -7,7 +7,8 @@ import type { FramesUnderWay } from './frame-pool.js';
 import type { Topic, TopicFollower } from './topic.js';
 import type { DeliveredRun, ReadSession, ReadSink } from './types.js';
 
-interface Lane {
+/** A partition that the stream reads. */
+interface PartitionSource {
   readonly partition: number;
   readonly reader: LogReader;
   next: number;
@@ -32,7 +33,7 @@ export interface LogStreamOptions {
 export class LogStream implements ReadSession, TopicFollower {
   readonly #topic: Topic;
   readonly #sink: ReadSink;
-  readonly #lanes: Lane[] = [];
+  readonly #sources: PartitionSource[] = [];
   readonly #isFollowing: boolean;
   #leftCount: number;
   readonly #frames: FramesUnderWay;
@@ -49,7 +50,7 @@ export class LogStream implements ReadSession, TopicFollower {
     for (const [partition, next] of options.starts) {
       const { endOffset } = storage.extent(topic.topicId, partition);
       const reader = storage.openReader(topic.topicId, partition);
-      this.#lanes.push({ partition, reader, next, end: endOffset, isReading: false });
+      this.#sources.push({ partition, reader, next, end: endOffset, isReading: false });
     }
     topic.followers.add(this);
   }
@@ -63,15 +64,15 @@ export class LogStream implements ReadSession, TopicFollower {
     this.#hasEnded = true;
     this.#frames.close();
     this.#topic.followers.delete(this);
-    for (const lane of this.#lanes) lane.reader.close();
+    for (const source of this.#sources) source.reader.close();
   }
 
   grown(partition: number, endOffset: number): void {
     // Who does not follow reads what was there when it came, and then ends.
     if (!this.#isFollowing) return;
-    const lane = this.#lanes.find((each) => each.partition === partition);
-    if (lane === undefined) return;
-    lane.end = endOffset;
+    const source = this.#sources.find((each) => each.partition === partition);
+    if (source === undefined) return;
+    source.end = endOffset;
     this.#pump();
   }
 
@@ -87,21 +88,21 @@ export class LogStream implements ReadSession, TopicFollower {
 
   #pump(): void {
     while (!this.#hasEnded && this.#frames.count + this.#readsUnderWay < limits.framesUnderWay) {
-      const lane = this.#leftCount > 0 ? this.#nextLane() : undefined;
-      if (lane === undefined) {
+      const source = this.#leftCount > 0 ? this.#nextSource() : undefined;
+      if (source === undefined) {
         this.#endIfDone();
         return;
       }
-      void this.#read(lane);
+      void this.#read(source);
     }
   }
 
-  #nextLane(): Lane | undefined {
-    for (let i = 0; i < this.#lanes.length; i++) {
-      const lane = this.#lanes[(this.#turn + i) % this.#lanes.length]!;
-      if (lane.isReading || lane.next >= lane.end) continue;
-      this.#turn = (this.#turn + i + 1) % this.#lanes.length;
-      return lane;
+  #nextSource(): PartitionSource | undefined {
+    for (let i = 0; i < this.#sources.length; i++) {
+      const source = this.#sources[(this.#turn + i) % this.#sources.length]!;
+      if (source.isReading || source.next >= source.end) continue;
+      this.#turn = (this.#turn + i + 1) % this.#sources.length;
+      return source;
     }
     return undefined;
   }
@@ -111,50 +112,50 @@ export class LogStream implements ReadSession, TopicFollower {
     if (this.#leftCount === 0 || !this.#isFollowing) this.#end(undefined);
   }
 
-  async #read(lane: Lane): Promise<void> {
-    lane.isReading = true;
+  async #read(source: PartitionSource): Promise<void> {
+    source.isReading = true;
     this.#readsUnderWay++;
     let isFromDisk: boolean;
     let runs: readonly StoredRun[];
     // Only the read may fail: what is thrown after it is a fault of the broker.
     try {
-      const answer = lane.reader.read(lane.next, this.#frames.nextFrameBytes);
+      const answer = source.reader.read(source.next, this.#frames.nextFrameBytes);
       isFromDisk = answer instanceof Promise;
       runs = answer instanceof Promise ? await answer : answer;
     } catch (error) {
-      lane.isReading = false;
+      source.isReading = false;
       this.#readsUnderWay--;
       this.#end(SluiceError.from(error));
       return;
     }
-    lane.isReading = false;
+    source.isReading = false;
     this.#readsUnderWay--;
     if (this.#hasEnded) return;
-    this.#deliver(lane, runs);
+    this.#deliver(source, runs);
     if (isFromDisk) this.#pump();
   }
 
-  #deliver(lane: Lane, runs: readonly StoredRun[]): void {
+  #deliver(source: PartitionSource, runs: readonly StoredRun[]): void {
     // Another partition may have used up the limit while this one was read.
     if (this.#leftCount === 0) return;
-    const start = lane.next;
+    const start = source.next;
     const fitting = fittingEnd(runs, start, this.#frames.nextFrameBytes);
     let byteLength = 0;
     const delivered: DeliveredRun[] = [];
     for (const run of runs) {
-      const from = Math.max(0, lane.next - run.firstOffset);
+      const from = Math.max(0, source.next - run.firstOffset);
       const isForAll = run.targetSubscriptionId === 0;
       const most = isForAll ? this.#leftCount : Number.POSITIVE_INFINITY;
-      const end = Math.min(lane.end, fitting) - run.firstOffset;
+      const end = Math.min(source.end, fitting) - run.firstOffset;
       const to = Math.min(run.count, end, from + most);
       if (from >= to) continue;
-      lane.next = run.firstOffset + to;
+      source.next = run.firstOffset + to;
       if (!isForAll) continue;
       delivered.push({ run, from, to, attempt: 0, deliveryId: 0 });
       this.#leftCount -= to - from;
       byteLength += run.ends[to - 1]! - (from === 0 ? 0 : run.ends[from - 1]!);
     }
-    invariant(lane.next > start, 'a read below the end of the log came back empty');
+    invariant(source.next > start, 'a read below the end of the log came back empty');
     if (delivered.length === 0) return;
     this.#frames.sent(byteLength);
     this.#sink.deliver(delivered, () => {

@@ -222,7 +222,7 @@ export abstract class Lane {
       // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.
       const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
       invariant(isGapless, 'a read begins behind the offset that was asked for');
-      if (run.isForeign === true) {
+      if (run.isTargetedElsewhere === true) {
         this.#passOver(run.firstOffset, end - 1);
         continue;
       }

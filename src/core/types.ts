@@ -119,10 +119,10 @@ export interface ReadRun {
   /** Of each message, as `orderingKey` in routing.ts makes it: 0 for none. Read in ordering 'key' only. */
   readonly orderingKeys?: Uint32Array;
   /**
-   * Another subscription alone is to have these messages: they are settled without being delivered. Nothing but
-   * their offsets is looked at.
+   * A redrive targeted these messages to another subscription: they are settled without being delivered. Only their
+   * offsets are used.
    */
-  readonly isForeign?: boolean;
+  readonly isTargetedElsewhere?: boolean;
 }
 
 /** Messages of one read run that are now leased, and go out together. */
@@ -199,7 +199,7 @@ export interface SubscriptionState {
   /**
    * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
    * the fetch was overtaken. A lease has no deadline until `sent`. Afterwards the session asks `nextFetch` again.
-   * Foreign runs move the cursor: its partition becomes dirty.
+   * Runs that are targeted to another subscription move the cursor: its partition becomes dirty.
    */
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined;
   /** The read for `fetch` came to nothing. The session asks again when it sees fit: it is not called ready. */

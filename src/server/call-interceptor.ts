@@ -30,7 +30,7 @@ export function createDirectCallInterceptor(table: CallTable, logger: Logger): S
   return (method, call) => {
     const route = table.route(method.path);
     return route === undefined
-      ? createForeignCall(call, table, !method.requestStream)
+      ? createDelegatedCall(call, table, !method.requestStream)
       : new RoutedCall(call, route, table, logger);
   };
 }
@@ -209,14 +209,14 @@ function unreadable(status: PartialStatusObject): SluiceError | undefined {
 }
 
 /** A call of another service on this server (health, reflection): left alone, but ended when the server drains. */
-function createForeignCall(
+function createDelegatedCall(
   base: ServerInterceptingCallInterface,
   table: CallTable,
   hasOneRequest: boolean,
 ): ServerInterceptingCall {
   let isStopped = false;
   const opened: OpenedCall = {
-    kind: 'foreign',
+    kind: 'delegated',
     peer: base.getPeer(),
     isWaitingForRequest: false,
     entry: undefined,

@@ -60,7 +60,7 @@ export class OpenCalls implements CallTable {
   }
 
   opened(call: OpenedCall): void {
-    if (call.kind !== 'foreign' && this.#draining !== undefined) throw this.#draining;
+    if (call.kind !== 'delegated' && this.#draining !== undefined) throw this.#draining;
     const connection = this.#options.peers.connectionOf(call.peer);
     const nowMs = this.#options.clock.monotonicMs();
     const refusal = this.#refusal(call, connection, nowMs);

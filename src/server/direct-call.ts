@@ -204,7 +204,7 @@ export interface Route {
 
 /** A call that is open, as its table sees it. */
 export interface OpenedCall {
-  readonly kind: 'unary' | 'stream' | 'foreign';
+  readonly kind: 'unary' | 'stream' | 'delegated';
   /** The address of the client, as `DirectCall.peer`. */
   readonly peer: string;
   /** Its one request has not come yet. */

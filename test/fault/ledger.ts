@@ -180,12 +180,12 @@ export class Ledger {
       else placesOf.set(name, message);
 
       if (identity !== undefined) {
-        const lane = `${partition}/${identity.producer}`;
-        const last = lastSequence.get(lane) ?? 0;
+        const key = `${partition}/${identity.producer}`;
+        const last = lastSequence.get(key) ?? 0;
         if (identity.sequence < last) {
           this.report('misordered', `${place(message)}: ${name} behind ${identity.producer}#${last}`);
         }
-        lastSequence.set(lane, identity.sequence);
+        lastSequence.set(key, identity.sequence);
       }
 
       const delivered = this.#partition(partition).delivered.get(offset);

@@ -16,18 +16,18 @@ const topicId =
 let hasFailed = false;
 
 /** Each transaction goes to two partitions and moves a producer: all of it, or nothing. */
-async function write(lane: number): Promise<void> {
-  const producerId = `producer-${lane}`;
+async function write(writer: number): Promise<void> {
+  const producerId = `producer-${writer}`;
   for (let sequence = 1; !hasFailed; sequence++) {
-    const message = `${lane}:${sequence}:`.padEnd(Number(payloadBytes), 'x');
-    const appends = [lane % partitionCount, (lane + 1) % partitionCount].map((partition) =>
+    const message = `${writer}:${sequence}:`.padEnd(Number(payloadBytes), 'x');
+    const appends = [writer % partitionCount, (writer + 1) % partitionCount].map((partition) =>
       append(topicId, partition, [message], producerId),
     );
     const producers = [{ topicId, producerId, epoch: 1, lastSequence: sequence, baseSequence: 0 }];
     try {
       const offsets = await commit(storage, { durability, appends, producers });
       for (const [index, offset] of offsets.entries()) {
-        say(`${appends[index]!.partition} ${offset} ${lane}:${sequence}:`);
+        say(`${appends[index]!.partition} ${offset} ${writer}:${sequence}:`);
       }
     } catch (error) {
       hasFailed = true;

@@ -62,9 +62,9 @@ async function check(storage: Storage, lines: readonly string[]): Promise<number
   const counts = new Map<string, number>();
   for (const name of all.flat().map(nameOf)) counts.set(name, (counts.get(name) ?? 0) + 1);
   for (const [name, count] of counts) assert.equal(count, 2, name);
-  for (let lane = 0; lane < 6; lane++) {
-    const stored = [...counts.keys()].filter((name) => name.startsWith(`${lane}:`)).length;
-    const producer = await storage.readProducer(topicId, `producer-${lane}`);
+  for (let writer = 0; writer < 6; writer++) {
+    const stored = [...counts.keys()].filter((name) => name.startsWith(`${writer}:`)).length;
+    const producer = await storage.readProducer(topicId, `producer-${writer}`);
     assert.equal(producer?.lastSequence ?? 0, stored);
   }
   return all.flat().length;

@@ -146,7 +146,7 @@ export class ReferenceModel {
     const { model, config } = this.subscriptions.get(subscriptionId)!;
     // What is for another subscription is settled when it is read, which may be at any time.
     for (const message of model.partitions[partition]!) {
-      if (message.isForeign && message.state !== 'settled' && isSettled(cursor, message.offset)) {
+      if (message.isTargetedElsewhere && message.state !== 'settled' && isSettled(cursor, message.offset)) {
         model.passOver(message);
       }
     }
@@ -371,8 +371,8 @@ export class ReferenceModel {
 
 export const keys = ['', 'anna', 'ben', 'cleo', 'dora'];
 
-function append(model: Reference, partition: number, entry: Buffer, isForeign: boolean): void {
-  model.append(partition, entry.length, keys.indexOf(decodeEntry(entry).key), isForeign);
+function append(model: Reference, partition: number, entry: Buffer, isTargetedElsewhere: boolean): void {
+  model.append(partition, entry.length, keys.indexOf(decodeEntry(entry).key), isTargetedElsewhere);
 }
 
 function isSettled({ acknowledgedOffset, settled }: CursorState, offset: number): boolean {

@@ -53,8 +53,8 @@ describe('fittingEnd', () => {
   });
 
   it('does not count what another subscription is to have', () => {
-    const [foreign, own] = runsOf(0, [[5], [5]]);
-    const runs = [{ ...foreign!, ends: new Uint32Array(0), isForeign: true }, own!];
+    const [targeted, own] = runsOf(0, [[5], [5]]);
+    const runs = [{ ...targeted!, ends: new Uint32Array(0), isTargetedElsewhere: true }, own!];
     assert.equal(fittingEnd(runs, 0, 3), Number.POSITIVE_INFINITY);
   });
 

@@ -66,11 +66,11 @@ export class Harness {
   }
 
   /** Messages for another subscription. */
-  appendForeign(partition: number, count: number): void {
+  appendTargetedElsewhere(partition: number, count: number): void {
     const runs = this.#runs.get(partition) ?? [];
     const last = runs.at(-1);
     const firstOffset = last === undefined ? 0 : last.firstOffset + last.count;
-    const run = { firstOffset, count, ends: new Uint32Array(0), isForeign: true };
+    const run = { firstOffset, count, ends: new Uint32Array(0), isTargetedElsewhere: true };
     this.#runs.set(partition, [...runs, run]);
     this.subscription.setEnd(partition, firstOffset + count);
   }

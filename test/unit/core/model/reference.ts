@@ -20,7 +20,7 @@ export interface ReferenceMessage {
   /** 0: no key. */
   readonly key: number;
   /** For another subscription only. */
-  readonly isForeign: boolean;
+  readonly isTargetedElsewhere: boolean;
   state: 'pending' | 'held' | 'deadLettering' | 'settled';
   attempts: number;
   retryAtMs: number;
@@ -87,14 +87,14 @@ export class Reference {
     this.deadLetterCounts.push(0);
   }
 
-  append(partition: number, bytes: number, key: number, isForeign = false): void {
+  append(partition: number, bytes: number, key: number, isTargetedElsewhere = false): void {
     const messages = this.partitions[partition]!;
     const message: ReferenceMessage = {
       partition,
       offset: messages.length,
       bytes,
       key,
-      isForeign,
+      isTargetedElsewhere,
       state: 'pending',
       attempts: 0,
       retryAtMs: 0,
@@ -144,7 +144,7 @@ export class Reference {
 
   /** Why this message must not go to this session now; undefined when it may. */
   objection(message: ReferenceMessage, sessionId: string, nowMs: number): string | undefined {
-    if (message.isForeign) return 'it is for another subscription';
+    if (message.isTargetedElsewhere) return 'it is for another subscription';
     if (message.state !== 'pending') return `it is ${message.state}`;
     if (message.retryAtMs > nowMs) return `it waits until ${message.retryAtMs}`;
     if (!this.mayServe(sessionId)) return `${sessionId} is silent, and another session is not`;
@@ -152,7 +152,7 @@ export class Reference {
     if (held.some(({ isSuspect }) => isSuspect)) return `${sessionId} holds a suspect`;
     if (message.isSuspect && held.length > 0) return `it is a suspect, and ${sessionId} holds something`;
     for (const other of this.partitions[message.partition]!) {
-      if (other.isForeign || !this.#isOrdered(message, other)) continue;
+      if (other.isTargetedElsewhere || !this.#isOrdered(message, other)) continue;
       if (other.state === 'held' && other.holder !== sessionId)
         return `${other.holder} is at ${other.offset}`;
       if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;

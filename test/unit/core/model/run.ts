@@ -133,15 +133,17 @@ export class ModelRun {
     const firstOffset = messages.length;
     const ends = new Uint32Array(count);
     const orderingKeys = new Uint32Array(count);
-    const isForeign = this.#below(6) === 0;
+    const isTargetedElsewhere = this.#below(6) === 0;
     for (let i = 0; i < count; i += 1) {
       const bytes = 1 + this.#below(60);
       ends[i] = (ends[i - 1] ?? 0) + bytes;
       orderingKeys[i] = this.#below(5);
-      this.#reference.append(partition, bytes, orderingKeys[i]!, isForeign);
+      this.#reference.append(partition, bytes, orderingKeys[i]!, isTargetedElsewhere);
     }
     const run = { firstOffset, count, ends, orderingKeys };
-    this.#runs[partition]!.push(isForeign ? { ...run, ends: new Uint32Array(0), isForeign } : run);
+    this.#runs[partition]!.push(
+      isTargetedElsewhere ? { ...run, ends: new Uint32Array(0), isTargetedElsewhere } : run,
+    );
     this.#subject.setEnd(partition, messages.length);
   }
 
@@ -243,8 +245,8 @@ export class ModelRun {
 
   /** What is for another subscription may be settled whenever it is read. That it is in the end, `drain` finds. */
   #passOver(partition: number, runs: readonly ReadRun[]): void {
-    for (const { firstOffset, count, isForeign } of runs) {
-      if (isForeign !== true) continue;
+    for (const { firstOffset, count, isTargetedElsewhere } of runs) {
+      if (isTargetedElsewhere !== true) continue;
       for (const message of this.#reference.partitions[partition]!.slice(firstOffset, firstOffset + count)) {
         const { kind } = this.#subject.status(partition, message.offset);
         if (kind === 'done' && message.state !== 'settled') this.#reference.passOver(message);

@@ -8,7 +8,7 @@ describe('messages for another subscription', () => {
       it('are settled when they are read, and never delivered', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 2);
-        harness.appendForeign(0, 3);
+        harness.appendTargetedElsewhere(0, 3);
         harness.append(0, [0, 0]);
         harness.open('a');
         assert.deepEqual(harness.deliverAll('a'), ['0:0-1', '0:5-6']);
@@ -25,7 +25,7 @@ describe('messages for another subscription', () => {
       it('cost no credit', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 0);
-        harness.appendForeign(0, 10);
+        harness.appendTargetedElsewhere(0, 10);
         harness.append(0, [0, 0]);
         harness.open('a', { messages: 1, bytes: 1_000 });
         assert.deepEqual(harness.deliverAll('a'), ['0:10']);
@@ -35,7 +35,7 @@ describe('messages for another subscription', () => {
       it('count as backlog until somebody reads them', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 0);
-        harness.appendForeign(0, 3);
+        harness.appendTargetedElsewhere(0, 3);
         assert.equal(harness.subscription.partitionStatus(0).backlogMessageCount, 3);
         harness.open('a');
         assert.deepEqual(harness.deliverAll('a'), []);
@@ -47,7 +47,7 @@ describe('messages for another subscription', () => {
       it('stay settled when a message before them fails', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 1);
-        harness.appendForeign(0, 2);
+        harness.appendTargetedElsewhere(0, 2);
         harness.append(0, [0]);
         harness.open('a');
         assert.deepEqual(harness.deliverAll('a'), ['0:0', '0:3']);
@@ -60,7 +60,7 @@ describe('messages for another subscription', () => {
       it('are passed over again after a seek', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 1);
-        harness.appendForeign(0, 2);
+        harness.appendTargetedElsewhere(0, 2);
         harness.open('a');
         assert.deepEqual(harness.deliverAll('a'), ['0:0']);
         harness.subscription.seek(0, 0, harness.nowMs);
