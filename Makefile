@@ -50,7 +50,7 @@ bench-compare: build ## Compare with another commit: BASE=commit, CASES="…" (a
 	@node dist/bench/compare/main.js --base '$(BASE)' --cases '$(CASES)' \
 	  $(if $(PAIRS),--pairs '$(PAIRS)') $(if $(SECONDS),--seconds '$(SECONDS)')
 
-bench-flow: build ## Measure flow control: stalls, slow disks, crowds; draws docs/flow/*.svg
+bench-flow: build ## Measure flow control: stalls, slow disks, many streams; draws docs/flow/*.svg
 	@node dist/bench/flow/main.js
 
 clients: build ## Build and test the clients of all languages, each with each

@@ -159,40 +159,41 @@ const fullBacklog: Scene = {
   allowedBytes: 8 * (limits.streamWindowBytes + 64 * KiB),
 };
 
-const crowdSize = 1_000;
-/** What may be in flight in all, and what of it is left to be shared by the crowd. */
-const crowdBudgetBytes = 512 * MiB;
-const crowdBudget = divideBudget({ ...limits, maxInFlightBytes: crowdBudgetBytes });
-const crowdSharedBytes = crowdBudget.receiveBytes + crowdBudget.frameBytes + crowdBudget.readAheadBytes;
+const stalledStreamCount = 1_000;
+/** What may be in flight in all, and what of it is left to be shared by the stalled streams. */
+const stalledBudgetBytes = 512 * MiB;
+const stalledBudget = divideBudget({ ...limits, maxInFlightBytes: stalledBudgetBytes });
+const stalledSharedBytes =
+  stalledBudget.receiveBytes + stalledBudget.frameBytes + stalledBudget.readAheadBytes;
 /**
  * Node does not read from a connection while a write to it is under way. Where both ends are Node and both may have
  * more under way than the kernel buffers, they would wait for each other; a connection window of a megabyte, as our
  * client has it, keeps one direction below that.
  */
-const crowdWindows = { streamWindowBytes: 64 * KiB, connectionWindowBytes: 1 * MiB };
+const stalledWindows = { streamWindowBytes: 64 * KiB, connectionWindowBytes: 1 * MiB };
 /** More than a window and what the broker reads of it; not so much that the end of the stall becomes a load of its own. */
-const crowdRequestBytes = 16 * KiB;
-const crowdRequests = 20;
+const stalledRequestBytes = 16 * KiB;
+const stalledRequestCount = 20;
 
-/** The crowd's producers are held by a backlog of their own; its consumers do not read a topic of their own. */
-function crowd(): Scene {
+/** The stalled producers are held by a backlog of their own; the stalled consumers do not read a topic of their own. */
+function manyStalled(): Scene {
   let connections: RawConnection[] = [];
   let producers: PressingProducer[] = [];
   return {
-    name: 'crowd',
-    about: `${crowdSize} held producers and ${crowdSize} consumers that do not read, on 8 connections`,
+    name: 'many-stalled',
+    about: `${stalledStreamCount} held producers and ${stalledStreamCount} consumers that do not read, on 8 connections`,
     turnMs: 12 * secondMs,
     isRepeatable: true,
-    brokerArgs: ['--max-in-flight-bytes', `${crowdBudgetBytes}`],
+    brokerArgs: ['--max-in-flight-bytes', `${stalledBudgetBytes}`],
     consumers: fast(8),
     others: 'consumers',
     stopsProducers: false,
-    allowedBytes: crowdSharedBytes,
+    allowedBytes: stalledSharedBytes,
     async prepare(world) {
       await asked(world, async (client) => {
         const held = { name: 'held', partitionCount, maxMessages: 1, whenFull: WhenFull.BLOCK };
         await createLimitedTopic(client, held, 's');
-        for (let i = 0; i < crowdSize; i++) {
+        for (let i = 0; i < stalledStreamCount; i++) {
           await client.admin.createSubscription({ subscription: { topic: 'unread', name: `s-${i}` } });
         }
         const call = client.broker.publish();
@@ -211,13 +212,17 @@ function crowd(): Scene {
         }),
       );
       connections = await Promise.all(
-        Array.from({ length: 8 }, () => RawConnection.connect(broker.address, crowdWindows)),
+        Array.from({ length: 8 }, () => RawConnection.connect(broker.address, stalledWindows)),
       );
       const each = <T>(make: (connection: RawConnection, i: number) => T) =>
-        Array.from({ length: crowdSize }, (_, i) => make(connections[i % connections.length]!, i));
+        Array.from({ length: stalledStreamCount }, (_, i) => make(connections[i % connections.length]!, i));
       producers = each((connection) => {
-        const requestBytes = crowdRequestBytes;
-        return new PressingProducer(connection, { topic: 'held', requestBytes, requestCount: crowdRequests });
+        const requestBytes = stalledRequestBytes;
+        return new PressingProducer(connection, {
+          topic: 'held',
+          requestBytes,
+          requestCount: stalledRequestCount,
+        });
       });
       each((connection, i) => {
         const credit = { maxMessages: 1_000_000, maxBytes: 2 ** 40 };
@@ -229,7 +234,7 @@ function crowd(): Scene {
           const listed = (await client.admin.listConsumers({ topic: 'unread' })).consumers;
           return listed.filter(({ waitReason }) => waitReason === WaitReason.TRANSPORT).length;
         };
-        while ((await stalledCount()) < crowdSize);
+        while ((await stalledCount()) < stalledStreamCount);
         await untilHeld(producers, () => client.admin.getServerInfo({}));
       });
     },
@@ -245,7 +250,7 @@ function crowd(): Scene {
       });
       await Promise.all(producers.map((producer) => producer.allWritten));
       await Promise.all(producers.map((producer) => producer.finish()));
-      const receipted = producers.filter(({ receiptedCount }) => receiptedCount === crowdRequests);
+      const receipted = producers.filter(({ receiptedCount }) => receiptedCount === stalledRequestCount);
       for (const connection of connections) connection.destroy();
       return `${seen}; ${receipted.length} producers went on to their end`;
     },
@@ -323,7 +328,7 @@ export const scenes: readonly Scene[] = [
   slowSync('slow-disk', 'every sync takes 200 ms', 200),
   slowSync('disk-stall', 'the disk stands still', untilReleased),
   fullBacklog,
-  crowd(),
+  manyStalled(),
   otherLibraries(),
 ];
 

@@ -24,8 +24,8 @@ interface Connection {
 /**
  * The receive windows of producers: what one that is held may leave with the broker. Every connection begins with a
  * narrow one, and it is widened while producers use it and the broker reads: so a thousand producers that are held
- * from the start cost little, and a single one on a long way soon has what the way needs. A crowd that comes over a
- * connection with a wide window has that until it hears of the narrow one, a round trip later.
+ * from the start cost little, and a single one with a long round trip soon has the window that it needs. Many producers that open on a
+ * connection with a wide window share that window until they learn of the narrow one, a round trip later.
  */
 export class ReceiveWindows {
   readonly #options: ReceiveWindowOptions;

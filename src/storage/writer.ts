@@ -13,10 +13,10 @@ export interface WriterServices {
 }
 
 /**
- * Gathers what is submitted into rounds: all that one turn of the event loop brings, and all that comes while
- * earlier rounds are being written. With nothing under way a round leaves at once, so that a lonely message
- * waits for nobody. Another one follows while it syncs only when it is worth a sync of its own; so the writer
- * thread always has the next round ready under load, and small submissions share their sync.
+ * Gathers submissions into rounds: everything from one turn of the event loop, and everything that arrives while
+ * earlier rounds are being written. An idle writer writes at once. While a round syncs, the next round is sent only
+ * if it is worth a sync of its own; so the writer thread always has the next round ready under load, and small
+ * submissions share a sync.
  */
 export class Writer {
   readonly #services: WriterServices;

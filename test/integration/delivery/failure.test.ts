@@ -172,9 +172,9 @@ describe('failure', () => {
 
   it('dead-letters ten thousand messages that are given up at once, in order', async () => {
     const count = 10_000;
-    await createSubscription('crowded');
-    for (let i = 0; i < count; i += 1_000) await publish(client, 'crowded', texts(`m-${i}`, 1_000));
-    const open = { topic: 'crowded', subscription: 's', maxMessages: count };
+    await createSubscription('failing-together');
+    for (let i = 0; i < count; i += 1_000) await publish(client, 'failing-together', texts(`m-${i}`, 1_000));
+    const open = { topic: 'failing-together', subscription: 's', maxMessages: count };
     const consumer = await TestConsumer.open(client, open);
     const messages = await consumer.take(count);
     const { settledCount } = await consumer.settleRanges(
@@ -183,7 +183,7 @@ describe('failure', () => {
     );
     assert.equal(settledCount, BigInt(count));
     consumer.close();
-    const deadLetters = await TestConsumer.open(client, { ...open, topic: 'crowded.s.dead-letter' });
+    const deadLetters = await TestConsumer.open(client, { ...open, topic: 'failing-together.s.dead-letter' });
     assert.deepEqual(
       (await deadLetters.take(count)).map(({ text }) => text),
       messages.map(({ text }) => text),

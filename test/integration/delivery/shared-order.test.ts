@@ -120,10 +120,10 @@ describe('delivery to many consumers of one partition', () => {
     });
 
     it('delivers each of 2,000 messages once to 4 consumers, failures apart', async () => {
-      await createSubscription('crowd', Ordering.NONE);
+      await createSubscription('many', Ordering.NONE);
       const count = 2_000;
-      await publish(client, 'crowd', texts('m', count));
-      const seen = await consumeAll('crowd', count, {
+      await publish(client, 'many', texts('m', count));
+      const seen = await consumeAll('many', count, {
         isFailing: ({ attempt, offset }) => attempt === 1 && offset % 89 === 0,
         settled() {},
       });

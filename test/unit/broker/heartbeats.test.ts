@@ -42,7 +42,7 @@ describe('Heartbeats', () => {
 
   it('pause after a few hundred, so that others are served', () => {
     const consumers = 2 * limits.heartbeatsAtOnce + 1;
-    subscription('crowd', 1, consumers);
+    subscription('many', 1, consumers);
     heartbeats.wake(0);
     assert.equal(beats.length, limits.heartbeatsAtOnce);
     clock.advance(limits.heartbeatPauseMs);
@@ -55,9 +55,9 @@ describe('Heartbeats', () => {
 
   it('pass over those that do not read, or have left in the middle of a round', () => {
     subscription('held', 1, 1, true);
-    subscription('crowd', 1, limits.heartbeatsAtOnce + 1);
+    subscription('many', 1, limits.heartbeatsAtOnce + 1);
     heartbeats.wake(0);
-    const last = `crowd-${limits.heartbeatsAtOnce}`;
+    const last = `many-${limits.heartbeatsAtOnce}`;
     sessions.delete(last);
     clock.advance(limits.heartbeatPauseMs);
     assert.ok(!beats.some((beat) => beat.startsWith('held') || beat.startsWith(`${last}:`)));

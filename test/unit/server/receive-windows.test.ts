@@ -37,13 +37,13 @@ describe('ReceiveWindows', () => {
     assert.equal(windows.grantedBytes, 1_000 * limits.initialWindowBytes);
   });
 
-  it('narrow again when a crowd comes over a wide connection', () => {
+  it('narrow again when many producers open on a connection with a wide window', () => {
     const windows = windowsOf(64 * MiB);
     for (let i = 0; i < 4; i++) windows.enter('a');
     for (let i = 0; i < 1_000; i++) windows.read('a', 64 * KiB);
     assert.deepEqual(applied.at(-1), ['a', 1024]);
     for (let i = 0; i < 4; i++) windows.enter('a');
-    assert.deepEqual(applied.at(-1), ['a', 1024], 'twice as many are no crowd');
+    assert.deepEqual(applied.at(-1), ['a', 1024], 'twice as many do not narrow it');
     windows.enter('a');
     assert.deepEqual(applied.at(-1), ['a', 64]);
     assert.equal(windows.grantedBytes, 9 * limits.initialWindowBytes);

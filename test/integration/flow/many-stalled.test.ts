@@ -10,7 +10,7 @@ import { RawConnection } from '../../support/raw-grpc.js';
 import { StalledConsumer } from '../../support/stalled-consumer.js';
 import { createLimitedTopic, storedCount } from '../../support/topics.js';
 
-const crowd = 200;
+const streamCount = 200;
 const connectionCount = 4;
 const windowBytes = 64 * KiB;
 const requestBytes = 16 * KiB;
@@ -18,7 +18,7 @@ const requestsEach = 20;
 const tailBytes = 1 * MiB;
 const unreadBytes = 1 * MiB;
 
-describe(`${crowd} held producers and ${crowd} consumers that do not read, on ${connectionCount} connections`, function () {
+describe(`${streamCount} held producers and ${streamCount} consumers that do not read, on ${connectionCount} connections`, function () {
   this.timeout(120_000);
   const broker = useBroker({
     args: ['--stream-window-bytes', `${windowBytes}`, '--tail-bytes', `${tailBytes}`],
@@ -42,7 +42,7 @@ describe(`${crowd} held producers and ${crowd} consumers that do not read, on ${
 
   const roundTrip = () => client.admin.getServerInfo({});
   const each = <T>(make: (connection: RawConnection, i: number) => T): T[] =>
-    Array.from({ length: crowd }, (_, i) => make(connections[i % connectionCount]!, i));
+    Array.from({ length: streamCount }, (_, i) => make(connections[i % connectionCount]!, i));
 
   it('take what their windows and frames allow, and the memory of the broker stays within that', async () => {
     await createLimitedTopic(client, { name: 'held', maxMessages: 10, whenFull: WhenFull.BLOCK }, 's');
@@ -70,7 +70,9 @@ describe(`${crowd} held producers and ${crowd} consumers that do not read, on ${
     await untilHeld(producers, roundTrip);
     const isStalled = async () => {
       const listed = (await client.admin.listConsumers({ topic: 'unread' })).consumers;
-      return listed.length === crowd && listed.every(({ waitReason }) => waitReason === WaitReason.TRANSPORT);
+      return (
+        listed.length === streamCount && listed.every(({ waitReason }) => waitReason === WaitReason.TRANSPORT)
+      );
     };
     while (!(await isStalled()));
 
@@ -78,7 +80,7 @@ describe(`${crowd} held producers and ${crowd} consumers that do not read, on ${
     // the reader of each subscription has read ahead from the disk.
     const producerBytes = windowBytes + 2 * requestBytes;
     const consumerBytes = limits.framesUnderWay * (limits.frameBytes + 64 * KiB) + limits.readAheadBytes;
-    const mostBytes = crowd * (producerBytes + consumerBytes) + 64 * MiB;
+    const mostBytes = streamCount * (producerBytes + consumerBytes) + 64 * MiB;
     const grownBytes = broker.rssBytes() - rssBefore;
     assert(grownBytes <= mostBytes, `the broker has grown by ${grownBytes} bytes, more than ${mostBytes}`);
   });
@@ -86,7 +88,7 @@ describe(`${crowd} held producers and ${crowd} consumers that do not read, on ${
   it('go on when there is room again, all of them, and nothing is lost or doubled', async () => {
     for (const consumer of consumers) consumer.resume();
     await untilTrue(() => consumers.every(({ receivedBytes }) => receivedBytes >= unreadBytes), roundTrip);
-    const total = crowd * requestsEach;
+    const total = streamCount * requestsEach;
     const consumer = await TestConsumer.open(client, { topic: 'held', subscription: 's' });
     for (let taken = 0; taken < total; ) {
       await consumer.until(() => consumer.inbox.length > 0);
