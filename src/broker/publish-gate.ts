@@ -78,10 +78,10 @@ export class PublishGate {
   }
 
   /**
-   * `enter` is handed how to give back the room that was kept for a request of this size; without one, of the size of the
-   * topic's last one. Returns how to give up waiting.
+   * Calls `enter` when there is room, with a function that releases the room that is kept for a request of this size; without
+   * a size, of the size of the topic's last request. Returns a function that gives up waiting.
    */
-  wait(line: TopicLine, enter: (arrived: () => void) => void, requestBytes?: number): () => void {
+  wait(line: TopicLine, enter: (releaseRoom: () => void) => void, requestBytes?: number): () => void {
     const giveUp = line.waiting.add(() => {
       const bytes = requestBytes ?? (line.requestBytes || limits.usualRequestBytes);
       enter(this.#reserve(line, bytes));
@@ -186,14 +186,14 @@ export class PublishGate {
       if (isHeld && round === this.#round) {
         this.#reservedBytes -= bytes;
         line.reservedBytes -= bytes;
-        this.#arrived(bytes);
+        this.#requestArrived(bytes);
       }
       isHeld = false;
     };
   }
 
   /** A topic that does not wait any more may leave room to others; computed anew when it can matter. */
-  #arrived(bytes: number): void {
+  #requestArrived(bytes: number): void {
     this.#arrivedBytes += bytes;
     const isWorthIt = this.#arrivedBytes * limits.levelsPerQueue >= this.#capacityBytes;
     if (isWorthIt && this.#waiting.size > 0) this.#admitSoon();

@@ -44,8 +44,8 @@ export class StreamPublisher implements Publisher, HeldStream {
   /** The callback of the batch that waits at a closed gate, if there is one. */
   #heldDone: PublishDone | undefined;
   #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
-  /** Gives back the room that is kept for the next batch; harmless twice. */
-  #arrived: () => void = () => {};
+  /** Releases the room that is kept for the next batch; harmless twice. */
+  #releaseRoom: () => void = () => {};
   /** Of its last batch. */
   #requestBytes: number | undefined;
   #producerId = '';
@@ -79,20 +79,20 @@ export class StreamPublisher implements Publisher, HeldStream {
       return;
     }
     const { gate } = this.#services;
-    this.#released();
+    this.#endHold();
     if (!gate.isClosedFor(this.#line)) {
       ready();
       return;
     }
     const line = this.#line;
-    this.#held(line.holdReason);
+    this.#beginHold(line.holdReason);
     line.held.add(this);
     this.#stopWaiting = gate.wait(
       line,
-      (arrived) => {
+      (releaseRoom) => {
         line.held.delete(this);
-        this.#released();
-        this.#arrived = arrived;
+        this.#endHold();
+        this.#releaseRoom = releaseRoom;
         ready();
       },
       this.#requestBytes,
@@ -100,15 +100,15 @@ export class StreamPublisher implements Publisher, HeldStream {
   }
 
   holdReasonChanged(): void {
-    this.#held(this.#line.holdReason);
+    this.#beginHold(this.#line.holdReason);
   }
 
   awaitReceipts(): void {
-    if (!this.#isBusy) this.#held('receipts');
+    if (!this.#isBusy) this.#beginHold('receipts');
   }
 
   publish(batch: PublishBatch, answer: PublishDone): void {
-    this.#arrived();
+    this.#releaseRoom();
     const { byteLength } = batch.source;
     this.#requestBytes = byteLength;
     this.#pendingBatchCount++;
@@ -156,8 +156,8 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#ready = undefined;
     this.#stopWaiting?.();
     this.#line.held.delete(this);
-    this.#arrived();
-    this.#released();
+    this.#releaseRoom();
+    this.#endHold();
     this.#services.closed(this);
   }
 
@@ -178,7 +178,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     if (receipt.duplicateCount < receipt.messageCount) counters.publishedBytes += byteLength;
   }
 
-  #released(): void {
+  #endHold(): void {
     const hold = this.#hold;
     if (hold === undefined) return;
     const { clock, counters } = this.#services;
@@ -186,9 +186,9 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#hold = undefined;
   }
 
-  #held(reason: HoldReason): void {
+  #beginHold(reason: HoldReason): void {
     if (this.#hold?.reason === reason) return;
-    this.#released();
+    this.#endHold();
     this.#hold = { reason, sinceMs: this.#services.clock.monotonicMs() };
   }
 
@@ -196,11 +196,11 @@ export class StreamPublisher implements Publisher, HeldStream {
   #holdAt(gate: AdmissionGate, batch: PublishBatch, done: PublishDone): void {
     this.#isBusy = true;
     this.#heldDone = done;
-    this.#held(gate.holdReason);
+    this.#beginHold(gate.holdReason);
     this.#stopWaiting = gate.wait(() => {
       this.#isBusy = false;
       this.#heldDone = undefined;
-      this.#released();
+      this.#endHold();
       this.#publish(batch, done);
       this.#readOn();
     });

@@ -17,7 +17,7 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
   #session: RedriveSession | undefined;
   #isProgressUnderWay = false;
   /** What was not sent because of that. */
-  #held: RedriveProgress | undefined;
+  #pendingProgress: RedriveProgress | undefined;
 
   constructor(call: DirectCall, edge: Edge) {
     super(call);
@@ -35,10 +35,10 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
   /** To a client that does not read, one is enough: they must not pile up. */
   progress(progress: RedriveProgress): void {
     if (this.#isProgressUnderWay) {
-      this.#held = progress;
+      this.#pendingProgress = progress;
       return;
     }
-    this.#held = undefined;
+    this.#pendingProgress = undefined;
     this.#isProgressUnderWay = true;
     this.#send(progress, () => {
       this.#isProgressUnderWay = false;
@@ -46,7 +46,7 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
   }
 
   ended(error: SluiceError | undefined): void {
-    if (this.#held !== undefined) this.#send(this.#held);
+    if (this.#pendingProgress !== undefined) this.#send(this.#pendingProgress);
     if (error === undefined) this.call.finish();
     else this.call.fail(error);
   }

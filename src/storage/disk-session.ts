@@ -11,7 +11,7 @@ export interface DiskSessionServices {
   /** What is to be read at once. */
   readonly readAheadBytes: () => number;
   /** It holds so many bytes more, or less, than before. */
-  readonly held: (bytes: number) => void;
+  readonly heldBytesChanged: (bytes: number) => void;
 }
 
 /**
@@ -64,7 +64,7 @@ export class DiskSession {
     const before = this.#windowBytes;
     this.#window = window;
     this.#windowBytes = window.reduce((bytes, { messages }) => bytes + messages.length, 0);
-    if (this.#windowBytes !== before) this.#services.held(this.#windowBytes - before);
+    if (this.#windowBytes !== before) this.#services.heldBytesChanged(this.#windowBytes - before);
   }
 
   async #fetchAndTake(maxBytes: number): Promise<Run[]> {

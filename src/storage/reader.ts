@@ -14,7 +14,7 @@ export interface ReaderServices {
   /** What is to be read at once. */
   readonly readAheadBytes: () => number;
   /** A reader holds so many bytes more, or less, than before. */
-  readonly held: (bytes: number) => void;
+  readonly heldBytesChanged: (bytes: number) => void;
   readonly isClosed: () => boolean;
   /** A reader is about to hold something, or uses what it holds. */
   readonly holds: (reader: Reader) => void;

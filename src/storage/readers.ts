@@ -33,7 +33,7 @@ export class Readers {
         slots: this.#slots,
         readAheadBytes: () => this.#readAheadBytes(),
         isClosed: () => this.#isClosed,
-        held: (bytes) => {
+        heldBytesChanged: (bytes) => {
           this.#heldBytes += bytes;
           if (bytes > 0) this.#makeRoom();
         },

@@ -166,7 +166,7 @@ export class Consumption {
   #grant(): void {
     const { isAcknowledging, maxOutstanding, limit } = this.#options;
     if (!isAcknowledging || this.#isEnding) return;
-    const credit = this.#printer.heldCount + Math.min(maxOutstanding, limit - this.#printedCount);
+    const credit = this.#printer.untakenCount + Math.min(maxOutstanding, limit - this.#printedCount);
     if (credit === this.#credit) return;
     this.#credit = credit;
     this.#settler.setCredit(credit);

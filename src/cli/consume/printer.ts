@@ -30,8 +30,8 @@ export interface PrinterOptions {
 export class Printer {
   readonly #options: PrinterOptions;
   readonly #heldBytes: number;
-  #held: Printed[] = [];
-  #heldCount = 0;
+  #untaken: Printed[] = [];
+  #untakenCount = 0;
   #writtenBytes = 0;
   #owesNewline = false;
   #probe: Timer | undefined;
@@ -44,13 +44,13 @@ export class Printer {
   }
 
   /** Messages that were printed and not taken. */
-  get heldCount(): number {
-    return this.#heldCount;
+  get untakenCount(): number {
+    return this.#untakenCount;
   }
 
   /** Everything that was printed has been taken, or never will be. */
   get isIdle(): boolean {
-    return this.#held.length === 0 || this.#isFailed;
+    return this.#untaken.length === 0 || this.#isFailed;
   }
 
   /** Messages must be acknowledged before their leases end. */
@@ -70,8 +70,8 @@ export class Printer {
     this.#probe?.cancel();
     const shownMs = clock.monotonicMs() - this.#probeAfterMs;
     await this.#write(text.subarray(0, -1), true);
-    this.#heldCount += countOf(messages);
-    this.#held.push({ ...messages, end: this.#writtenBytes, writtenAtMs: clock.monotonicMs() });
+    this.#untakenCount += countOf(messages);
+    this.#untaken.push({ ...messages, end: this.#writtenBytes, writtenAtMs: clock.monotonicMs() });
     const passedBytes = this.#writtenBytes - this.#heldBytes;
     this.#release(({ end, writtenAtMs }) => end <= passedBytes || writtenAtMs <= shownMs);
     this.#probeLater();
@@ -97,11 +97,11 @@ export class Printer {
   }
 
   #release(isTaken: (printed: Printed) => boolean): void {
-    const firstHeld = this.#held.findIndex((printed) => !isTaken(printed));
-    const released = this.#held.splice(0, firstHeld === -1 ? this.#held.length : firstHeld);
+    const firstHeld = this.#untaken.findIndex((printed) => !isTaken(printed));
+    const released = this.#untaken.splice(0, firstHeld === -1 ? this.#untaken.length : firstHeld);
     for (const { partition, first, last } of released) {
       const messages = { partition, first, last };
-      this.#heldCount -= countOf(messages);
+      this.#untakenCount -= countOf(messages);
       this.#options.taken(messages);
     }
   }

@@ -53,11 +53,11 @@ describe('PublishGate', () => {
 
   it('gives the room on when the request has come, once', () => {
     roomBytes = -1;
-    let arrived = () => {};
+    let releaseRoom = () => {};
     gate.wait(
       line,
-      (told) => {
-        arrived = told;
+      (release) => {
+        releaseRoom = release;
       },
       100,
     );
@@ -65,8 +65,8 @@ describe('PublishGate', () => {
     roomBytes = 50;
     gate.admit();
     assert.deepEqual(entered, []);
-    arrived();
-    arrived();
+    releaseRoom();
+    releaseRoom();
     gate.admit();
     assert.deepEqual(entered, ['b']);
     assert.equal(gate.isClosedFor(line), true);

@@ -153,9 +153,9 @@ class SlowStore {
   #open(topic: number, { requestBytes, turnsPerRequest, pauseTurns = 0 }: Load, atTurn: number): void {
     const line = this.lines[topic]!;
     const gate = this.#gate;
-    const read = (arrived: () => void) => {
+    const read = (releaseRoom: () => void) => {
       this.#after(turnsPerRequest, () => {
-        arrived();
+        releaseRoom();
         this.#queue.push({ topic, bytes: requestBytes, line });
         this.#queuedBytes += requestBytes;
         this.#waitingBytes += requestBytes;

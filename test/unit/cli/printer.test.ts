@@ -60,9 +60,9 @@ describe('what the reader of an output has taken', () => {
     const scene = new Scene(10);
     await scene.print(0, 0, '12345');
     await scene.print(1, 2, '12\n45');
-    assert.deepEqual([scene.taken, scene.printer.heldCount], [[], 3]);
+    assert.deepEqual([scene.taken, scene.printer.untakenCount], [[], 3]);
     await scene.print(3, 3, '12345');
-    assert.deepEqual([scene.taken, scene.printer.heldCount], [['0'], 3]);
+    assert.deepEqual([scene.taken, scene.printer.untakenCount], [['0'], 3]);
     assert.equal(scene.text, '12345\n12\n45\n12345', 'the last newline is owed');
   });
 
