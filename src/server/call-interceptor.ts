@@ -19,7 +19,7 @@ import {
   type Route,
 } from './direct-call.js';
 import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
-import { connectionOf, dropMetadata, endRequest } from './http2-sessions.js';
+import { connectionOf, dropMetadata, endRequest, isReset } from './http2-sessions.js';
 import { RequestDecoder } from './request-decoder.js';
 import { toStatus } from './status.js';
 
@@ -65,8 +65,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly #route: Route;
   readonly #table: CallTable;
   readonly #connection: { readonly destroyed: boolean } | undefined;
-  /** Of a call that takes one request. */
-  readonly #decoder: RequestDecoder | undefined;
+  readonly #decoder: RequestDecoder;
   #receiver: CallReceiver | undefined;
   #end: CallEnd | undefined;
   #isStopping = false;
@@ -74,18 +73,17 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
     this.kind = route.isStream ? 'stream' : 'unary';
     this.peer = base.getPeer();
-    const { oneRequestBytes } = route;
-    this.isWaitingForRequest = oneRequestBytes !== undefined;
-    if (oneRequestBytes !== undefined) {
-      this.#decoder = new RequestDecoder({
-        maxBytes: oneRequestBytes,
-        hasOneRequest: true,
-        reserve: (bytes) => table.receiving(this, bytes),
-        handedOver() {},
-        refuse: (error) => this.stop(error),
-      });
-      readRequestsWith(base, this.#decoder, oneRequestBytes);
-    }
+    const { hasOneRequest, longestRequestBytes } = route;
+    this.isWaitingForRequest = hasOneRequest;
+    const readAboveBytes = hasOneRequest ? 0 : limits.oversizeReadBytes;
+    this.#decoder = new RequestDecoder({
+      maxBytes: longestRequestBytes,
+      readAboveBytes,
+      hasOneRequest,
+      ...(hasOneRequest && { reserve: (bytes: number) => table.receiving(this, bytes) }),
+      refuse: (error) => this.stop(error),
+    });
+    readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
     this.#call = new DirectCall(base, logger, this);
     this.#connection = connectionOf(base);
     this.#base = base;
@@ -123,6 +121,12 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     if (this.#call.isOver || this.#isStopping) return;
     // Node ends what a lost connection was sending: the client has not closed its half, and the call is over next.
     if (this.#connection?.destroyed === true) return;
+    if (this.#decoder.isInsideRequest && !isReset(this.#base)) {
+      this.stop(
+        new SluiceError('MALFORMED_REQUEST', 'the client closed its half of the call inside a request'),
+      );
+      return;
+    }
     try {
       this.#receiver?.halfClose();
     } catch (thrown) {
@@ -156,7 +160,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   }
 
   #over(end: CallEnd): void {
-    this.#decoder?.close();
+    this.#decoder.close();
     // The client may leave its half open, and what it has sent of a request with it.
     if (this.isWaitingForRequest) endRequest(this.#base);
     this.#table.answered(this);

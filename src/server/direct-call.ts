@@ -195,11 +195,9 @@ export interface Route {
   readonly open: OpenCall;
   /** It may stay open for long: counts against the limit of streams. */
   readonly isStream: boolean;
-  /**
-   * The longest request of a method that takes one, and the client's half is closed behind it: a call that does not
-   * bring it in time is given up. Undefined for a method that takes a stream of requests.
-   */
-  readonly oneRequestBytes: number | undefined;
+  /** It takes one request, and the client's half is closed behind it: a call that does not bring it in time is given up. */
+  readonly hasOneRequest: boolean;
+  readonly longestRequestBytes: number;
 }
 
 /** A call that is open, as its table sees it. */

@@ -58,6 +58,12 @@ export function connectionOf(call: ServerInterceptingCallInterface): Http2Sessio
   return stream.session;
 }
 
+/** The client has reset the stream of a call. Node then ends what it was sending, as if it were complete. */
+export function isReset(call: ServerInterceptingCallInterface): boolean {
+  const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
+  return stream.aborted || stream.destroyed;
+}
+
 /**
  * Ends the client's half of a call that has its status, once that has left: what it would still send is of no use. By
  * itself grpc-js leaves the stream open until the client ends it, which it may never do.

@@ -5,20 +5,23 @@ import { framePrefixBytes } from './framing.js';
 export interface RequestDecoderOptions {
   /** The longest request. */
   readonly maxBytes: number;
+  /** How far above that a request is still handed over, so that its refusal can name the batch. Default: not at all. */
+  readonly readAboveBytes?: number;
   /** The method takes one request: a second one is refused. */
   readonly hasOneRequest: boolean;
   /** Makes room for a request before any of it is kept. Throws SluiceError where there is none. */
-  readonly reserve: (bytes: number) => void;
+  readonly reserve?: (bytes: number) => void;
   /** A request has been handed over, complete. */
-  readonly handedOver: () => void;
+  readonly handedOver?: () => void;
   /** Ends the call: what it sends from now on is thrown away. */
   readonly refuse: (error: SluiceError) => void;
 }
 
 /**
  * Cuts the requests out of the bytes of a call, in place of the decoder of grpc-js. That one keeps what has arrived of a
- * request until the call is over, each part together with everything that the connection read at the same time; and it
- * has one limit for all methods. This one refuses a request by its length, and copies the parts into one block.
+ * request until the call is over, each part together with everything that the connection read at the same time; it has
+ * one limit for all methods; and it does not tell that a call ends inside a request. This one refuses a request by its
+ * length, and copies the parts into one block.
  */
 export class RequestDecoder {
   readonly #options: RequestDecoderOptions;
@@ -44,7 +47,7 @@ export class RequestDecoder {
         this.#frame = undefined;
         this.#filledBytes = 0;
         if (this.#options.hasOneRequest) this.#state = 'complete';
-        this.#options.handedOver();
+        this.#options.handedOver?.();
       }
       return requests;
     } catch (thrown) {
@@ -54,33 +57,56 @@ export class RequestDecoder {
     }
   }
 
+  /** A part of a request has arrived, and the rest has not. */
+  get isInsideRequest(): boolean {
+    return this.#filledBytes > 0;
+  }
+
   /** Lets go of what it has, and keeps nothing any more. */
   close(): void {
     this.#state = 'closed';
     this.#frame = undefined;
+    this.#filledBytes = 0;
   }
 
   /** Copies what belongs to the current request, and says how much that was. */
   #take(data: Buffer, at: number): number {
+    const leftBytes = data.length - at;
+    if (this.#filledBytes === 0 && leftBytes >= framePrefixBytes) {
+      // The usual case: the prefix has arrived whole, and is copied together with the request.
+      this.#frame = this.#allocate(data[at]! !== 0, data.readUInt32BE(at + 1));
+    }
     const target = this.#frame ?? this.#prefix;
-    const copied = data.copy(target, this.#filledBytes, at);
-    this.#filledBytes += copied;
-    if (target === this.#prefix && this.#filledBytes === framePrefixBytes) this.#begin();
-    return copied;
+    const copiedBytes = Math.min(leftBytes, target.length - this.#filledBytes);
+    copyBytes(data, at, target, this.#filledBytes, copiedBytes);
+    this.#filledBytes += copiedBytes;
+    if (target === this.#prefix && this.#filledBytes === framePrefixBytes) {
+      this.#frame = this.#allocate(this.#prefix[0] !== 0, this.#prefix.readUInt32BE(1));
+      this.#prefix.copy(this.#frame);
+    }
+    return copiedBytes;
   }
 
-  #begin(): void {
-    const { maxBytes, reserve } = this.#options;
-    const bytes = this.#prefix.readUInt32BE(1);
-    if (bytes > maxBytes) {
+  #allocate(isCompressed: boolean, bytes: number): Buffer {
+    const { maxBytes, readAboveBytes = 0, reserve } = this.#options;
+    if (bytes > maxBytes + readAboveBytes) {
       const text = `the request has ${bytes} bytes; this method takes at most ${maxBytes}`;
       throw new SluiceError('REQUEST_TOO_LARGE', text);
     }
-    const isCompressed = this.#prefix[0] !== 0;
-    reserve(isCompressed ? Math.max(maxBytes, limits.decompressionBytes) + bytes : bytes);
-    this.#frame = Buffer.allocUnsafe(framePrefixBytes + bytes);
-    this.#prefix.copy(this.#frame);
+    reserve?.(isCompressed ? Math.max(maxBytes, limits.decompressionBytes) + bytes : bytes);
+    return Buffer.allocUnsafe(framePrefixBytes + bytes);
   }
+}
+
+/** Up to here a loop is quicker than a call out of JavaScript. */
+const byHandBytes = 128;
+
+function copyBytes(source: Buffer, from: number, target: Buffer, to: number, byteLength: number): void {
+  if (byteLength > byHandBytes) {
+    source.copy(target, to, from, from + byteLength);
+    return;
+  }
+  for (let i = 0; i < byteLength; i++) target[to + i] = source[from + i]!;
 }
 
 function moreThanOne(): SluiceError {

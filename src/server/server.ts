@@ -248,8 +248,13 @@ function createRoutes<S extends DescService>(
     const open = handlers[method.localName as keyof S['method']];
     const { methodKind } = method;
     const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
-    const oneRequestBytes = hasOneRequest ? longestRequest(method.name, maxRequestBytes) : undefined;
-    return [methodPath(method), { open, isStream: methodKind !== 'unary', oneRequestBytes }];
+    const longestRequestBytes = hasOneRequest
+      ? longestRequest(method.name, maxRequestBytes)
+      : maxRequestBytes;
+    return [
+      methodPath(method),
+      { open, isStream: methodKind !== 'unary', hasOneRequest, longestRequestBytes },
+    ];
   });
 }
 

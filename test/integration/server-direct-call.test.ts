@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { systemClock } from '../../src/base/clock.js';
 import { SluiceError } from '../../src/base/errors.js';
+import { limits } from '../../src/base/limits.js';
 import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { Answers } from '../../src/server/answers.js';
@@ -54,6 +55,7 @@ class ManualCall implements CallReceiver {
  * this is to fail, and not a broker in production.
  */
 describe('direct calls', () => {
+  const longestRequestBytes = 1_000_000;
   const opened = new Inbox<ManualCall>();
   let server: Server;
   let connection: Http2Connection;
@@ -65,7 +67,7 @@ describe('direct calls', () => {
       return manual;
     };
     const table = new OpenCalls({
-      routes: new Map([[path, { open, isStream: true, oneRequestBytes: undefined }]]),
+      routes: new Map([[path, { open, isStream: true, hasOneRequest: false, longestRequestBytes }]]),
       peers: new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, systemClock),
       answers: new Answers(1_000_000),
       bodies: new RequestBodies(1_000_000),
@@ -74,7 +76,7 @@ describe('direct calls', () => {
       maxCalls: 10,
     });
     server = new Server({
-      'grpc.max_receive_message_length': 1_000_000,
+      'grpc.max_receive_message_length': longestRequestBytes,
       interceptors: [createDirectCallInterceptor(table, silentLogger)],
     });
     server.addService(createServiceDefinition(Broker), {});
@@ -256,13 +258,13 @@ describe('direct calls', () => {
     assert.equal((await status)['grpc-status'], '14');
   });
 
-  it('hear of a request that grpc-js refuses, once, and have the last word', async () => {
+  it('hear of a request that is refused by its length, once, and have the last word', async () => {
     const stream = connection.call(path);
     const trailers = new Promise<Record<string, unknown>>((resolve) =>
       stream.once('headers', resolve).once('response', resolve),
     );
     const tooLarge = Buffer.alloc(5);
-    tooLarge.writeUInt32BE(1_000_001, 1);
+    tooLarge.writeUInt32BE(longestRequestBytes + limits.oversizeReadBytes + 1, 1);
     stream.write(tooLarge);
     const manual = await opened.next();
     manual.call.read();
@@ -277,6 +279,20 @@ describe('direct calls', () => {
     manual.call.fail(error);
     assert.equal((await trailers)['grpc-status'], '3');
     assert.equal(await manual.events.next(), 'over');
+  });
+
+  it('hear that the client closed its half inside a request', async () => {
+    const stream = connection.call(path);
+    stream.write(frame(Buffer.from('whole')));
+    stream.end(frame(Buffer.from('cut short')).subarray(0, 8));
+    const manual = await opened.next();
+    manual.call.read();
+    assert.deepEqual(await manual.events.next(), Buffer.from('whole'));
+    manual.call.read();
+    const error = await manual.events.next();
+    assert(error instanceof SluiceError);
+    assert.equal(error.reason, 'MALFORMED_REQUEST');
+    stream.close();
   });
 
   it('hear of a request that does not decompress', async () => {
