@@ -3,6 +3,7 @@ import { limits } from '../base/limits.js';
 import type { Publisher, Receipt } from '../broker/types.js';
 import type { CallReceiver, DirectCall } from './direct-call.js';
 import type { Edge } from './edge.js';
+import { FrameBatch } from './frame-batch.js';
 import { findBatchId, PublishScanner, type Uint64 } from './publish-scan.js';
 import { encodeReceipt, encodeRefusal } from './receipts.js';
 import type { ReceiveWindows } from './receive-windows.js';
@@ -13,6 +14,9 @@ interface PendingBatch {
   answer: Receipt | SluiceError | undefined;
   next: PendingBatch | undefined;
 }
+
+/** Of all streams: none keeps anything in it. */
+const frames = new FrameBatch();
 
 /**
  * `PublishStream`: an answer for each batch, in the order of the stream. A refused batch ends nothing. Batches
@@ -33,6 +37,7 @@ export class PublishStreamCall implements CallReceiver {
   #isClosing = false;
   /** The next request has been asked for, or will be once there is room. */
   #isReadUnderWay = false;
+  #willAnswer = false;
   #failure: unknown;
 
   constructor(call: DirectCall, edge: Edge) {
@@ -62,7 +67,7 @@ export class PublishStreamCall implements CallReceiver {
     const pending = this.#addPending(batch.batchId);
     this.#publisher.publish(batch, (error, receipt) => {
       pending.answer = error === undefined ? receipt : this.#call.clientError(error);
-      this.#sendAnswers();
+      this.#answerSoon();
     });
     this.#readWhenReady();
   }
@@ -93,7 +98,7 @@ export class PublishStreamCall implements CallReceiver {
     }
     const pending = this.#addPending(batchId);
     pending.answer = error;
-    this.#sendAnswers();
+    this.#answerSoon();
     this.#readWhenReady();
   }
 
@@ -106,24 +111,35 @@ export class PublishStreamCall implements CallReceiver {
     return pending;
   }
 
-  #sendAnswers(): void {
+  /** The answers of a round come one after the other, and leave together. */
+  #answerSoon(): void {
+    if (this.#willAnswer) return;
+    this.#willAnswer = true;
+    queueMicrotask(this.#sendAnswers);
+  }
+
+  readonly #sendAnswers = (): void => {
+    this.#willAnswer = false;
     let batch = this.#first;
-    for (; batch?.answer !== undefined; batch = batch.next) {
-      const { batchId, answer } = batch;
-      const bytes = answer instanceof Error ? encodeRefusal(batchId, answer) : encodeReceipt(batchId, answer);
-      this.#call.send(bytes, this.#written);
+    while (batch?.answer !== undefined) {
+      for (; batch?.answer !== undefined && !frames.isFull; batch = batch.next) {
+        const { batchId, answer } = batch;
+        frames.add(answer instanceof Error ? encodeRefusal(batchId, answer) : encodeReceipt(batchId, answer));
+      }
+      const count = frames.messageCount;
+      this.#call.sendFramed(frames.take(), () => this.#written(count));
     }
     this.#first = batch;
     if (batch === undefined) {
       this.#last = undefined;
       if (this.#isClosing) this.#end();
     }
-  }
-
-  readonly #written = (): void => {
-    this.#unansweredCount--;
-    this.#readWhenReady();
   };
+
+  #written(count: number): void {
+    this.#unansweredCount -= count;
+    this.#readWhenReady();
+  }
 
   #readWhenReady(): void {
     if (this.#isClosing || this.#isReadUnderWay) return;
