@@ -121,14 +121,17 @@ func TestDeadLetters(t *testing.T) {
 	equal(t, backlog(t, client, topic), 0, "backlog")
 }
 
-// Two consumers have the same message with a short lease: when that of the one that does not extend it has ended three
-// times, that of the other is still good.
+// leaseOfBusyMachine is short enough to wait for its end, and so long that a machine with busy cores extends it in time.
+const leaseOfBusyMachine = 4 * time.Second
+
+// Two consumers have the same message with a short lease: when that of the one that does not extend it has ended, that of
+// the other is still good.
 func TestLeasesAreExtendedWhileAHandlerRuns(t *testing.T) {
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})
 	for _, name := range []string{"sub", "control"} {
 		makeSubscription(t, client, &sluicev1.Subscription{
-			Topic: topic, Name: name, AckDeadline: durationpb.New(200 * time.Millisecond),
+			Topic: topic, Name: name, AckDeadline: durationpb.New(leaseOfBusyMachine),
 			Retry: &sluicev1.RetryPolicy{MinBackoff: durationpb.New(time.Millisecond)},
 		})
 	}
@@ -138,22 +141,15 @@ func TestLeasesAreExtendedWhileAHandlerRuns(t *testing.T) {
 	consumer := newConsumer(t, client, ConsumerConfig{Topic: topic})
 	stop := runConsumer(t, consumer, func(ctx context.Context, d *Delivery) error {
 		equal(t, d.Attempt(), 1, "attempt")
-		await(t, "the leases of the other have ended", passed)
+		await(t, "the lease of the other has ended", passed)
 		check(t, ctx.Err())
 		acks <- d.Ack()
 		return nil
 	})
 	control := newConsumer(t, client, ConsumerConfig{Topic: topic, Subscription: "control", KeepLeases: true})
-	for attempt := uint32(1); attempt <= 4; attempt++ {
-		d := receive(t, control)
-		for ; d.Attempt() != attempt; d = receive(t, control) {
-			// The second message, which was not in hand when the lease of the first ended.
-		}
-		if attempt < 4 {
-			await(t, "the lease is over", d.Revoked())
-			equal(t, settled(t, d.Ack()), false, "an ack after the lease")
-		}
-	}
+	d := receive(t, control)
+	await(t, "the lease is over", d.Revoked())
+	equal(t, settled(t, d.Ack()), false, "an ack after the lease")
 	close(passed)
 	for range 2 {
 		// The second waited in the queue all the time.
@@ -166,16 +162,18 @@ func TestAHandlerIsToldWhenItsMessageIsTakenBack(t *testing.T) {
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})
 	makeSubscription(t, client, &sluicev1.Subscription{
-		Topic: topic, AckDeadline: durationpb.New(100 * time.Millisecond),
+		Topic: topic, AckDeadline: durationpb.New(time.Minute),
 		Retry: &sluicev1.RetryPolicy{MinBackoff: durationpb.New(time.Millisecond)},
 	})
 	publish(t, client, topic, numbered(2, 0)...)
+	began := make(chan struct{}, 1)
 	stale := make(chan Settlement, 1)
 	all := make(chan struct{})
 	consumer := newConsumer(t, client, ConsumerConfig{Topic: topic, KeepLeases: true})
 	stop := runConsumer(t, consumer, func(ctx context.Context, d *Delivery) error {
 		switch {
 		case numberOf(t, d) == 0 && d.Attempt() == 1:
+			began <- struct{}{}
 			await(t, "the lease is over", ctx.Done())
 			equal(t, context.Cause(ctx), ErrRevoked, "cause")
 			await(t, "the same, told otherwise", d.Revoked())
@@ -189,6 +187,8 @@ func TestAHandlerIsToldWhenItsMessageIsTakenBack(t *testing.T) {
 		}
 		return nil
 	})
+	await(t, "a handler", began)
+	endLease(t, client, topic, 0)
 	equal(t, settled(t, await(t, "the late ack", stale)), false, "settled")
 	await(t, "the second", all)
 	stop()

@@ -14,7 +14,7 @@ func TestALateAcknowledgementDoesNotSettleTheRedelivery(t *testing.T) {
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})
 	makeSubscription(t, client, &sluicev1.Subscription{
-		Topic: topic, AckDeadline: durationpb.New(300 * time.Millisecond),
+		Topic: topic, AckDeadline: durationpb.New(time.Minute),
 		Retry: &sluicev1.RetryPolicy{MinBackoff: durationpb.New(time.Millisecond)},
 	})
 	publish(t, client, topic, numbered(1, 0)...)
@@ -23,7 +23,9 @@ func TestALateAcknowledgementDoesNotSettleTheRedelivery(t *testing.T) {
 	first := receive(t, consumer)
 	proxy.Hold()
 	late := first.Ack()
-	again := receive(t, consumer) // Its lease is over.
+	awaitThat(t, "the acknowledgement is held", proxy.HoldsAnything)
+	endLease(t, client, topic, 0)
+	again := receive(t, consumer)
 	extended := again.Extend(time.Minute)
 	proxy.Release("")
 	equal(t, settled(t, late), false, "settled by the late acknowledgement")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,6 +94,7 @@ func TestManyMessagesCanBeInHand(t *testing.T) {
 			time.Sleep(shrinkAfter + 2*creditEvery) // So slow that the credit shrinks.
 		}
 	}
+	// A message that comes too late for this is not noticed: a busy machine weakens the check, and does not fail it.
 	none, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if d, err := consumer.Receive(none); err == nil {
@@ -181,33 +183,36 @@ func grantedMessages(t *testing.T, client *Client, topic string) uint32 {
 }
 
 func TestCreditFollowsTheSpeed(t *testing.T) {
+	// A busy machine handles so many a second, too.
+	const most = 500
 	client := connect(t, shared.Address)
 	topic := makeTopic(t, client, &sluicev1.Topic{})
-	publish(t, client, topic, numbered(50_000, 0)...)
-	slow := newConsumer(t, client, ConsumerConfig{Topic: topic, ConsumerID: "slow"})
-	stop := runConsumer(t, slow, func(ctx context.Context, d *Delivery) error {
-		sleep(ctx, 50*time.Millisecond)
+	var isSlow atomic.Bool
+	consumer := newConsumer(t, client, ConsumerConfig{Topic: topic, MaxOutstandingMessages: most})
+	stop := runConsumer(t, consumer, func(ctx context.Context, d *Delivery) error {
+		if isSlow.Load() {
+			sleep(ctx, 50*time.Millisecond)
+		}
 		return nil
 	})
-	awaitThat(t, "little is granted to who is slow", func() bool {
+	producer := openProducer(t, client, ProducerConfig{Topic: topic})
+	ctx := testContext(t)
+	// There is always something to handle.
+	sendMore := func() {
+		for range most {
+			producer.Send(ctx, &Message{})
+		}
+		check(t, producer.Flush(ctx))
+	}
+	awaitThat(t, "all is granted while handlers are fast", func() bool {
+		sendMore()
+		return grantedMessages(t, client, topic) == most
+	})
+	isSlow.Store(true)
+	sendMore()
+	awaitThat(t, "little is granted while handlers are slow", func() bool {
 		granted := grantedMessages(t, client, topic)
 		return granted >= leastCredit && granted <= 40
 	})
-	stop()
-	fast := newConsumer(t, client, ConsumerConfig{Topic: topic})
-	full := make(chan struct{})
-	var closeOnce sync.Once
-	stop = runConsumer(t, fast, func(context.Context, *Delivery) error {
-		// Fast, but not so fast that everything is handled before it has been measured.
-		for began := time.Now(); time.Since(began) < 20*time.Microsecond; {
-		}
-		fast.mu.Lock()
-		defer fast.mu.Unlock()
-		if fast.session.granted == 10_000 {
-			closeOnce.Do(func() { close(full) })
-		}
-		return nil
-	})
-	await(t, "all is granted to who is fast", full)
 	stop()
 }

@@ -357,7 +357,7 @@ func TestGetEndsWithItsContext(t *testing.T) {
 
 func TestOpeningFailsWithoutABroker(t *testing.T) {
 	client := connect(t, "127.0.0.1:1")
-	_, err := client.OpenProducer(testContext(t), ProducerConfig{Topic: "nowhere", RetryTimeout: 200 * time.Millisecond})
+	_, err := client.OpenProducer(testContext(t), ProducerConfig{Topic: "nowhere", RetryTimeout: 2 * time.Second})
 	equal(t, toError(err).Code, codes.Unavailable, "code")
 	_, err = client.OpenProducer(testContext(t), ProducerConfig{})
 	equal(t, ReasonOf(err), ReasonInvalidField, "reason without a topic")

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
@@ -97,6 +99,23 @@ func receive(t *testing.T, consumer *Consumer) *Delivery {
 	d, err := consumer.Receive(testContext(t))
 	check(t, err)
 	return d
+}
+
+// endLease ends the lease of a message of partition 0 at once. So a lease can be so long that a busy machine keeps it.
+func endLease(t *testing.T, client *Client, topic string, offset uint64) {
+	t.Helper()
+	found, err := client.Admin.ListConsumers(testContext(t), &sluicev1.ListConsumersRequest{Topic: topic})
+	check(t, err)
+	equal(t, len(found.GetConsumers()), 1, "sessions")
+	ended, err := client.Broker.Acknowledge(testContext(t), &sluicev1.AcknowledgeRequest{
+		SessionId: found.GetConsumers()[0].GetSessionId(),
+		Settlements: []*sluicev1.Settlement{{
+			Offsets: rangeOf(0, offset, offset),
+			Outcome: &sluicev1.Settlement_Extend{Extend: &sluicev1.Settlement_ExtendDeadline{By: durationpb.New(time.Millisecond)}},
+		}},
+	})
+	check(t, err)
+	equal(t, len(ended.GetStale()), 0, "leases that were over already")
 }
 
 func settled(t *testing.T, settlement Settlement) bool {

@@ -95,9 +95,12 @@ func (p *Proxy) Refuse(isRefusing bool) {
 
 // Holds says whether the text is among what is held.
 func (p *Proxy) Holds(text string) (isHeld bool) {
-	p.each(func(c *pipe) { isHeld = isHeld || bytes.Contains(c.held, []byte(text)) })
+	p.each(func(c *pipe) { isHeld = isHeld || len(c.held) > 0 && bytes.Contains(c.held, []byte(text)) })
 	return isHeld
 }
+
+// HoldsAnything says whether something was sent since Hold.
+func (p *Proxy) HoldsAnything() bool { return p.Holds("") }
 
 // Swallow loses everything that is sent over the connections that are open now, both ways. New ones work.
 func (p *Proxy) Swallow() {
