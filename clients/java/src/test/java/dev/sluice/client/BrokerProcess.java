@@ -84,7 +84,7 @@ final class BrokerProcess implements AutoCloseable {
     Thread reader = new Thread(() -> read(started, serving), "log of the broker");
     reader.setDaemon(true);
     reader.start();
-    address = serving.orTimeout(30, TimeUnit.SECONDS).join();
+    address = serving.orTimeout(90, TimeUnit.SECONDS).join();
   }
 
   private void read(Process of, CompletableFuture<String> serving) {

@@ -21,7 +21,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Metadata, deadlines, cancellation, and what no broker does. */
-@Timeout(30)
+@Timeout(120)
 class ClientTest {
   private ScriptedServer server;
 
@@ -140,7 +140,7 @@ class ClientTest {
   }
 
   private Metadata nextCall() throws InterruptedException {
-    Metadata call = server.calls.poll(20, TimeUnit.SECONDS);
+    Metadata call = server.calls.poll(60, TimeUnit.SECONDS);
     assertNotNull(call);
     return call;
   }

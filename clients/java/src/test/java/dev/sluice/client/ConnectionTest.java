@@ -148,7 +148,7 @@ class ConnectionTest {
         assertNotNull(lost, "the dead connection was not noticed");
         assertEquals("the connection to " + proxy.address() + " was lost", lost.cause());
         assertEquals(io.grpc.Status.Code.UNAVAILABLE, called.get(5, TimeUnit.SECONDS).code());
-        sent.get(20, TimeUnit.SECONDS);
+        sent.get(60, TimeUnit.SECONDS);
         // The first comes again: its acknowledgement was swallowed.
         for (String text = ""; !"after".equals(text); ) {
           text = handled.poll(limitMs, TimeUnit.MILLISECONDS);

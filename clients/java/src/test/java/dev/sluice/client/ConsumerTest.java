@@ -31,7 +31,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** Consumers against a real broker: order, failures, and how they end. */
-@Timeout(30)
+@Timeout(120)
 class ConsumerTest {
   private static final String TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
   private static Client client;
@@ -208,7 +208,7 @@ class ConsumerTest {
     }
     Topics.await("all sessions", () -> Topics.consumersOf(client, topic).size() == workers);
     Topics.publish(client, topic, Topics.numbered(tasks, 0));
-    assertTrue(left.await(20, TimeUnit.SECONDS));
+    assertTrue(left.await(60, TimeUnit.SECONDS));
     consumers.forEach(Consumer::close);
   }
 
@@ -220,13 +220,14 @@ class ConsumerTest {
     try (Consumer consumer = client.consumer(topic, "s").maxOutstandingMessages(150).build()) {
       List<Delivery> all = new ArrayList<>();
       for (int i = 0; i < 150; i++) {
-        all.add(consumer.receive(Duration.ofSeconds(20)));
+        all.add(consumer.receive(Duration.ofSeconds(60)));
         // So slow that the credit shrinks.
         if (i == 50) Thread.sleep(1_300);
       }
+      // A message that comes too late for this is not noticed: a busy machine weakens the check, and does not fail it.
       assertNull(consumer.receive(Duration.ofMillis(100)));
       for (Delivery delivery : all) assertTrue(delivery.ack().join());
-      assertNotNull(consumer.receive(Duration.ofSeconds(20)));
+      assertNotNull(consumer.receive(Duration.ofSeconds(60)));
     }
   }
 

@@ -73,6 +73,11 @@ final class HoldingProxy implements AutoCloseable {
     isRefusing = isRefused;
   }
 
+  /** Whether something was sent since `hold`. */
+  boolean holdsAnything() {
+    return pipes.stream().anyMatch(Pipe::holdsAnything);
+  }
+
   /** Whether the text is among what is held. */
   boolean holds(String text) {
     return pipes.stream().anyMatch(pipe -> pipe.holds(text));
@@ -170,6 +175,10 @@ final class HoldingProxy implements AutoCloseable {
 
     synchronized boolean holds(String text) {
       return held.toString(StandardCharsets.ISO_8859_1).contains(text);
+    }
+
+    synchronized boolean holdsAnything() {
+      return held.size() > 0;
     }
 
     synchronized void swallow() {

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** A broker that is killed with -9 and comes back on the same port. */
-@Timeout(60)
+@Timeout(300)
 class KillTest {
   private static final int KILLS = 3;
   private BrokerProcess broker;
@@ -58,7 +58,7 @@ class KillTest {
       sending.complete(null);
     }).start();
     for (int kill = 0; kill < KILLS; kill++) {
-      assertTrue(stored.tryAcquire(count / (KILLS + 1), 20, TimeUnit.SECONDS), broker.tail());
+      assertTrue(stored.tryAcquire(count / (KILLS + 1), 60, TimeUnit.SECONDS), broker.tail());
       broker.restart();
     }
     sending.join();
@@ -123,7 +123,7 @@ class KillTest {
         });
       });
       for (int kill = 0; kill <= KILLS; kill++) {
-        assertTrue(progress.tryAcquire(count / (KILLS + 1), 20, TimeUnit.SECONDS), broker.tail());
+        assertTrue(progress.tryAcquire(count / (KILLS + 1), 60, TimeUnit.SECONDS), broker.tail());
         if (kill < KILLS) broker.restart();
       }
       // What was handled and not acknowledged durably comes again, unless only the answer was lost.
@@ -155,14 +155,14 @@ class KillTest {
       broker.restart();
       try (Client other = Client.connect(broker.address())) {
         Topics.publish(other, topic, Message.of(keyOf(1), "2"));
-        assertEquals("1/0", others.poll(20, TimeUnit.SECONDS));
+        assertEquals("1/0", others.poll(60, TimeUnit.SECONDS));
         Topics.await("the busy partition again", () -> Topics.outstandingOf(other, topic, 0) == 2);
       }
       assertEquals(0, others.size());
       goOn.complete(null);
       assertFalse(old.join());
-      assertEquals("0/0", others.poll(20, TimeUnit.SECONDS));
-      assertEquals("0/1", others.poll(20, TimeUnit.SECONDS));
+      assertEquals("0/0", others.poll(60, TimeUnit.SECONDS));
+      assertEquals("0/1", others.poll(60, TimeUnit.SECONDS));
     }
   }
 

@@ -35,7 +35,7 @@ final class LaneWatch {
 
   /** What was wrong, once as many have ended as were to. */
   List<String> problemsOnceAllEnded() throws InterruptedException {
-    boolean isDone = left.await(20, TimeUnit.SECONDS);
+    boolean isDone = left.await(60, TimeUnit.SECONDS);
     synchronized (this) {
       if (!isDone) problems.add(left.getCount() + " were not handled");
       return List.copyOf(problems);

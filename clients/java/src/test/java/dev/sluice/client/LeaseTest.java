@@ -9,14 +9,17 @@ import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Leases, credit, and closing, against a real broker. */
-@Timeout(30)
+@Timeout(120)
 class LeaseTest {
+  /** Short enough to wait for its end, and so long that a machine with busy cores extends it in time. */
+  private static final long BUSY_MACHINE_LEASE_MS = 4_000;
   private static Client client;
 
   @BeforeAll
@@ -29,11 +32,11 @@ class LeaseTest {
     client.close();
   }
 
-  /** Two have the same messages: when the lease of the one that extends nothing has ended three times, that of the other is good. */
+  /** Two have the same messages: when the lease of the one that extends nothing has ended, that of the other is good. */
   @Test
   void leasesAreExtendedWhileAHandlerRuns() throws InterruptedException {
     String topic = Topics.create(client, 1);
-    for (String name : new String[] {"s", "control"}) Topics.subscribe(client, name, shortLease(topic, 200));
+    for (String name : new String[] {"s", "control"}) Topics.subscribe(client, name, leaseOf(topic, BUSY_MACHINE_LEASE_MS));
     Topics.publish(client, topic, Topics.numbered(2, 0));
     CompletableFuture<Void> passed = new CompletableFuture<>();
     LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
@@ -43,30 +46,27 @@ class LeaseTest {
         passed.join();
         acks.add(delivery.attempt() == 1 ? delivery.ack() : CompletableFuture.completedFuture(false));
       });
-      for (int attempt = 1; attempt <= 4; attempt++) {
-        Delivery delivery = control.receive();
-        // The second message was not in hand when the lease of the first ended.
-        while (delivery.attempt() != attempt) delivery = control.receive();
-        if (attempt == 4) break;
-        revokedOf(delivery).join();
-        assertFalse(delivery.ack().join());
-      }
+      Delivery delivery = control.receive();
+      revokedOf(delivery).join();
+      assertFalse(delivery.ack().join());
       passed.complete(null);
       // The second waited in the queue all the time.
-      for (int i = 0; i < 2; i++) assertTrue(acks.poll(20, TimeUnit.SECONDS).join());
+      for (int i = 0; i < 2; i++) assertTrue(acks.poll(60, TimeUnit.SECONDS).join());
     }
   }
 
   @Test
   void aHandlerIsToldWhenItsMessageIsTakenBack() {
     String topic = Topics.create(client, 1);
-    Topics.subscribe(client, "s", shortLease(topic, 100));
+    Topics.subscribe(client, "s", leaseOf(topic, 60_000));
     Topics.publish(client, topic, Topics.numbered(2, 0));
+    CompletableFuture<Void> began = new CompletableFuture<>();
     CompletableFuture<Boolean> late = new CompletableFuture<>();
     CompletableFuture<Boolean> second = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
       consumer.start(delivery -> {
         if (delivery.offset() == 0 && delivery.attempt() == 1) {
+          began.complete(null);
           revokedOf(delivery).join();
           assertTrue(delivery.isRevoked());
           late.complete(delivery.ack().join());
@@ -74,6 +74,8 @@ class LeaseTest {
           second.complete(delivery.isRevoked());
         }
       });
+      began.join();
+      Topics.endLease(client, topic, 0);
       assertFalse(late.join());
       assertFalse(second.join());
     }
@@ -96,17 +98,24 @@ class LeaseTest {
   @Test
   void creditFollowsTheSpeed() {
     String topic = Topics.create(client, 1);
-    Topics.publish(client, topic, Topics.numbered(20_000, 0));
-    try (Consumer slow = client.consumer(topic, "s").build()) {
-      slow.start(delivery -> Thread.sleep(50));
-      Topics.await("little for the slow one", () -> {
-        long granted = grantedOf(topic);
-        return granted >= 16 && granted <= 40;
+    // A busy machine handles so many a second, too.
+    int most = 500;
+    AtomicBoolean isSlow = new AtomicBoolean();
+    try (Consumer consumer = client.consumer(topic, "s").maxOutstandingMessages(most).drainTimeoutMs(10_000).build()) {
+      consumer.start(delivery -> {
+        if (isSlow.get()) Thread.sleep(50);
       });
-    }
-    try (Consumer fast = client.consumer(topic, "s").build()) {
-      fast.start(delivery -> Thread.onSpinWait());
-      Topics.await("all for the fast one", () -> grantedOf(topic) == 10_000);
+      Topics.await("all for a fast handler", () -> {
+        // There is always something to handle.
+        Topics.publish(client, topic, Topics.numbered(most, 0));
+        return grantedOf(topic) == most;
+      });
+      isSlow.set(true);
+      Topics.publish(client, topic, Topics.numbered(most, 0));
+      Topics.await("little for a slow handler", () -> {
+        long granted = grantedOf(topic);
+        return granted >= 16 && granted <= 60;
+      });
     }
   }
 
@@ -167,10 +176,10 @@ class LeaseTest {
   static CompletableFuture<Void> revokedOf(Delivery delivery) {
     CompletableFuture<Void> revoked = new CompletableFuture<>();
     delivery.whenRevoked(() -> revoked.complete(null));
-    return revoked.orTimeout(20, TimeUnit.SECONDS);
+    return revoked.orTimeout(60, TimeUnit.SECONDS);
   }
 
-  private static Subscription.Builder shortLease(String topic, long milliseconds) {
+  private static Subscription.Builder leaseOf(String topic, long milliseconds) {
     return Subscription.newBuilder().setTopic(topic).setAckDeadline(Topics.millis(milliseconds)).setRetry(Topics.retryAtOnce());
   }
 }

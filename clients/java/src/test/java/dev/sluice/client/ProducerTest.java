@@ -29,7 +29,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
 /** Producers against a real broker. */
-@Timeout(30)
+@Timeout(120)
 class ProducerTest {
   private static Client client;
 
@@ -300,7 +300,7 @@ class ProducerTest {
   }
 
   static SluiceException errorOf(CompletableFuture<?> future) {
-    CompletionException thrown = assertThrows(CompletionException.class, () -> future.orTimeout(20, TimeUnit.SECONDS).join());
+    CompletionException thrown = assertThrows(CompletionException.class, () -> future.orTimeout(60, TimeUnit.SECONDS).join());
     return SluiceException.from(thrown);
   }
 }

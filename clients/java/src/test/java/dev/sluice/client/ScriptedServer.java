@@ -60,8 +60,15 @@ final class ScriptedServer implements AutoCloseable {
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
   /** What GetProducer fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedPositions = new LinkedBlockingQueue<>();
+  /** Each GetProducer. */
+  final LinkedBlockingQueue<GetProducerRequest> askedPositions = new LinkedBlockingQueue<>();
+  private volatile CompletableFuture<Void> mayAnswerPositions = CompletableFuture.completedFuture(null);
+  /** Each batch, in the order in which they came. */
+  final LinkedBlockingQueue<PublishStreamRequest> requests = new LinkedBlockingQueue<>();
   /** What batches are refused with before one is stored, in their order. */
   final LinkedBlockingQueue<PublishError> refusedBatches = new LinkedBlockingQueue<>();
+  /** What Consume ends with before one is served, in their order. */
+  final LinkedBlockingQueue<Status> refusedSessions = new LinkedBlockingQueue<>();
   /** What GetSubscription fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
   /** How the first Consume ended: true by its half-close, false by a reset. */
@@ -72,6 +79,8 @@ final class ScriptedServer implements AutoCloseable {
   final LinkedBlockingQueue<ConsumeRequest> consumed = new LinkedBlockingQueue<>();
   /** Completes with the answers of the first Consume. */
   final CompletableFuture<StreamObserver<ConsumeResponse>> consumer = new CompletableFuture<>();
+  /** OpenProducer is not answered, once `refusedOpenings` is empty. */
+  volatile boolean areOpeningsHeld;
   /** Of each OpenProducer. */
   final LinkedBlockingQueue<OpenProducerRequest> openings = new LinkedBlockingQueue<>();
 
@@ -91,6 +100,11 @@ final class ScriptedServer implements AutoCloseable {
 
   String address() {
     return "127.0.0.1:" + server.getPort();
+  }
+
+  /** GetProducer is not answered until the future is completed. */
+  CompletableFuture<Void> holdPositions() {
+    return mayAnswerPositions = new CompletableFuture<>();
   }
 
   /** Batches are stored and not answered, until `goOn`. */
@@ -163,6 +177,8 @@ final class ScriptedServer implements AutoCloseable {
         observer.onError(refused.asRuntimeException());
         return;
       }
+      // Without an answer, the client has to give up by itself.
+      if (areOpeningsHeld) return;
       epoch++;
       observer.onNext(OpenProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
       observer.onCompleted();
@@ -170,18 +186,26 @@ final class ScriptedServer implements AutoCloseable {
 
     @Override
     public void getProducer(GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
+      askedPositions.add(request);
       Status refused = refusedPositions.poll();
       if (refused != null) {
         observer.onError(refused.asRuntimeException());
         return;
       }
-      observer.onNext(GetProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
-      observer.onCompleted();
+      mayAnswerPositions.thenRun(() -> {
+        observer.onNext(GetProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
+        observer.onCompleted();
+      });
     }
 
     @Override
     public StreamObserver<ConsumeRequest> consume(StreamObserver<ConsumeResponse> observer) {
       if (!isConsumable) return super.consume(observer);
+      Status refused = refusedSessions.poll();
+      if (refused != null) {
+        observer.onError(refused.asRuntimeException());
+        return ignored();
+      }
       consumer.complete(observer);
       return new StreamObserver<>() {
         @Override
@@ -202,11 +226,31 @@ final class ScriptedServer implements AutoCloseable {
       };
     }
 
+    private <T> StreamObserver<T> ignored() {
+      return new StreamObserver<>() {
+        @Override
+        public void onNext(T request) {
+          // The stream is over.
+        }
+
+        @Override
+        public void onError(Throwable cancelled) {
+          // The stream is over.
+        }
+
+        @Override
+        public void onCompleted() {
+          // The stream is over.
+        }
+      };
+    }
+
     @Override
     public StreamObserver<PublishStreamRequest> publishStream(StreamObserver<PublishStreamResponse> observer) {
       return new StreamObserver<>() {
         @Override
         public void onNext(PublishStreamRequest request) {
+          requests.add(request);
           if (lostCount > 0) {
             lostCount--;
             return;

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /** A broker behind a proxy that talks TLS and asks for the client's certificate. */
-@Timeout(30)
+@Timeout(120)
 class TlsTest {
   @TempDir static Path directory;
   private static TlsProxy proxy;

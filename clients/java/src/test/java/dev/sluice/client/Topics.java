@@ -1,16 +1,19 @@
 package dev.sluice.client;
 
 import com.google.protobuf.Duration;
+import dev.sluice.v1.AcknowledgeRequest;
 import dev.sluice.v1.BrokerGrpc;
 import dev.sluice.v1.CreateSubscriptionRequest;
 import dev.sluice.v1.CreateTopicRequest;
 import dev.sluice.v1.GetSubscriptionRequest;
 import dev.sluice.v1.ListConsumersRequest;
 import dev.sluice.v1.MessageRun;
+import dev.sluice.v1.OffsetRange;
 import dev.sluice.v1.Ordering;
 import dev.sluice.v1.ReadRequest;
 import dev.sluice.v1.ReadResponse;
 import dev.sluice.v1.RetryPolicy;
+import dev.sluice.v1.Settlement;
 import dev.sluice.v1.Subscription;
 import dev.sluice.v1.SubscriptionPartitionStats;
 import dev.sluice.v1.Topic;
@@ -24,7 +27,7 @@ import java.util.function.BooleanSupplier;
 /** Topics and subscriptions of tests, and what is in them. */
 final class Topics {
   private static final AtomicInteger COUNT = new AtomicInteger();
-  private static final long WAIT_NANOS = TimeUnit.SECONDS.toNanos(20);
+  private static final long WAIT_NANOS = TimeUnit.SECONDS.toNanos(60);
   private static final long POLL_MS = 5;
 
   private Topics() {}
@@ -117,6 +120,18 @@ final class Topics {
 
   static List<dev.sluice.v1.Consumer> consumersOf(Client client, String topic) {
     return client.admin().listConsumers(ListConsumersRequest.newBuilder().setTopic(topic).build()).getConsumersList();
+  }
+
+  /** Ends the lease of a message of partition 0 at once. So a lease can be so long that a busy machine keeps it. */
+  static void endLease(Client client, String topic, long offset) {
+    Settlement.Builder end = Settlement.newBuilder()
+        .setOffsets(OffsetRange.newBuilder().setFirstOffset(offset).setLastOffset(offset))
+        .setExtend(Settlement.ExtendDeadline.newBuilder().setBy(millis(1)));
+    String session = consumersOf(client, topic).get(0).getSessionId();
+    int staleCount = BrokerGrpc.newBlockingStub(client.channel())
+        .acknowledge(AcknowledgeRequest.newBuilder().setSessionId(session).addSettlements(end).build())
+        .getStaleCount();
+    if (staleCount > 0) throw new AssertionError("the lease was over already");
   }
 
   /** For what tells nobody when it happens. */
