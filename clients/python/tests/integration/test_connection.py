@@ -13,6 +13,7 @@ from sluice.v1 import (
     CreateTopicRequest,
     FlowControl,
     GetServerInfoRequest,
+    GetSubscriptionRequest,
     GetTopicRequest,
     Message,
     PublishRequest,
@@ -25,7 +26,7 @@ from tests.support.broker import Broker, free_port
 from tests.support.fake_broker import Context, FakeBroker, FakeSession
 from tests.support.tls_proxy import tls_proxy
 from tests.support.topics import create_topic
-from tests.support.waiting import within
+from tests.support.waiting import until, within
 
 CA = trustme.CA()
 CA_PEM = CA.cert_pem.bytes()
@@ -89,8 +90,7 @@ async def test_metadata_goes_with_every_call(fake: FakeBroker) -> None:
         await client.admin.get_topic(GetTopicRequest(name="t"), metadata={"x-call": "one"})
         async with client.consumer("t", "s") as consumer:
             waiting = asyncio.create_task(anext(aiter(consumer)))
-            while len(fake.metadata) < 3:
-                await asyncio.sleep(0.005)
+            await until(lambda: len(fake.metadata) >= 3)
             waiting.cancel()
     assert fake.metadata[0]["x-call"] == "one"
     sent = [metadata["authorization"] for metadata in fake.metadata]
@@ -136,8 +136,10 @@ async def test_deadlines_and_cancellation_reach_the_broker(fake: FakeBroker) -> 
 
     fake.answers["GetTopic"] = hang
     async with Client(fake.address) as client:
+        # The connection is there: the call reaches the broker before its time is over.
+        await client.admin.get_subscription(GetSubscriptionRequest(topic="t", name="s"))
         with pytest.raises(SluiceError) as caught:
-            await client.admin.get_topic(GetTopicRequest(name="t"), timeout_ms=50)
+            await client.admin.get_topic(GetTopicRequest(name="t"), timeout_ms=1_000)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
         await within(ended.get())
         asked.clear()
@@ -152,7 +154,7 @@ async def test_deadlines_and_cancellation_reach_the_broker(fake: FakeBroker) -> 
 async def test_what_is_not_there_is_unavailable(topic: str) -> None:
     async with Client(f"127.0.0.1:{free_port()}") as client:
         with pytest.raises(SluiceError) as caught:
-            await within(client.producer(topic, retry_timeout_ms=300).open())
+            await within(client.producer(topic, retry_timeout_ms=2_000).open())
         assert (caught.value.code, caught.value.reason) == (StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 

@@ -205,8 +205,12 @@ async def test_where_a_new_subscription_starts(client: Client, topic: str) -> No
     async with client.consumer(topic, "s", start="latest", consumer_id="a test") as consumer:
         first = asyncio.create_task(anext(aiter(consumer)))
         request = ListConsumersRequest(topic=topic, subscription="s")
-        while "a test" not in [c.consumer_id for c in await list_consumers(client, request)]:
-            await asyncio.sleep(0.01)
+
+        async def is_listed() -> None:
+            while "a test" not in [c.consumer_id for c in await list_consumers(client, request)]:
+                await asyncio.sleep(0.01)
+
+        await within(is_listed())
         await publish(client, topic, "after")
         delivery = await within(first)
         assert delivery.payload == b"after"
@@ -223,23 +227,35 @@ async def list_consumers(client: Client, request: ListConsumersRequest) -> list[
 
 
 async def test_credit_shrinks_for_a_slow_handler(client: Client, topic: str) -> None:
-    await publish(client, topic, *(f"{i}" for i in range(500)))
-    consumer = client.consumer(topic, "s", consumer_id="slow")
+    # A busy machine handles so many a second, too.
+    most = 300
+    is_slow = False
+    consumer = client.consumer(topic, "s", max_outstanding_messages=most)
 
     async def handler(delivery: Delivery) -> None:
-        await asyncio.sleep(0.05)
+        if is_slow:
+            await asyncio.sleep(0.05)
 
     running = asyncio.create_task(consumer.run(handler))
 
     async def credit() -> int:
         found = await client.admin.list_consumers(ListConsumersRequest(topic=topic))
-        return found.consumers[0].flow_control.max_outstanding_messages if found.consumers else 1_000
+        return found.consumers[0].flow_control.max_outstanding_messages if found.consumers else 0
+
+    async def grown() -> None:
+        while await credit() < most:
+            # There is always something to handle.
+            await publish(client, topic, *(f"{i}" for i in range(most)))
 
     async def shrunk() -> None:
         # Twice twenty a second.
         while await credit() > 60:
             await asyncio.sleep(0.05)
 
+    await publish(client, topic, "first")
+    await within(grown())
+    is_slow = True
+    await publish(client, topic, *(f"{i}" for i in range(most)))
     await within(shrunk())
     running.cancel()
     await asyncio.wait([running])
@@ -261,8 +277,12 @@ async def test_consumers_share_partitions(client: Client, topic: str) -> None:
     one, two = client.consumer(topic, "s"), client.consumer(topic, "s")
     handled = Handled(400)
     runs = [asyncio.create_task(consumer.run(handled)) for consumer in (one, two)]
-    while len({p.session_id for p in await partitions(client, topic)} - {""}) < 2:
-        await asyncio.sleep(0.01)
+
+    async def are_shared() -> None:
+        while len({p.session_id for p in await partitions(client, topic)} - {""}) < 2:
+            await asyncio.sleep(0.01)
+
+    await within(are_shared())
     await publish(client, topic, *(Message(f"{i}", key=f"{i}") for i in range(400)))
     await within(handled.all.wait())
     await within(asyncio.gather(one.close(), two.close(), *runs))
@@ -285,6 +305,7 @@ async def test_many_messages_can_be_in_hand(client: Client, topic: str) -> None:
     async with client.consumer(topic, "s", max_outstanding_messages=150) as consumer:
         deliveries = [await within(anext(aiter(consumer))) for _ in range(150)]
         more = asyncio.ensure_future(anext(consumer))
+        # A message that comes later is not noticed: a busy machine weakens the check, and does not fail it.
         await asyncio.wait([more], timeout=0.1)
         assert not more.done(), "above the most"
         assert all(await within(asyncio.gather(*(delivery.ack() for delivery in deliveries))))

@@ -131,6 +131,7 @@ async def test_a_producer_waits_for_a_broker_that_is_away(own_broker: Broker) ->
         await within(producer.send("before"))
         await own_broker.kill()
         during = producer.send("during")
+        # An end that comes later is not noticed: a busy machine weakens the check, and does not fail it.
         _, pending = await asyncio.wait([during], timeout=0.3)
         assert pending
         await own_broker.start()

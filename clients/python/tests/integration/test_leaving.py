@@ -8,7 +8,7 @@ from sluice import Client, Delivery
 from sluice.v1 import ORDERING_PARTITION, GetMessageRequest, ListConsumersRequest
 from tests.support.broker import Broker
 from tests.support.handling import create_subscription_with_topic, publish
-from tests.support.topics import backlog_of, create_subscription, create_topic
+from tests.support.topics import backlog_of, create_subscription, create_topic, end_lease
 from tests.support.waiting import within
 
 
@@ -36,7 +36,7 @@ async def test_one_that_is_closed_soon_after_its_start_is_charged_nothing(client
         await within(consumer.close())
         await within(running)
         assert await failed_attempts(client, topic) == 0, f"closed after {turns} turns of the event loop"
-        turns += 1
+        turns += 1 + turns // 20
 
 
 async def test_one_half_closes_before_its_session_is_opened(own_broker: Broker) -> None:
@@ -55,6 +55,7 @@ async def test_one_half_closes_before_its_session_is_opened(own_broker: Broker) 
         for _ in range(20):
             await asyncio.sleep(0)
         closing = asyncio.create_task(consumer.close())
+        # An end that comes later is not noticed: a busy machine weakens the check, and does not fail it.
         _, pending = await asyncio.wait([closing], timeout=0.2)
         assert pending, "it waits for the end of the stream"
         own_broker.resume()
@@ -67,7 +68,7 @@ async def test_one_half_closes_before_its_session_is_opened(own_broker: Broker) 
 
 
 async def test_a_late_answer_does_not_settle_what_was_delivered_again(client: Client, topic: str) -> None:
-    await create_subscription_with_topic(client, topic, ORDERING_PARTITION, ack_deadline_ms=300, backoff_ms=5)
+    await create_subscription_with_topic(client, topic, ORDERING_PARTITION, ack_deadline_ms=60_000, backoff_ms=5)
     await publish(client, topic, "m")
     settings = client.consumer(topic, "s", extend_leases=False, ack_interval_ms=3_600_000)
     async with settings as consumer:
@@ -75,6 +76,7 @@ async def test_a_late_answer_does_not_settle_what_was_delivered_again(client: Cl
         first = await within(anext(deliveries))
         # It waits to be sent while the lease lapses.
         acknowledged = first.ack()
+        await end_lease(client, topic, 0)
         second = await within(anext(deliveries))
         assert (first.attempt, second.attempt) == (1, 2)
         assert await within(acknowledged) is False

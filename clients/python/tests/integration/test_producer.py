@@ -165,7 +165,8 @@ async def test_a_full_buffer_makes_senders_wait(client: Client, topic: str) -> N
         sending = [producer.send(bytes(100)) for _ in range(60)]
         room = asyncio.create_task(producer.room())
         await within(sending[0])
-        # What is held stays held until somebody settles.
+        # What is held stays held until something is settled. A receipt that comes later is not noticed: a busy machine
+        # weakens the check, and does not fail it.
         _, pending = await asyncio.wait(sending[40:], timeout=0.2)
         assert len(pending) == 20
         assert not room.done()
@@ -213,7 +214,7 @@ async def test_a_rejected_batch_is_tried_again_until_there_is_room(client: Clien
 
 async def test_a_batch_that_is_tried_for_too_long_fails_and_those_behind_it_go_on(client: Client, topic: str) -> None:
     await full_topic(client, topic, BacklogLimit.WHEN_FULL_BLOCK)
-    async with client.producer(topic, batch_max_messages=20, max_in_flight=1, retry_timeout_ms=300) as producer:
+    async with client.producer(topic, batch_max_messages=20, max_in_flight=1, retry_timeout_ms=1_500) as producer:
         first = [producer.send(f"{i}") for i in range(20)]
         second = [producer.send(f"{i}") for i in range(20, 40)]
         third = [producer.send(f"{i}") for i in range(40, 60)]

@@ -7,14 +7,18 @@ from google.protobuf.duration_pb2 import Duration
 from sluice import Client
 from sluice.v1 import (
     ORDERING_PARTITION,
+    AcknowledgeRequest,
     CreateSubscriptionRequest,
     CreateTopicRequest,
     DeadLetterPolicy,
     GetSubscriptionRequest,
+    ListConsumersRequest,
     Message,
+    OffsetRange,
     Ordering,
     ReadRequest,
     RetryPolicy,
+    Settlement,
     Subscription,
     SubscriptionPartitionStats,
     Topic,
@@ -60,6 +64,17 @@ async def partitions_of(client: Client, topic: str, name: str) -> list[Subscript
 async def backlog_of(client: Client, topic: str, name: str) -> int:
     """Messages that are not settled."""
     return sum(p.backlog_message_count for p in await partitions_of(client, topic, name))
+
+
+async def end_lease(client: Client, topic: str, offset: int) -> None:
+    """Ends the lease of a message of partition 0 at once. So a lease can be so long that a busy machine keeps it."""
+    (consumer,) = (await client.admin.list_consumers(ListConsumersRequest(topic=topic))).consumers
+    end = Settlement(
+        offsets=OffsetRange(partition=0, first_offset=offset, last_offset=offset),
+        extend=Settlement.ExtendDeadline(by=duration(1)),
+    )
+    answer = await client.broker.acknowledge(AcknowledgeRequest(session_id=consumer.session_id, settlements=[end]))
+    assert not answer.stale, "the lease was over already"
 
 
 async def stored(client: Client, topic: str) -> dict[tuple[int, int], Message]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sized
 from typing import TypeVar
 
 T = TypeVar("T")
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 async def within(what: Awaitable[T], limit_s: float = LIMIT_S) -> T:

@@ -88,7 +88,7 @@ async def test_what_waits_for_a_slot_gathers_whatever_the_linger() -> None:
     bench.has_slot = False
     for _ in range(12):
         bench.put()
-        # Each has waited for its linger when the next one comes.
+        # Each has waited for its linger when the next one comes. A timer that comes later weakens the check only.
         await asyncio.sleep(0.002)
     assert [len(batch) for batch in bench.queue.batches] == [5, 5]
     bench.queue.slot_free()
