@@ -104,8 +104,8 @@ async def test_what_waits_for_a_slot_goes_in_as_few_requests_as_there_can_be(fak
         Client(fake.address) as client,
         client.producer("t", linger_ms=0, max_in_flight=1, batch_max_messages=200) as producer,
     ):
-        # Each of them has waited for its linger when the next one comes. A timer that comes later weakens the check, and
-        # does not fail it.
+        # Each of them has waited for its linger when the next one comes.
+        # A timer that comes later weakens the check, and does not fail it.
         sending = [producer.send("first")]
         for i in range(500):
             await asyncio.sleep(0.001 if i % 10 == 0 else 0)
