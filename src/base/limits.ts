@@ -260,6 +260,8 @@ export const limits = {
   /** How long any interrupted command but `serve` may take to end. */
   cliInterruptLimitMs: 5 * secondMs,
   cliProgressEveryMs: 500,
+  /** How often `sluice publish` looks whether the broker holds it. */
+  cliHoldCheckEveryMs: 1 * secondMs,
   /** How often `--until-caught-up` asks whether the backlog is gone. */
   cliBacklogCheckEveryMs: 300,
   /** What a pipe of the operating system holds unread, and a pair of sockets that is used as one, at most. */

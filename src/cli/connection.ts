@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { type CallOptions, connect, type SluiceClient } from '@sluice/client';
+import { type CallOptions, connect, type SluiceClient, SluiceError, StatusCode } from '@sluice/client';
 import { limits } from '../base/limits.js';
 import { address, type Kind, text, ValueFault } from '../config/kinds.js';
 import type { Context } from './command.js';
-import { UsageError } from './exit.js';
+import { Unreachable, UsageError } from './exit.js';
 import { list, toggle, type ValuesOf, value } from './parameters.js';
 
 /** `name=value`, as a pair. */
@@ -27,21 +27,41 @@ export const connectionParameters = {
 
 export type ConnectionValues = ValuesOf<typeof connectionParameters>;
 
-/** Connects, works, and closes the connection whatever happens. */
+/** Connects, works, and closes the connection whatever happens. Throws Unreachable where there is none. */
 export async function withClient<T>(
   values: ConnectionValues,
   context: Context,
   work: (client: SluiceClient) => Promise<T>,
 ): Promise<T> {
-  const client = connect(targetOf(values, context), {
-    tls: values.tlsCa === undefined ? values.tls : { ca: readFileSync(values.tlsCa) },
+  const target = targetOf(values, context);
+  const client = connect(target, {
+    tls: values.tlsCa === undefined ? values.tls : { ca: readAuthority(values.tlsCa) },
     metadata: Object.fromEntries(values.metadata),
   });
   try {
     return await work(client);
+  } catch (error) {
+    if (!(error instanceof SluiceError) || error.code !== StatusCode.UNAVAILABLE) throw error;
+    const cause = await client.causeOf(error);
+    throw cause === undefined ? error : new Unreachable(target, cause, error);
   } finally {
     client.close();
   }
+}
+
+function readAuthority(path: string): Buffer {
+  let pem: Buffer;
+  try {
+    pem = readFileSync(path);
+  } catch (error) {
+    throw new UsageError(`--tls-ca ${path} can't be read: ${error instanceof Error ? error.message : error}`);
+  }
+  if (!pem.includes('-----BEGIN CERTIFICATE-----')) {
+    throw new UsageError(
+      `--tls-ca ${path} holds no certificate: it must be a PEM file, with BEGIN CERTIFICATE in it`,
+    );
+  }
+  return pem;
 }
 
 /** A call that is answered at once, or not at all. */

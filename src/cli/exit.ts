@@ -25,6 +25,17 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
+/** No call reaches the broker. */
+export class Unreachable extends Error {
+  override readonly name = 'Unreachable';
+  readonly reason: string;
+
+  constructor(target: string, cause: string, error: CallError) {
+    super(cause.includes(target) ? cause : `can't connect to ${target}: ${withoutJargon(cause)}`);
+    this.reason = error.reason;
+  }
+}
+
 /** A command did part of its work and has already said what: only the exit code is left. */
 export class Reported extends Error {
   override readonly name = 'Reported';
@@ -49,6 +60,10 @@ export function describeFailure(thrown: unknown, commandPath: string): Failure {
   if (thrown instanceof UsageError) {
     const help = commandPath === '' ? 'sluice --help' : `sluice ${commandPath} --help`;
     return { exitCode: ExitCode.usage, lines: [thrown.message, `see: ${help}`] };
+  }
+  if (thrown instanceof Unreachable) {
+    const hint = tlsHints.find(([pattern]) => pattern.test(thrown.message))?.[1] ?? hints.UNAVAILABLE!;
+    return { exitCode: ExitCode.unavailable, lines: [`${thrown.message} (${thrown.reason})`, hint] };
   }
   if (thrown instanceof CallError) return describeCallError(thrown);
   if (thrown instanceof BrokerError) return describeBrokerError(thrown);
@@ -96,6 +111,25 @@ const unusableDirectory: ReadonlySet<string> = new Set(['DATA_DIRECTORY_FOREIGN'
 
 const portInUse =
   'something listens there already; choose another with --listen, or --listen 127.0.0.1:0 for a free one';
+
+/** Node's words for a certificate of another name, in plain ones. */
+function withoutJargon(cause: string): string {
+  const [, host, names = ''] =
+    /altnames: (?:Host|IP): (\S+?)\.? is not in the cert's (?:altnames|list): *(.*)$/.exec(cause) ?? [];
+  if (host === undefined) return cause;
+  return `the broker's certificate is not for ${host}${names === '' ? '' : `, but for ${names}`}`;
+}
+
+const tlsHints: readonly (readonly [RegExp, string])[] = [
+  [/does not speak TLS/, 'leave out --tls and --tls-ca, or name a port that speaks TLS with --server'],
+  [
+    /speaks TLS, and/,
+    'connect with --tls, or with --tls-ca <file> where its certificate is of an authority of your own',
+  ],
+  [/certificate is not for/, 'name the broker with --server as its certificate does'],
+  [/not trusted: .*expired/, 'renew the certificate of the broker'],
+  [/not trusted/, 'name the authority that issued the certificate of the broker with --tls-ca <file>'],
+];
 
 const hints: Readonly<Record<string, string>> = {
   UNAVAILABLE: 'is the broker running there? start one with `sluice serve`, or name another with --server',

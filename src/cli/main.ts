@@ -7,6 +7,10 @@ import { ExitCode } from './exit.js';
 import { Output } from './output.js';
 import { run } from './run.js';
 
+// Deprecations are for the programmers of this command, not for its users: the gRPC library calls Node in a deprecated
+// way for each TLS connection to an IP address.
+process.noDeprecation = true;
+
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {

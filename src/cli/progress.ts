@@ -2,6 +2,11 @@ import type { Clock, Timer } from '../base/clock.js';
 import { limits } from '../base/limits.js';
 import type { Output } from './output.js';
 
+/** What makes the line of a terminal empty before something else is written there; empty for what is no terminal. */
+export function clearedLine({ stderr }: { readonly stderr: Output }): string {
+  return stderr.isTerminal ? '\r\u001b[K' : '';
+}
+
 /** A line on stderr that says how far the work has come, now and then. On a terminal it overwrites itself. */
 export class Progress {
   readonly #clock: Clock;
@@ -22,7 +27,7 @@ export class Progress {
   /** Stops, and leaves the terminal's line empty. */
   async end(): Promise<void> {
     this.#timer?.cancel();
-    if (this.#hasWritten && this.#stderr.isTerminal) await this.#stderr.write('\r\u001b[K');
+    if (this.#hasWritten) await this.#stderr.write(clearedLine({ stderr: this.#stderr }));
   }
 
   #schedule(): void {
@@ -30,7 +35,8 @@ export class Progress {
       const text = this.#describe(this.#clock.monotonicMs() - this.#startedAtMs);
       this.#hasWritten = true;
       // Progress that nobody can see is no reason to stop working.
-      this.#stderr.write(this.#stderr.isTerminal ? `\r\u001b[K${text}` : `${text}\n`).catch(() => {});
+      const end = this.#stderr.isTerminal ? '' : '\n';
+      this.#stderr.write(`${clearedLine({ stderr: this.#stderr })}${text}${end}`).catch(() => {});
       this.#schedule();
     });
   }

@@ -10,7 +10,7 @@ import { createRandom } from '../../src/base/random.js';
 import { minuteMs, secondMs } from '../../src/base/units.js';
 import { useBroker } from '../support/broker-process.js';
 import { execCli, spawnCli } from '../support/cli-process.js';
-import { deadLetter, TestConsumer } from '../support/consumer.js';
+import { ack, deadLetter, TestConsumer } from '../support/consumer.js';
 import { publish } from '../support/producer.js';
 import { createLimitedTopic } from '../support/topics.js';
 
@@ -235,6 +235,36 @@ describe('the command line and a broker', function () {
       assert.equal(exitCode, 130);
       assert.match(stderr, /interrupted, and the broker did not answer/);
       assert.match(stderr, /not known to be stored: lines/);
+    }
+    client.close();
+  });
+
+  it('says why the broker holds what it publishes, and that it goes on', async () => {
+    const client = connect(broker.address);
+    await createLimitedTopic(client, { name: 'held', maxMessages: 5, whenFull: WhenFull.BLOCK }, 's');
+    for (const args of [[], ['--producer-id', 'p']]) {
+      const { child, exited } = spawnCli(broker.address, [
+        'publish',
+        'held',
+        '--json',
+        '--batch-size',
+        '5',
+        ...args,
+      ]);
+      child.stdin!.end('line\n'.repeat(10));
+      // The only word before the end: the first batch is stored, and the second one is held.
+      const [line] = await once(child.stderr!, 'data');
+      assert.match(
+        line.toString(),
+        /^sluice: waiting: the backlog of held is full; .* \(`sluice subscription list held` shows which one that is\)\n$/,
+      );
+      const consumer = await TestConsumer.open(client, { topic: 'held', subscription: 's' });
+      for (let left = 10; left > 0; left -= 5) await consumer.settle(await consumer.take(5), ack);
+      consumer.close();
+      const { exitCode, stdout, stderr } = await exited;
+      assert.equal(exitCode, 0);
+      assert.equal(JSON.parse(stdout.toString()).messageCount, 10);
+      assert.match(stderr, /^sluice: waiting: .*\nsluice: going on after \d+ s\n$/);
     }
     client.close();
   });

@@ -5,6 +5,7 @@ import { Connection } from './connection.js';
 import type { ConnectionStates } from './connection-states.js';
 import { Consumer } from './consumer/consumer.js';
 import type { ConsumerOptions } from './consumer/options.js';
+import type { SluiceError } from './errors.js';
 import { Admin } from './gen/sluice/v1/admin_pb.js';
 import { Broker } from './gen/sluice/v1/broker_pb.js';
 import type { ConnectOptions } from './options.js';
@@ -40,6 +41,14 @@ export class Client {
   /** As `new Consumer`: begins when it is run or iterated. */
   consumer(options: ConsumerOptions): Consumer {
     return new Consumer(this, options);
+  }
+
+  /**
+   * Why a call could not reach the broker, in plain words, such as "the broker at HOST:PORT speaks TLS, and this client
+   * does not"; undefined where the connection is not to blame. May look what the peer speaks, for two seconds at most.
+   */
+  causeOf(error: SluiceError): Promise<string | undefined> {
+    return this.#connection.states.causeOf(error);
   }
 
   /** Takes no more calls, and ends the connection once those under way are over. Close producers and consumers first. */

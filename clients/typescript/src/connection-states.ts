@@ -51,14 +51,20 @@ export class ConnectionStates {
     this.#wait(`the connection to ${this.#target} was lost`, undefined, undefined);
   }
 
+  /** Why a call could not reach the broker, in plain words; undefined where the connection is not to blame. */
+  async causeOf(error: SluiceError): Promise<string | undefined> {
+    if (!isOfConnection(error)) return undefined;
+    const cause = causeOf(error.message, this.#target);
+    return cause ?? (this.#isUnexplained(error) ? await probe(this.#target) : undefined);
+  }
+
   /** A call has failed; undefined: the call is not tried again. */
   failed(error: SluiceError, nextAttemptInMs: number | undefined): void {
     if (this.#listener === undefined || !isOfConnection(error)) return;
     const cause = causeOf(error.message, this.#target);
     if (cause !== undefined) this.#wait(cause, error, nextAttemptInMs);
-    else if (this.#hasTls || !/^No connection established/.test(error.message)) {
-      this.#wait(error.message, error, nextAttemptInMs);
-    } else void this.#probeAndWait(error, nextAttemptInMs);
+    else if (this.#isUnexplained(error)) void this.#probeAndWait(error, nextAttemptInMs);
+    else this.#wait(error.message, error, nextAttemptInMs);
   }
 
   close(): void {
@@ -66,6 +72,10 @@ export class ConnectionStates {
   }
 
   /** A peer that ends the connection without a word may speak TLS. */
+  #isUnexplained(error: SluiceError): boolean {
+    return !this.#hasTls && /^No connection established/.test(error.message);
+  }
+
   async #probeAndWait(error: SluiceError, nextAttemptInMs: number | undefined): Promise<void> {
     this.#probed ??= probe(this.#target);
     const probed = this.#probed;

@@ -7,8 +7,9 @@ import { connectionParameters, pair, promptCall, withClient } from '../connectio
 import { escapedBytes, escapesHelp } from '../escapes.js';
 import { ExitCode, Reported, UsageError } from '../exit.js';
 import { list, operand, toggle, type ValuesOf, value, valueOr } from '../parameters.js';
-import { Progress } from '../progress.js';
+import { clearedLine, Progress } from '../progress.js';
 import { BatchSender } from '../publish/batch-sender.js';
+import { HoldNotice } from '../publish/hold-notice.js';
 import { keyOfLine } from '../publish/line-to-message.js';
 import { Publication } from '../publish/publication.js';
 import { reportReceipt, reportUnstored } from '../publish/report.js';
@@ -58,6 +59,8 @@ export const publish = defineCommand({
     'With --producer-id, every run claims the producer: a run that is still at work under the same id is fenced, ' +
       'and ends. Where the producer has stored lines already, a run is refused unless --resume says that the input ' +
       'begins with the same lines: they are passed over. Use one producer id for one input.',
+    'Where the broker holds what is published, because a backlog or its disk is full, the command waits, and says on ' +
+      'stderr after a second why, and once more when it goes on.',
     'SIGINT or SIGTERM: nothing more is sent, and what is under way has 3 seconds to be stored, also where the broker ' +
       'holds it because a backlog or the disk is full. Then the command says which lines are not known to be stored, ' +
       'and ends with 130.',
@@ -98,8 +101,18 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
     clock: context.clock,
     interrupted: context.interrupted,
     onReceipt() {
+      hold.received();
       if (sender.inFlightCount === 0) publication.flush().catch(() => {});
     },
+  });
+  const hold = new HoldNotice({
+    topic: values.topic,
+    producerId: values.producerId ?? '',
+    clock: context.clock,
+    isWaiting: () => sender.inFlightCount > 0,
+    listProducers: async () => (await client.admin.listProducers({}, promptCall(context))).producers,
+    // A notice that nobody can see is no reason to stop working.
+    say: (line) => void context.stderr.line(`${clearedLine(context)}sluice: ${line}`).catch(() => {}),
   });
   const describe = (elapsedMs: number) =>
     `${grouped(sender.storedCount)} lines stored, ${perSecond(sender.storedCount, elapsedMs)}, ` +
@@ -115,6 +128,7 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
     inputFailure = error;
   });
   const result = await sender.finish();
+  hold.end(result.unstored.length === 0);
   await progress?.end();
   const elapsedMs = context.clock.monotonicMs() - startedAtMs;
   const { skippedCount } = publication;

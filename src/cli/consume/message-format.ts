@@ -32,7 +32,7 @@ const fields: Readonly<Record<string, (received: Received) => string | Uint8Arra
 export const formatHelp =
   'A format is payload, json, or a text with {topic}, {partition}, {offset}, {key}, {payload}, {attempt}, {time}, ' +
   '{producer}, {headers} or {header:NAME} in it; ' +
-  `${escapesHelp}. ` +
+  `${escapesHelp}, and so are \\{ and \\} for braces. ` +
   'Keys and payloads ' +
   'are printed byte for byte. In json, one object a line, a key or payload that is not valid UTF-8 is given ' +
   'in base64 as keyBase64 or payloadBase64 instead of key or payload.';
@@ -53,24 +53,33 @@ export const messageFormat: Kind<MessageFormat> = {
 
 function compileTemplate(template: string): MessageFormat {
   const parts: (string | ((received: Received) => string | Uint8Array))[] = [];
-  // A field, an escape, or whatever is neither.
-  for (const [token, field] of template.matchAll(/\{([^{}]*)\}|\\x[0-9a-f]{2}|\\.|[^{\\]+|./gis)) {
-    if (field === undefined) parts.push(literal(token));
-    else if (field.startsWith('header:')) {
-      const name = field.slice('header:'.length);
-      parts.push(({ message }) => message.headers[name] ?? '');
-    } else {
-      const read = fields[field];
-      if (read === undefined) throw new ValueFault(`made of fields that exist: {${field}} does not`);
-      parts.push(read);
-    }
+  // A field, an escape, a text, a brace of no field, or a backslash at the end.
+  for (const match of template.matchAll(/\{([^{}]*)\}|\\x[0-9a-f]{2}|\\.|[^{}\\]+|./gis)) {
+    const [token, field] = match;
+    const place = `at character ${[...template.slice(0, match.index)].length + 1}`;
+    if (field !== undefined) parts.push(fieldNamed(field, place));
+    else if (token === '{' || token === '}') {
+      const other = token === '{' ? 'no } behind it' : 'no { before it';
+      throw new ValueFault(
+        `a text with whole fields: the ${token} ${place} has ${other}; write \\${token} for the brace itself`,
+      );
+    } else parts.push(literal(token));
   }
   return (received) => [...parts.map((part) => (typeof part === 'string' ? part : part(received))), '\n'];
+}
+
+function fieldNamed(name: string, place: string): (received: Received) => string | Uint8Array {
+  const header = name.startsWith('header:') ? name.slice('header:'.length) : '';
+  if (header !== '') return ({ message }) => message.headers[header] ?? '';
+  const read = Object.hasOwn(fields, name) ? fields[name] : undefined;
+  if (read === undefined) throw new ValueFault(`made of fields that exist: {${name}} ${place} does not`);
+  return read;
 }
 
 /** A text, or what an escape stands for; a backslash before anything else is one. */
 function literal(token: string): string | (() => Uint8Array) {
   if (!token.startsWith('\\')) return token;
+  if (token === '\\{' || token === '\\}') return token.slice(1);
   const value = unescaped(token.slice(1)) ?? token;
   return typeof value === 'string' ? value : () => value;
 }

@@ -74,9 +74,26 @@ describe('message format', () => {
     assert.equal(text.toString('latin1'), 'orders/3:40\tk \xff\0\xfe t1 \\x\n');
   });
 
-  it('refuses a template with unknown fields or none', () => {
-    assert.throws(() => printed('{pay}', []), ValueFault);
+  it('refuses a template with unknown fields or none, and with braces of no field, and says where', () => {
     assert.throws(() => printed('text', []), ValueFault);
+    const wrong: [string, RegExp][] = [
+      ['{pay}', /\{pay\} at character 1 does not/],
+      ['é𝄞 {constructor}', /\{constructor\} at character 4 does not/],
+      ['{header:}', /\{header:\} at character 1 does not/],
+      ['{}', /\{\} at character 1 does not/],
+      ['{payload', /the \{ at character 1 has no \} behind it; write \\\{ for/],
+      ['{payload} {key', /the \{ at character 11 has no \} behind it/],
+      ['{"key":{key}', /the \{ at character 1 has no/],
+      ['{payload}}', /the \} at character 10 has no \{ before it; write \\\} for/],
+    ];
+    for (const [format, message] of wrong) {
+      assert.throws(() => printed(format, []), { name: 'ValueFault', message }, format);
+    }
+  });
+
+  it('prints braces that are escaped', () => {
+    const { text } = printed('\\{"at":{offset},"in":\\{\\}\\}', [binary]);
+    assert.equal(text.toString(), '{"at":40,"in":{}}\n');
   });
 
   it('stops at the limit', () => {

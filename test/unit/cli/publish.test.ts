@@ -271,7 +271,7 @@ describe('sluice publish', () => {
     assert.equal(unreached.exitCode, 3);
     assert.match(
       unreached.stderr,
-      /can't reach the broker: connect ECONNREFUSED .* \(UNAVAILABLE\)\n.*sluice serve/,
+      /^sluice: nothing listens at 127\.0\.0\.1:\d+ \(UNAVAILABLE\)\n.*sluice serve/m,
     );
   });
 });
