@@ -7,7 +7,6 @@ import {
   checkDatabase,
   type DatabaseCheck,
   type DatabaseStart,
-  isLocked,
   nothingFound,
   readDatabaseStart,
   syncLogs,
@@ -66,20 +65,17 @@ export async function openDataDirectory(
     roundNotePath: join(directory, roundNoteName),
     syncedOffsetsPath: join(directory, syncedOffsetsName),
   };
-  // While another broker serves the directory nothing of it is touched: RocksDB will say so.
-  const isInUse = await usable(directory, () => isLocked(paths.databasePath));
-  if (!isInUse) await usable(directory, () => releaseReserve(directory));
+  // While another broker serves the directory nothing of it is touched, and its files change while they are looked at.
+  if (await Engine.isLocked(paths.databasePath)) throw directoryInUse(directory);
+  await usable(directory, () => releaseReserve(directory));
   let check = nothingFound;
   if (marker !== undefined) {
     checkPartitionCount(directory, marker, maxPartitionCount);
-    check = await checkFiles(directory, paths, marker, acceptDataLoss, isInUse);
+    check = await checkFiles(directory, paths, marker, acceptDataLoss);
   }
   const engine = await openEngine(directory, maxPartitionCount, marker === undefined);
   try {
     const start = await usable(directory, () => readDatabaseStart(paths.databasePath));
-    // The lock was of another file with the same number.
-    if (isInUse && check.faults.length > 0 && !acceptDataLoss)
-      throw databaseIncomplete(directory, check.faults);
     const missing = [...check.faults];
     if (engine.sequence < check.lastSequence) {
       missing.push(
@@ -162,13 +158,12 @@ type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'hasIdentity'>;
 
 type Paths = Pick<DataDirectory, 'databasePath' | 'roundNotePath' | 'tableDamagePath'>;
 
-/** Before RocksDB changes them. While another process holds the lock, RocksDB says so. */
+/** Before RocksDB changes them. */
 async function checkFiles(
   directory: string,
   { databasePath, roundNotePath, tableDamagePath }: Paths,
   { maxPartitionCount, migratingFrom }: Marker,
   acceptDataLoss: boolean,
-  isInUse: boolean,
 ): Promise<DatabaseCheck> {
   return await usable(directory, async () => {
     const check = await checkDatabase({
@@ -177,7 +172,6 @@ async function checkFiles(
       roundNotePath: migratingFrom === undefined ? roundNotePath : undefined,
       maxPartitionCount,
     });
-    if (isInUse) return check;
     const noted = await readNotedDamage(databasePath, tableDamagePath);
     if (noted !== undefined && !acceptDataLoss) throw new SluiceError('DATA_LOSS', noted);
     if (check.faults.length === 0) {
@@ -265,14 +259,17 @@ async function openEngine(directory: string, maxPartitionCount: number, mayCreat
   } catch (error) {
     const fault = engineFault(error);
     if (fault === 'locked') {
-      throw new SluiceError('DATA_DIRECTORY_IN_USE', `${directory} is in use by another process`, {
-        cause: error,
-      });
+      throw directoryInUse(directory, error);
     }
     if (fault === 'corruption' || isMissingFile(error))
       throw databaseDamaged(directory, engineMessage(error), error);
     throw unusable(directory, error);
   }
+}
+
+function directoryInUse(directory: string, cause?: unknown): SluiceError {
+  const message = `${directory} is in use by another process`;
+  return new SluiceError('DATA_DIRECTORY_IN_USE', message, cause === undefined ? {} : { cause });
 }
 
 /** A file of the database that is not there; only where a database must exist. */

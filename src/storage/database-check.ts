@@ -34,7 +34,7 @@ interface CheckedDatabase {
 export async function checkDatabase(database: CheckedDatabase): Promise<DatabaseCheck> {
   const { databasePath, roundNotePath, maxPartitionCount } = database;
   const found = await findManifest(databasePath);
-  if (typeof found === 'string') return { ...nothingFound, faults: [found] };
+  if (typeof found === 'string') return { ...nothingFound, faults: [found], canBeOpened: false };
   const { name: manifestName, manifest } = found;
   // Of a RocksDB that this does not know, or damaged: RocksDB says which.
   if (manifest === undefined) return nothingFound;
@@ -44,7 +44,8 @@ export async function checkDatabase(database: CheckedDatabase): Promise<Database
   const faults = missingColumns.map(
     (name) => `${manifestName} does not name the column family ${name}: it was cut off`,
   );
-  faults.push(...(await checkTables(databasePath, manifest)));
+  const tableFaults = await checkTables(databasePath, manifest);
+  faults.push(...tableFaults);
   const strange = await findUnknownFragments(databasePath, manifestName, manifest.oldestLogNumber);
   if (strange.length > 0) return { ...nothingFound, faults: [...faults, ...strange], canBeOpened: false };
   const logs = await readLogs(databasePath, manifest.oldestLogNumber);
@@ -57,7 +58,8 @@ export async function checkDatabase(database: CheckedDatabase): Promise<Database
   }
   faults.push(...checkLogs(logs, manifest.oldestLogNumber, note?.firstLogNumber));
   const lastSequence = Math.max(0, ...logs.map((log) => log.lastSequence ?? 0));
-  return { faults, canBeOpened: true, lastSequence };
+  // RocksDB opens no database without one of its tables, or with a manifest that it can't read.
+  return { faults, canBeOpened: tableFaults.length === 0 && manifest.isComplete, lastSequence };
 }
 
 interface FoundManifest {
@@ -254,20 +256,4 @@ export async function findLiveTable(
 
 export function tableFileName(number: number): string {
   return fileName(number, 'sst');
-}
-
-/**
- * Whether a process holds the lock of the database: then its files change while they are looked at. By the inode alone, for
- * some file systems have another device number there: a file of another one may have the same. So true is only a hint.
- */
-export async function isLocked(databasePath: string): Promise<boolean> {
-  const locks = await readFileIfAny('/proc/locks');
-  if (locks === undefined) return false;
-  try {
-    const { ino } = await stat(join(databasePath, 'LOCK'));
-    return new RegExp(`:${ino} `).test(locks.toString());
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return false;
-    throw error;
-  }
 }

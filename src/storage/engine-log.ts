@@ -16,6 +16,8 @@ const fragment = { full: 1, first: 2, middle: 3, last: 4 } as const;
 export interface LogRecords {
   readonly records: readonly Buffer[];
   readonly isDamaged: boolean;
+  /** A fragment that is not the last one has a wrong checksum: RocksDB takes this for damage, not for the end. */
+  readonly hasBadFragment: boolean;
 }
 
 /** Reads what begins at a block boundary. The first record may have begun before: then it is passed over. */
@@ -23,6 +25,7 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
   const records: Buffer[] = [];
   let parts: Buffer[] | undefined;
   let isDamaged = false;
+  let hasBadFragment = false;
   let isSynchronised = isBeginning;
   for (let blockAt = 0; blockAt < bytes.length; blockAt += blockBytes) {
     const blockEnd = Math.min(blockAt + blockBytes, bytes.length);
@@ -37,6 +40,7 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
       }
       if (!isFragment(bytes, at, blockEnd)) {
         isDamaged = true;
+        hasBadFragment ||= end <= blockEnd || blockEnd < bytes.length;
         parts = undefined;
         isSynchronised = false;
         at = nextFragment(bytes, at + 1, blockEnd);
@@ -63,7 +67,7 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
       isSynchronised = true;
     }
   }
-  return { records, isDamaged: isDamaged || parts !== undefined };
+  return { records, isDamaged: isDamaged || parts !== undefined, hasBadFragment };
 }
 
 /**

@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   type Batch,
   type ColumnHandle,
@@ -5,6 +7,7 @@ import {
   type Iterator,
   RocksLevel,
 } from '@nxtedition/rocksdb';
+import { endOnDefect } from '../base/invariant.js';
 import { KiB, MiB } from '../base/units.js';
 import { columnNames } from './columns.js';
 
@@ -107,6 +110,25 @@ export class Engine {
     });
     await db.open();
     return new Engine(db, names);
+  }
+
+  /**
+   * Whether a process has the database open. Asks RocksDB for its lock and opens nothing: where a database exists, this open
+   * ends right after the lock was taken. So it holds for any path to the database, and for processes that /proc/locks does
+   * not show because they run in another container. The lock is free again afterwards.
+   */
+  static async isLocked(directory: string): Promise<boolean> {
+    // RocksDB would make the file.
+    if (!existsSync(join(directory, 'LOCK'))) return false;
+    const db = new RocksLevel(directory, { createIfMissing: false, errorIfExists: true });
+    try {
+      await db.open();
+    } catch (error) {
+      endOnDefect(error);
+      return engineFault(error) === 'locked';
+    }
+    await db.close();
+    return false;
   }
 
   /** The same database in another thread: for batches and `clear`. It must not be closed there. */

@@ -13,6 +13,8 @@ export interface Manifest {
   readonly logNumberOfColumns: number;
   /** Files of the write-ahead log with lower numbers are not needed; there need not be one of this number. */
   readonly oldestLogNumber: number;
+  /** RocksDB can read it to its end, and finds what it asks of a manifest. */
+  readonly isComplete: boolean;
 }
 
 /** A file `NNNNNN.sst` that the database needs. */
@@ -40,6 +42,8 @@ const tag = {
   inAtomicGroup: 300,
 } as const;
 
+const requiredTags = [tag.logNumber, tag.nextFileNumber, tag.lastSequence];
+
 /** Fields with this bit may be passed over by those who don't know them: a length and as many bytes. */
 const ignorable = 1 << 13;
 const endOfNewFile = 1;
@@ -52,8 +56,10 @@ export function readManifest(bytes: Buffer): Manifest | undefined {
   const logNumbers = new Map<number, number>();
   const tables = new Map<number, LiveTable>();
   let minLogNumber = 0;
-  for (const record of readLogRecords(bytes, true).records) {
-    const edit = readEdit(record);
+  const { records, hasBadFragment } = readLogRecords(bytes, true);
+  const seen = new Set<number>();
+  for (const record of records) {
+    const edit = readEdit(record, seen);
     if (edit === undefined) return undefined;
     const { column } = edit;
     if (edit.addedColumn !== undefined) columns.set(column, edit.addedColumn);
@@ -64,7 +70,9 @@ export function readManifest(bytes: Buffer): Manifest | undefined {
     for (const [number, table] of edit.newTables) tables.set(number, { ...table, column });
   }
   const logNumberOfColumns = Math.min(...[...columns.keys()].map((id) => logNumbers.get(id) ?? 0));
-  return { columns, tables, logNumberOfColumns, oldestLogNumber: Math.max(minLogNumber, logNumberOfColumns) };
+  const oldestLogNumber = Math.max(minLogNumber, logNumberOfColumns);
+  const isComplete = !hasBadFragment && requiredTags.every((field) => seen.has(field));
+  return { columns, tables, logNumberOfColumns, oldestLogNumber, isComplete };
 }
 
 interface Edit {
@@ -77,11 +85,12 @@ interface Edit {
   readonly newTables: [number: number, table: Omit<LiveTable, 'column'>][];
 }
 
-function readEdit(record: Buffer): Edit | undefined {
+function readEdit(record: Buffer, seen: Set<number>): Edit | undefined {
   const reader = new FieldReader(record);
   const edit: Edit = { column: 0, isColumnDropped: false, minLogNumber: 0, deletedTables: [], newTables: [] };
   while (!reader.isAtEnd) {
     const field = reader.number();
+    seen.add(field);
     if (field === tag.columnFamily) edit.column = reader.number();
     else if (field === tag.columnFamilyAdd) edit.addedColumn = reader.bytes().toString();
     else if (field === tag.columnFamilyDrop) edit.isColumnDropped = true;

@@ -14,6 +14,7 @@ declare module '@nxtedition/rocksdb' {
   export interface OpenOptions {
     readonly columns?: Readonly<Record<string, ColumnOptions>>;
     readonly createIfMissing?: boolean;
+    readonly errorIfExists?: boolean;
     readonly parallelism?: number;
     readonly walCompression?: boolean;
   }

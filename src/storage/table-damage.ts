@@ -46,7 +46,7 @@ export async function reportTableDamage(site: DamageSite, engineError: string): 
   }
   const table = tableFileName(Number(number));
   const what = await describeTable(site, Number(number));
-  const message = `the table ${table} is damaged, ${what}: ${why}. ${advice}, or start without what is lost: --accept-data-loss`;
+  const message = `the table ${table} is damaged, ${what}: ${why}. ${advice}. With --accept-data-loss it serves until a compaction meets the table again`;
   const bytes = await readFileIfAny(join(site.databasePath, table));
   if (bytes !== undefined) {
     const noted: NotedDamage = { table, tableChecksum: crc32(bytes), message };

@@ -182,6 +182,7 @@ describe('storage: files that are damaged, cut, deleted or older', () => {
           if (names === undefined) await opensWhole(directory);
           else await isRefused(directory, names);
         }
+        if (names !== undefined) await opensIfSaid(directory);
       });
     }
   }
@@ -263,6 +264,18 @@ async function opensWhole(directory: string): Promise<void> {
   } finally {
     await storage.close();
   }
+}
+
+/** Where a refusal names `--accept-data-loss`, the store opens with it, and then without. */
+async function opensIfSaid(directory: string): Promise<void> {
+  const refusal = await openIn(directory).then(() => assert.fail('it opened'), String);
+  const isNamed = /--accept-data-loss|accept the loss/.test(refusal);
+  if (!isNamed) {
+    await assert.rejects(openIn(directory, { acceptDataLoss: true }));
+    return;
+  }
+  await (await openIn(directory, { acceptDataLoss: true })).close();
+  await (await openIn(directory)).close();
 }
 
 async function isRefused(directory: string, names: RegExp): Promise<void> {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSyn
 import { join } from 'node:path';
 import { createRandom } from '../../../src/base/random.js';
 import { Chance } from '../../simulation/chance.js';
-import { type Variant, variants } from './stores.js';
+import type { Variant } from './stores.js';
 import { tornRecord } from './torn-record.js';
 
 /** Files of one kind are damaged alike. `side`: beside the database. `rest`: of the database, without content. */
@@ -37,10 +37,17 @@ export interface Plan {
   readonly kind: FileKind;
 }
 
+/** The stores that a seed chooses from. */
+const damagedVariants = ['stopped', 'killed', 'fresh'] as const;
+
+/** One run of so many ends with losses that are served, whatever the seed: see `servedLoss`. */
+const servedLossEvery = 20;
+
 /** What a run does: seeds in a row go through the stores and the kinds of files. */
 export function planOf(seed: number): Plan {
-  const variant = variants[seed % variants.length]!;
-  const kind = kindCycle[Math.floor(seed / variants.length) % kindCycle.length]!;
+  if (seed % servedLossEvery === servedLossEvery - 1) return { seed, variant: 'flushed', kind: 'table' };
+  const variant = damagedVariants[seed % damagedVariants.length]!;
+  const kind = kindCycle[Math.floor(seed / damagedVariants.length) % kindCycle.length]!;
   // One in so many takes the whole database, or a file that holds nothing of the store.
   const chance = new Chance(seed ^ 0x5a5a);
   if (kind === 'identity' && chance.oneIn(2)) return { seed, variant, kind: 'rest' };
@@ -70,6 +77,7 @@ export function applyDamage(plan: Plan, directory: string, olderCopies: readonly
     const damage = { file: 'db', method: 'delete', fileBytes: 0, damagedBytes: Infinity } as const;
     return { ...damage, text: 'db/ deleted' };
   }
+  if (plan.variant === 'flushed') return servedLoss(chance, directory);
   const files = filesOf(directory, plan.kind);
   const file = pickFile(chance, directory, files);
   const weights =
@@ -79,6 +87,28 @@ export function applyDamage(plan: Plan, directory: string, olderCopies: readonly
         ? logWeights
         : anyWeights;
   return damageFile(chance, chance.weighted(weights), directory, file, olderCopies);
+}
+
+/**
+ * A bit in the middle of the largest table, where its largest message is. No compaction meets it, so the broker serves the
+ * store without that message, and every 20 runs contain this verdict.
+ */
+function servedLoss(chance: Chance, directory: string): Damage {
+  const sizeOf = (file: string) => statSync(join(directory, file)).size;
+  const file = filesOf(directory, 'table').reduce((a, b) => (sizeOf(a) >= sizeOf(b) ? a : b));
+  const bytes = readFileSync(join(directory, file));
+  const at = Math.floor(bytes.length * (0.4 + 0.2 * chance.random.next()));
+  const { text, ...changed } = changeBytes(chance, 'flip', bytes, at);
+  writeFileSync(join(directory, file), changed.bytes);
+  const fileBytes = bytes.length;
+  return {
+    text: `${file} (${fileBytes} bytes): ${text}`,
+    file,
+    method: 'flip',
+    at,
+    fileBytes,
+    damagedBytes: 1,
+  };
 }
 
 /** Any of them, or a large one: most tables are small, and most bytes lie in the large ones. */

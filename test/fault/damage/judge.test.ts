@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { judgeAccepted } from './accepted.js';
 import { type Acknowledged, nothingAcknowledged } from './acknowledged.js';
 import { judge, type ViolationKind } from './judge.js';
 import type { Answer, Drained, Life, Loss, Observation } from './observation.js';
@@ -160,6 +161,40 @@ describe('judge of damaged stores', () => {
 });
 
 /** Four messages in one partition: 0 is acknowledged, 1 failed twice, 2 and 3 are untouched. */
+describe('judge of stores whose loss was accepted', () => {
+  const ended = 'the database ends 3 changes before round 9. Start with --accept-data-loss';
+  const extents = [{ firstOffset: 0, nextOffset: 3 }];
+  const shorter = {
+    topics: { t: said({ config: 'c', extents }) },
+    producers: { 't/p': said({ epoch: 2, lastSequence: 8 }) },
+    readings: [reading([0, 1, 2])],
+  };
+  const kindsOf = (refusal: string, lives: readonly Life[], lost: readonly string[] = []) => {
+    const { violations } = judgeAccepted(list(), { refusal, lives, lost });
+    return [...new Set(violations.map(({ kind }) => kind))];
+  };
+
+  it('lets the end of the history be missing where the refusal says so', () => {
+    assert.deepEqual(kindsOf(ended, [served(shorter), served(shorter)]), []);
+    assert.deepEqual(kindsOf('000012.sst is damaged', [served(shorter)]), ['missing']);
+  });
+
+  it('finds holes, other bytes, messages that come twice, and what was published and is lost', () => {
+    assert.deepEqual(kindsOf(ended, [served({ ...shorter, readings: [reading([0, 2])] })]), ['missing']);
+    const altered = { ...reading([]), messages: [[0, 'x'] as const] };
+    assert(kindsOf(ended, [served({ ...shorter, readings: [altered] })]).includes('altered'));
+    const twice = { ...shorter, readings: [reading([0, 1, 1, 2])] };
+    assert.deepEqual(kindsOf(ended, [served(twice)]), ['invented']);
+    assert.deepEqual(kindsOf(ended, [served(shorter)], ['t/0/3']), ['missing']);
+  });
+
+  it('finds a second start that serves something else, and one that is refused or dies', () => {
+    assert(kindsOf(ended, [served(), served(shorter)]).includes('inconsistent'));
+    assert.deepEqual(kindsOf(ended, [served(shorter), refused]), ['inconsistent']);
+    assert.deepEqual(kindsOf(ended, [{ kind: 'died', text: 'code 1' }]), ['died']);
+  });
+});
+
 function list(): Acknowledged {
   const acknowledged = nothingAcknowledged();
   const messages = new Map([0, 1, 2, 3].map((at) => [at, { digest: `d${at}`, byteLength: 10 }]));

@@ -339,7 +339,7 @@ function statusOf({ standings }: SubscriptionRecord, partition: number, offset: 
   return settled.has(offset) ? 'DONE 0' : `PENDING ${failed.get(offset) ?? 0}`;
 }
 
-function isCovered(losses: readonly Loss[], partition: number, offset: number): boolean {
+export function isCovered(losses: readonly Loss[], partition: number, offset: number): boolean {
   return losses.some(
     (loss) =>
       (loss.partition ?? partition) === partition &&

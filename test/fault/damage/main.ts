@@ -42,7 +42,8 @@ async function work(): Promise<void> {
 
 function report(result: RunResult): void {
   const { plan, verdict } = result;
-  const what = `${plan.kind}: ${verdict.outcome}`;
+  const accepted = result.isLossAccepted ? ', served with --accept-data-loss' : '';
+  const what = `${plan.kind}: ${verdict.outcome}${accepted}`;
   counts.set(what, (counts.get(what) ?? 0) + 1);
   if (verdict.outcome === 'failed') failedCount += 1;
   if (runCount === 1) console.log(result.log.join('\n'), JSON.stringify(result.lives).slice(0, 20_000));

@@ -5,6 +5,14 @@ import { connect, type SluiceClient } from '@sluice/client';
 import { systemClock, type Timer } from '../../../src/base/clock.js';
 import { KiB, MiB, secondMs } from '../../../src/base/units.js';
 import { BrokerProcess, type Exit } from '../../support/broker-process.js';
+import {
+  type AcceptedLives,
+  findLost,
+  judgeAccepted,
+  namesAcceptance,
+  type Published,
+  publishBehind,
+} from './accepted.js';
 import type { Acknowledged } from './acknowledged.js';
 import { goOn } from './aftermath.js';
 import { observe } from './audit.js';
@@ -22,6 +30,8 @@ export interface RunResult {
   readonly damage: Damage;
   readonly verdict: Verdict;
   readonly lives: readonly Life[];
+  /** A start with `--accept-data-loss` followed a refusal, and served. */
+  readonly isLossAccepted: boolean;
   /** What the broker logged, life by life. */
   readonly log: readonly string[];
 }
@@ -59,7 +69,8 @@ export class DamageRuns {
         rmSync(join(keepIn, `${seed}`), { recursive: true, force: true });
         renameSync(join(directory, 'damaged'), mkdirIn(keepIn, `${seed}`));
       }
-      return { plan, damage, verdict, lives: found.lives, log: found.log };
+      const isLossAccepted = found.accepted?.lives[0]?.kind === 'served';
+      return { plan, damage, verdict, lives: found.lives, isLossAccepted, log: found.log };
     } finally {
       rmSync(directory, { recursive: true, force: true });
     }
@@ -70,9 +81,14 @@ export class DamageRuns {
   }
 }
 
-/** Judges all lives, the last one by its own list. */
+/** Judges all lives, the last one by its own list, and those with an accepted loss by what was said to be lost. */
 export function judgeLives(acknowledged: Acknowledged, found: Lives, options: JudgeOptions = {}): Verdict {
   const verdict = judge(acknowledged, found.lives, options);
+  if (found.accepted !== undefined) {
+    const { violations } = judgeAccepted(acknowledged, found.accepted);
+    if (violations.length === 0) return verdict;
+    return { outcome: 'failed', violations: [...verdict.violations, ...violations] };
+  }
   if (found.aftermath === undefined) return verdict;
   const { violations } = judge(found.aftermath.acknowledged, [found.aftermath.life]);
   if (violations.length === 0) return verdict;
@@ -85,6 +101,8 @@ export interface Lives {
   readonly lives: readonly Life[];
   /** After a drain, more messages and a kill: judged by what was acknowledged by then. */
   readonly aftermath?: { readonly acknowledged: Acknowledged; readonly life: Life };
+  /** After a refusal that names `--accept-data-loss`. */
+  readonly accepted?: AcceptedLives;
   readonly log: readonly string[];
 }
 
@@ -96,8 +114,8 @@ export async function liveAgain(dataDirectory: string, acknowledged: Acknowledge
   const lives: Life[] = [];
   const log: string[] = [];
   let later: Acknowledged | undefined;
-  const liveOnce = async (end: 'stop' | 'kill', ask: (client: SluiceClient) => Promise<Served>) => {
-    const broker = new BrokerProcess({ dataDirectory, args: brokerArgs });
+  const liveOnce: LiveOnce = async (end, ask, furtherArgs = []) => {
+    const broker = new BrokerProcess({ dataDirectory, args: [...brokerArgs, ...furtherArgs] });
     const life = await live(broker, end, ask);
     log.push(...broker.logLines);
     return life;
@@ -114,10 +132,47 @@ export async function liveAgain(dataDirectory: string, acknowledged: Acknowledge
     });
     lives.push(life);
   }
+  const refusal = lives.findLast(({ kind }) => kind === 'refused');
+  if (refusal?.kind === 'refused' && namesAcceptance(refusal.text)) {
+    return { lives, log, accepted: await liveWithLoss(acknowledged, refusal.text, liveOnce) };
+  }
   if (later === undefined || lives.at(-1)?.kind !== 'served') return { lives, log };
   const list = later;
   const life = await liveOnce('stop', async (client) => ({ observation: await observe(client, list) }));
   return { lives, log, aftermath: { acknowledged: list, life } };
+}
+
+type LiveOnce = (
+  end: 'stop' | 'kill',
+  ask: (client: SluiceClient) => Promise<Served>,
+  furtherArgs?: readonly string[],
+) => Promise<Life>;
+
+/** Starts as the refusal says, then without the setting; publishes, and looks for that after a kill. */
+async function liveWithLoss(
+  acknowledged: Acknowledged,
+  refusal: string,
+  liveOnce: LiveOnce,
+): Promise<AcceptedLives> {
+  const first = await liveOnce(
+    'stop',
+    async (client) => ({ observation: await observe(client, acknowledged) }),
+    ['--accept-data-loss'],
+  );
+  if (first.kind !== 'served') return { refusal, lives: [first] };
+  let published: Published[] = [];
+  const second = await liveOnce('kill', async (client) => {
+    const observation = await observe(client, acknowledged);
+    published = await publishBehind(client, observation);
+    return { observation };
+  });
+  if (second.kind !== 'served') return { refusal, lives: [first, second] };
+  let lost: string[] = [];
+  const third = await liveOnce('stop', async (client) => {
+    lost = await findLost(client, published);
+    return { observation: await observe(client, acknowledged) };
+  });
+  return { refusal, lives: [first, second, third], published, lost };
 }
 
 function hasFoundLater(lives: readonly Life[]): boolean {
@@ -169,7 +224,7 @@ export function ended({ code, signal }: Exit, { logLines }: Pick<BrokerProcess, 
   if (code === null || code === 0 || described === undefined) {
     return { kind: 'died', text: `the broker ended with code ${code}, signal ${signal}: ${last}` };
   }
-  return { kind: 'refused', reason: typedReason.exec(described)![1]!, text: described.slice(0, 400) };
+  return { kind: 'refused', reason: typedReason.exec(described)![1]!, text: described };
 }
 
 /** Damage in one place of a table's data takes the messages of the blocks that it touches and no others. */
