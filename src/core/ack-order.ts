@@ -1,9 +1,9 @@
 import type { Settlement } from './types.js';
 
 /**
- * The same settlements as fewer: where all of them are acknowledgements, their order means nothing, so they are put
- * into the order of the log and joined where they touch. A consumer that acknowledges each message by itself, in
- * whatever order it finished them, then costs little more than one that acknowledges ranges.
+ * Merges settlements that are all acknowledgements: their order means nothing, so they are sorted by offset and
+ * joined where they touch. A consumer that acknowledges each message by itself, in any order, then costs little
+ * more than one that acknowledges ranges.
  */
 export function joinedAcks(settlements: readonly Settlement[]): readonly Settlement[] {
   if (settlements.length < 2 || settlements.some(({ outcome }) => outcome.kind !== 'ack')) return settlements;

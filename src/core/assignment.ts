@@ -5,15 +5,15 @@ import type { Session } from './session.js';
 import type { Sharing } from './sharing.js';
 
 /**
- * Which session has which partition (ordering PARTITION): evenly, so that two sessions never differ by more than
- * one, and with as few moves as that takes. A lane in which something is outstanding moves once it is empty;
- * until then its owner gets nothing more from it.
+ * Assigns partitions to sessions (ordering PARTITION): evenly, so that the numbers of two sessions differ by at
+ * most one, and with as few moves as possible. A lane with outstanding messages moves once it is empty; until then
+ * its owner gets no new messages from it.
  */
 export class Assignment implements Sharing {
   readonly #context: LaneContext;
   /** By partition. */
   readonly #lanes: PartitionLane[] = [];
-  /** Every session with the lanes that it has, by partition. */
+  /** Every session with its lanes, ordered by partition. */
   readonly #lanesOf = new Map<Session, PartitionLane[]>();
   readonly #moving = new Set<PartitionLane>();
   readonly #silent = new Set<Session>();
@@ -43,7 +43,7 @@ export class Assignment implements Sharing {
     this.#balance();
   }
 
-  /** The session holds nothing any more. */
+  /** The session must not hold any message. */
   removeSession(session: Session): void {
     const lanes = this.lanesOf(session);
     this.#lanesOf.delete(session);
@@ -56,11 +56,14 @@ export class Assignment implements Sharing {
     this.#balance();
   }
 
-  // No other session waits for what a session does not take.
+  // Lanes are not shared: no other session waits for the messages that a session leaves.
   asked(): void {}
   waits(): void {}
 
-  /** A suspect goes to a session that holds nothing else: while one is next in a lane, its owner is drained. */
+  /**
+   * A suspect is delivered only to a session that holds nothing else. While a lane's next message is a suspect,
+   * its owner gets no new messages.
+   */
   mayServe(session: Session, nowMs: number): boolean {
     if (session.outstandingMessages === 0) return true;
     return !this.lanesOf(session).some((lane) => lane.hasSuspectNext(nowMs));
@@ -84,7 +87,7 @@ export class Assignment implements Sharing {
     for (const lane of this.#moving) if (lane.isIdle) this.#move(lane);
   }
 
-  /** Touches only sessions that have something to give or to get: thousands may stand by. */
+  /** Visits only sessions that gain or lose a lane: there may be thousands of others. */
   #balance(): void {
     const sessions = this.#sessionsToServe();
     if (sessions.size === 0) return;
@@ -116,10 +119,7 @@ export class Assignment implements Sharing {
     }
   }
 
-  /**
-   * All sessions; but the silent ones only where there is no other that could take their lanes, which a paused one
-   * can't.
-   */
+  /** All sessions. Silent ones count only if no other session could take their lanes; a paused session can't. */
   #sessionsToServe(): SessionSet {
     if (this.#silent.size === 0) return this.#lanesOf;
     const heard = [...this.#lanesOf.keys()].filter((session) => !session.isSilent);
@@ -127,7 +127,7 @@ export class Assignment implements Sharing {
     return new Set(heard.filter((session) => !session.isPaused || this.lanesOf(session).length > 0));
   }
 
-  /** Keeps at most so many of a session's lanes, and says which ones it has to give up. */
+  /** Keeps at most `quota` lanes of a session, and returns the lanes that it has to give up. */
   #giveUp(lanes: readonly PartitionLane[], quota: number): readonly PartitionLane[] {
     const inOrderOfStaying = lanes.toSorted((a, b) => reluctance(b) - reluctance(a));
     for (const lane of inOrderOfStaying.slice(0, quota)) this.#stay(lane);
@@ -167,7 +167,7 @@ interface SessionSet {
   keys(): Iterable<Session>;
 }
 
-/** Lanes that can move at once are given up first, then those that are on their way already. */
+/** Lanes that can move at once are given up first, then lanes that are already moving. */
 function reluctance(lane: PartitionLane): number {
   if (lane.isIdle) return 0;
   return lane.nextOwner === lane.owner ? 2 : 1;

@@ -1,11 +1,11 @@
 import type { DeliveryPolicy } from './types.js';
 
-/** Doublings after which every backoff has long reached its maximum: keeps the power finite. */
+/** After so many doublings every backoff has reached its maximum. The limit keeps the power finite. */
 const maxDoublings = 60;
 
 /**
- * How long a message waits after it failed for the `attempts`th time: the minimum, doubled with every failure up
- * to the maximum. `chance` from [0, 1) takes up to half of it, so that what failed together does not come back
+ * How long a message waits after its failure number `attempts`: the minimum, doubled with every failure, up to the
+ * maximum. `chance` from [0, 1) reduces it by up to half, so that messages that fail together are not retried
  * together.
  */
 export function backoffMs(policy: DeliveryPolicy, attempts: number, chance: number): number {

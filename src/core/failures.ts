@@ -6,14 +6,16 @@ import type { Outbox } from './outbox.js';
 import type { RangeSet } from './range-set.js';
 import type { DeliveryPolicy } from './types.js';
 
-/** What failed deliveries of a partition need of its subscription. */
+/** The parts of a subscription that failed deliveries need. */
 export interface FailureContext {
   readonly policy: DeliveryPolicy;
   readonly random: Random;
   readonly outbox: Outbox;
 }
 
-/** A delivery that failed: how long the message waits, its backoff or this long, and why, for its dead letter. */
+/**
+ * A failed delivery: how long the message waits (its backoff, or a number), and the reason for its dead letter.
+ */
 export interface Failure {
   readonly delayMs: number | 'backoff';
   readonly reason: string;
@@ -24,10 +26,10 @@ export const leaseLapsed: Failure = {
   reason: 'lease lapsed: the consumer did not settle the message before its deadline',
 };
 
-/** For a nack that gives no reason. */
+/** The reason of a nack without a reason. */
 export const nackedReason = 'nacked: the consumer gave no reason';
 
-/** The stream of a consumer has ended while it had the message. The next one need not wait for that. */
+/** The consumer's stream ended while its session held the message. Other sessions can have the message at once. */
 export const streamEnded = {
   broke: { delayMs: 0, reason: 'connection lost: the consumer lost its connection while it had the message' },
   cancelled: {
@@ -36,7 +38,7 @@ export const streamEnded = {
   },
 } as const satisfies Record<string, Failure>;
 
-/** Counts the failed deliveries of a partition, and gives up what has failed too often. */
+/** Counts the failed deliveries of a partition. Dead-letters messages that have failed too often. */
 export class Failures {
   readonly #context: FailureContext;
   readonly #partition: number;
@@ -49,13 +51,13 @@ export class Failures {
   }
 
   /**
-   * Counts a failure for each message, or for those that are `charged`. Says which of all the messages are to come
-   * again: ascending.
+   * Counts a failure for each message, or only for the `charged` ones. Returns the messages to deliver again,
+   * ascending.
    */
   count(messages: readonly LeaseRange[], failure: Failure, nowMs: number, charged?: RangeSet): LeaseRange[] {
     const { policy, random, outbox } = this.#context;
     if (messages.length > 0 && charged?.offsetCount !== 0) outbox.dirty(this.#partition);
-    // One throw for all of them: what failed together and as often comes back in one range.
+    // One random number for all of them: messages with the same number of failures come back together.
     const chance = failure.delayMs === 'backoff' ? random.next() : 0;
     const again: LeaseRange[] = [];
     for (const range of messages) {
@@ -76,7 +78,7 @@ export class Failures {
     return again;
   }
 
-  /** Gives up messages at the word of their consumer. */
+  /** Dead-letters messages because their consumer asked for it. */
   reject(messages: LeaseRange, reason: string): void {
     for (let offset = messages.first; offset <= messages.last; offset += 1) {
       this.#ledger.fail(offset, this.#ledger.attempts(offset) + 1, 0);
@@ -84,7 +86,10 @@ export class Failures {
     }
   }
 
-  /** Gives up what had failed often enough when the broker ended before it was in the dead-letter topic. */
+  /**
+   * Dead-letters messages that had failed too often when the broker ended, but were not in the dead-letter topic
+   * yet.
+   */
   recover(): void {
     const { policy } = this.#context;
     for (const offset of this.#ledger.failedAtLeast(policy.maxAttempts)) {
@@ -92,7 +97,7 @@ export class Failures {
     }
   }
 
-  /** It could not be moved to the dead-letter topic: it comes again, but not in a circle at full speed. */
+  /** The message could not be dead-lettered. It is delivered again after a backoff, not in a busy loop. */
   backOff(offset: number, nowMs: number): void {
     const { policy, random } = this.#context;
     const attempts = this.#ledger.attempts(offset);

@@ -3,24 +3,23 @@ import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
 
 /**
- * The sessions that wait for work where all of them share it. New work wakes one of them, the one with the fewest
- * outstanding messages; when that one leaves some, the next one is woken. So one message for five thousand idle
- * consumers is not five thousand questions.
+ * Idle sessions that could all take new work. New work wakes only the session with the fewest outstanding
+ * messages; it wakes the next one if work is left. So one message for five thousand idle consumers does not cause
+ * five thousand calls of `nextFetch`.
  *
- * Work is split: a session takes only so much that no idle session with fewer outstanding messages is left behind,
- * however much credit it has. A silent session gets nothing while there is another one that is neither silent nor
- * paused.
+ * Work is split: a session takes no more than leaves enough for every idle session with fewer outstanding
+ * messages, whatever its credit. A silent session gets messages only if every other session is silent or paused.
  */
 export class IdleSessions {
   readonly #outbox: Outbox;
   /** All sessions that are open, idle or not. */
   readonly #sessions = new Set<Session>();
-  /** Messages of all partitions that any session may have. */
+  /** Messages of all partitions that any session may take. */
   availableCount = 0;
-  /** Idle sessions with credit, by the number of messages that they had outstanding when they became idle. */
+  /** Idle sessions with credit, by the number of outstanding messages when they became idle. */
   readonly #byLoad = new OffsetMap<Set<Session>>();
   readonly #loads = new Map<Session, number>();
-  /** Idle sessions that were woken, and have not asked yet. */
+  /** Idle sessions that were woken, and have not called `nextFetch` since. */
   readonly #woken = new Set<Session>();
   /** Silent sessions that wait. */
   readonly #silent = new Set<Session>();
@@ -38,7 +37,7 @@ export class IdleSessions {
     this.leave(session);
   }
 
-  /** False for a silent session while there is another one to serve. */
+  /** False for a silent session while there is another session to serve. */
   mayServe(session: Session): boolean {
     if (!session.isSilent) return true;
     for (const other of this.#sessions) if (!other.isSilent && !other.isPaused) return false;
@@ -50,7 +49,7 @@ export class IdleSessions {
     if (this.#loads.has(session)) this.enter(session);
   }
 
-  /** The session has been told to wait. One without credit waits for its consumer, not for work. */
+  /** The session has to wait. A session without credit waits for its consumer, and is not idle. */
   enter(session: Session): void {
     this.leave(session);
     if (session.lackOfCredit !== undefined) return;
@@ -85,13 +84,13 @@ export class IdleSessions {
   }
 
   /**
-   * How many of the available messages a session may take, which is not idle itself: all sessions with few
-   * outstanding messages are filled up to the same level. Infinity when no session is idle.
+   * How many of the available messages a session that is not idle may take: all sessions with few outstanding
+   * messages are filled up to the same level. Infinity if no session is idle.
    */
   shareOf(session: Session): number {
     if (this.#loads.size === 0) return Number.POSITIVE_INFINITY;
     const own = session.outstandingMessages;
-    // At least one: of sessions that are all told to wait for each other, the least loaded one has to be served.
+    // At least one: if all sessions wait for each other, the least loaded one has to be served.
     let sum = Math.max(1, this.availableCount);
     let count = 0;
     let isCounted = false;
@@ -110,13 +109,13 @@ export class IdleSessions {
     return isCounted ? Math.max(0, Math.ceil(sum / count) - own) : 0;
   }
 
-  /** Of those that were not woken yet. */
+  /** Among the sessions that were not woken yet. */
   #leastLoaded(): Session | undefined {
     for (let load = this.#byLoad.nextFrom(0); load !== Number.POSITIVE_INFINITY; ) {
       for (const session of this.#byLoad.get(load)!) {
         if (this.#woken.has(session)) continue;
         if (session.lackOfCredit === undefined) return session;
-        // Its credit was lowered meanwhile: it asks again when it is raised.
+        // Its credit was lowered meanwhile: the session asks again when the credit is raised.
         this.leave(session);
       }
       load = this.#byLoad.nextFrom(load + 1);

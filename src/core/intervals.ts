@@ -1,14 +1,14 @@
 import type { Interval } from '../base/positions.js';
 import type { PartitionInterval } from './types.js';
 
-/** Adds an interval behind the others, as part of the last one where they touch. */
+/** Appends an interval. Extends the last one if they touch. */
 export function appendInterval(intervals: Interval[], first: number, last: number): void {
   const previous = intervals.at(-1);
   if (previous?.last === first - 1) intervals[intervals.length - 1] = { first: previous.first, last };
   else intervals.push({ first, last });
 }
 
-/** Ascending intervals as fewer, where they touch. */
+/** Joins ascending intervals that touch. */
 export function touchingJoined(ascending: readonly Interval[]): readonly Interval[] {
   if (ascending.length < 2) return ascending;
   const joined: Interval[] = [];

@@ -6,17 +6,20 @@ import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 
-/** The messages of one key that are out, and those that wait behind them. Kept only while there are any. */
+/** The outstanding messages of one key, and those that wait behind them. Exists only while there are any. */
 export class KeyQueue {
   readonly key: number;
-  /** Who has the key: the session that has its messages. */
+  /** The session that holds messages of the key. */
   holder: Session | undefined;
   heldCount = 0;
-  /** Offsets, ascending, all behind those that are held. */
+  /** Offsets, ascending, all behind the outstanding ones. */
   deferred: number[] = [];
-  /** Where the first deferred message can be found; nowhere while it is in its backoff, or waits for the holder. */
+  /**
+   * The set that contains the first deferred message. Undefined during its backoff, or while it waits for the
+   * holder.
+   */
   openIn: RangeSet | undefined;
-  /** The first deferred message is a suspect, and waits until nothing of the key is held. */
+  /** The first deferred message is a suspect: it waits until no message of the key is outstanding. */
   isHeldBack = false;
 
   constructor(key: number) {
@@ -24,18 +27,18 @@ export class KeyQueue {
   }
 }
 
-/** What any session may have: suspects go to one that holds nothing else. */
+/** Messages that any session may have. A suspect goes only to a session that holds nothing else. */
 export interface FreeSets {
   readonly others: RangeSet;
   readonly suspects: RangeSet;
 }
 
 /**
- * The keys of one partition that are in use (ordering KEY). A key belongs to one session for as long as one of its
- * messages is out; what is found of it meanwhile goes to the same session, and otherwise waits here in order.
+ * The keys of one partition that are in use (ordering KEY). While a message of a key is outstanding, the key
+ * belongs to one session: later messages of the key go to the same session, or wait here in order.
  *
- * Only the first deferred message of a key can be delivered next. It stands in `free` when no session has the key, in
- * a set of the holder's own otherwise, or among what waits for the end of a backoff.
+ * Only the first deferred message of a key can be delivered next. It is in `free` if no session has the key, in
+ * the set of the holder otherwise, or in the heap of backoffs.
  */
 export class KeyQueues {
   readonly #free: FreeSets;
@@ -57,29 +60,29 @@ export class KeyQueues {
     return this.#deferredCount;
   }
 
-  /** False when so much waits that nothing more may be read over it. */
+  /** False if so many messages wait that no more may be read beyond them. */
   get hasRoom(): boolean {
     return this.#deferredCount < limits.deferredMessages;
   }
 
-  /** Sessions for which the next message of a key of theirs can be delivered. */
+  /** Sessions for which the next message of one of their keys can be delivered. */
   get reservedSessions(): Iterable<Session> {
     return this.#reserved.keys();
   }
 
-  /** What only this session may have. */
+  /** Messages that only this session may have. */
   reservedFor(session: Session): RangeSet | undefined {
     return this.#reserved.get(session);
   }
 
-  /** Whether a message of this key that nobody had yet may go to the session. */
+  /** Whether a message of this key that was never delivered may go to the session. */
   mayTake(key: number, session: Session): boolean {
     const queue = this.#queues.get(key);
     if (queue === undefined) return true;
     return queue.deferred.length === 0 && (queue.holder === undefined || queue.holder === session);
   }
 
-  /** A message that nobody had yet has to wait for its turn. */
+  /** A message that was never delivered has to wait for its turn. */
   defer(key: number, offset: number, nowMs: number): void {
     const queue = this.#queueOf(key);
     queue.deferred.push(offset);
@@ -87,7 +90,7 @@ export class KeyQueues {
     if (queue.deferred.length === 1) this.#open(queue, nowMs);
   }
 
-  /** The session has got a message: one that nobody had yet, or the first deferred one. */
+  /** The session has got a message: one that was never delivered, or the first deferred one. */
   take(key: number, offset: number, session: Session, nowMs: number): void {
     const queue = this.#queueOf(key);
     const isDeferred = queue.deferred[0] === offset;
@@ -101,7 +104,7 @@ export class KeyQueues {
     if (isDeferred) this.#open(queue, nowMs);
   }
 
-  /** A message is not out any more. With the last one the key is anybody's. */
+  /** A message is no longer outstanding. With the last one, the key is free for any session. */
   end(key: number): void {
     const queue = this.#queues.get(key);
     if (queue === undefined) return;
@@ -113,13 +116,14 @@ export class KeyQueues {
     if (isOpen || queue.deferred.length === 0) this.#open(queue, Number.POSITIVE_INFINITY);
   }
 
-  /** Messages that are not out any more come again, in order with what waits. */
+  /** Messages that are no longer outstanding will be delivered again, in order with the deferred ones. */
   putBack(key: number, offsets: readonly number[], nowMs: number): void {
     const queue = this.#queueOf(key);
     this.#close(queue);
     const sorted = offsets.toSorted((a, b) => a - b);
     const isBefore = sorted.at(-1)! < (queue.deferred[0] ?? Number.POSITIVE_INFINITY);
-    // Nearly always before all that waits: then thousands of them need not be sorted for each that comes back.
+    // They nearly always come before all deferred ones: then thousands of deferred messages need not be sorted
+    // again.
     queue.deferred = isBefore
       ? sorted.concat(queue.deferred)
       : [...sorted, ...queue.deferred].sort((a, b) => a - b);
@@ -127,12 +131,12 @@ export class KeyQueues {
     this.#open(queue, nowMs);
   }
 
-  /** The backoff of its first message is over. */
+  /** The backoff of its first message has ended. */
   retry(queue: KeyQueue, nowMs: number): void {
     this.#open(queue, nowMs);
   }
 
-  /** What is below has been settled. */
+  /** Everything below `offset` has been settled. */
   dropBelow(offset: number): void {
     for (const queue of this.#queues.values()) {
       if ((queue.deferred[0] ?? offset) >= offset) continue;
@@ -140,12 +144,13 @@ export class KeyQueues {
       const kept = queue.deferred.filter((deferred) => deferred >= offset);
       this.#deferredCount -= queue.deferred.length - kept.length;
       queue.deferred = kept;
-      // What time it is nobody said: a backoff that is over ends with the next wake, which is due at once.
+      // The time is not known here. Time 0 leaves a backoff that has ended to the next `wake`, which is due at
+      // once.
       this.#open(queue, 0);
     }
   }
 
-  /** Nothing is out, and nothing waits. */
+  /** Nothing is outstanding, and nothing waits. */
   clear(): void {
     for (const queue of this.#queues.values()) this.#close(queue);
     this.#queues.clear();

@@ -28,29 +28,30 @@ import type {
   Wait,
 } from './types.js';
 
-/** What all lanes of a subscription share. */
+/** The state that all lanes of a subscription share. */
 export interface LaneContext {
   policy: DeliveryPolicy;
   readonly random: Random;
   readonly outbox: Outbox;
   /** Leases by their deadline. */
   readonly deadlines: DeadlineHeap<Lease>;
-  /** Lanes by the end of the backoff that they wait for. */
+  /** Lanes by the end of the next backoff. */
   readonly retries: DeadlineHeap<Lane>;
 }
 
 /**
- * Why a lane has nothing for a session. `othersFirst`: what there is goes to idle sessions with less to do.
- * `heldBack`: there is something, but not for this session now.
+ * Why a lane has no message for a session. `othersFirst`: the messages go to idle sessions with fewer outstanding
+ * messages. `heldBack`: there are messages, but this session may not have them now.
  */
 export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned' | 'othersFirst' | 'heldBack';
 
-/** Why a session is told to wait. */
+/** Why a session has to wait. */
 export type WaitCause = Wait['reason'] | LaneWait;
 
 /**
- * What the end of a session is charged to. Where it may have been working on several messages, the one that broke its
- * stream is not known: none is charged, and those that were at work in an earlier break too become suspects.
+ * What the end of a session is charged to. If the consumer may have been working on several messages, the broker
+ * can't know which one broke the stream: none is charged, and those that were at work in an earlier break too
+ * become suspects.
  */
 export type Blame =
   | { readonly kind: 'nothing' }
@@ -64,9 +65,9 @@ export interface Claim {
 }
 
 /**
- * One partition of a subscription: its ledger, its leases, and the read that is under way for it. What the
- * orderings have in common stands here; they differ in which message may go to whom (`offer`, `claim`) and in
- * what becomes of messages that come back (`returned`).
+ * One partition of a subscription: its ledger, its leases, and the read under way for it. This class holds what
+ * the orderings have in common. They differ in which session may have a message (`offer`, `claim`), and in what
+ * happens to messages that come back (`returned`).
  */
 export abstract class Lane {
   readonly partition: number;
@@ -87,13 +88,13 @@ export abstract class Lane {
     this.#endOffset = endOffset;
   }
 
-  /** The session that has the lane to itself. */
+  /** The only session that may read the lane. */
   abstract readonly owner: Session | undefined;
 
-  /** Where the session may read, or why nowhere. */
+  /** The offset that the session may read next, or why there is none. */
   abstract offer(session: Session, nowMs: number): number | LaneWait;
 
-  /** Messages are about to be claimed for the session. */
+  /** Called before messages are claimed for the session. */
   protected serve(_session: Session): void {}
 
   /** The next messages at or after `from` and below `end`, all in `run`, that the session may have. */
@@ -105,25 +106,25 @@ export abstract class Lane {
     nowMs: number,
   ): Claim | undefined;
 
-  /** What was claimed has been leased, up to `last`. */
+  /** The claimed messages up to `last` have been leased. */
   protected abstract taken(session: Session, first: number, last: number, run: RunIndex, nowMs: number): void;
 
   /**
-   * What the session may be working on: of messages that are processed in order, the first one that it holds.
-   * `isSentOnly`: nothing of what has not left for the transport.
+   * The messages that the session may be working on: if messages are processed in order, the first one that it
+   * holds. `isSentOnly`: only messages that have left for the transport.
    */
   abstract atWork(session: Session, isSentOnly: boolean): RangeSet;
 
-  /** Nobody holds these any more, for whatever reason: ascending. */
+  /** These messages are no longer held, for whatever reason. Ascending. */
   protected abstract ended(messages: readonly LeaseRange[]): void;
 
-  /** Some of what has ended is to be delivered again: ascending, not empty. */
+  /** Some of the ended messages are to be delivered again. Ascending, not empty. */
   protected abstract returned(messages: readonly LeaseRange[], nowMs: number): void;
 
   /** A message that was being dead-lettered is to be delivered again. */
   protected abstract redeliver(offset: number, orderingKey: number, nowMs: number): void;
 
-  /** Delivery starts at the acknowledged offset, as if nothing had gone out. */
+  /** Delivery starts at the acknowledged offset, as if nothing had been delivered. */
   protected abstract restart(): void;
 
   /** The acknowledged offset has passed messages that had not been settled. */
@@ -132,7 +133,7 @@ export abstract class Lane {
   /** The backoff of a message may be over. */
   abstract retry(nowMs: number): void;
 
-  /** Tells who may want to know that there may be something to deliver. */
+  /** Calls sessions ready that may be able to receive something. */
   abstract announce(): void;
 
   get endOffset(): number {
@@ -170,7 +171,7 @@ export abstract class Lane {
     return { kind: 'processing', failedAttempts, sessionId: lease.delivery.session.id };
   }
 
-  /** Dead-letters what had failed often enough when the broker went down before it could do so. */
+  /** Dead-letters messages that had failed too often before a restart of the broker. */
   recover(): void {
     this.#failures.recover();
   }
@@ -188,25 +189,25 @@ export abstract class Lane {
     return { kind: 'fetch', partition: this.partition, offset, epoch: this.#epoch };
   }
 
-  /** The read has been answered. Says whether what it brought may still be used. */
+  /** The read has been answered. Returns whether its runs may still be used. */
   endRead(session: Session, fetch: Fetch): boolean {
     if (this.#read?.session !== session || this.#read.epoch !== fetch.epoch) return false;
     this.#read = undefined;
     return fetch.epoch === this.#epoch;
   }
 
-  /** What is being read is not what is to be delivered next. */
+  /** The read under way does not bring the messages to deliver next. */
   protected overtakeRead(): void {
     this.#epoch += 1;
   }
 
-  /** The reader has lost the lane: it need not answer. */
+  /** The reading session has lost the lane: its read need not be answered. */
   protected forgetRead(): void {
     this.#epoch += 1;
     this.#read = undefined;
   }
 
-  /** Leases what the session may have of these runs and has credit for. */
+  /** Leases messages of these runs that the session may have and has credit for. */
   lease(
     session: Session,
     from: number,
@@ -219,7 +220,7 @@ export abstract class Lane {
     this.serve(session);
     for (const [index, run] of runs.entries()) {
       const end = Math.min(run.firstOffset + run.count, this.#endOffset);
-      // Storage finds holes and refuses to read over them; delivering over one would lose what is missing.
+      // Storage finds gaps and refuses to read over them. Delivering over a gap would lose messages.
       const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
       invariant(isGapless, 'a read begins behind the offset that was asked for');
       if (run.isTargetedElsewhere === true) {
@@ -255,14 +256,14 @@ export abstract class Lane {
     return record === undefined ? undefined : { runs: leased, record };
   }
 
-  /** What only another subscription is to have: nobody here ever had it, so there is nothing else to end. */
+  /** Settles messages that are targeted to another subscription. They were never held here. */
   #passOver(first: number, last: number): void {
     if (this.ledger.nextUnsettled(first) > last) return;
     this.ledger.settle(first, last);
     this.context.outbox.dirty(this.partition);
   }
 
-  /** Not the run itself: its messages must not stay in memory for as long as one of them is out. */
+  /** Not the run itself: its messages must not stay in memory while one of them is outstanding. */
   #indexOf({ firstOffset, ends, orderingKeys }: ReadRun): RunIndex {
     if (this.context.policy.ordering !== 'key') return { firstOffset, ends };
     invariant(orderingKeys !== undefined, 'a run to be delivered in order of keys comes without them');
@@ -276,7 +277,7 @@ export abstract class Lane {
 
   // --- The end of a lease -----------------------------------------------------------------------------------
 
-  /** Says what the session held of it; nothing else is touched. */
+  /** Returns what the session held of the range. Nothing else is changed. */
   settle(holder: Holder, first: number, last: number, outcome: Outcome, nowMs: number): readonly Interval[] {
     if (outcome.kind === 'extend') return this.leases.extend(first, last, holder, nowMs + outcome.byMs);
     const held = this.leases.end(first, last, holder);
@@ -292,7 +293,7 @@ export abstract class Lane {
           delayMs: outcome.delayMs ?? 'backoff',
           reason: outcome.reason || nackedReason,
         } as const;
-        // The consumer has survived them.
+        // The consumer has survived these messages.
         for (const { first, last: end } of held) this.ledger.clear(first, end);
         this.#giveBack(this.#failures.count(held, failure, nowMs), nowMs);
         break;
@@ -304,7 +305,7 @@ export abstract class Lane {
     return held;
   }
 
-  /** Ends leases of the session that are due. Charges those of them that it may have been working on. */
+  /** Ends leases of the session that are due. Charges the messages that the session may have been working on. */
   expire(session: Session, due: readonly Lease[], nowMs: number): void {
     const charged = this.atWork(session, false);
     const held = this.leases.revokeAll(due);
@@ -312,7 +313,7 @@ export abstract class Lane {
     this.#giveBack(this.#failures.count(held, leaseLapsed, nowMs, charged), nowMs);
   }
 
-  /** Frees what the session held. */
+  /** Frees the messages that the session held. */
   release(session: Session, blame: Blame, nowMs: number): void {
     if (this.#read?.session === session) this.forgetRead();
     if (session.outstandingMessages === 0) return;
@@ -331,14 +332,14 @@ export abstract class Lane {
     return this.ledger.deadLetterCount > 0;
   }
 
-  /** What of `first` to `last` is settled, and was not among what was `held`. */
+  /** The offsets from `first` to `last` that are settled and were not `held`. */
   settledOffsets(first: number, last: number, held: readonly Interval[]): Interval[] {
     return settledOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
   }
 
   /**
-   * What of `first` to `last` is in the log, not settled, and not among what was `held`. A failure of what is on its way
-   * to the dead-letter topic repeats what has taken effect: it is not stale.
+   * The offsets from `first` to `last` that are in the log, not settled, and were not `held`. A failure of a
+   * message that is being dead-lettered repeats what has taken effect: it is not stale.
    */
   staleOffsets(first: number, last: number, held: readonly Interval[], { kind }: Outcome): Interval[] {
     const stale = staleOffsets(this.ledger, first, Math.min(last, this.#endOffset - 1), held);
@@ -356,7 +357,7 @@ export abstract class Lane {
     this.redeliver(offset, request.orderingKey, nowMs);
   }
 
-  /** Everything below counts as settled, whoever holds it. */
+  /** Everything below counts as settled, whether held or not. */
   dropBelow(offset: number): void {
     if (!this.ledger.raiseFloor(offset)) return;
     this.context.outbox.dirty(this.partition);
@@ -364,7 +365,7 @@ export abstract class Lane {
     this.skipped();
   }
 
-  /** Says what begins anew: all from `offset` on, but not what is on its way to the dead-letter topic. */
+  /** Returns the offsets that begin anew: all from `offset` on, except messages that are being dead-lettered. */
   seek(offset: number): Interval[] {
     this.leases.revoke(0, Number.POSITIVE_INFINITY);
     this.ledger.reset(offset);
@@ -380,7 +381,7 @@ export abstract class Lane {
   }
 }
 
-/** Adds messages of a run behind the others, as one range with the last where nothing is between them. */
+/** Appends messages of a run. Extends the last range if they touch. */
 function appendLeased(leased: LeasedRun[], run: number, from: number, to: number, attempt: number): void {
   const previous = leased.at(-1);
   if (previous?.run === run && previous.to === from && previous.attempt === attempt) {

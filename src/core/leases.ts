@@ -6,18 +6,18 @@ import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
 import type { ReadRun } from './types.js';
 
-/** Messages that went out together: they start their deadlines together. */
+/** Messages that went out together: their deadlines start together. */
 export interface DeliveryRecord {
   readonly id: number;
   readonly session: Session;
   readonly partition: number;
   readonly first: number;
   last: number;
-  /** The bytes have left: the consumer may be at work on it. */
+  /** The bytes have left: the consumer may be working on the messages. */
   isSent: boolean;
 }
 
-/** What has to be known of the messages of a run for as long as one of them is out. */
+/** The part of a run that is needed while one of its messages is outstanding. */
 export type RunIndex = Pick<ReadRun, 'firstOffset' | 'ends' | 'orderingKeys'>;
 
 /** The ordering key of a message of this run; 0 for none. */
@@ -61,7 +61,7 @@ export class Lease {
   }
 }
 
-/** A session; `lastDeliveryId` leaves aside what was delivered to it later. */
+/** A session. With `lastDeliveryId`, only its deliveries up to that one. */
 export interface Holder {
   readonly session: Session;
   readonly lastDeliveryId?: number;
@@ -71,22 +71,22 @@ function isHeldBy({ delivery }: Lease, { session, lastDeliveryId }: Holder): boo
   return delivery.session === session && (lastDeliveryId === undefined || delivery.id <= lastDeliveryId);
 }
 
-/** Ended leases are kept in the array until there are this many of them, and as many as others. */
+/** Ended leases stay in the array until there are this many, and as many as other leases. */
 const compactAt = 64;
 
 /**
- * What is outstanding in one partition: leases in order of offset, never overlapping. Whatever enters takes
- * credit from its session, whatever leaves gives it back and makes the session ready for more.
+ * The outstanding messages of one partition: leases in order of offset, never overlapping. A lease that is added
+ * takes credit from its session. A lease that ends gives it back, and calls the session ready for more.
  *
- * A lease that has ended stays where it was, empty, until many are swept out together: so settling any of a
- * hundred thousand is as cheap as settling one of a few. An empty lease keeps its `last`, which lies in no other
- * lease: all of them are in order of `last`.
+ * An ended lease stays in its place, empty, until many are removed together: settling one of a hundred thousand
+ * costs as little as settling one of a few. An empty lease keeps its `last`, which lies in no other lease: all
+ * leases are in order of `last`.
  */
 export class LeaseTable {
   readonly #deadlines: DeadlineHeap<Lease>;
   readonly #outbox: Outbox;
   readonly #leases: Lease[] = [];
-  /** Where the first lease that is not empty may be. */
+  /** The index of the first lease that may not be empty. */
   #head = 0;
   #emptyCount = 0;
   #messageCount = 0;
@@ -107,7 +107,7 @@ export class LeaseTable {
     lease.delivery.session.take(count, lease.bytes(lease.first, lease.last));
   }
 
-  /** Who has this message. */
+  /** The lease of this message. */
   at(offset: number): Lease | undefined {
     const lease = this.#leases[this.#indexAt(offset)];
     return lease !== undefined && lease.first <= offset ? lease : undefined;
@@ -118,17 +118,19 @@ export class LeaseTable {
     for (const range of this.heldFrom(0)) if (range.delivery.session === session) yield range;
   }
 
-  /** Ends what the holder itself gives up from `first` to `last`. Says what it held: ascending. */
+  /** Ends what the holder itself gives up from `first` to `last`. Returns what it held: ascending. */
   end(first: number, last: number, holder: Holder): LeaseRange[] {
     return this.#cut(first, last, (lease) => isHeldBy(lease, holder));
   }
 
-  /** Takes back what is held from `first` to `last`, whoever has it, and tells them. Says what it was: ascending. */
+  /**
+   * Revokes everything held from `first` to `last` and tells the sessions. Returns what was revoked: ascending.
+   */
   revoke(first: number, last: number): LeaseRange[] {
     return this.#revoked(this.#cut(first, last, () => true));
   }
 
-  /** Takes back these leases, and tells who had them. */
+  /** Revokes these leases and tells their sessions. */
   revokeAll(leases: readonly Lease[]): LeaseRange[] {
     const inOrder = leases.toSorted((a, b) => a.first - b.first);
     return this.#revoked(
@@ -143,7 +145,7 @@ export class LeaseTable {
     return ranges;
   }
 
-  /** What is held at and behind `offset`: ascending. */
+  /** Everything held at and after `offset`: ascending. */
   *heldFrom(offset: number): Iterable<LeaseRange> {
     for (let i = this.#indexAt(offset); i < this.#leases.length; i += 1) {
       const { first, last, index, delivery, isEmpty } = this.#leases[i]!;
@@ -151,7 +153,7 @@ export class LeaseTable {
     }
   }
 
-  /** Moves the deadlines from `first` to `last` of what the holder has. Says what it has. */
+  /** Moves the deadlines of what the holder has from `first` to `last`. Returns what it has. */
   extend(first: number, last: number, holder: Holder, deadlineMs: number): Interval[] {
     this.#splitBefore(first);
     this.#splitBefore(last + 1);
@@ -166,7 +168,10 @@ export class LeaseTable {
     return held;
   }
 
-  /** The bytes of a delivery have left: what it still holds, and was not extended already, is due then. */
+  /**
+   * The bytes of a delivery have left: starts the deadlines of its messages that are still held and were not
+   * extended.
+   */
   start(delivery: DeliveryRecord, deadlineMs: number): void {
     for (let i = this.#indexAt(delivery.first); i < this.#leases.length; i += 1) {
       const lease = this.#leases[i]!;
@@ -203,7 +208,7 @@ export class LeaseTable {
     this.#outbox.ready(session);
   }
 
-  /** Takes a part out of a lease. Says what is left behind the part when something is left before it too. */
+  /** Takes a part out of a lease. Returns the rest behind the part if there is also a rest before it. */
   #withoutPart(lease: Lease, first: number, last: number): Lease | undefined {
     if (lease.first === first) {
       lease.first = last + 1;
@@ -232,7 +237,9 @@ export class LeaseTable {
     this.#deadlines.set(lease, deadlineMs);
   }
 
-  /** Puts a lease into its place, and its deadline into the heap. Its credit has been taken, or is taken next. */
+  /**
+   * Puts a lease into its place, and its deadline into the heap. Its credit has been taken, or will be taken next.
+   */
   #insert(lease: Lease): void {
     const index = this.#indexAt(lease.first);
     let next = index;
@@ -257,7 +264,7 @@ export class LeaseTable {
     return low;
   }
 
-  /** Passes over the empty leases at the front, and drops all of them when they are many. */
+  /** Skips the empty leases at the front, and removes all empty leases when there are many. */
   #sweep(): void {
     while (this.#leases[this.#head]?.isEmpty) this.#head += 1;
     const isManyEmpty = this.#emptyCount >= compactAt && this.#emptyCount * 2 >= this.#leases.length;

@@ -5,32 +5,32 @@ import { RangeSet } from './range-set.js';
 
 interface Failure {
   readonly attempts: number;
-  /** Not to be delivered before; 0 when it has nothing to wait for. Not kept across restarts. */
+  /** The message is not delivered before this time; 0 if it need not wait. Lost in a restart. */
   readonly retryAtMs: number;
 }
 
 interface PendingDeadLetter {
   readonly attempts: number;
-  /** 0 when it has none, or when nobody has read it since the broker started. */
+  /** 0 without a key, or if the message was not read since the broker started. */
   readonly orderingKey: number;
 }
 
 /**
- * What a subscription knows of the messages of one partition, apart from who holds them: which are settled, which
- * have failed how often, which are on their way to the dead-letter topic.
+ * What a subscription knows about the messages of one partition, apart from leases: which are settled, how often
+ * others have failed, and which are being dead-lettered.
  *
  * Everything below `acknowledgedOffset` is settled, and the message at it is not. Settled messages have no
- * failures. A message that is being dead-lettered is not settled, and nobody may have it.
+ * failures. A message that is being dead-lettered is not settled, and no session may have it.
  */
 export class Ledger {
   readonly #settled = new RangeSet();
   readonly #failed = new OffsetMap<Failure>();
   readonly #deadLettering = new OffsetMap<PendingDeadLetter>();
-  /** At work, with others, when a stream broke. Not kept across restarts. */
+  /** Messages that were at work, with others, when a stream broke. Lost in a restart. */
   readonly #inOneBreak = new RangeSet();
   /**
-   * At work, with others, when two streams broke: each is delivered alone, because it may be what broke them. Not kept
-   * across restarts.
+   * Messages that were at work, with others, when two streams broke. Each is delivered alone, because it may have
+   * broken them. Lost in a restart.
    */
   readonly #suspects = new RangeSet();
   #acknowledgedOffset: number;
@@ -73,12 +73,12 @@ export class Ledger {
     return this.#deadLettering.get(offset) !== undefined;
   }
 
-  /** The first offset at or after `offset` that is being dead-lettered; Infinity when there is none. */
+  /** The first offset at or after `offset` that is being dead-lettered; Infinity if there is none. */
   nextDeadLettering(offset: number): number {
     return this.#deadLettering.nextFrom(offset);
   }
 
-  /** What is at or after `offset` and not being dead-lettered. */
+  /** The offsets at or after `offset` that are not being dead-lettered. */
   notDeadLetteringFrom(offset: number): Interval[] {
     const others: Interval[] = [];
     let next = offset;
@@ -96,7 +96,7 @@ export class Ledger {
     return this.#settled.nextAbsent(Math.max(offset, this.#acknowledgedOffset));
   }
 
-  /** The first settled offset at or after `offset`; Infinity when there is none. */
+  /** The first settled offset at or after `offset`; Infinity if there is none. */
   nextSettled(offset: number): number {
     return offset < this.#acknowledgedOffset ? offset : this.#settled.nextFrom(offset);
   }
@@ -109,7 +109,7 @@ export class Ledger {
   }
 
   /**
-   * One past the last of the messages that, from `offset` (itself pending) up to `end`, are pending and have the
+   * One past the last of the messages from `offset` (itself pending) up to `end` that are pending and have the
    * same failures: they may go out together. A suspect goes alone.
    */
   alikeEnd(offset: number, end: number): number {
@@ -130,12 +130,12 @@ export class Ledger {
     return next;
   }
 
-  /** Deliveries of this message that have failed. */
+  /** The number of failed deliveries of this message. */
   attempts(offset: number): number {
     return this.#deadLettering.get(offset)?.attempts ?? this.#failed.get(offset)?.attempts ?? 0;
   }
 
-  /** Before when the message is not to be delivered; 0 for one that need not wait. */
+  /** The time before which the message is not delivered; 0 if it need not wait. */
   retryAtMs(offset: number): number {
     return this.#failed.get(offset)?.retryAtMs ?? 0;
   }
@@ -156,9 +156,9 @@ export class Ledger {
   }
 
   /**
-   * A stream broke while its consumer was working on all of these. Those that were in an earlier break too become
-   * suspects, the lowest offsets first, up to the limit. The others of them wait for a later break; nothing is charged
-   * meanwhile.
+   * A stream broke while its consumer was working on all of these. Messages that were also in an earlier break
+   * become suspects, the lowest offsets first, up to the limit. The rest are remembered for a later break. Nothing
+   * is charged.
    */
   streamBroke(atWork: RangeSet): void {
     for (const { first, last } of atWork.toIntervals()) {
@@ -167,7 +167,7 @@ export class Ledger {
     }
   }
 
-  /** A consumer has settled these: they did not break its stream. */
+  /** A consumer has settled these messages: they did not break its stream. */
   clear(first: number, last: number): void {
     if (this.#inOneBreak.offsetCount > 0) this.#inOneBreak.remove(first, last);
     if (this.#suspects.offsetCount > 0) this.#suspects.remove(first, last);
@@ -183,7 +183,7 @@ export class Ledger {
     this.raiseFloor(last + 1);
   }
 
-  /** Everything below `offset` counts as settled. Says whether that is news. */
+  /** Everything below `offset` counts as settled. Returns whether that changed anything. */
   raiseFloor(offset: number): boolean {
     if (offset <= this.#acknowledgedOffset) return false;
     this.#acknowledgedOffset = this.#settled.nextAbsent(offset);
@@ -217,8 +217,8 @@ export class Ledger {
   }
 
   /**
-   * Stands at `offset` as if it had never been further. Dead-letter requests that are under way go on: they end in the
-   * dead-letter topic, and the message must not be in two places.
+   * Moves the acknowledged offset to `offset`, as if it had never been higher. Dead-letter requests under way go
+   * on: the message ends in the dead-letter topic, and must not be in two places.
    */
   reset(offset: number): void {
     this.#acknowledgedOffset = offset;

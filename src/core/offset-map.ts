@@ -1,16 +1,16 @@
 import { lowerBound } from './search.js';
 
-/** What was removed at the front is kept until it is this much, and as much as the rest. */
+/** Removed entries at the front stay in the array until there are this many, and as many as other entries. */
 const compactAt = 64;
 
 /**
- * Values by offset, in order of offset: for the few messages that need a note of their own. Most are added at the end and
- * removed at the front: neither moves the others.
+ * Values by offset, in order of offset, for the few messages that need one. Most are added at the end and removed
+ * at the front: neither moves the others.
  */
 export class OffsetMap<T> {
   #offsets: number[] = [];
   #values: (T | undefined)[] = [];
-  /** Where the first one is. */
+  /** The index of the first entry. */
   #head = 0;
 
   get size(): number {
@@ -36,7 +36,7 @@ export class OffsetMap<T> {
     return this.deleteRange(offset, offset) === 1;
   }
 
-  /** Says how many there were. */
+  /** Returns how many there were. */
   deleteRange(first: number, last: number): number {
     const start = this.#indexFrom(first);
     const stop = this.#indexFrom(last + 1);
@@ -52,7 +52,7 @@ export class OffsetMap<T> {
     return stop - start;
   }
 
-  /** The first offset at or after this one that has a value; Infinity when there is none. */
+  /** The first offset at or after this one that has a value; Infinity if there is none. */
   nextFrom(offset: number): number {
     return this.#offsets[this.#indexFrom(offset)] ?? Number.POSITIVE_INFINITY;
   }

@@ -10,7 +10,7 @@ const nothing: Effects = {
   ready: [],
 };
 
-/** Gathers what the runtime has to do, until it asks. */
+/** Collects effects for the runtime until `take`. */
 export class Outbox {
   readonly #dirtyPartitions = new Set<number>();
   readonly #reassigned = new Map<Session, readonly number[]>();
@@ -26,7 +26,7 @@ export class Outbox {
     this.#deadLetterRequests.push(request);
   }
 
-  /** The latest set counts. */
+  /** A later set of partitions replaces an earlier one. */
   assigned(session: Session, partitions: readonly number[]): void {
     this.#reassigned.set(session, partitions);
   }
@@ -41,7 +41,7 @@ export class Outbox {
     this.#ready.add(session);
   }
 
-  /** The session has ended: it is not to be told anything. */
+  /** The session has ended: drops its effects. */
   forget(session: Session): void {
     this.#ready.delete(session);
     this.#reassigned.delete(session);
@@ -72,7 +72,7 @@ export class Outbox {
     return effects;
   }
 
-  /** The one with the fewest outstanding messages goes first: it may take what all of them could. */
+  /** The session with the fewest outstanding messages goes first: it may take what all of them could. */
   #readyIds(): string[] {
     const sessions = [...this.#ready];
     if (sessions.length > 1) sessions.sort((a, b) => a.outstandingMessages - b.outstandingMessages);

@@ -5,13 +5,13 @@ import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 
 /**
- * A partition that one session at a time has to itself, in order. When a message comes back, so does everything
- * behind it: deliveries go on from there, over what was settled in between.
+ * A lane with one session at a time, in order. When a message comes back, all later ones do too: delivery
+ * continues from that message, and skips the messages that were settled in between.
  */
 export class PartitionLane extends Lane {
   #owner: Session | undefined;
   #nextOwner: Session | undefined;
-  /** Pending messages below are outstanding or being dead-lettered; none from here on is. */
+  /** Pending messages below are outstanding or being dead-lettered. No message from here on is. */
   #next = this.ledger.acknowledgedOffset;
 
   get owner(): Session | undefined {
@@ -47,7 +47,7 @@ export class PartitionLane extends Lane {
     return session.outstandingMessages > 0 && this.ledger.isSuspect(offset) ? 'heldBack' : offset;
   }
 
-  /** A suspect is to be delivered next, and could be if its owner held nothing. */
+  /** The next message is a suspect, and could be delivered if the owner held nothing. */
   hasSuspectNext(nowMs: number): boolean {
     if (this.ledger.suspectCount === 0 || this.#owner !== this.#nextOwner) return false;
     const offset = this.ledger.nextPending(this.#next);
@@ -111,7 +111,7 @@ export class PartitionLane extends Lane {
     if (this.#owner !== undefined) this.context.outbox.ready(this.#owner);
   }
 
-  /** Asks to be woken when the message whose turn it is may go out. */
+  /** Asks for a wake-up at the end of the backoff of the next message. */
   #awaitRetry(): void {
     const retryAtMs = this.ledger.retryAtMs(this.ledger.nextPending(this.#next));
     this.context.retries.set(this, retryAtMs === 0 ? Number.POSITIVE_INFINITY : retryAtMs);

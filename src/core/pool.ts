@@ -11,7 +11,7 @@ export class Pool implements Sharing {
   readonly #idle: IdleSessions;
   /** By partition. */
   readonly #lanes: SharedLane[] = [];
-  /** Gets nothing until it is empty, to take a suspect then. */
+  /** This session gets no messages until it holds none: then it can take a suspect. */
   #drained: Session | undefined;
 
   constructor(context: LaneContext) {
@@ -43,7 +43,7 @@ export class Pool implements Sharing {
   removeSession(session: Session): void {
     this.#idle.close(session);
     if (this.#drained === session) this.#drained = undefined;
-    // It may have been woken for something that it will never take.
+    // It may have been woken for messages that it will never take.
     this.#announceAll();
   }
 
@@ -58,10 +58,10 @@ export class Pool implements Sharing {
   }
 
   waits(session: Session, reason: WaitCause): void {
-    // A session that is being drained is not woken: what it gives back makes it ask.
+    // A drained session is not woken: it asks again when it has given back its messages.
     if (session !== this.#drained || session.outstandingMessages === 0) this.#idle.enter(session);
     if (reason === 'othersFirst' || reason === 'heldBack') this.#idle.wakeOne();
-    // It may have been woken for something that it can't take.
+    // It may have been woken for messages that it can't take.
     else if (reason === 'messageCredit' || reason === 'byteCredit') this.#announceAll();
   }
 
@@ -73,7 +73,7 @@ export class Pool implements Sharing {
     this.#announceAll();
   }
 
-  /** It may have been woken: another one is woken in its place. */
+  /** It may have been woken: another session is woken in its place. */
   declined(session: Session): void {
     this.#idle.leave(session);
     if (this.#idle.availableCount > 0 || this.#hasFreeSuspects) this.#idle.wakeOne();
@@ -90,8 +90,8 @@ export class Pool implements Sharing {
   }
 
   /**
-   * A suspect goes to a session that holds nothing else. Where every session that asks is busy, one of them is drained:
-   * it gets nothing until it is empty.
+   * A suspect goes only to a session that holds nothing else. If every session that asks is busy, one of them is
+   * drained: it gets no messages until it holds none.
    */
   #chooseDrained(asking: Session): void {
     if (!this.#hasFreeSuspects) {

@@ -1,40 +1,40 @@
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 
-/** How far an idempotent producer has come in one topic. */
+/** The position of an idempotent producer in one topic. */
 export interface ProducerPosition {
   readonly epoch: number;
-  /** 0 before its first message. */
+  /** 0 before the first message. */
   readonly lastSequence: number;
-  /** The last sequence of the epochs before: what this epoch numbers begins behind it. */
+  /** The last sequence of earlier epochs. The sequences of this epoch begin behind it. */
   readonly baseSequence: number;
-  /** Of the call that claimed the epoch: kept with it, so that a repetition of the call is known as one. */
+  /** From the call that claimed the epoch. Stored with it, so that a repetition of the call is recognized. */
   readonly claimId?: number;
 }
 
-/** Messages `firstSequence`, `firstSequence + 1`, ... of a producer. */
+/** Messages `firstSequence`, `firstSequence + 1`, … of a producer. */
 export interface SequencedBatch {
   readonly epoch: number;
-  /** Not looked at where there are no messages. */
+  /** Ignored without messages. */
   readonly firstSequence: number;
   readonly count: number;
 }
 
 export type SequenceDecision =
-  /** The first `skip` messages had been stored before; the others are to be stored together with `next`. */
+  /** The first `skip` messages are stored already. The others are to be stored together with `next`. */
   | { readonly kind: 'accept'; readonly skip: number; readonly next: ProducerPosition }
-  /** Numbers were skipped: `expectedSequence` is what has to come next. */
+  /** Sequences were skipped: `expectedSequence` must come next. */
   | { readonly kind: 'gap'; readonly expectedSequence: number }
-  /** Earlier epochs used these numbers, so they may belong to other messages: `expectedSequence` has to come next. */
+  /** Earlier epochs used these sequences, possibly for other messages: `expectedSequence` must come next. */
   | { readonly kind: 'reused'; readonly expectedSequence: number }
-  /** The producer of `epoch`, which is higher, has taken over. */
+  /** The higher `epoch` has taken over. */
   | { readonly kind: 'fenced'; readonly epoch: number };
 
 /**
- * Decides what becomes of a batch of a producer that stands at `position` (undefined: never seen). A producer
- * numbers its messages from 1 for as long as it lives: a higher epoch fences lower ones, and goes on counting. A
- * number counts as stored before only if the same epoch sent it: two processes may take the same number for different
- * messages. Throws INVALID_FIELD where the numbers are no sequence.
+ * Decides about a batch of a producer at `position` (undefined: unknown producer). A producer numbers its messages
+ * from 1 for its whole life: a higher epoch fences lower ones, and continues the numbers. A sequence counts as a
+ * duplicate only if the same epoch sent it: two processes may use the same sequence for different messages. Throws
+ * INVALID_FIELD if the numbers are not a sequence.
  */
 export function decideSequence(
   position: ProducerPosition | undefined,
@@ -63,7 +63,7 @@ export function decideSequence(
   };
 }
 
-/** Where the producer stands once this epoch has claimed it: no message is looked at. */
+/** The position of the producer after this epoch has claimed it. Messages are not considered. */
 function decideClaim(position: ProducerPosition | undefined, epoch: number): SequenceDecision {
   const known = position ?? { epoch, lastSequence: 0, baseSequence: 0 };
   if (epoch < known.epoch) return { kind: 'fenced', epoch: known.epoch };

@@ -2,8 +2,8 @@ import type { Interval } from '../base/positions.js';
 import { lowerBound } from './search.js';
 
 /**
- * A set of offsets, kept as ascending intervals that never touch: a million settled messages in a row cost two
- * numbers. Changes and questions are O(log n) plus the intervals that they swallow.
+ * A set of offsets, stored as ascending intervals that never touch: a million settled messages in a row take two
+ * numbers. Changes and lookups are O(log n), plus the intervals that a change removes.
  */
 export class RangeSet {
   readonly #firsts: number[] = [];
@@ -69,13 +69,13 @@ export class RangeSet {
     return i < this.#lasts.length && this.#firsts[i]! <= offset;
   }
 
-  /** The first member at or after `offset`; Infinity when there is none. */
+  /** The first member at or after `offset`; Infinity if there is none. */
   nextFrom(offset: number): number {
     const i = lowerBound(this.#lasts, offset);
     return i < this.#lasts.length ? Math.max(offset, this.#firsts[i]!) : Number.POSITIVE_INFINITY;
   }
 
-  /** The first offset at or after `offset` that is no member. */
+  /** The first offset at or after `offset` that is not a member. */
   nextAbsent(offset: number): number {
     const i = lowerBound(this.#lasts, offset);
     return i < this.#lasts.length && this.#firsts[i]! <= offset ? this.#lasts[i]! + 1 : offset;

@@ -1,10 +1,10 @@
 /**
- * Which partition a message goes to when its producer does not say.
+ * The partition of a message whose producer does not choose one.
  *
- * The hash is part of the format: two brokers, or a broker and a client, must agree on it for ever. It is 32-bit
- * FNV-1a over the bytes of the key (offset basis 2166136261, prime 16777619), then the finalizer of MurmurHash3
- * (x ^= x>>>16, x *= 0x85ebca6b, x ^= x>>>13, x *= 0xc2b2ae35, x ^= x>>>16), because FNV alone leaves the low
- * bits of short keys uneven. The partition is the hash modulo the partition count.
+ * The hash is part of the format: brokers and clients must always agree on it. It is 32-bit FNV-1a over the bytes
+ * of the key (offset basis 2166136261, prime 16777619), then the finalizer of MurmurHash3 (x ^= x>>>16, x *=
+ * 0x85ebca6b, x ^= x>>>13, x *= 0xc2b2ae35, x ^= x>>>16), because FNV alone leaves the low bits of short keys
+ * uneven. The partition is the hash modulo the partition count.
  */
 
 /** The hash of `bytes[from]` up to `bytes[to - 1]`: an unsigned 32-bit number. */
@@ -22,18 +22,18 @@ export function partitionOfKey(bytes: Uint8Array, from: number, to: number, part
 }
 
 /**
- * What ordering by key goes by: 0 for a message without a key, otherwise the hash, of which 0 becomes 1. Two keys
- * that share a hash are kept in order with each other, which does no harm.
+ * The ordering key: 0 for a message without a key, otherwise the hash, where 0 becomes 1. Two keys with the same
+ * hash are kept in order with each other, which does no harm.
  */
 export function orderingKey(bytes: Uint8Array, from: number, to: number): number {
   return from === to ? 0 : hashKey(bytes, from, to) || 1;
 }
 
-/** Spreads what has no key: a batch stays whole, the next one goes to the next partition. */
+/** Spreads messages without a key: a batch goes to one partition, the next batch to the next one. */
 export class Spreader {
   #next: number;
 
-  /** Producers that start at different numbers do not move in step. */
+  /** Different starts keep producers from visiting the partitions in step. */
   constructor(start = 0) {
     this.#next = start;
   }

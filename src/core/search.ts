@@ -1,4 +1,7 @@
-/** The index from `from` on of the first number that is not below `value`, in an array that ascends from there; its length if all are. */
+/**
+ * The index, at or after `from`, of the first number that is not below `value`, in an array that ascends from
+ * there. Its length if all are below.
+ */
 export function lowerBound(ascending: ArrayLike<number>, value: number, from = 0): number {
   let low = from;
   let high = ascending.length;

@@ -2,23 +2,23 @@ import { lowerBound } from './search.js';
 import type { Credit } from './types.js';
 
 /**
- * One consumer's stream: what it may hold, and what it holds. Only the lease table takes and gives back credit,
- * together with the lease that it pays for, so that it is given back exactly once.
+ * One consumer's stream: its credit and what it holds. Only the lease table takes and gives back credit, together
+ * with the lease, so that credit is given back exactly once.
  */
 export class Session {
   readonly id: string;
   credit: Credit;
-  /** Deliveries whose bytes have not left yet: a few at most, the transport takes no more. */
+  /** Deliveries whose bytes have not left yet. The transport takes only a few at a time. */
   readonly deliveriesInTransit = new Set<number>();
-  /** Whose turn it is among the lanes that the session reads. */
+  /** The index of the lane that is next in the round robin. */
   nextLane = 0;
-  /** A settlement of it has taken effect: its consumer has worked on what it got. */
+  /** A settlement has taken effect: the consumer has worked on messages. */
   hasSettled = false;
-  /** A lease of it has lapsed, and its consumer has said nothing since: it is passed over, for a time. */
+  /** A lease lapsed, and the consumer has sent nothing since: other sessions are preferred, for a time. */
   isSilent = false;
-  /** How often that has happened since its consumer last said something. */
+  /** How often that happened since the consumer last sent something. */
   silenceCount = 0;
-  /** It holds a message that is delivered alone: nothing else goes to it meanwhile. */
+  /** It holds a message that is delivered alone: it gets no other messages meanwhile. */
   #isIsolated = false;
   #outstandingMessages = 0;
   #outstandingBytes = 0;
@@ -36,7 +36,7 @@ export class Session {
     return this.#outstandingBytes;
   }
 
-  /** Its consumer wants nothing for now. */
+  /** The consumer wants no messages for now. */
   get isPaused(): boolean {
     return this.credit.messages <= 0 || this.credit.bytes <= 0;
   }
@@ -46,7 +46,7 @@ export class Session {
     return this.#isIsolated ? 0 : this.credit.messages - this.#outstandingMessages;
   }
 
-  /** Why nothing may be delivered now, for want of credit. */
+  /** The credit that is missing, if no message may be delivered now. */
   get lackOfCredit(): 'messageCredit' | 'byteCredit' | undefined {
     if (this.messagesLeft <= 0) return 'messageCredit';
     if (this.#outstandingBytes >= this.credit.bytes) return 'byteCredit';
@@ -54,8 +54,8 @@ export class Session {
   }
 
   /**
-   * How many of the messages `from` up to `to` of a run the credit covers. Bytes may be passed by the last of
-   * them, so that a message larger than the whole credit is not stuck.
+   * How many of the messages `from` up to `to` of a run the credit covers. The last of them may exceed the bytes,
+   * so that a message larger than the whole credit can be delivered.
    */
   covered(ends: Uint32Array, from: number, to: number): number {
     if (this.lackOfCredit !== undefined) return 0;
@@ -78,7 +78,7 @@ export class Session {
     if (this.#outstandingMessages === 0) this.#isIsolated = false;
   }
 
-  /** What it holds now takes all of its credit. */
+  /** Its messages now take all of its credit. */
   isolate(): void {
     this.#isIsolated = true;
   }

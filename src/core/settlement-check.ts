@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Settlement } from './types.js';
 
-/** Refuses the whole list when one settlement makes no sense: afterwards none can fail. */
+/** Refuses the whole list if one settlement is invalid: afterwards none can fail. */
 export function checkSettlements(
   settlements: readonly Settlement[],
   hasPartition: (partition: number) => boolean,

@@ -8,23 +8,23 @@ import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 
 /**
- * A partition that all sessions share. The frontier moves forward only: what was read below it is out, or came
- * back, or waits for its key. Ordering NONE is ordering KEY where no message has a key.
+ * A lane that all sessions share. The frontier only moves forward: messages below it are outstanding, came back,
+ * or wait for their key. Ordering NONE is ordering KEY without keys.
  */
 export class SharedLane extends Lane {
   readonly owner = undefined;
   readonly #idleSessions: IdleSessions;
   /** Pending messages below the frontier that any session may have. */
   readonly #free = new RangeSet();
-  /** Suspects below the frontier that any session may have that holds nothing else. */
+  /** Suspects below the frontier. A session may take one only if it holds nothing else. */
   readonly #freeSuspects = new RangeSet();
-  /** What is in its backoff: messages without a key, and keys whose first message is. */
+  /** Backoffs under way: of messages without a key, and of keys whose first message waits. */
   readonly #waiting = new DeadlineHeap<KeyQueue | Interval>();
   readonly #keys: KeyQueues;
   #frontier = this.ledger.acknowledgedOffset;
-  /** How many messages any session may have, as the idle sessions were last told. */
+  /** How many messages any session may have, as last reported to the idle sessions. */
   #availableCount = 0;
-  /** How many of those the session that is being served may still take. */
+  /** How many of those the session that is served now may still take. */
   #allowance = Number.POSITIVE_INFINITY;
 
   constructor(
@@ -61,10 +61,10 @@ export class SharedLane extends Lane {
 
   announce(): void {
     this.#countAvailable();
-    // While it is read, nobody else can: the end of the read announces what is left.
+    // During a read no other session can read the lane. The end of the read announces what is left.
     if (this.isReading) return;
     for (const session of this.#keys.reservedSessions) {
-      // Without credit it would only wait, and what it leaves would be announced again, to it: without an end.
+      // A session without credit would only wait, and what it leaves would be announced to it again, without end.
       if (session.lackOfCredit === undefined) this.context.outbox.ready(session);
     }
     const hasFree = this.#free.offsetCount + this.#freeSuspects.offsetCount > 0;
@@ -98,7 +98,7 @@ export class SharedLane extends Lane {
     const reserved = this.#keys.reservedFor(session);
     const reservedOpen = reserved?.nextFrom(from) ?? Number.POSITIVE_INFINITY;
     const freeOpen = this.#allowance > 0 ? this.#free.nextFrom(from) : Number.POSITIVE_INFINITY;
-    // Only this session can have what is reserved for it, so no other one goes short.
+    // Only this session can have its reserved messages, so other sessions lose nothing.
     if (reservedOpen < Math.min(freeOpen, end)) {
       const reservedEnd = Math.min(end, reserved!.nextAbsent(reservedOpen));
       return { first: reservedOpen, end: this.ledger.alikeEnd(reservedOpen, reservedEnd) };
@@ -176,7 +176,8 @@ export class SharedLane extends Lane {
       this.announce();
       return;
     }
-    // Without a key, or its key is not known: what has one was passed by others already, and may come as it can.
+    // The message has no key, or its key is unknown. In the second case other messages of the key have already
+    // passed it, and its order no longer matters.
     if (orderingKey === 0) this.#comeBack(offset, offset, nowMs);
     this.#comeBackInOrder(new Map(orderingKey === 0 ? [] : [[orderingKey, [offset]]]), nowMs);
   }
@@ -198,13 +199,13 @@ export class SharedLane extends Lane {
     this.announce();
   }
 
-  /** The first message at the frontier; undefined when there is none, or too much waits before it. */
+  /** The first message at the frontier. Undefined if there is none, or if too many messages wait before it. */
   get #nextNew(): number | undefined {
     const next = this.ledger.nextPending(this.#frontier);
     return next < this.endOffset && this.#keys.hasRoom ? next : undefined;
   }
 
-  /** Where a message stands that any session may have. */
+  /** The set for a message that any session may have. */
   #setOf(offset: number): RangeSet {
     return this.ledger.isSuspect(offset) ? this.#freeSuspects : this.#free;
   }
@@ -213,7 +214,7 @@ export class SharedLane extends Lane {
     return { first, end: Math.min(end, first + this.#allowance) };
   }
 
-  /** Tells the idle sessions how much there is that any of them may have. */
+  /** Reports to the idle sessions how many messages any of them may have. */
   #countAvailable(): void {
     const next = this.#nextNew;
     const unread = Math.min(
@@ -225,10 +226,10 @@ export class SharedLane extends Lane {
     this.#availableCount = count;
   }
 
-  /** Moves the frontier over what has to wait, up to what the session may have. */
+  /** Moves the frontier over messages that have to wait, up to one that the session may have. */
   #claimNew(session: Session, end: number, run: RunIndex, nowMs: number): Claim | undefined {
     for (let next = this.#nextNew; next !== undefined && next < end; next = this.#nextNew) {
-      // Not over a hole between the frontier and what was read.
+      // Not over a gap between the frontier and the run.
       if (next < run.firstOffset) return undefined;
       const key = orderingKeyAt(run, next);
       const isWaiting = this.ledger.retryAtMs(next) > nowMs;
@@ -255,7 +256,7 @@ export class SharedLane extends Lane {
     return next;
   }
 
-  /** Messages without a key come again, each by itself. */
+  /** Messages without a key are delivered again, each by itself. */
   #comeBack(first: number, last: number, nowMs: number): void {
     for (let next = first; next <= last; ) {
       const end = this.ledger.alikeEnd(next, last + 1);
@@ -266,7 +267,10 @@ export class SharedLane extends Lane {
     }
   }
 
-  /** Messages of these keys come again, and so does what is out of the same key behind the first of them. */
+  /**
+   * Messages of these keys are delivered again, and so are outstanding messages of the same key behind the first
+   * of them.
+   */
   #comeBackInOrder(byKey: ReadonlyMap<number, number[]>, nowMs: number): void {
     for (const offset of this.#heldBehind(byKey)) {
       const [range] = this.leases.revoke(offset, offset);
@@ -293,7 +297,7 @@ export class SharedLane extends Lane {
     return held;
   }
 
-  /** What of these messages retention has not dropped while they waited. */
+  /** Frees the messages that retention has not removed while they waited. */
   #setFree(first: number, last: number): void {
     const kept = Math.max(first, this.ledger.acknowledgedOffset);
     if (kept <= last) this.#setOf(kept).add(kept, last);

@@ -4,16 +4,16 @@ import type { Session } from './session.js';
 import type { DeliveryPolicy } from './types.js';
 
 /**
- * How long a session is passed over that let a lease lapse, if nothing is heard of it. A consumer that lives, and has
- * nothing to say because its message was taken back, has work again after a time. One that hangs costs one lease time
- * at ever longer intervals.
+ * How long a session whose lease lapsed stays silent if its consumer sends nothing. A live consumer may have
+ * nothing to send, because its message was taken back: it gets work again after this time. A consumer that hangs
+ * costs one lease time at longer and longer intervals.
  */
 export function silenceMs({ ackDeadlineMs }: DeliveryPolicy, silenceCount: number): number {
   const first = Math.max(limits.minSilenceMs, limits.silenceLeaseTimes * ackDeadlineMs);
   return Math.min(Math.max(limits.maxSilenceMs, first), first * 2 ** Math.min(silenceCount - 1, 30));
 }
 
-/** The silent sessions of a subscription, by when their silence ends although nothing was heard of them. */
+/** The silent sessions of a subscription, by the time when their silence ends without a sign of life. */
 export class Silences {
   readonly #ends = new DeadlineHeap<Session>();
 
@@ -25,7 +25,7 @@ export class Silences {
     return this.#ends.nextAtMs;
   }
 
-  /** A lease of the session has lapsed. Says whether it was not silent before. */
+  /** A lease of the session has lapsed. Returns whether the session was not silent before. */
   begin(session: Session, policy: DeliveryPolicy, nowMs: number): boolean {
     if (session.isSilent) return false;
     session.isSilent = true;
@@ -34,7 +34,7 @@ export class Silences {
     return true;
   }
 
-  /** Something was heard of the session, or it has ended. Says whether it was silent. */
+  /** The consumer has sent something, or the session has ended. Returns whether it was silent. */
   end(session: Session): boolean {
     session.silenceCount = 0;
     if (!session.isSilent) return false;
@@ -43,7 +43,7 @@ export class Silences {
     return true;
   }
 
-  /** Ends the first silence that is over by now. */
+  /** Ends the first silence that is due. */
   endDue(nowMs: number): Session | undefined {
     const session = this.#ends.popDue(nowMs);
     if (session !== undefined) session.isSilent = false;

@@ -45,7 +45,7 @@ export function staleOffsets(
   return stale;
 }
 
-/** What of these intervals is not on its way to the dead-letter topic. */
+/** The parts of these intervals that are not being dead-lettered. */
 export function withoutDeadLettering(ledger: Ledger, intervals: Interval[]): Interval[] {
   if (intervals.length === 0 || ledger.nextDeadLettering(0) === Number.POSITIVE_INFINITY) return intervals;
   const others: Interval[] = [];

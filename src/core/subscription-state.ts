@@ -50,13 +50,13 @@ const waits: Readonly<Record<WaitCause, Wait>> = {
   reading: { kind: 'wait', reason: 'reading' },
 };
 
-/** Of several lanes with nothing to give, the one nearest to giving something says why. */
+/** If several lanes have nothing, the reason of the lane that is closest to having something counts. */
 const nearness: Readonly<Record<Exclude<WaitCause, 'messageCredit' | 'byteCredit'>, number>> = {
   caughtUp: 1,
   notAssigned: 2,
   backoff: 3,
   reading: 4,
-  // Above all: another session has to be woken for what this one leaves.
+  // The highest: another session has to be woken for the messages that this one leaves.
   othersFirst: 5,
   heldBack: 5,
 };
@@ -291,7 +291,10 @@ class SubscriptionStateMachine implements SubscriptionState {
     return [...this.#sessions.keys()];
   }
 
-  /** What a session loses of a partition at one time is one event: only its first message can have failed. */
+  /**
+   * Leases of one session in one partition that lapse together are one event: only the first message can have
+   * failed.
+   */
   #takeDue(nowMs: number): Map<number, Map<Session, Lease[]>> {
     const { deadlines } = this.#context;
     const due = new Map<number, Map<Session, Lease[]>>();
@@ -318,7 +321,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     return atWorkCount > 1 ? { kind: 'suspects' } : { kind: 'messageAtWork', failure: streamEnded[end] };
   }
 
-  /** The consumer of this session has said something. */
+  /** The consumer of this session has sent something. */
   #heard(session: Session): void {
     if (this.#silences.end(session)) this.#silenceEnded(session);
   }

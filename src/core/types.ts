@@ -14,9 +14,9 @@ export interface DeliveryPolicy {
 /**
  * How a session ends:
  * - `left`: by agreement (its consumer closed its half of the stream), or the broker ended it. Nothing has failed.
- * - `cancelled`: its client cancelled the call, and the connection lives. Nothing has failed if the session had settled
- *   nothing; otherwise as `broke`.
- * - `broke`: its connection is lost. What it was working on may be what the consumer died of.
+ * - `cancelled`: the client cancelled the call on a live connection. Nothing has failed if the session has settled
+ *   nothing; otherwise the same as `broke`.
+ * - `broke`: the connection was lost. A message that the consumer was working on may be the cause.
  */
 export type SessionEnd = 'left' | 'cancelled' | 'broke';
 
@@ -28,7 +28,9 @@ export interface Credit {
 
 export type Outcome =
   | { readonly kind: 'ack' }
-  /** `delayMs` absent: the subscription's backoff. `reason`: for the dead letter, if this was the last attempt. */
+  /**
+   * Without `delayMs`: the subscription's backoff. `reason`: for the dead letter, if this was the last attempt.
+   */
   | { readonly kind: 'nack'; readonly delayMs?: number; readonly reason?: string }
   | { readonly kind: 'extend'; readonly byMs: number }
   | { readonly kind: 'deadLetter'; readonly reason: string };
@@ -43,65 +45,66 @@ export interface PartitionInterval extends Interval {
 }
 
 export interface SettleResult {
-  /** Messages that were outstanding in the session and are not any more (extended ones are not counted). */
+  /** Messages that were outstanding in the session and no longer are. Extended ones do not count. */
   readonly settledCount: number;
   /**
-   * Asked for, and not changed: not outstanding in the session and not settled, or settled with another outcome.
-   * Ascending, merged.
+   * Requested messages that were not changed: not outstanding in the session and not settled, or settled with
+   * another outcome. Ascending, merged.
    */
   readonly stale: readonly PartitionInterval[];
-  /** Absent when there are none. */
+  /** Absent if there are none. */
   readonly settledBefore?: readonly SettledBefore[];
 }
 
 /**
- * Asked for, and settled before, in a partition with dead letters. Only the notes of the dead letters tell whether the
- * outcome was the same: it was not, where they name what is acknowledged, or do not name what is nacked or
- * dead-lettered.
+ * A requested settlement of messages that were settled before, in a partition with dead letters. Only the
+ * dead-letter notes show whether the outcome was the same. It was not if an acknowledged message has a note, or a
+ * nacked or dead-lettered one has none.
  */
 export interface SettledBefore extends PartitionInterval {
   readonly outcome: 'ack' | 'nack' | 'deadLetter';
 }
 
-/** A message on its way to the dead-letter topic. It is delivered to nobody; the cursor waits for `deadLettered`. */
+/** A message that is being dead-lettered. No session gets it, and the cursor waits for `deadLettered`. */
 export interface DeadLetterRequest {
   readonly partition: number;
   readonly offset: number;
-  /** Failed deliveries, for the header. */
+  /** Failed deliveries, for the header of the dead letter. */
   readonly attempts: number;
   readonly reason: string;
 }
 
-/** What the runtime has to do after one or more commands. Lists are empty when there is nothing. */
+/** What the runtime has to do after one or more commands. Lists may be empty. */
 export interface Effects {
   /** Partitions whose cursor changed and must be committed. */
   readonly dirtyPartitions: readonly number[];
   readonly deadLetterRequests: readonly DeadLetterRequest[];
-  /** Sessions whose set of partitions changed, with all that they have now. */
+  /** Sessions whose set of partitions changed, with the complete new set. */
   readonly assignments: readonly { readonly sessionId: string; readonly partitions: readonly number[] }[];
   /**
-   * What was taken back from sessions that are still open, otherwise than by their own settlements: ascending, merged.
-   * They are to hear of it before anything of it is delivered again.
+   * Messages that were taken back from open sessions, except by their own settlements. Ascending, merged. The
+   * consumers must be told before any of these messages is delivered again.
    */
   readonly revocations: readonly {
     readonly sessionId: string;
     readonly offsets: readonly PartitionInterval[];
   }[];
   /**
-   * Sessions that may now be able to receive: each is to call `nextFetch` as soon as its transport has room. Where
-   * sessions share partitions, no more of them are named than there is work for, and one that waited is not named
-   * again before it has asked. What one leaves makes another ready: so `nextFetch`, `lease` and `abandon` have this
-   * effect too, and no other, except that `lease` may leave a partition dirty.
+   * Sessions that may now be able to receive messages: call `nextFetch` for each as soon as its transport has
+   * room. If sessions share partitions, no more sessions are named than there is work for, and a waiting session
+   * is not named again before its next `nextFetch`. Messages that one session leaves make another one ready:
+   * `nextFetch`, `lease` and `abandon` have this effect too. Apart from it, they have none, except that `lease`
+   * may make a partition dirty.
    */
   readonly ready: readonly string[];
 }
 
-/** Where to read next for a session. Exactly one `lease` or `abandon` must follow. */
+/** The next read for a session. Exactly one `lease` or `abandon` must follow. */
 export interface Fetch {
   readonly kind: 'fetch';
   readonly partition: number;
   readonly offset: number;
-  /** Tells a read that was overtaken (by a seek, a revocation, an unassignment) from a current one. */
+  /** Distinguishes a current read from one that was overtaken by a seek, a revocation or an unassignment. */
   readonly epoch: number;
 }
 
@@ -111,12 +114,12 @@ export interface Wait {
   readonly reason: 'caughtUp' | 'messageCredit' | 'byteCredit' | 'backoff' | 'notAssigned' | 'reading';
 }
 
-/** Messages that were read: `ends` as in a stored run. */
+/** Messages that were read. `ends` as in a stored run. */
 export interface ReadRun {
   readonly firstOffset: number;
   readonly count: number;
   readonly ends: Uint32Array;
-  /** Of each message, as `orderingKey` in routing.ts makes it: 0 for none. Read in ordering 'key' only. */
+  /** The key of each message, as `orderingKey` in routing.ts computes it; 0 for none. Only for ordering 'key'. */
   readonly orderingKeys?: Uint32Array;
   /**
    * A redrive targeted these messages to another subscription: they are settled without being delivered. Only their
@@ -125,9 +128,9 @@ export interface ReadRun {
   readonly isTargetedElsewhere?: boolean;
 }
 
-/** Messages of one read run that are now leased, and go out together. */
+/** Messages of one run that are now leased and go out together. */
 export interface LeasedRun {
-  /** Index into the runs that were offered. */
+  /** Index into the runs that `lease` was called with. */
   readonly run: number;
   /** Messages `from` up to but not including `to` of that run. */
   readonly from: number;
@@ -146,7 +149,7 @@ export type MessageState =
   | { readonly kind: 'pending'; readonly failedAttempts: number }
   | { readonly kind: 'processing'; readonly failedAttempts: number; readonly sessionId: string }
   | { readonly kind: 'done' }
-  /** On its way to the dead-letter topic. Afterwards it is `done` here, and a message there. */
+  /** Being dead-lettered. Afterwards the message is `done` here, and exists in the dead-letter topic. */
   | { readonly kind: 'failed'; readonly failedAttempts: number };
 
 export interface PartitionStatus {
@@ -154,7 +157,7 @@ export interface PartitionStatus {
   readonly backlogMessageCount: number;
   readonly outstandingMessageCount: number;
   readonly deadLetterCount: number;
-  /** The session that has the partition; undefined when nobody has. */
+  /** The session that has the partition to itself. */
   readonly sessionId: string | undefined;
 }
 
@@ -176,40 +179,43 @@ export interface SubscriptionState {
   /** Changes the policy from now on; `ordering` can't change. */
   setPolicy(policy: DeliveryPolicy): void;
 
-  /** A partition joins (at start, or when a topic grows). `endOffset`: one past the last committed message. */
+  /** Adds a partition: at the start, or when a topic grows. `endOffset`: one past the last committed message. */
   addPartition(partition: number, cursor: CursorState, endOffset: number): void;
   /** The log has grown. */
   setEnd(partition: number, endOffset: number): void;
-  /** Retention dropped everything below: it counts as settled. */
+  /** Retention removed everything below: it counts as settled. */
   setFirst(partition: number, firstOffset: number): void;
   cursor(partition: number): CursorState;
 
   openSession(sessionId: string, credit: Credit, nowMs: number): void;
-  /** Frees what the session held, at once. Unknown ids are ignored. */
+  /** Frees what the session held, at once. Ignores unknown ids. */
   closeSession(sessionId: string, end: SessionEnd, nowMs: number): void;
   setCredit(sessionId: string, credit: Credit): void;
 
-  /** What the session may read next, or why nothing. Round robin over its partitions. */
+  /** The next read for the session, or why there is none. Round robin over its partitions. */
   nextFetch(sessionId: string, nowMs: number): Fetch | Wait;
   /**
-   * The transport of the session has no room, so it does not ask for what it may have been called ready for: another
-   * one may be called ready in its place. It asks again when there is room.
+   * The transport of the session has no room: another session may be called ready in its place. The session calls
+   * `nextFetch` again when there is room.
    */
   decline(sessionId: string): void;
   /**
-   * Leases what credit allows of the runs that were read for `fetch`; undefined when nothing is left to lease or
-   * the fetch was overtaken. A lease has no deadline until `sent`. Afterwards the session asks `nextFetch` again.
-   * Runs that are targeted to another subscription move the cursor: its partition becomes dirty.
+   * Leases messages of the runs that were read for `fetch`, as far as credit allows. Undefined if nothing is left
+   * to lease, or if the fetch was overtaken. The deadlines of the leases start with `sent`. The session calls
+   * `nextFetch` again afterwards. Targeted runs of other subscriptions move the cursor: the partition becomes
+   * dirty.
    */
   lease(sessionId: string, fetch: Fetch, runs: readonly ReadRun[], nowMs: number): Delivery | undefined;
-  /** The read for `fetch` came to nothing. The session asks again when it sees fit: it is not called ready. */
+  /**
+   * The read for `fetch` came to nothing. The session is not called ready: it calls `nextFetch` when it wants to.
+   */
   abandon(sessionId: string, fetch: Fetch): void;
   /** The bytes of a delivery have left for the transport: its deadlines start now. */
   sent(deliveryId: number, nowMs: number): void;
 
   /**
-   * `lastDeliveryId`: the last delivery that the consumer knew of. What was delivered later is not touched, and is
-   * stale: a settlement that arrives late never settles a redelivery.
+   * `lastDeliveryId`: the last delivery that the consumer had read. Messages that were delivered later are not
+   * settled, but reported as stale: a late settlement never settles a redelivery.
    */
   settle(
     sessionId: string,
@@ -223,12 +229,12 @@ export interface SubscriptionState {
   deadLetterFailed(partition: number, offset: number, nowMs: number): void;
 
   /**
-   * Moves the cursor of a partition; everything outstanding in it is revoked, attempts are forgotten. Returns the
-   * offsets that begin anew: earlier dead letters of them are not their outcome any more.
+   * Moves the cursor of a partition. Revokes everything outstanding in it, and forgets attempts. Returns the
+   * offsets that begin anew: earlier dead letters no longer count as their outcome.
    */
   seek(partition: number, offset: number, nowMs: number): readonly Interval[];
 
-  /** When `wake` wants to be called; Infinity: not at all. Any command may change it. */
+  /** When `wake` has to be called; Infinity: not at all. Any command may change it. */
   readonly wakeAtMs: number;
   /** Ends leases and backoffs that are due. */
   wake(nowMs: number): void;

@@ -31,10 +31,10 @@ export interface Append {
   readonly byteLength: number;
 }
 
-/** How far an idempotent producer has come in one topic. */
+/** The position of an idempotent producer in one topic. */
 export interface ProducerState {
   readonly epoch: number;
-  /** 0 before its first message. */
+  /** 0 before the first message. */
   readonly lastSequence: number;
   /** The last sequence of the epochs before. */
   readonly baseSequence: number;
