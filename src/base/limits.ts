@@ -142,6 +142,14 @@ export const limits = {
   answerBytesPerConnection: 1 * MiB,
   /** Answers that one connection gets in a turn of the event loop. */
   answersPerTurn: 8,
+  /** The part of the free memory for answers of streams that one stream may hold. */
+  streamAnswersShare: 1 / 4,
+  /** What an answer of a stream takes beside its bytes, in the broker, in grpc-js and in Node. */
+  answerOverheadBytes: 768,
+  /** What a range of the answer to a Publish takes until the call ends. */
+  rangeOverheadBytes: 128,
+  /** Assignments on their way to one consumer: above this, it gets only the latest. */
+  assignmentsUnderWay: 8,
   /** Where unread answers fill their memory: connections that have read none for so long are cut. */
   answerTimeoutMs: 30 * secondMs,
   /** The one request of a lookup, or of a call that opens a stream: names, a page token, a position. */
@@ -196,6 +204,9 @@ export const limits = {
   cutOffMs: 1 * secondMs,
   /** How long the store may take to write what it has and to close, before the process ends without that. */
   closeStoreMs: 15 * secondMs,
+  /** Connections of the HTTP server of the metrics, and how long one may stay without reading or sending. */
+  adminConnections: 32,
+  adminIdleMs: 30 * secondMs,
   /** How long the HTTP server of the metrics may take to close. */
   closeAdminMs: 1 * secondMs,
 

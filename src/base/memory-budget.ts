@@ -11,6 +11,8 @@ export interface MemoryBudget {
   readonly readAheadBytes: number;
   /** Answers of unary calls that their clients have not read. */
   readonly answerBytes: number;
+  /** Answers of streams that are due, or that their clients have not read. */
+  readonly streamAnswerBytes: number;
   /** Requests of calls that take one, until these are answered. */
   readonly requestBytes: number;
 }
@@ -30,9 +32,10 @@ export function divideBudget(settings: {
   const shared = settings.maxInFlightBytes - settings.writerQueueBytes - settings.tailBytes - spareBytes;
   return {
     receiveBytes: shared * 0.5,
-    frameBytes: shared * 0.3125,
+    frameBytes: shared * 0.28125,
     readAheadBytes: shared * 0.125,
     answerBytes: shared * 0.03125,
+    streamAnswerBytes: shared * 0.03125,
     requestBytes: shared * 0.03125,
   };
 }

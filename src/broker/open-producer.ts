@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
+import type { Durability } from '../base/model.js';
 import type { ProducerState, Storage } from '../storage/types.js';
 import { storageFailed } from './committer.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
@@ -18,6 +19,9 @@ export interface ClaimOptions {
   /** Claims only while this is the producer's epoch. */
   readonly currentEpoch: number | undefined;
 }
+
+/** A claim that a loss of power undoes would let the fenced process go on. */
+export const claimDurability: Durability = 'synced';
 
 /**
  * Claims a producer: gives the caller an epoch of its own, and fences every lower one. The epoch is taken at
@@ -68,8 +72,7 @@ function submitClaim(
 ): Promise<ProducerPlace> {
   return new Promise((resolve, reject) => {
     storage.submit({
-      // A claim that a loss of power undoes would let the fenced process go on.
-      durability: 'synced',
+      durability: claimDurability,
       producers: [{ topicId: topic.topicId, producerId, ...state }],
       onCommitted: () => {
         entry.pendingCount--;

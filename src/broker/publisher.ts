@@ -7,6 +7,7 @@ import type { Catalog } from './catalog.js';
 import { storageFailed } from './committer.js';
 import type { Counters } from './counters.js';
 import type { FreeDiskWatch } from './free-disk-watch.js';
+import { claimDurability } from './open-producer.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
@@ -262,8 +263,7 @@ export class StreamPublisher implements Publisher, HeldStream {
       const decision = decideSequence(entry.state, { ...producer, count });
       if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, entry);
       skip = decision.skip;
-      // A claim that a loss of power undoes would let the fenced process go on.
-      if (producer.epoch !== entry.state?.epoch) durability = 'synced';
+      if (producer.epoch !== entry.state?.epoch) durability = claimDurability;
       producers = [{ topicId: topic.topicId, producerId: producer.producerId, ...decision.next }];
     }
     const producerId = producer?.producerId ?? '';

@@ -82,6 +82,11 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     gauge('open_calls', 'Open gRPC calls that are no streams', () => guard().callCount),
     gauge('connections', 'Open connections over TCP', () => guard().connectionCount),
     gauge('answer_bytes', 'Answers that clients have not read', () => guard().answerBytes),
+    gauge(
+      'stream_answer_bytes',
+      'Answers of streams that are due or have not left for the transport',
+      () => guard().streamAnswerBytes,
+    ),
     gauge('request_bytes', 'Requests of open calls that take one', () => guard().requestBytes),
     {
       name: 'sluice_refused_calls_total',

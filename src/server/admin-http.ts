@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 
 export interface AdminHttpOptions {
   /** `127.0.0.1:7071`, `[::1]:7071`, `unix:/run/sluice-admin.sock`; port 0 takes a free one. */
@@ -27,6 +28,9 @@ export async function startAdminHttp(options: AdminHttpOptions): Promise<AdminHt
       response.end();
     });
   });
+  // So many answers at most wait for clients that do not read them, and each for so long.
+  server.maxConnections = limits.adminConnections;
+  server.timeout = limits.adminIdleMs;
   await listen(server, options.listen);
   const bound = server.address();
   const port = typeof bound === 'object' && bound !== null ? bound.port : undefined;

@@ -49,10 +49,10 @@ export class Answers {
     this.#bytes += bytes;
   }
 
-  left(connection: ClientConnection, bytes: number, nowMs: number): void {
+  left(connection: ClientConnection, bytes: number): void {
     const wasPressed = this.isPressed;
     connection.answerBytes -= bytes;
-    connection.answerLeftAtMs = nowMs;
+    connection.leftCount += 1;
     this.#bytes -= bytes;
     this.#admit(connection);
     if (!wasPressed || this.isPressed) return;

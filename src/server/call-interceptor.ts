@@ -7,6 +7,7 @@ import {
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
+import { DelegatedCall } from './delegated-call.js';
 import {
   type CallEnd,
   type CallEntry,
@@ -21,7 +22,7 @@ import {
 import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
 import { connectionOf, dropMetadata, endRequest, isReset } from './http2-sessions.js';
 import { RequestDecoder } from './request-decoder.js';
-import { toStatus } from './status.js';
+import type { StreamAccount } from './stream-answers.js';
 
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
@@ -30,7 +31,7 @@ export function createDirectCallInterceptor(table: CallTable, logger: Logger): S
   return (method, call) => {
     const route = table.route(method.path);
     return route === undefined
-      ? createDelegatedCall(call, table, !method.requestStream)
+      ? new DelegatedCall(call, table, !method.requestStream)
       : new RoutedCall(call, route, table, logger);
   };
 }
@@ -159,6 +160,10 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     this.#table.answering(this, bytes);
   }
 
+  get owed(): StreamAccount {
+    return this.entry!.owed;
+  }
+
   #over(end: CallEnd): void {
     this.#decoder.close();
     // The client may leave its half open, and what it has sent of a request with it.
@@ -210,61 +215,4 @@ function unreadable(status: PartialStatusObject): SluiceError | undefined {
     default:
       return undefined;
   }
-}
-
-/** A call of another service on this server (health, reflection): left alone, but ended when the server drains. */
-function createDelegatedCall(
-  base: ServerInterceptingCallInterface,
-  table: CallTable,
-  hasOneRequest: boolean,
-): ServerInterceptingCall {
-  let isStopped = false;
-  const opened: OpenedCall = {
-    kind: 'delegated',
-    peer: base.getPeer(),
-    isWaitingForRequest: false,
-    entry: undefined,
-    stop(error) {
-      isStopped = true;
-      base.sendStatus(toStatus(error));
-      table.answered(opened);
-    },
-  };
-  const maxBytes = limits.smallRequestBytes;
-  const decoder = new RequestDecoder({
-    maxBytes,
-    hasOneRequest,
-    reserve: (bytes) => table.receiving(opened, bytes),
-    handedOver: () => table.letRequestGo(opened),
-    refuse(error) {
-      opened.stop(error);
-      endRequest(base);
-    },
-  });
-  readRequestsWith(base, decoder, maxBytes);
-  return new ServerInterceptingCall(base, {
-    start(next) {
-      try {
-        table.opened(opened);
-      } catch (thrown) {
-        // Its handler is not told: for it, there is no such call.
-        isStopped = true;
-        base.sendStatus(toStatus(SluiceError.from(thrown)));
-        return;
-      }
-      next({
-        onCancel() {
-          decoder.close();
-          table.closed(opened);
-        },
-      });
-    },
-    // What its handler still says after the status would break the stream, and the client would wait for ever.
-    sendMessage(message, next) {
-      if (!isStopped) next(message);
-    },
-    sendStatus(status, next) {
-      if (!isStopped) next(status);
-    },
-  });
 }

@@ -7,11 +7,13 @@ import type { Answers } from './answers.js';
 import type { CallTable, OpenedCall, Route } from './direct-call.js';
 import type { ClientConnection, Peers } from './peers.js';
 import type { RequestBodies } from './request-bodies.js';
+import type { StreamAnswers } from './stream-answers.js';
 
 export interface OpenCallsOptions {
   readonly routes: ReadonlyMap<string, Route>;
   readonly peers: Peers;
   readonly answers: Answers;
+  readonly streamAnswers: StreamAnswers;
   readonly bodies: RequestBodies;
   readonly clock: Clock;
   /** Streams open at once, over all connections. */
@@ -71,6 +73,7 @@ export class OpenCalls implements CallTable {
     }
     call.entry = {
       connection,
+      owed: this.#options.streamAnswers.open(connection),
       openedAtMs: nowMs,
       answerBytes: 0,
       requestBytes: 0,
@@ -141,6 +144,12 @@ export class OpenCalls implements CallTable {
     this.#options.answers.sent(call.entry.connection, bytes);
   }
 
+  answerLeft(call: OpenedCall, bytes: number): void {
+    if (call.entry === undefined || !this.#open.has(call)) return;
+    call.entry.answerBytes -= bytes;
+    this.#options.answers.left(call.entry.connection, bytes);
+  }
+
   answered(call: OpenedCall): void {
     this.letRequestGo(call);
     const { entry } = call;
@@ -155,15 +164,14 @@ export class OpenCalls implements CallTable {
   closed(call: OpenedCall): void {
     this.answered(call);
     if (!this.#open.delete(call)) return;
-    const { connection, answerBytes } = call.entry!;
+    const { connection, answerBytes, owed } = call.entry!;
+    owed.close();
     if (call.kind === 'stream') this.#streamCount--;
     else {
       this.#callCount--;
       connection.callCount--;
     }
-    if (answerBytes > 0) {
-      this.#options.answers.left(connection, answerBytes, this.#options.clock.monotonicMs());
-    }
+    if (answerBytes > 0) this.#options.answers.left(connection, answerBytes);
   }
 
   /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
@@ -183,7 +191,7 @@ export class OpenCalls implements CallTable {
 
   /** Once a second while there are calls: gives up those without a request, and clients that do not read answers. */
   #sweepOverdue(): void {
-    const { clock, peers, answers, bodies } = this.#options;
+    const { clock, peers, answers, bodies, streamAnswers } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const call of [...this.#open]) {
       if (call.entry!.openedAtMs > nowMs - limits.requestTimeoutMs) break;
@@ -192,11 +200,10 @@ export class OpenCalls implements CallTable {
       call.stop(requestTimeout());
     }
     // Requests wait behind answers that are not read.
-    if (answers.isPressed || bodies.isPressed) {
-      for (const connection of peers.connections) {
-        const isStuck = connection.answerLeftAtMs < nowMs - limits.answerTimeoutMs;
-        if (connection.answerBytes > 0 && isStuck) connection.cut();
-      }
+    const isPressed = answers.isPressed || bodies.isPressed || streamAnswers.isPressed;
+    for (const connection of peers.connections) {
+      const stuckForMs = connection.stuckForMs(nowMs);
+      if (isPressed && stuckForMs >= limits.answerTimeoutMs) connection.cut();
     }
     this.#sweep =
       this.#open.size > 0 && this.#draining === undefined

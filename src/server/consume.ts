@@ -35,6 +35,8 @@ export class ConsumeCall implements CallReceiver {
   readonly #peer: string;
   /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
+  /** The next request is not read until some of what the stream owes has left. */
+  #isHeld = false;
 
   constructor(call: DirectCall, edge: Edge) {
     this.#call = call;
@@ -52,15 +54,15 @@ export class ConsumeCall implements CallReceiver {
     const acks = session === undefined ? undefined : scanAcks(bytes);
     if (session !== undefined) this.#widen(bytes.length);
     if (session !== undefined && acks !== undefined) {
-      this.#settle(session, acks);
+      this.#settle(session, acks, bytes.length);
       this.#readMore();
       return;
     }
     const request = decode(ConsumeRequestSchema, bytes);
-    if (!this.#hasSubscribed) this.#subscribe(request);
+    if (!this.#hasSubscribed) this.#subscribe(request, bytes.length);
     else if (request.subscribe !== undefined) {
       throw invalidField('subscribe', 'only the first request of a stream has it');
-    } else if (session !== undefined) this.#update(session, request);
+    } else if (session !== undefined) this.#update(session, request, bytes.length);
   }
 
   halfClose(): void {
@@ -91,49 +93,63 @@ export class ConsumeCall implements CallReceiver {
   }
 
   /** The next request is not read before the session is there to take it. */
-  #subscribe(request: ConsumeRequest): void {
+  #subscribe(request: ConsumeRequest, requestBytes: number): void {
     if (request.subscribe === undefined) {
       throw invalidField('subscribe', 'the first request of a stream must have it');
     }
     this.#hasSubscribed = true;
     const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
-    this.#call.nextTurn(() => this.#stream.open(options, (session) => this.#update(session, request)));
+    this.#call.nextTurn(() =>
+      this.#stream.open(options, (session) => this.#update(session, request, requestBytes)),
+    );
   }
 
-  #update(session: ConsumerSession, request: ConsumeRequest): void {
+  #update(session: ConsumerSession, request: ConsumeRequest, requestBytes: number): void {
     if (request.flowControl !== undefined) {
       this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
     }
     if (request.settlements.length > 0) {
       const { settlementId, settlements } = request;
       const lastDeliveryId = toLastDeliveryId(request.lastDeliveryId);
-      this.#settle(session, { settlementId, settlements: toSettlements(settlements), lastDeliveryId });
+      const settlement = { settlementId, settlements: toSettlements(settlements), lastDeliveryId };
+      this.#settle(session, settlement, requestBytes);
     }
     this.#readMore();
   }
 
-  #settle(session: ConsumerSession, request: SettlementRequest): void {
+  /** An answer is rarely longer than its request: so much counts as owed until the answer is sent. */
+  #settle(session: ConsumerSession, request: SettlementRequest, requestBytes: number): void {
     const { settlementId, settlements, lastDeliveryId } = request;
+    const { owed } = this.#call;
+    const dueBytes = requestBytes + limits.answerOverheadBytes;
+    owed.add(dueBytes);
     this.#unansweredCount++;
     this.#edge.broker
       .settle(session.sessionId, settlements, lastDeliveryId)
       .then((result) => {
         this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
+        owed.remove(dueBytes);
       })
       .catch((thrown) => this.#call.fail(thrown));
   }
 
   /** An answer has left: one that the client does not read still counts. */
   readonly #answered = (): void => {
-    const wasFull = this.#unansweredCount === limits.settlementRequestsPerStream;
     this.#unansweredCount--;
-    if (wasFull) this.#call.read();
+    if (this.#isHeld) this.#readMore();
     this.#leaveWhenAnswered();
   };
 
-  #readMore(): void {
-    if (this.#unansweredCount < limits.settlementRequestsPerStream) this.#call.read();
-  }
+  readonly #readMore = (): void => {
+    const { owed } = this.#call;
+    this.#isHeld = owed.isFull || this.#unansweredCount >= limits.settlementRequestsPerStream;
+    if (!this.#isHeld) this.#call.read();
+    else if (owed.isFull) owed.whenRoom(this.#readIfHeld);
+  };
+
+  readonly #readIfHeld = (): void => {
+    if (this.#isHeld) this.#readMore();
+  };
 
   #leaveWhenAnswered(): void {
     if (!this.#isLeaving || this.#unansweredCount > 0) return;

@@ -1,5 +1,6 @@
 import { create, type DescMessage, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from '../broker/types.js';
 import type { PartitionInterval, SessionEnd } from '../core/types.js';
 import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../gen/sluice/v1/broker_pb.js';
@@ -34,6 +35,9 @@ export class ConsumerStream implements ConsumerSink {
   readonly #runsTag: number;
   #state: State = { kind: 'idle' };
   #isHeartbeatUnderWay = false;
+  #assignmentsUnderWay = 0;
+  /** The latest one, where too many are under way. */
+  #heldAssignment: readonly number[] | undefined;
 
   constructor(call: DirectCall, edge: Edge, response: DescMessage, runsTag: number) {
     this.#call = call;
@@ -78,19 +82,32 @@ export class ConsumerStream implements ConsumerSink {
     this.close(sessionEnds[end]);
   }
 
-  /** `written` as in `DirectCall.send`. */
+  /** `written` as in `DirectCall.send`; until then it counts as owed. */
   send(response: Response, written?: () => void): void {
     const message = create(this.#response, response as MessageInitShape<DescMessage>);
-    this.#call.send(Buffer.from(toBinary(this.#response, message)), written);
+    this.#call.sendOwed(Buffer.from(toBinary(this.#response, message)), written);
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
     sendRuns(this.#call, this.#edge.frameMemory, this.#runsTag, runs, written);
   }
 
+  /** To a consumer that does not read, only the latest of many matters: they must not pile up. */
   assigned(partitions: readonly number[]): void {
-    this.send({ assignment: { partitions: [...partitions] } });
+    if (this.#assignmentsUnderWay >= limits.assignmentsUnderWay) {
+      this.#heldAssignment = partitions;
+      return;
+    }
+    this.#assignmentsUnderWay++;
+    this.send({ assignment: { partitions: [...partitions] } }, this.#assignmentLeft);
   }
+
+  readonly #assignmentLeft = (): void => {
+    this.#assignmentsUnderWay--;
+    const held = this.#heldAssignment;
+    this.#heldAssignment = undefined;
+    if (held !== undefined) this.assigned(held);
+  };
 
   revoked(offsets: readonly PartitionInterval[]): void {
     this.send({ revoked: offsets.map(toRange) });

@@ -1,9 +1,11 @@
 import { Metadata, type ServerInterceptingCallInterface, status as statusCode } from '@grpc/grpc-js';
 import type { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { frameOf } from './framing.js';
 import type { ClientConnection } from './peers.js';
 import { clientError, type StatusDetail, toStatus } from './status.js';
+import type { StreamAccount } from './stream-answers.js';
 
 /**
  * How a call ends: the server gave it a status; or its client did not wait for one and cancelled it, on a connection
@@ -47,6 +49,11 @@ export class DirectCall {
 
   get peer(): string {
     return this.#call.getPeer();
+  }
+
+  /** What a stream owes its client. */
+  get owed(): StreamAccount {
+    return this.#owner.owed;
   }
 
   /**
@@ -113,6 +120,18 @@ export class DirectCall {
     if (!this.#isOver) this.#call.sendMessage(frameOf(response), written);
   }
 
+  /** As `send`, and counts as owed until it has left. */
+  sendOwed(response: Buffer, written: () => void = ignore): void {
+    if (this.#isOver) return;
+    const { owed } = this;
+    const bytes = response.length + limits.answerOverheadBytes;
+    owed.add(bytes);
+    this.send(response, () => {
+      owed.remove(bytes);
+      written();
+    });
+  }
+
   /**
    * As `send`, but of a whole frame, prefix and all, which is not copied: nobody may write over it until `written`
    * is called, nor then where the call is over. It may have been destroyed with its connection while the socket was
@@ -165,6 +184,7 @@ export interface CallOwner {
   broke(): void;
   whenAnswerable(answer: () => void): void;
   answering(bytes: number): void;
+  readonly owed: StreamAccount;
 }
 
 export type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
@@ -217,6 +237,8 @@ export interface OpenedCall {
 export interface CallEntry {
   readonly connection: ClientConnection;
   readonly openedAtMs: number;
+  /** Of a stream: what it owes its client. */
+  readonly owed: StreamAccount;
   /** Of a unary call: the bytes of its answer, until they have left. */
   answerBytes: number;
   /** Bytes of its one request that count against the memory for them. */
@@ -241,6 +263,8 @@ export interface CallTable {
   whenAnswerable(call: OpenedCall, answer: () => void): void;
   /** So many bytes of its answer are about to be sent. */
   answering(call: OpenedCall, bytes: number): void;
+  /** So many of those have left, and the call goes on. */
+  answerLeft(call: OpenedCall, bytes: number): void;
   /** The call has its status; what was sent may still be on its way to the client. */
   answered(call: OpenedCall): void;
   closed(call: OpenedCall): void;

@@ -31,6 +31,21 @@ export function takeFramesAsTheyAre(call: ServerInterceptingCallInterface): void
   opened.serializeMessage = asItIs;
 }
 
+/** From here on the call tells the length of each frame before it sends it. The same private method. */
+export function countFrames(call: ServerInterceptingCallInterface, count: (bytes: number) => void): void {
+  const opened = call as unknown as { serializeMessage: (message: unknown) => Buffer };
+  invariant(
+    typeof opened.serializeMessage === 'function',
+    'this release of grpc-js frames messages elsewhere',
+  );
+  const serialize = opened.serializeMessage.bind(opened);
+  opened.serializeMessage = (message) => {
+    const frame = serialize(message);
+    count(frame.length);
+    return frame;
+  };
+}
+
 /**
  * From here on the call reads its requests with this decoder, and decompresses none to more than `maxBytes`. Both
  * fields are private ones of grpc-js 1.14; `test/integration/server-request-bodies.test.ts` fails where they have moved.

@@ -26,8 +26,10 @@ export class ClientConnection {
   answerBytes = 0;
   /** Bytes of requests that are held for its calls. */
   requestBytes = 0;
-  /** When the last of its answers left. */
-  answerLeftAtMs: number;
+  /** Bytes of what its streams owe. */
+  unreadBytes = 0;
+  /** Answers of its calls and streams that have left, so far. */
+  leftCount = 0;
   /** Answers begun in this turn of the event loop. */
   answersInTurn = 0;
   /** Calls whose answer has to wait, oldest first. */
@@ -40,12 +42,14 @@ export class ClientConnection {
   readonly #host: Host | undefined;
   readonly #freeOpens: TokenBucket;
   readonly #refusals: TokenBucket;
+  #seenLeftCount = 0;
+  #hadUnread = false;
+  #unreadSinceMs = 0;
 
   constructor(host: Host | undefined, isSurplus: boolean, nowMs: number, cut: () => void) {
     this.#host = host;
     this.isSurplus = isSurplus;
     this.cut = cut;
-    this.answerLeftAtMs = nowMs;
     this.#freeOpens = new TokenBucket(limits.freeOpensPerSecond, 2 * limits.freeOpensPerSecond, nowMs);
     this.#refusals = new TokenBucket(limits.refusalsPerSecond, limits.refusalsPerSecond, nowMs);
   }
@@ -62,6 +66,16 @@ export class ClientConnection {
   /** A connection that opens few streams may do so also while others of its address open too many. */
   mayOpen(nowMs: number): boolean {
     return this.#host === undefined || this.#freeOpens.take(nowMs) || this.#host.opens.take(nowMs);
+  }
+
+  /** To be asked now and then: how long it has had unread answers without reading any. */
+  stuckForMs(nowMs: number): number {
+    const hasUnread = this.answerBytes + this.unreadBytes > 0;
+    const isStuck = hasUnread && this.#hadUnread && this.leftCount === this.#seenLeftCount;
+    this.#hadUnread = hasUnread;
+    this.#seenLeftCount = this.leftCount;
+    if (!isStuck) this.#unreadSinceMs = nowMs;
+    return nowMs - this.#unreadSinceMs;
   }
 
   /** A call was refused. One that goes on calling all the same, hundreds of times a second, is cut. */

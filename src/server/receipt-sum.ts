@@ -13,15 +13,28 @@ interface MutableInterval {
 
 /**
  * The receipts of a whole stream, as one. Requests of one stream mostly touch each other, so the ranges stay few;
- * where other producers come between so often that they do not, they are given up, not the memory.
+ * where other producers come between so often that they do not, the ranges are given up.
  */
 export class ReceiptSum {
   #messageCount = 0;
   #duplicateCount = 0;
   #rangeCount = 0;
+  #hasRanges = true;
   readonly #ranges = new Map<number, MutableInterval[]>();
   /** What holds for all of it is what holds for its weakest part. */
   #durability: Durability | undefined;
+
+  /** Ranges that are held. */
+  get rangeCount(): number {
+    return this.#rangeCount;
+  }
+
+  /** The total does without ranges. */
+  giveUpRanges(): void {
+    this.#hasRanges = false;
+    this.#rangeCount = 0;
+    this.#ranges.clear();
+  }
 
   add(receipt: Receipt): void {
     this.#messageCount += receipt.messageCount;
@@ -31,7 +44,7 @@ export class ReceiptSum {
   }
 
   #addRange({ partition, first, last }: PartitionInterval): void {
-    if (this.#rangeCount > limits.maxRangesPerResponse) return;
+    if (!this.#hasRanges) return;
     let ranges = this.#ranges.get(partition);
     if (ranges === undefined) {
       ranges = [];
@@ -44,7 +57,7 @@ export class ReceiptSum {
     }
     ranges.push({ first, last });
     this.#rangeCount++;
-    if (this.#rangeCount > limits.maxRangesPerResponse) this.#ranges.clear();
+    if (this.#rangeCount > limits.maxRangesPerResponse) this.giveUpRanges();
   }
 
   total(): MessageInitShape<typeof PublishResponseSchema> & { ranges: ReturnType<typeof toRange>[] } {

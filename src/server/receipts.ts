@@ -1,5 +1,6 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../base/errors.js';
+import { limits } from '../base/limits.js';
 import type { Durability } from '../base/model.js';
 import { secondMs } from '../base/units.js';
 import type { Receipt } from '../broker/types.js';
@@ -45,6 +46,12 @@ export function toRange({ partition, first, last }: PartitionInterval) {
 /** One for a whole stream: no hot path. */
 export function encodePublishResponse(response: MessageInitShape<typeof PublishResponseSchema>): Buffer {
   return Buffer.from(toBinary(PublishResponseSchema, create(PublishResponseSchema, response)));
+}
+
+/** What the answer to a batch of so many messages may take. */
+export function answerBytesAtMost(messageCount: number): number {
+  const rangesBytes = Math.min(messageCount, limits.largestMaxPartitionCount) * rangeBytes;
+  return Math.max(numbersBytes + rangesBytes, limits.maxErrorTextLength + 2 * numbersBytes);
 }
 
 /** A PublishStreamResponse for a stored batch, encoded. Valid until the next call. */

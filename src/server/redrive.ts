@@ -65,7 +65,7 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
       redrivenCount: BigInt(redrivenCount),
       remainingCount: BigInt(remainingCount),
     });
-    this.call.send(Buffer.from(toBinary(RedriveDeadLettersResponseSchema, response)), written);
+    this.call.sendOwed(Buffer.from(toBinary(RedriveDeadLettersResponseSchema, response)), written);
   }
 }
 

@@ -27,6 +27,7 @@ import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { RequestBodies } from './request-bodies.js';
 import { createServiceDefinition, methodPath } from './service-definition.js';
+import { StreamAnswers } from './stream-answers.js';
 
 export interface ServerOptions {
   /** `127.0.0.1:7070`, `[::]:7070`, `unix:/run/sluice.sock`; port 0 takes a free one. */
@@ -47,6 +48,8 @@ export interface ServerOptions {
   readonly maxConnectionsPerPeer: number;
   /** Memory for answers of unary calls that their clients have not read. */
   readonly answerBytes: number;
+  /** Memory for answers of streams that are due, or that their clients have not read. */
+  readonly streamAnswerBytes: number;
   /** Memory for requests of calls that take one, until these are answered. */
   readonly requestBytes: number;
   /** How long `close` waits for calls under way before it cuts them off. */
@@ -65,6 +68,7 @@ export const defaultServerOptions: ServerOptions = {
   maxOpensPerSecond: limits.maxOpensPerSecond,
   maxConnectionsPerPeer: limits.maxConnectionsPerPeer,
   answerBytes: divideBudget(limits).answerBytes,
+  streamAnswerBytes: divideBudget(limits).streamAnswerBytes,
   requestBytes: divideBudget(limits).requestBytes,
   drainGraceMs: limits.drainGraceMs,
 };
@@ -81,6 +85,8 @@ export interface GuardFigures {
   readonly connectionCount: number;
   /** Answers of unary calls that have not left for the transport. */
   readonly answerBytes: number;
+  /** Answers of streams that are due, or have not left for the transport. */
+  readonly streamAnswerBytes: number;
   /** Requests that are held for calls that take one. */
   readonly requestBytes: number;
   /** Connections that were closed for what their client did, since the start. */
@@ -136,6 +142,7 @@ export async function startServer(
   };
   const peers = new Peers(options, clock);
   const answers = new Answers(options.answerBytes);
+  const streamAnswers = new StreamAnswers(options.streamAnswerBytes);
   const bodies = new RequestBodies(options.requestBytes);
   const calls = new OpenCalls({
     routes: new Map([
@@ -144,6 +151,7 @@ export async function startServer(
     ]),
     peers,
     answers,
+    streamAnswers,
     bodies,
     clock,
     maxStreams: options.maxStreams,
@@ -193,6 +201,7 @@ export async function startServer(
         callCount: calls.callCount,
         connectionCount: peers.connectionCount,
         answerBytes: answers.bytes,
+        streamAnswerBytes: streamAnswers.bytes,
         requestBytes: bodies.bytes,
         cutConnectionCount: peers.cutCount,
         refusals: calls.refusals,

@@ -13,6 +13,7 @@ import type { CallEnd, CallReceiver, DirectCall } from '../../src/server/direct-
 import { Peers } from '../../src/server/peers.js';
 import { RequestBodies } from '../../src/server/request-bodies.js';
 import { createServiceDefinition, methodPath } from '../../src/server/service-definition.js';
+import { StreamAnswers } from '../../src/server/stream-answers.js';
 import { frame } from '../support/grpc-framing.js';
 import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
@@ -70,6 +71,7 @@ describe('direct calls', () => {
       routes: new Map([[path, { open, isStream: true, hasOneRequest: false, longestRequestBytes }]]),
       peers: new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, systemClock),
       answers: new Answers(1_000_000),
+      streamAnswers: new StreamAnswers(1_000_000),
       bodies: new RequestBodies(1_000_000),
       clock: systemClock,
       maxStreams: 10,

@@ -89,7 +89,12 @@ export class RawConnection {
 
   /** Throws when the connection is gone; what breaks later is heard of by `onEnd`. */
   open(method: DescMethod, handlers: RawStreamHandlers): RawStream {
-    return new RawStream(this.#session, pathOf(method), handlers);
+    return this.openPath(pathOf(method), handlers);
+  }
+
+  /** As `open`, for a method of a service that has no generated code here. */
+  openPath(path: string, handlers: RawStreamHandlers): RawStream {
+    return new RawStream(this.#session, path, handlers);
   }
 
   /** One request, one response. Rejects with RawGrpcError. */

@@ -1,87 +1,39 @@
 import assert from 'node:assert/strict';
-import { systemClock } from '../../../src/base/clock.js';
-import { MiB, minuteMs, secondMs } from '../../../src/base/units.js';
+import { minuteMs } from '../../../src/base/units.js';
 import { Admin, ListTopicsRequestSchema } from '../../../src/gen/sluice/v1/admin_pb.js';
 import { SubscribeRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
-import { BrokerProcess, showLogOnFailure } from '../../support/broker-process.js';
-import { Canary } from '../../support/canary.js';
+import { AttackedBroker } from '../../support/attack.js';
+import { showLogOnFailure } from '../../support/broker-process.js';
 import { frame } from '../../support/grpc-framing.js';
 import { encode, RawConnection, RawGrpcError } from '../../support/raw-grpc.js';
 import { RawHttp2 } from '../../support/raw-http2.js';
 import { until } from '../../support/until.js';
 
-const inFlightMiB = 160;
 const maxConnections = 300;
-/** Garbage: V8 lets its old space grow to 256 MiB before it first collects it (`--initial-old-space-size`). */
-const marginMiB = 256;
-/** Of the calls of a client beside an attack, so many take no longer than the limit. */
-const leastGoodPart = 0.95;
-const limitMs = 1 * secondMs;
-/**
- * Where other programs keep the cores busy, all calls are slower, without any attack. So the limit is a second or this
- * many times what the calls of the same client took before the attack, whichever is more. On a machine that has nothing
- * else to do those take some milliseconds, and the limit is a second.
- */
-const slowerByAttack = 20;
 
 describe('a client beside', function () {
   this.timeout(3 * minuteMs);
   this.slow(minuteMs);
-  let broker: BrokerProcess;
-  let canary: Canary;
+  let attacked: AttackedBroker;
   let attackers: RawHttp2[];
 
   beforeEach(async () => {
-    broker = await BrokerProcess.start({
-      args: ['--max-in-flight-bytes', `${inFlightMiB}MiB`, '--max-connections-per-peer', `${maxConnections}`],
-    });
-    canary = await Canary.start(broker.address);
+    attacked = await AttackedBroker.start(['--max-connections-per-peer', `${maxConnections}`]);
     attackers = [];
   });
-  showLogOnFailure(() => broker);
+  showLogOnFailure(() => attacked.process);
   afterEach(async () => {
     for (const attacker of attackers) attacker.destroy();
-    await canary.stop();
-    await broker.dispose();
+    await attacked.dispose();
   });
 
   async function connectAttacker(windowBytes?: number): Promise<RawHttp2> {
-    const attacker = await RawHttp2.open(broker.address, windowBytes);
+    const attacker = await RawHttp2.open(attacked.process.address, windowBytes);
     attackers.push(attacker);
     return attacker;
   }
 
-  /** Plays an attack and holds the canary and the memory of the broker to their bounds. */
-  async function play(attack: () => Promise<void>): Promise<void> {
-    // The first calls find caches empty and code that is not compiled yet.
-    await canary.more(20);
-    const warmCount = canary.count;
-    await canary.more(40);
-    const beforeMs = canary.durationMs(warmCount, leastGoodPart);
-    const boundMs = Math.max(limitMs, slowerByAttack * beforeMs);
-    assert.ok(Number.isFinite(boundMs), 'calls are answered before the attack');
-    const restBytes = broker.rssBytes();
-    let peakBytes = 0;
-    let isWatching = true;
-    const look = () => {
-      peakBytes = Math.max(peakBytes, broker.rssBytes());
-      if (isWatching) systemClock.after(50, look);
-    };
-    look();
-    const fromCount = canary.count;
-    await attack();
-    await canary.more(40);
-    const during = canary.goodPart(fromCount, boundMs);
-    await new Promise<void>((resolve) => systemClock.after(5 * secondMs, resolve));
-    const afterCount = canary.count;
-    await canary.more(40);
-    isWatching = false;
-    const after = canary.goodPart(afterCount, boundMs);
-    const grownMiB = Math.round((peakBytes - restBytes) / MiB);
-    const figures = `calls within ${Math.round(boundMs)} ms: ${during} during, ${after} after; memory: +${grownMiB} MiB`;
-    assert.ok(during >= leastGoodPart && after >= leastGoodPart, figures);
-    assert.ok(grownMiB <= inFlightMiB + marginMiB, figures);
-  }
+  const play = (attack: () => Promise<void>) => attacked.play(attack);
 
   it('thousands of streams that are opened and reset at once', async () => {
     const body = encode(SubscribeRequestSchema, { topic: 'canary', subscription: 'other' });
@@ -95,7 +47,7 @@ describe('a client beside', function () {
 
   /** So that the list of them is long. */
   async function createTopics(): Promise<void> {
-    const connection = await RawConnection.connect(broker.address);
+    const connection = await RawConnection.connect(attacked.process.address);
     for (let i = 0; i < 500; i++) {
       await connection.unary(Admin.method.createTopic, { topic: { name: `${'long-name-'.repeat(15)}${i}` } });
     }
@@ -162,7 +114,7 @@ describe('a client beside', function () {
       for (let i = 0; i < 1_500; i++) (await connectAttacker()).drain();
       // One more among the surplus of a flood would be closed at once: here all of them but the allowed ones are gone.
       await until(() => attackers.filter(({ isClosed }) => !isClosed).length < maxConnections);
-      const late = await RawConnection.connect(broker.address);
+      const late = await RawConnection.connect(attacked.process.address);
       await assert.rejects(
         late.unary(Admin.method.getServerInfo, {}),
         (error) => error instanceof RawGrpcError && error.status.reason === 'TOO_MANY_CONNECTIONS',
@@ -171,7 +123,7 @@ describe('a client beside', function () {
     });
     for (const attacker of attackers) attacker.destroy();
     for (;;) {
-      const next = await RawConnection.connect(broker.address);
+      const next = await RawConnection.connect(attacked.process.address);
       const isServed = await next.unary(Admin.method.getServerInfo, {}).then(
         () => true,
         () => false,

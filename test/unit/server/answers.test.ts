@@ -24,7 +24,7 @@ describe('answers that clients do not read', () => {
     answers.whenRoom(other, () => order.push('other'));
     await setImmediate();
     assert.deepEqual(order, ['other']);
-    answers.left(stuck, limits.answerBytesPerConnection, 1);
+    answers.left(stuck, limits.answerBytesPerConnection);
     assert.deepEqual(order, ['other', 'stuck']);
     assert.equal(answers.bytes, 0);
   });
@@ -41,7 +41,7 @@ describe('answers that clients do not read', () => {
     }
     assert.equal(begunCount, 8);
     assert.equal(answers.isPressed, true);
-    for (const connection of connections.slice(0, 8)) answers.left(connection, MiB, 1);
+    for (const connection of connections.slice(0, 8)) answers.left(connection, MiB);
     assert.ok(begunCount > 8, 'who waited gets an answer once others have left');
   });
 
@@ -55,7 +55,7 @@ describe('answers that clients do not read', () => {
     answers.whenRoom(stuck, () => order.push('kept'));
     answers.giveUp(stuck, cancelled);
     assert.equal(stuck.waiting.size, 1);
-    answers.left(stuck, limits.answerBytesPerConnection, 1);
+    answers.left(stuck, limits.answerBytesPerConnection);
     assert.deepEqual(order, ['kept']);
   });
 

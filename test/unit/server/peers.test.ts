@@ -75,4 +75,27 @@ describe('the connections of an address', () => {
     for (let i = 0; i < limits.surplusConnections; i++) connect();
     assert.equal(cut.length, 2);
   });
+
+  it('are stuck while they have unread answers and read none, from look to look', () => {
+    const { clock, connect } = setup();
+    const connection = connect();
+    const look = () => connection.stuckForMs(clock.monotonicMs());
+    const advance = () => clock.advance(secondMs);
+    assert.equal(look(), 0);
+    clock.advance(100 * secondMs);
+    connection.unreadBytes += 10;
+    assert.equal(look(), 0, 'what it was sent after a long silence is not old');
+    advance();
+    assert.equal(look(), secondMs);
+    connection.answerBytes += 10;
+    advance();
+    assert.equal(look(), 2 * secondMs);
+    connection.leftCount += 1;
+    advance();
+    assert.equal(look(), 0, 'it has read one');
+    advance();
+    connection.answerBytes = 0;
+    connection.unreadBytes = 0;
+    assert.equal(look(), 0, 'it has read all');
+  });
 });
