@@ -1,11 +1,10 @@
-import { closeSync, fdatasync, fdatasyncSync, openSync, statSync, writeSync } from 'node:fs';
-import { SluiceError } from '../base/errors.js';
+import { closeSync, fdatasync, fdatasyncSync, openSync, writeSync } from 'node:fs';
+import { LiveFiles } from './live-files.js';
 import { encodeRoundNote, noteRound, type RoundNote } from './round-note.js';
 
 export interface RoundNoteOptions {
   readonly path: string;
-  /** The lock file of the database: it is there, and the same, as long as the data directory is. */
-  readonly lockPath: string;
+  readonly databasePath: string;
   readonly note: RoundNote;
   readonly nowMs: () => number;
   readonly syncEveryMs: number;
@@ -18,7 +17,7 @@ export interface RoundNoteOptions {
 export class RoundNoteWriter {
   readonly #options: RoundNoteOptions;
   readonly #file: number;
-  readonly #lock: { readonly ino: number; readonly dev: number };
+  readonly #liveFiles: LiveFiles;
   readonly #bytes: Buffer;
   #round: number;
   #syncedAtMs: number;
@@ -30,32 +29,25 @@ export class RoundNoteWriter {
     this.#round = options.note.round;
     this.#syncedAtMs = options.nowMs();
     this.#file = openSync(options.path, 'r+');
-    this.#lock = statSync(options.lockPath);
+    this.#liveFiles = new LiveFiles(options.databasePath);
   }
 
-  /** A round is written. Throws when it can't be noted, or when the data directory is gone. */
+  /** A round is written. Throws when it can't be noted, or when a file is gone that it was written to. */
   roundWritten(sequence: number, isSynced: boolean): void {
     this.#round++;
     noteRound(this.#bytes, this.#round, sequence, isSynced);
     writeSync(this.#file, this.#bytes, 0, this.#bytes.length, 0);
-    this.#checkPlace();
-    if (this.#options.nowMs() - this.#syncedAtMs >= this.#options.syncEveryMs) this.#sync();
+    this.#liveFiles.check();
+    if (this.#options.nowMs() - this.#syncedAtMs >= this.#options.syncEveryMs) {
+      this.#liveFiles.refresh();
+      this.#sync();
+    }
   }
 
   /** Syncs the note a last time. A sync under way keeps the file open until the thread ends. */
   close(): void {
     fdatasyncSync(this.#file);
     if (!this.#isSyncing) closeSync(this.#file);
-  }
-
-  /** What is written to a file that was removed is lost with the process. */
-  #checkPlace(): void {
-    const lock = statSync(this.#options.lockPath, { throwIfNoEntry: false });
-    if (lock !== undefined && lock.ino === this.#lock.ino && lock.dev === this.#lock.dev) return;
-    throw new SluiceError(
-      'STORAGE_FAILED',
-      `${this.#options.lockPath} is gone: the data directory was removed or replaced while the broker ran`,
-    );
   }
 
   #sync(): void {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
@@ -66,7 +65,7 @@ export async function openStorage(
       {
         engine,
         recovered,
-        noteFiles: { notePath: roundNotePath, lockPath: join(opened.databasePath, 'LOCK'), note },
+        noteFiles: { notePath: roundNotePath, databasePath: opened.databasePath, note },
         paths,
         syncedOffsetsPath,
         warnings,

@@ -9,8 +9,7 @@ export interface WriterThreadData {
   readonly columnNames: readonly string[];
   /** Where the note of the last round is, and what it says. */
   readonly notePath: string;
-  /** The lock file of the database. */
-  readonly lockPath: string;
+  readonly databasePath: string;
   readonly note: RoundNote;
 }
 

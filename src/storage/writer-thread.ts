@@ -13,11 +13,11 @@ import type { FromWriterThread, ToWriterThread, WriterThreadData } from './write
  * written in the order they come; after a failed one, none is.
  */
 const port = parentPort!;
-const { handle, columnNames, notePath, lockPath, note } = workerData as WriterThreadData;
+const { handle, columnNames, notePath, databasePath, note } = workerData as WriterThreadData;
 const engine = await Engine.attach(handle, columnNames);
 const roundNote = new RoundNoteWriter({
   path: notePath,
-  lockPath,
+  databasePath,
   note,
   nowMs: () => systemClock.monotonicMs(),
   syncEveryMs: limits.syncedOffsetsEveryMs,
