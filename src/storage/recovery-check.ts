@@ -6,14 +6,17 @@ import type { Recovered } from './recovery.js';
 /**
  * Records that belong together, checked against each other at opening. A record whose owner is missing says that the
  * owner was lost: a subscription, an extent or a producer without its topic, a cursor or a note without its
- * subscription, an id that the counters never gave out. Lines for people.
+ * subscription, an id that the counters never gave out.
  */
 export async function findContradictions(
   engine: Engine,
-  recovered: Omit<Recovered, 'faults'>,
-): Promise<string[]> {
+  recovered: Omit<Recovered, 'faults' | 'lost'>,
+): Promise<Contradictions> {
   const { topics, subscriptions, extents, deletedTopicIds, deletedSubscriptionIds } = recovered;
   const faults: string[] = [];
+  const topicIds = new Set<number>();
+  const subscriptionIds = new Set<number>();
+  const surplusExtents: Contradictions['surplusExtents'][number][] = [];
   for (const [topicId, { config }] of topics) {
     if (topicId >= recovered.nextTopicId) {
       faults.push(`topic "${config.name}" has the id ${topicId}, which was never given out`);
@@ -21,6 +24,8 @@ export async function findContradictions(
   }
   for (const { subscriptionId, topicId, config } of subscriptions) {
     if (!topics.has(topicId)) {
+      topicIds.add(topicId);
+      subscriptionIds.add(subscriptionId);
       faults.push(`the topic of subscription "${config.name}" is missing: it has the id ${topicId}`);
     }
     if (subscriptionId >= recovered.nextSubscriptionId) {
@@ -31,28 +36,49 @@ export async function findContradictions(
     const partitionCount = topics.get(topicId)?.config.partitionCount;
     for (const [partition, { firstOffset, endOffset }] of partitions) {
       const messages = `with offsets ${firstOffset} to ${endOffset - 1} of partition ${partition}`;
-      if (partitionCount === undefined) faults.push(`the topic of id ${topicId} is missing, ${messages}`);
-      else if (partition >= partitionCount) {
+      if (partitionCount === undefined) {
+        topicIds.add(topicId);
+        faults.push(`the topic of id ${topicId} is missing, ${messages}`);
+      } else if (partition >= partitionCount) {
+        surplusExtents.push({ topicId, partition });
         faults.push(`topic ${topicId} has ${partitionCount} partitions, and an extent ${messages}`);
       }
     }
   }
-  const subscriptionIds = new Set(subscriptions.map(({ subscriptionId }) => subscriptionId));
-  const orphans = [
-    ...(await findOrphans(engine, cursorsColumn, {
-      owner: 'subscription',
-      records: 'cursors or notes',
-      isKnown: (id) => subscriptionIds.has(id) || deletedSubscriptionIds.has(id),
-      behind: (id) => subscriptionRange(id).lt,
-    })),
-    ...(await findOrphans(engine, producersColumn, {
-      owner: 'topic',
-      records: 'producers',
-      isKnown: (id) => topics.has(id) || deletedTopicIds.has(id),
-      behind: (id) => producerRange(id).lt,
-    })),
-  ];
-  return [...faults, ...orphans];
+  const knownSubscriptionIds = new Set(subscriptions.map(({ subscriptionId }) => subscriptionId));
+  const cursors = await findOrphans(engine, cursorsColumn, {
+    owner: 'subscription',
+    records: 'cursors or notes',
+    isKnown: (id) => knownSubscriptionIds.has(id) || deletedSubscriptionIds.has(id),
+    behind: (id) => subscriptionRange(id).lt,
+  });
+  const producers = await findOrphans(engine, producersColumn, {
+    owner: 'topic',
+    records: 'producers',
+    isKnown: (id) => topics.has(id) || deletedTopicIds.has(id),
+    behind: (id) => producerRange(id).lt,
+  });
+  for (const id of cursors.ids) subscriptionIds.add(id);
+  for (const id of producers.ids) topicIds.add(id);
+  return {
+    faults: [...faults, ...cursors.faults, ...producers.faults],
+    topicIds,
+    subscriptionIds,
+    surplusExtents,
+    isReadable: cursors.isReadable && producers.isReadable,
+  };
+}
+
+export interface Contradictions {
+  /** Lines for people. */
+  readonly faults: readonly string[];
+  /** Topics and subscriptions that are lost: records that belong to them are there. */
+  readonly topicIds: ReadonlySet<number>;
+  readonly subscriptionIds: ReadonlySet<number>;
+  /** Of partitions that their topic does not have. */
+  readonly surplusExtents: readonly { readonly topicId: number; readonly partition: number }[];
+  /** False: RocksDB could not read all of it, so what seems to be missing may be there. */
+  readonly isReadable: boolean;
 }
 
 interface Owners {
@@ -68,20 +94,25 @@ async function findOrphans(
   engine: Engine,
   column: number,
   { owner, records, isKnown, behind }: Owners,
-): Promise<string[]> {
+): Promise<Pick<Contradictions, 'faults' | 'isReadable'> & { readonly ids: readonly number[] }> {
   const faults: string[] = [];
+  const ids: number[] = [];
   const scan = engine.scan(column, everything, { hasValues: false, batchBytes: 1 });
   try {
     for (;;) {
       const [entry] = await scan.next(1);
-      if (entry === undefined) return faults;
+      if (entry === undefined) return { faults, ids, isReadable: true };
       const id = entry[0].readUInt32BE(0);
-      if (!isKnown(id)) faults.push(`the ${owner} of id ${id} is missing: there are ${records} of it`);
+      if (!isKnown(id)) {
+        ids.push(id);
+        faults.push(`the ${owner} of id ${id} is missing: there are ${records} of it`);
+      }
       scan.seek(behind(id));
     }
   } catch (error) {
     if (engineFault(error) !== 'corruption') throw error;
-    return [...faults, `the ${records} can't be read to their end: ${engineMessage(error)}`];
+    faults.push(`the ${records} can't be read to their end: ${engineMessage(error)}`);
+    return { faults, ids, isReadable: false };
   } finally {
     await scan.close();
   }

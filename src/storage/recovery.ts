@@ -1,3 +1,4 @@
+import type { LostMetadata } from './accepted-loss.js';
 import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './columns.js';
 import { type Engine, engineFault, engineMessage } from './engine.js';
 import {
@@ -10,6 +11,7 @@ import {
   producerRange,
   subscriptionRange,
 } from './keys.js';
+import { findLostExtents } from './lost-extents.js';
 import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './metadata-codec.js';
 import type { Extent } from './partition-log.js';
 import { DamagedRecord } from './record.js';
@@ -29,6 +31,7 @@ export interface Recovered {
   readonly deletedSubscriptionIds: ReadonlySet<number>;
   /** What is damaged or missing, a line each; those records are left out of the rest. */
   readonly faults: readonly string[];
+  readonly lost: LostMetadata;
 }
 
 const entriesAtOnce = 10_000;
@@ -54,6 +57,8 @@ export async function recover(engine: Engine): Promise<Recovered> {
   const faults: string[] = [];
   let counters: { nextTopicId: number; nextSubscriptionId: number } | undefined;
   let lastPublishTimeMs = 0;
+  let isReadable = true;
+  const damagedKeys: Buffer[] = [];
 
   const take: Record<MetadataKind, (key: Buffer, value: Buffer) => void> = {
     [metadataKind.counters]: (_, value) => {
@@ -81,6 +86,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
       takeKind(key, value);
     } catch (error) {
       if (!(error instanceof DamagedRecord)) throw error;
+      damagedKeys.push(key);
       faults.push(`${describeMetadataKey(key)} is damaged: ${engineMessage(error)}`);
     }
   };
@@ -95,6 +101,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
   } catch (error) {
     // After an error a scan is over: what lies behind it is missing here, and will be found to be.
     if (engineFault(error) !== 'corruption') throw error;
+    isReadable = false;
     faults.push(`the catalog can't be read to its end: ${engineMessage(error)}`);
   } finally {
     await scan.close();
@@ -111,14 +118,30 @@ export async function recover(engine: Engine): Promise<Recovered> {
     deletedSubscriptionIds,
     faults,
   };
-  for (const fault of await findContradictions(engine, recovered)) faults.push(fault);
+  const contradictions = await findContradictions(engine, recovered);
+  const lostExtents = await findLostExtents(engine, topics, extents);
+  faults.push(...contradictions.faults, ...lostExtents.faults);
+  const lost = {
+    ...contradictions,
+    damagedKeys,
+    extents: lostExtents.found,
+    isReadable: isReadable && contradictions.isReadable,
+  };
   return {
     ...recovered,
+    lost,
     // For a start that accepts the loss: without what has lost its other half, and no id given twice.
     subscriptions: recovered.subscriptions.filter(({ topicId }) => topics.has(topicId)),
-    nextTopicId: nextId(recovered.nextTopicId, [topics.keys(), extents.keys()]),
+    nextTopicId: nextId(recovered.nextTopicId, [
+      topics.keys(),
+      extents.keys(),
+      deletedTopicIds,
+      lost.topicIds,
+    ]),
     nextSubscriptionId: nextId(recovered.nextSubscriptionId, [
       recovered.subscriptions.map(({ subscriptionId }) => subscriptionId),
+      deletedSubscriptionIds,
+      lost.subscriptionIds,
     ]),
   };
 }

@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
+import { acceptLoss } from './accepted-loss.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
 import { engineFault, engineMessage } from './engine.js';
 import { listFaults } from './faults.js';
@@ -60,11 +61,12 @@ export async function openStorage(
     };
     await writeRoundNote(roundNotePath, note);
     if (!opened.hasIdentity) writeIdentity(engine, storeId);
-    await clearDeleted(engine, recovered, maxPartitionCount);
+    const kept = await acceptLoss(engine, recovered);
+    await clearDeleted(engine, kept, maxPartitionCount);
     const storage = await Store.start(
       {
         engine,
-        recovered,
+        recovered: kept,
         noteFiles: { notePath: roundNotePath, databasePath: opened.databasePath, note },
         paths,
         syncedOffsetsPath,

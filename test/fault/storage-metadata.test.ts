@@ -7,7 +7,7 @@ import { readDatabaseStart } from '../../src/storage/database-check.js';
 import { Engine } from '../../src/storage/engine.js';
 import * as keys from '../../src/storage/keys.js';
 import { decodeRoundNote, writeRoundNote } from '../../src/storage/round-note.js';
-import { makeDirectory, openIn } from '../integration/storage/harness.js';
+import { append, commit, makeDirectory, openIn, payloads, readAll } from '../integration/storage/harness.js';
 import { repositoryRoot } from '../support/repository.js';
 
 const { topic, subscription } = keys.metadataKind;
@@ -54,6 +54,7 @@ const records: {
     column: metadataColumn,
     key: keys.extentKey(2, 1),
     altered: /the extent of a partition of topic 2 is damaged/,
+    missing: /the extent of partition 1 of topic 2 is missing: there are messages in it/,
   },
   {
     title: 'the identity of the store',
@@ -128,6 +129,22 @@ async function refused(directory: string, says: RegExp): Promise<void> {
   });
 }
 
+/** What was accepted is said by that start, and by no later one. */
+async function opensOnceAccepted(directory: string): Promise<void> {
+  const refusal = await openIn(directory).then(() => assert.fail('it opened'), String);
+  if (!/--accept-data-loss|accept the loss/.test(refusal)) return;
+  const accepted = await openIn(directory, { acceptDataLoss: true });
+  assert(accepted.warnings.length > 0);
+  const topics = accepted.recovered.topics.length;
+  await accepted.close();
+  for (let start = 0; start < 2; start++) {
+    const storage = await openIn(directory);
+    assert.deepEqual(storage.warnings, []);
+    assert.equal(storage.recovered.topics.length, topics);
+    await storage.close();
+  }
+}
+
 describe('storage: damaged metadata', () => {
   let directory: string;
   beforeEach(async () => {
@@ -142,11 +159,13 @@ describe('storage: damaged metadata', () => {
       await change(directory, column, key, 'alter');
       await refused(directory, altered);
       await refused(directory, altered);
+      await opensOnceAccepted(directory);
     });
     if (missing === undefined) continue;
     it(`${title}: missing, it is missed by what belongs to it`, async () => {
       await change(directory, column, key, 'remove');
       await refused(directory, missing);
+      await opensOnceAccepted(directory);
     });
   }
 
@@ -188,6 +207,20 @@ describe('storage: damaged metadata', () => {
     await writeRoundNote(path, { ...note, ...(await readDatabaseStart(join(directory, 'db'))) });
     await engine.close();
     await refused(directory, /a record of the unknown kind 99 7 is damaged/);
+  });
+
+  it('makes a lost extent from the messages of the partition when the loss is accepted', async () => {
+    const whole = await openIn(directory);
+    const extent = whole.extent(2, 1);
+    await whole.close();
+    await change(directory, metadataColumn, keys.extentKey(2, 1), 'remove');
+    await (await openIn(directory, { acceptDataLoss: true })).close();
+    const storage = await openIn(directory);
+    assert.deepEqual(storage.extent(2, 1), extent);
+    assert.deepEqual(await commit(storage, { appends: [append(2, 1, ['next'])] }), [extent.endOffset]);
+    const served = await readAll(storage.openReader(2, 1), extent.firstOffset);
+    assert.equal(payloads(served).length, extent.endOffset - extent.firstOffset + 1);
+    await storage.close();
   });
 
   it('starts without what is lost when that is accepted, and gives no id twice', async () => {

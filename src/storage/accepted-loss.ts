@@ -1,0 +1,59 @@
+import { metadataColumn, partitionColumn } from './columns.js';
+import type { Engine } from './engine.js';
+import { countersKey, extentKey, logRange, metadataKey, metadataKind } from './keys.js';
+import type { LostExtents } from './lost-extents.js';
+import { encodeCounters, encodeExtent } from './metadata-codec.js';
+import type { Recovered } from './recovery.js';
+import type { Contradictions } from './recovery-check.js';
+import { seal } from './sealed-value.js';
+
+/** What the metadata lack, as opening found it. */
+export interface LostMetadata extends Omit<Contradictions, 'faults'> {
+  /** Of records that are altered. */
+  readonly damagedKeys: readonly Buffer[];
+  /** Extents that were lost, as the records of their partitions say. */
+  readonly extents: LostExtents['found'];
+}
+
+/**
+ * Takes out of the metadata what is lost, so that the next start does not find the same again: a topic or subscription that
+ * is lost counts as deleted, with all that belongs to it, and extents are made from the records of their partitions.
+ * Answers what the store has then. Writes nothing where RocksDB could not read everything.
+ */
+export async function acceptLoss(engine: Engine, recovered: Recovered): Promise<Recovered> {
+  const { lost } = recovered;
+  if (recovered.faults.length === 0 || !lost.isReadable) return recovered;
+  const lostSubscriptionIds = new Set(lost.subscriptionIds);
+  const batch = engine.batch();
+  const put = (key: Buffer, value: Uint8Array) => batch.put(metadataColumn, key, seal(key, value));
+  for (const key of lost.damagedKeys) batch.delete(metadataColumn, key);
+  put(countersKey, encodeCounters(recovered));
+  for (const id of lost.topicIds) {
+    put(metadataKey(metadataKind.deletedTopic, id), Buffer.alloc(0));
+    for (const partition of recovered.extents.get(id)?.keys() ?? []) {
+      batch.delete(metadataColumn, extentKey(id, partition));
+    }
+  }
+  for (const id of lostSubscriptionIds) {
+    batch.delete(metadataColumn, metadataKey(metadataKind.subscription, id));
+    put(metadataKey(metadataKind.deletedSubscription, id), Buffer.alloc(0));
+  }
+  for (const { topicId, partition } of lost.surplusExtents) {
+    batch.delete(metadataColumn, extentKey(topicId, partition));
+  }
+  const extents = new Map(recovered.extents);
+  for (const { topicId, partition, extent } of lost.extents) {
+    put(extentKey(topicId, partition), encodeExtent(extent));
+    extents.set(topicId, new Map(extents.get(topicId)).set(partition, extent));
+  }
+  batch.write(true);
+  for (const { topicId, partition } of lost.surplusExtents) {
+    await engine.clear(partitionColumn(partition), logRange(topicId, 0));
+  }
+  return {
+    ...recovered,
+    extents,
+    deletedTopicIds: new Set([...recovered.deletedTopicIds, ...lost.topicIds]),
+    deletedSubscriptionIds: new Set([...recovered.deletedSubscriptionIds, ...lostSubscriptionIds]),
+  };
+}
