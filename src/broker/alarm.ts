@@ -1,12 +1,12 @@
 import type { Clock, Timer } from '../base/clock.js';
 import { DeadlineHeap } from '../base/deadline-heap.js';
 
-/** Something that wants to be woken at a time of its own. */
+/** Something that the alarm wakes at a time that the sleeper chooses. */
 export interface Sleeper {
   wake(nowMs: number): void;
 }
 
-/** The broker's one timer, for however many sleepers. Times are monotonic. */
+/** The broker's one timer, shared by any number of sleepers. Times are monotonic. */
 export class Alarm {
   readonly #clock: Clock;
   readonly #heap = new DeadlineHeap<Sleeper>();
@@ -17,10 +17,10 @@ export class Alarm {
     this.#clock = clock;
   }
 
-  /** Wakes the sleeper once, not before this time; a later call moves it, Infinity cancels it. */
+  /** Wakes the sleeper once, not before this time. A later call moves the time; Infinity cancels it. */
   set(sleeper: Sleeper, atMs: number): void {
     this.#heap.set(sleeper, atMs);
-    // A timer that rings too early costs one look; moving it at every change would cost more.
+    // A timer that fires too early costs one check. Moving the timer at every change would cost more.
     if (this.#heap.nextAtMs < this.#timerAtMs) this.#arm();
   }
 

@@ -14,7 +14,7 @@ export interface BacklogServices {
   readonly nowMs: () => number;
 }
 
-/** What may still be stored before somebody has to settle something. */
+/** What may still be stored before a subscription has to settle something. */
 interface Room {
   messages: number;
   bytes: number;
@@ -23,22 +23,24 @@ interface Room {
 type Measuring =
   | { readonly kind: 'idle' }
   | { readonly kind: 'soon' }
-  /** `taken`: submitted since it began. `isStale`: something was settled meanwhile, which it may have missed. */
+  /**
+   * `taken`: submitted since the measurement began. `isStale`: the measurement may have missed a later settlement.
+   */
   | { readonly kind: 'underWay'; readonly taken: Room; isStale: boolean };
 
 const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
 /**
- * How far the slowest subscription of a topic may fall behind before its producers feel it. The room is measured
- * now and then, and what is published since is taken off; settling can only make more of it, so what is left is
- * never less than it says. Only when it is used up is it measured again.
+ * The backlog limit of a topic: how far its slowest subscription may fall behind before its producers are held.
+ * The room is measured now and then, and every publication is subtracted from it. Settlements can only add room,
+ * so there is never less room than `#room` says. It is measured again only when it is used up.
  */
 export class Backlog implements Sleeper, RefusingGate {
   readonly holdReason = 'backlog';
   readonly #topic: Topic;
   readonly #services: BacklogServices;
   #room: Room = { ...endlessRoom };
-  /** Submitted and not committed: not in the log yet, but on its way. */
+  /** Submitted and not committed: on the way to the log. */
   readonly #uncommitted: Room = { messages: 0, bytes: 0 };
   readonly #waiters = new Waiters();
   #measuring: Measuring = { kind: 'idle' };
@@ -53,7 +55,7 @@ export class Backlog implements Sleeper, RefusingGate {
     return this.#room.messages <= 0 || this.#room.bytes <= 0;
   }
 
-  /** Streams that are held. */
+  /** The number of streams that wait here. */
   get waitingCount(): number {
     return this.#waiters.count;
   }
@@ -80,21 +82,21 @@ export class Backlog implements Sleeper, RefusingGate {
     if (this.isClosed) this.#measureSoon();
   }
 
-  /** A subscription has settled something, or is gone: there may be room. */
+  /** A subscription has settled messages or was deleted: there may be room. */
   settled(): void {
     if (this.isClosed) this.#measureSoon();
   }
 
-  /** The topic has another limit, or another subscription that may be far behind. */
+  /** The topic has a new limit, or a new subscription that may be far behind. */
   limitChanged(): void {
     const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
-    // A measurement under way still goes by the old limit: what it finds must not be the last word.
+    // A measurement under way still uses the old limit: it has to be repeated.
     if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
     if (maxBytes === 0 && maxMessages === 0) this.#setRoom({ ...endlessRoom });
     else this.#measureSoon();
   }
 
-  /** The topic is gone: whoever waits finds that out. */
+  /** The topic was deleted: admits every waiting stream, which then learns of the deletion. */
   release(): void {
     this.#setRoom({ ...endlessRoom });
   }
@@ -115,7 +117,7 @@ export class Backlog implements Sleeper, RefusingGate {
     );
   }
 
-  /** Not at each settlement, but soon: many settlements are one measurement. */
+  /** Not at each settlement, but soon: many settlements cause one measurement. */
   #measureSoon(): void {
     if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
     if (this.#measuring.kind !== 'idle') return;
@@ -138,12 +140,13 @@ export class Backlog implements Sleeper, RefusingGate {
       room = await this.#measureRoom();
     } catch (error) {
       endOnDefect(error);
-      // Damage below the cursor holds no producer. A topic that was deleted meanwhile has no backlog.
+      // A damaged record below the cursor must not hold producers. A topic that was deleted meanwhile has no
+      // backlog.
       if (!topic.isDeleted) {
         this.#services.logger.error({ error, topic: topic.name }, 'the backlog could not be measured');
       }
     }
-    // What was committed meanwhile may be taken off twice; its commit has it measured again.
+    // What was committed meanwhile may be subtracted twice. Its commit causes another measurement.
     room.messages -= uncommitted.messages + measuring.taken.messages;
     room.bytes -= uncommitted.bytes + measuring.taken.bytes;
     this.#measuring = { kind: 'idle' };

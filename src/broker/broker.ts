@@ -201,7 +201,7 @@ class StoredBroker implements Broker {
         metadata: { topic: topicName, producerId },
       });
     }
-    // What is known runs ahead of the disk: the answer waits until it is true there too.
+    // The state in memory runs ahead of the disk: the answer waits until it is durable.
     await commit(this.#storage, { durability: topic.durability });
     return state;
   }
@@ -321,7 +321,7 @@ class StoredBroker implements Broker {
     this.#checkServing();
     const topic = this.#catalog.topicForSubscription(config);
     const { runner, isNew } = await this.#addSubscription(topic, config, start);
-    // One that was made here may have been changed by others while its commit was awaited.
+    // A subscription that this call created may have been changed by another call before its commit was answered.
     if (!isNew) this.#catalog.checkSame(runner.config, config);
     return runner.info();
   }
@@ -441,14 +441,14 @@ class StoredBroker implements Broker {
     return runner;
   }
 
-  /** The subscription of this name; made, and durable, if there is none. */
+  /** The subscription of this name. Creates it, durably, if it does not exist. */
   async #addSubscription(
     topic: Topic,
     input: Omit<SubscriptionConfig, 'createTimeMs'>,
     start: ConsumeOptions['start'],
   ): Promise<{ runner: SubscriptionRunner; isNew: boolean }> {
     const offsets = await startOffsets(this.#storage, topic, undefined, start);
-    // Meanwhile the topic may have been deleted, or another caller have been quicker.
+    // Meanwhile the topic may have been deleted, or another call may have created the subscription.
     if (topic.isDeleted) throw topicNotFound(topic.name);
     const existing = topic.subscriptions.get(input.name);
     if (existing !== undefined) {

@@ -28,7 +28,7 @@ export interface CatalogServices {
   readonly settings: BrokerSettings;
   readonly clock: Clock;
   readonly createTopicServices: () => TopicServices;
-  /** Makes the live side of a subscription whose cursors are these. */
+  /** Creates the live side of a subscription with these cursors. */
   readonly createRunner: (
     topic: Topic,
     subscriptionId: number,
@@ -40,8 +40,8 @@ export interface CatalogServices {
 }
 
 /**
- * Topics and subscriptions. A change takes effect at once, so that what follows it may rely on it; the promise
- * it returns waits for the commit.
+ * Topics and subscriptions. A change takes effect at once, so that later calls can rely on it. The promise of the
+ * change resolves with its commit.
  */
 export class Catalog {
   readonly #services: CatalogServices;
@@ -49,14 +49,14 @@ export class Catalog {
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly #topicsById = new Map<number, Topic>();
   #mostPartitions = 0;
-  /** Of a store that has some: the subscriptions whose dead letters would come back to their own topic. */
+  /** Subscriptions whose dead letters would come back to their own topic. Only an old store can contain them. */
   readonly #inDeadLetterCycles = new Set<SubscriptionRunner>();
 
   constructor(services: CatalogServices) {
     this.#services = services;
   }
 
-  /** Fills the catalog with what the store knew when it was opened. */
+  /** Fills the catalog from what the store recovered. */
   async recover(): Promise<void> {
     const { storage } = this.#services;
     for (const { topicId, config } of storage.recovered.topics) this.#addTopic(topicId, config);
@@ -81,7 +81,7 @@ export class Catalog {
     for (const { config } of this.#inDeadLetterCycles) this.#warnOfCycle(config);
   }
 
-  /** The most partitions that a topic has, or had since the broker started. */
+  /** The largest partition count of any topic since the broker started. */
   get mostPartitions(): number {
     return this.#mostPartitions;
   }
@@ -97,7 +97,7 @@ export class Catalog {
     return topic;
   }
 
-  /** The topic that a producer or consumer names: made with defaults if the broker may. */
+  /** The topic that a producer or consumer names. Creates it with defaults if the settings allow that. */
   topicForUse(name: string): Topic {
     const topic = this.topics.get(name);
     if (topic !== undefined) return topic;
@@ -109,24 +109,21 @@ export class Catalog {
     return this.topicOf(name);
   }
 
-  /**
-   * The topic that a subscription is made for. Nothing is made where the subscription would be refused; one that
-   * exists is left as it is.
-   */
+  /** The topic for a new subscription. Creates no topic if the subscription would be refused. */
   topicForSubscription(input: DeadLetterRoute): Topic {
     const exists = this.topics.get(input.topic)?.subscriptions.get(input.name) !== undefined;
     if (!exists) this.checkNoDeadLetterCycle(input);
     return this.topicForUse(input.topic);
   }
 
-  /** Throws where dead letters of the subscription would come back to its own topic. */
+  /** Throws if dead letters of the subscription would come back to its own topic. */
   checkNoDeadLetterCycle(route: DeadLetterRoute): void {
     checkNoDeadLetterCycle(route, this.#routesOf);
   }
 
-  /** The topic of this name, made with defaults if there is none. */
+  /** The topic of this name. Creates it with defaults if it does not exist. */
   topicOf(name: string): Topic {
-    // Whoever uses a new topic next waits for a commit behind this one, so nobody need wait for this.
+    // Commits are in order: every later use of the new topic waits for a commit behind this one.
     return this.topics.get(name) ?? this.#insertTopic(defaultTopic(name)).topic;
   }
 
@@ -193,7 +190,10 @@ export class Catalog {
     });
   }
 
-  /** Makes a subscription that does not exist yet, standing at `cursors` (a partition that is absent: earliest). */
+  /**
+   * Creates a subscription that does not exist yet, with these cursors. A partition without a cursor starts at its
+   * first offset.
+   */
   insertSubscription(
     topic: Topic,
     input: Omit<SubscriptionConfig, 'createTimeMs'>,
@@ -212,7 +212,7 @@ export class Catalog {
     return { runner, durable };
   }
 
-  /** Throws SUBSCRIPTION_EXISTS unless what exists is what was asked for. */
+  /** Throws SUBSCRIPTION_EXISTS unless the existing subscription equals the requested one. */
   checkSame(existing: SubscriptionConfig, input: Omit<SubscriptionConfig, 'createTimeMs'>): void {
     if (isDeepStrictEqual({ ...existing, createTimeMs: 0 }, { ...input, createTimeMs: 0 })) return;
     throw new SluiceError(
@@ -273,7 +273,7 @@ export class Catalog {
     );
   }
 
-  /** Something has changed that may have broken a cycle; a new one is never made. */
+  /** A change may have broken a cycle. It can't have made one. */
   #leaveBrokenCycles(): void {
     for (const runner of this.#inDeadLetterCycles) {
       if (deadLetterCycle(runner.config, this.#routesOf) !== undefined) continue;
@@ -311,7 +311,7 @@ export class Catalog {
   #putTopic(topicId: number, config: TopicConfig): Promise<void> {
     const record: CatalogTopic = { topicId, config };
     const durable = commit(this.#services.storage, { durability: 'synced', putTopics: [record] });
-    // Whoever wants to hear of a failure awaits the promise; the store itself tells everybody else.
+    // The caller awaits the promise if it needs the failure. The store reports its own failure to the broker.
     durable.catch(endOnDefect);
     return durable;
   }
@@ -340,12 +340,12 @@ export class Catalog {
   }
 }
 
-/** Names have no `/`, so the key tells topic from subscription, and sorts by topic first. */
+/** Names contain no `/`: the key separates topic and subscription, and sorts by topic first. */
 export function subscriptionKey(config: Pick<SubscriptionConfig, 'topic' | 'name'>): string {
   return `${config.topic}/${config.name}`;
 }
 
-/** What a topic is when nobody said otherwise: one partition, so total order. */
+/** The configuration of an auto-created topic: one partition, so a total order. */
 export function defaultTopic(name: string): Omit<TopicConfig, 'createTimeMs'> {
   return {
     name,

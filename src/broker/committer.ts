@@ -1,10 +1,10 @@
 import { SluiceError } from '../base/errors.js';
 import type { Storage, Transaction } from '../storage/types.js';
 
-/** What `commit` adds itself. */
+/** A transaction without the callbacks that `commit` adds. */
 type Change = Omit<Transaction, 'onCommitted' | 'onFailed'>;
 
-/** The error of everything that was under way when a write failed. */
+/** The error of every call that was under way when a write failed. */
 export function storageFailed(cause: unknown): SluiceError {
   return new SluiceError(
     'STORAGE_FAILED',
@@ -14,8 +14,8 @@ export function storageFailed(cause: unknown): SluiceError {
 }
 
 /**
- * Submits a change and resolves when it is durable. An empty change is a barrier: it resolves when everything
- * that was submitted before is durable.
+ * Submits a change and resolves when it is durable. An empty change is a barrier: it resolves when every earlier
+ * submission is durable.
  */
 export function commit(storage: Storage, change: Change): Promise<void> {
   return new Promise((resolve, reject) => {

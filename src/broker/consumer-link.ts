@@ -10,7 +10,9 @@ export interface LinkServices {
   readonly nowMs: () => number;
 }
 
-/** The way to one consumer: who it is, and how much is on the way to it. */
+/**
+ * The broker's side of one consumer's stream: its identity, its sink, and the frames and reads under way for it.
+ */
 export class ConsumerLink {
   readonly sessionId: string;
   readonly options: ConsumeOptions;
@@ -18,9 +20,9 @@ export class ConsumerLink {
   readonly connectTimeMs: number;
   readonly cumulativeAcks: CumulativeAcks;
   readonly #services: LinkServices;
-  /** Log reads that will become frames. */
+  /** Log reads whose messages will become frames. */
   readsUnderWay = 0;
-  /** Why the subscription state last had nothing for it, or the transport had no room. */
+  /** Why the subscription state last had no messages for the session, or that the transport had no room. */
   #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
   constructor(
@@ -39,7 +41,7 @@ export class ConsumerLink {
     this.cumulativeAcks = cumulativeAcks;
   }
 
-  /** A consumer that does not read holds up no more than this many frames. */
+  /** A consumer that does not read blocks at most this many frames. */
   get canSend(): boolean {
     return this.#services.frames.count + this.readsUnderWay < limits.framesUnderWay;
   }
@@ -48,12 +50,12 @@ export class ConsumerLink {
     return this.#services.frames.isFull;
   }
 
-  /** What its next frame may hold. */
+  /** How many bytes the next frame may hold. */
   get nextFrameBytes(): number {
     return this.#services.frames.nextFrameBytes;
   }
 
-  /** Why it gets nothing, and for how long. */
+  /** Why the consumer gets no messages, and for how long. */
   get wait(): { readonly reason: WaitReason; readonly forMs: number } | undefined {
     const wait = this.#wait;
     return wait && { reason: wait.reason, forMs: this.#services.nowMs() - wait.sinceMs };
@@ -76,7 +78,7 @@ export class ConsumerLink {
     if (this.#wait?.reason === 'transport') this.#endWait();
   }
 
-  /** The session is over: nothing leaves any more, so none of it counts. */
+  /** The session has ended: its frames and reads no longer count. */
   close(): void {
     this.#services.frames.close();
     this.#endWait();

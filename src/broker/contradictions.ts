@@ -17,9 +17,9 @@ interface Subscription {
 }
 
 /**
- * What of these settlements contradicts an earlier outcome of the same message, by the notes of the dead letters:
- * acknowledged what was dead-lettered, or nacked or dead-lettered what was acknowledged. What the settlements changed
- * is durable by then: a note that can't be read must not turn that into an error.
+ * Settlements that contradict an earlier outcome of the same message, according to the dead-letter notes: a
+ * message was dead-lettered and is acknowledged now, or was acknowledged and is nacked or dead-lettered now. The
+ * changes of these settlements are already durable, so a note that can't be read must not turn them into an error.
  */
 export async function contradictions(
   { storage, logger }: Services,
@@ -37,7 +37,7 @@ export async function contradictions(
 }
 
 /**
- * One scan for each partition. It looks at a limited number of notes: what lies behind them is taken to be no
+ * Scans each partition once. The number of notes is limited: messages behind the last note count as no
  * contradiction.
  */
 async function find(
@@ -62,8 +62,8 @@ async function find(
 }
 
 /**
- * What is asked for in one partition, up to `seenLast`: what has a note, and the rest. Both lists are in order, so each
- * is gone through once.
+ * Splits what is asked for in one partition, up to `seenLast`, into messages with a note and messages without one.
+ * Both lists are ordered, so each is read once.
  */
 function split(
   asked: readonly PartitionInterval[],

@@ -1,6 +1,6 @@
 import type { HoldReason, WaitReason } from './types.js';
 
-/** How long somebody has waited for each reason, in all. */
+/** Total waiting time by reason. */
 export class TimeByReason<R extends string> {
   readonly #totalMs = new Map<R, number>();
 
@@ -8,7 +8,7 @@ export class TimeByReason<R extends string> {
     this.#totalMs.set(reason, (this.#totalMs.get(reason) ?? 0) + ms);
   }
 
-  /** What is over, and what is still going on. */
+  /** The finished waits and those still under way. */
   totals(underWay: Iterable<{ readonly reason: R; readonly forMs: number } | undefined>): Map<R, number> {
     const totals = new Map(this.#totalMs);
     for (const each of underWay) {
@@ -18,7 +18,7 @@ export class TimeByReason<R extends string> {
   }
 }
 
-/** What has happened since the broker started: only ever grows. */
+/** Counts since the broker started. They never decrease. */
 export class Counters {
   publishedMessages = 0;
   publishedBytes = 0;

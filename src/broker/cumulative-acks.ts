@@ -1,14 +1,18 @@
 import type { SettledBefore, Settlement } from '../core/types.js';
 
-/** What the last cumulative acknowledgement of a partition was compared with: `first` up to but not including `end`. */
+/**
+ * What the last cumulative acknowledgement of a partition was compared with: `first` up to but not including
+ * `end`.
+ */
 interface Compared {
   readonly first: number;
   readonly end: number;
 }
 
 /**
- * The cumulative acknowledgements (from offset 0 on) of one session. Each of them repeats those before it, so only what
- * it adds is compared with the dead letters. The first one adds what was not acknowledged when the session began.
+ * The cumulative acknowledgements (from offset 0 on) of one session. Each one repeats the ones before it, so only
+ * the offsets that it adds are compared with the dead letters. The first one adds the offsets that were not
+ * acknowledged when the session began.
  */
 export class CumulativeAcks {
   readonly #compared: Compared[];
@@ -18,7 +22,9 @@ export class CumulativeAcks {
     this.#compared = acknowledgedOffsets.map((offset) => ({ first: 0, end: offset }));
   }
 
-  /** Leaves out of `settledBefore` what cumulative acknowledgements among these settlements only repeat. */
+  /**
+   * Removes from `settledBefore` the offsets that cumulative acknowledgements among these settlements only repeat.
+   */
   withoutRepeated(
     settlements: readonly Settlement[],
     settledBefore: readonly SettledBefore[],
@@ -38,11 +44,14 @@ export class CumulativeAcks {
     });
   }
 
-  /** The first offset that an acknowledgement of everything below `end` adds. The same once more adds the same. */
+  /**
+   * The first offset that an acknowledgement of everything below `end` adds. A repeated acknowledgement adds the
+   * same offsets again.
+   */
   #firstAdded(partition: number, end: number): number {
     const compared = this.#compared[partition] ?? { first: 0, end: 0 };
     if (end === compared.end) return compared.first;
-    // It does not go as far as an earlier one: it is about single messages, or comes after a seek.
+    // It ends below an earlier one: it concerns single messages, or follows a seek.
     if (end < compared.end) return 0;
     this.#compared[partition] = { first: compared.end, end };
     return compared.end;

@@ -15,9 +15,9 @@ import type { Topic } from './topic.js';
 export interface DeadLetterBuilderServices {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** The dead-letter topic: made if it is not there, whatever the settings say of other topics. */
+  /** The dead-letter topic. Creates it if it does not exist, even if topics are not auto-created. */
   readonly topicFor: (name: string) => Topic;
-  /** Throws where dead letters of the subscription would come back to its own topic. */
+  /** Throws if dead letters of the subscription would come back to its own topic. */
   readonly checkNoCycle: (config: SubscriptionConfig) => void;
 }
 
@@ -25,7 +25,7 @@ export interface DeadLetterBuilderServices {
 const messagesField = 15;
 const headersField = 3;
 
-/** Makes of a message that a subscription gives up the one that goes to its dead-letter topic. */
+/** Builds dead letters: the messages as they go to the dead-letter topic. */
 export class DeadLetterBuilder {
   readonly #services: DeadLetterBuilderServices;
 
@@ -34,8 +34,8 @@ export class DeadLetterBuilder {
   }
 
   /**
-   * Reads messages and says where each goes, or why it can't; nothing is stored yet. Answers at least one of them, and
-   * no more than make a commit: the caller comes again with the rest.
+   * Reads messages and answers, for each, its dead letter or the error. Stores nothing. Answers at least one
+   * message, and no more than fit into a commit: the caller calls again with the rest.
    */
   async prepare(
     topic: Topic,
@@ -46,11 +46,11 @@ export class DeadLetterBuilder {
     try {
       this.#services.checkNoCycle(config);
     } catch (error) {
-      // Subscriptions of before such cycles were refused: the message stays where it is.
+      // An old store may contain such a subscription: the message stays where it is.
       return requests.map(() => SluiceError.from(error));
     }
     const deadLetters: (Append | SluiceError)[] = [];
-    // Neighbours come out of the same record: one reader finds it again.
+    // Neighbouring messages are often in the same record, which the same reader still has.
     const readers = new Map<number, LogReader>();
     let byteLength = 0;
     for (const request of requests) {
@@ -111,8 +111,8 @@ export function deadLetterTopicName(
 }
 
 /**
- * The same message with headers and the id of the subscription added. An encoded message with further fields behind it is the message with
- * these fields, so its own bytes stay as they are; of a header or an id that stands twice, the last one counts.
+ * The message with headers and the id of the subscription appended. Appended fields belong to an encoded message,
+ * so its own bytes stay as they are. If a header or an id occurs twice, the last one counts.
  */
 function withOrigin(
   entry: Uint8Array,

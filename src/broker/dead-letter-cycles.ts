@@ -2,23 +2,23 @@ import { SluiceError } from '../base/errors.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import { deadLetterTopicName } from './dead-letter-builder.js';
 
-/** What decides where a subscription's dead letters go. */
+/** The part of a subscription that determines where its dead letters go. */
 export type DeadLetterRoute = Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>;
 
 /**
- * The subscriptions that a topic has; empty for a topic that does not exist. A subscription counts whether or not its
- * dead letters are disabled: a consumer can still dead-letter a message by hand.
+ * The subscriptions of a topic; none for a topic that does not exist. Subscriptions with disabled dead letters
+ * count too: a consumer can still dead-letter a message by hand.
  */
 export type RoutesOf = (topicName: string) => Iterable<DeadLetterRoute>;
 
 /**
- * The topics from a subscription's topic over its dead-letter topic and those of other subscriptions back to its own
- * topic, which stands first and last; undefined where no way leads back. Topics are compared by name, so a cycle over
- * topics that do not exist yet is found when the subscription that closes it is made.
+ * The topics on the way from a subscription's topic, over dead-letter topics, back to the same topic, which is the
+ * first and the last entry. Undefined if there is no way back. Topics are compared by name: a cycle over topics
+ * that do not exist yet is found when the subscription that closes the cycle is created.
  */
 export function deadLetterCycle(route: DeadLetterRoute, routesOf: RoutesOf): readonly string[] | undefined {
   const target = deadLetterTopicName(route);
-  /** By topic: the topic whose dead letters lead to it. */
+  /** By topic: the topic whose dead letters go to it. */
   const cameFrom = new Map([[target, route.topic]]);
   const pending = [target];
   for (let topic = pending.pop(); topic !== undefined; topic = pending.pop()) {
@@ -39,7 +39,7 @@ function wayTo(end: string, cameFrom: ReadonlyMap<string, string>): string[] {
   return [...way, end].reverse();
 }
 
-/** Throws INVALID_FIELD for the subscription's own topic, DEAD_LETTER_CYCLE for a longer way back to it. */
+/** Throws INVALID_FIELD if the topic is its own dead-letter topic, DEAD_LETTER_CYCLE for a longer cycle. */
 export function checkNoDeadLetterCycle(route: DeadLetterRoute, routesOf: RoutesOf): void {
   const cycle = deadLetterCycle(route, routesOf);
   if (cycle === undefined) return;
@@ -57,7 +57,7 @@ export function checkNoDeadLetterCycle(route: DeadLetterRoute, routesOf: RoutesO
   );
 }
 
-/** The names of the topics; of a long cycle only the first. */
+/** The names of the topics; of a long cycle, only the first ones. */
 export function formatCycle(cycle: readonly string[]): string {
   const names = cycle.map((each) => `"${each}"`);
   const last = names.at(-1)!;
@@ -68,8 +68,8 @@ export function formatCycle(cycle: readonly string[]): string {
 const maxShownTopics = 5;
 
 /**
- * The subscriptions whose dead letters come back to their own topic: those whose topic and dead-letter topic are
- * strongly connected (Kosaraju's algorithm). Takes time in proportion to their number.
+ * The subscriptions whose dead letters come back to their own topic: topic and dead-letter topic are strongly
+ * connected (Kosaraju's algorithm). The time is linear in the number of subscriptions.
  */
 export function routesInCycles<R extends DeadLetterRoute>(routes: Iterable<R>): Set<R> {
   const all = [...routes];
@@ -92,7 +92,10 @@ export function routesInCycles<R extends DeadLetterRoute>(routes: Iterable<R>): 
   return new Set(all.filter(isInCycle));
 }
 
-/** Visits what is reachable and not seen yet, depth first; topics are added to `finished` behind all that they lead to. */
+/**
+ * Visits every reachable topic that is not seen yet, depth first. Adds a topic to `finished` after every topic
+ * that it leads to.
+ */
 function walk(
   start: string,
   seen: Set<string>,

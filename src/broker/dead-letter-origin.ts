@@ -1,19 +1,22 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 
-/** The number of `sluice.v1.Message.headers`, and of name and value in its entries. */
+/** The field number of `sluice.v1.Message.headers`, and those of name and value in its entries. */
 const headersField = 3;
 const nameField = 1;
 const valueField = 2;
 
 /**
- * A field of `sluice.v1.Message` that only the broker writes, reserved in the API: the id of the subscription that
- * dead-lettered the message. Names are used again, ids never. It is no header, so that what a consumer finds in a dead
- * letter has a meaning for it. A producer may write the field; it counts only beside the headers, which a producer
- * can't write, and behind any that the producer wrote.
+ * A field of `sluice.v1.Message` that only the broker writes; the API reserves it. It holds the id of the
+ * subscription that dead-lettered the message: names are reused, ids never are. It is not a header, because an id
+ * means nothing to a consumer. A producer may write the field, but it counts only beside the dead-letter headers,
+ * which a producer can't write, and the broker appends its own value behind any other.
  */
 export const deadLetterSubscriptionIdField = 1000;
 
-/** What the broker writes on a dead letter. Nobody else can: producers' headers may not begin with `sluice-`. */
+/**
+ * The headers that the broker writes on a dead letter. Producers can't write them: their headers must not begin
+ * with `sluice-`.
+ */
 export const deadLetterHeaders = {
   topic: 'sluice-dead-letter-topic',
   partition: 'sluice-dead-letter-partition',
@@ -24,18 +27,21 @@ export const deadLetterHeaders = {
   time: 'sluice-dead-letter-time',
 } as const;
 
-/** Who gave a dead letter up, and where it stood. */
+/** The subscription that dead-lettered a message, and the message's place before that. */
 export interface DeadLetterOrigin {
   readonly topic: string;
   readonly subscription: string;
-  /** Undefined in dead letters of before it was written. */
+  /** Undefined in dead letters that an old broker wrote. */
   readonly subscriptionId: number | undefined;
   readonly partition: number;
-  /** When it was dead-lettered; NaN where it does not say. */
+  /** When the message was dead-lettered; NaN if the headers do not say. */
   readonly timeMs: number;
 }
 
-/** The subscription whose dead letters are looked for: one dead-letter topic may hold those of several. */
+/**
+ * The subscription whose dead letters are searched for. A dead-letter topic may hold those of several
+ * subscriptions.
+ */
 export interface DeadLetterOwner {
   readonly topic: string;
   readonly subscription: string;
@@ -44,8 +50,8 @@ export interface DeadLetterOwner {
 }
 
 /**
- * Whether this subscription dead-lettered it, not an earlier one of the same name. A dead letter without an id is of
- * an earlier one if it is older than the subscription.
+ * Whether this subscription dead-lettered the message, not an earlier one of the same name. A dead letter without
+ * an id belongs to an earlier one if it is older than the subscription.
  */
 export function isOwn(origin: DeadLetterOrigin, owner: DeadLetterOwner): boolean {
   if (origin.topic !== owner.topic || origin.subscription !== owner.subscription) return false;
@@ -53,7 +59,7 @@ export function isOwn(origin: DeadLetterOrigin, owner: DeadLetterOwner): boolean
   return !(origin.timeMs < owner.createTimeMs);
 }
 
-/** Where an encoded `messages` field says that it came from; undefined for what is no dead letter. */
+/** The origin of an encoded `messages` field; undefined if the message is not a dead letter. */
 export function originOf(entry: Uint8Array): DeadLetterOrigin | undefined {
   const found = new Map<string, string>();
   const reader = new BinaryReader(entry);
@@ -75,7 +81,9 @@ export function originOf(entry: Uint8Array): DeadLetterOrigin | undefined {
   return { topic, subscription, subscriptionId, partition, timeMs };
 }
 
-/** Reads one entry of the map. A message that was dead-lettered twice has its headers twice: the last ones count. */
+/**
+ * Reads one entry of the map. A message that was dead-lettered twice has its headers twice: the last ones count.
+ */
 function readHeader(reader: BinaryReader, headers: Map<string, string>): void {
   const end = reader.uint32() + reader.pos;
   let name = '';

@@ -7,7 +7,7 @@ import { type DeadLetterOwner, isOwn, originOf } from './dead-letter-origin.js';
 import { messageEntry } from './message-bytes.js';
 import type { Topic } from './topic.js';
 
-/** Part of a dead-letter topic: `next` up to but not including `end`. */
+/** Part of a partition of a dead-letter topic: `next` up to but not including `end`. */
 export interface ScanRange {
   readonly partition: number;
   readonly next: number;
@@ -16,13 +16,13 @@ export interface ScanRange {
 
 export interface DeadLetter {
   readonly offset: number;
-  /** The encoded `messages` field, as it stands in the dead-letter topic. */
+  /** The encoded `messages` field, as the dead-letter topic stores it. */
   readonly entry: Uint8Array;
-  /** Of the topic that it came from. */
+  /** The partition that the message had in its original topic. */
   readonly originPartition: number;
 }
 
-/** The dead letters of what was read at once, with where reading goes on behind them. */
+/** The dead letters of one read, and the offset where the next read begins. */
 export interface DeadLetterPage {
   readonly deadLetters: readonly DeadLetter[];
   readonly nextOffset: number;
@@ -46,9 +46,9 @@ export class DeadLetterScan {
     this.#next = range.next;
   }
 
-  /** The next page, which may have no dead letters of this owner; undefined at the end. */
+  /** The next page, which may contain no dead letters of this owner; undefined at the end. */
   async next(): Promise<DeadLetterPage | undefined> {
-    // Memory answers at once: without a pause, going through it would hold up everybody else.
+    // The tail answers at once: without a pause, this scan would block the event loop.
     await setImmediate();
     if (this.#next >= this.#range.end) return undefined;
     const deadLetters: DeadLetter[] = [];
@@ -67,7 +67,7 @@ export class DeadLetterScan {
       return await this.#reader.read(this.#next, limits.frameBytes);
     } catch (error) {
       if (SluiceError.from(error).reason !== 'OFFSET_OUT_OF_RANGE') throw error;
-      // Retention was quicker: what it removed is not there to be sent back.
+      // Retention removed these messages first: they can't be sent back.
       this.#next = this.#storage.extent(this.#topicId, this.#range.partition).firstOffset;
       return [];
     }
@@ -82,7 +82,7 @@ export class DeadLetterScan {
       const entry = messageEntry(run, offset - run.firstOffset);
       const origin = originOf(entry);
       if (origin === undefined || !isOwn(origin, this.#owner)) continue;
-      // A copy: it waits for its turn, and what the log answers is not good for long.
+      // A copy, because the scan keeps it for longer than the run's memory is valid.
       deadLetters.push({ offset, entry: Buffer.from(entry), originPartition: origin.partition });
     }
   }

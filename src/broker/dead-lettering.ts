@@ -17,16 +17,16 @@ export interface DeadLetteringServices {
   readonly subscriptionId: number;
   readonly config: () => SubscriptionConfig;
   readonly isOver: () => boolean;
-  /** The message is settled by the commit that is about to be submitted. */
+  /** The commit that is about to be submitted settles the message. */
   readonly deadLettered: (request: DeadLetterRequest) => void;
-  /** It could not be dead-lettered: it is pending again. */
+  /** The message could not be dead-lettered: it is pending again. */
   readonly deadLetterFailed: (request: DeadLetterRequest) => void;
   readonly cursorUpdates: (partitions: readonly number[]) => CursorUpdate[];
   /** The subscription state has changed: its effects must be carried out. */
   readonly changed: () => void;
 }
 
-/** Requests of one call, and how to answer the call when the last of them has ended. */
+/** Requests of one call, and the callback for when the last of them has ended. */
 interface RequestGroup {
   remainingCount: number;
   failure: unknown;
@@ -39,9 +39,9 @@ interface Waiting {
 }
 
 /**
- * Moves the messages that a subscription gives up to its dead-letter topic: the append and the cursor that gives them
- * up are one commit. They stand there in the order in which they were given up, because so they come back when
- * redriven. Many at once share their commits, since each of those writes the cursor with all that is still waiting.
+ * Moves messages of a subscription to its dead-letter topic. The append and the cursor that settles the message
+ * are one commit. The dead letters keep the order of the requests, because a redrive sends them back in that
+ * order. Requests share commits, because each commit writes the whole cursor.
  */
 export class DeadLettering {
   readonly #services: DeadLetteringServices;
@@ -52,7 +52,7 @@ export class DeadLettering {
     this.#services = services;
   }
 
-  /** Resolves when all of them are durable; rejects when one could not be read, or nothing was written. */
+  /** Resolves when all of them are durable. Rejects if a message could not be read, or if the write failed. */
   deadLetter(requests: readonly DeadLetterRequest[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const done = (failure: unknown) => (failure === undefined ? resolve() : reject(failure));
@@ -120,12 +120,12 @@ export class DeadLettering {
     for (const each of accepted) settle(each, failure);
   }
 
-  /** Says whether the message is gone: then there is nothing left to settle. */
+  /** Returns whether retention has removed the message: then there is nothing left to settle. */
   #refused(request: DeadLetterRequest, error: SluiceError): boolean {
     const { logger, topic, config, deadLetterFailed } = this.#services;
     const { partition, offset } = request;
     const context = { error, topic: topic.name, subscription: config().name, partition, offset };
-    // Where limits are hard, retention removes what is not settled, on its way to the dead letters or not.
+    // With hard limits, retention also removes messages that are not settled.
     const isRemoved = offset < topic.firstOffset(partition);
     if (isRemoved) logger.warn(context, 'retention removed a message before it was dead-lettered');
     else logger.error(context, 'a message could not be dead-lettered: it is delivered again');

@@ -14,7 +14,7 @@ export interface PumpServices {
   readonly counters: Counters;
   readonly subscriptionId: number;
   readonly isOrderedByKey: boolean;
-  /** The session is open, and so is the subscription. */
+  /** Whether the session and its subscription are open. */
   readonly isLive: (link: ConsumerLink) => boolean;
   /** A session may be able to receive more. */
   readonly ready: (link: ConsumerLink) => void;
@@ -22,7 +22,7 @@ export interface PumpServices {
   readonly readFailed: (link: ConsumerLink, partition: number, thrown: unknown) => void;
 }
 
-/** What goes out together, while it is put together. */
+/** Runs that are collected for one frame. */
 interface Frame {
   readonly runs: DeliveredRun[];
   readonly deliveryIds: number[];
@@ -32,13 +32,13 @@ interface Frame {
 const noEnds = new Uint32Array(0);
 
 /**
- * The way of messages from the log to a consumer: asks the subscription state where to read, has what was read leased, and sends
- * it. What memory has of all partitions of a session goes out as one frame, for a frame costs the same whether it
- * holds one message or a thousand, and so does the settlement that answers it.
+ * Moves messages from the log to consumers: asks the subscription state where to read, has the messages leased,
+ * and sends them. Messages from all partitions of a session that are in memory go out as one frame: a frame and
+ * the settlement that answers it cost the same for one message as for a thousand.
  */
 export class DeliveryPump {
   readonly #services: PumpServices;
-  /** Runs of the tail are read by many sessions, a part each: their keys are looked up once. */
+  /** Many sessions read parts of the same run of the tail: its keys are looked up once. */
   readonly #orderingKeys = new WeakMap<StoredRun, Uint32Array>();
 
   constructor(services: PumpServices) {
@@ -55,7 +55,9 @@ export class DeliveryPump {
     if (!link.canSend) this.#services.state.decline(link.sessionId);
   }
 
-  /** A frame of what can be had at once; reads of what can't are begun, and make frames of their own. */
+  /**
+   * Collects a frame from what can be read at once. Starts the other reads; each of them makes a frame of its own.
+   */
   #collect(link: ConsumerLink): Frame {
     const { state, readers, nowMs, isLive, readFailed } = this.#services;
     const frame: Frame = { runs: [], deliveryIds: [], byteLength: 0 };
@@ -81,7 +83,9 @@ export class DeliveryPump {
     return frame;
   }
 
-  /** Only the read may fail. What is thrown after it is a fault of the broker: no one catches it, and the process ends. */
+  /**
+   * Only the read may fail. An error after it is a defect of the broker: it is not caught, and the process ends.
+   */
   async #awaitRead(link: ConsumerLink, fetch: Fetch, reading: Promise<readonly StoredRun[]>): Promise<void> {
     const { state, isLive, ready, readFailed } = this.#services;
     link.readsUnderWay++;
@@ -96,8 +100,9 @@ export class DeliveryPump {
     }
     link.readsUnderWay--;
     if (link.isHeldByTransport) {
-      // Meanwhile other partitions have filled the way. The session asks again when a frame has left. Other consumers
-      // of this partition must not wait for that: a consumer that does not read would block them forever.
+      // Other partitions have filled the transport meanwhile. The session asks again when a frame has left. Other
+      // consumers of this partition must not wait for that: a consumer that does not read would block them
+      // forever.
       state.abandon(link.sessionId, fetch);
       if (isLive(link)) ready(link);
       return;
@@ -131,7 +136,7 @@ export class DeliveryPump {
     link.sink.deliver(runs, () => {
       link.frameLeft();
       if (!isLive(link)) return;
-      // Only now the clock of the leases starts: what waits for the transport is nobody's delay.
+      // The deadline starts now: time spent in the transport does not count.
       for (const deliveryId of deliveryIds) state.sent(deliveryId, nowMs());
       ready(link);
     });
@@ -165,7 +170,7 @@ export class DeliveryPump {
   }
 }
 
-/** The runs up to where a frame ends. */
+/** Cuts the runs at the end of a frame. */
 function cutRuns(runs: readonly ReadRun[], offset: number, maxBytes: number): readonly ReadRun[] {
   const end = fittingEnd(runs, offset, maxBytes);
   if (end === Number.POSITIVE_INFINITY) return runs;

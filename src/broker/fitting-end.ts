@@ -3,8 +3,8 @@ import type { ReadRun } from '../core/types.js';
 type Run = Pick<ReadRun, 'firstOffset' | 'count' | 'ends' | 'isTargetedElsewhere'>;
 
 /**
- * One past the last message of these runs that is to go out in a frame of about `maxBytes`, beginning at `offset`.
- * Infinity where all of them take less than twice as much: a frame rather ends with a whole record. At least one
+ * One past the last message of these runs that fits into a frame of about `maxBytes` from `offset` on. Infinity if
+ * all of them take less than twice as much: a frame that ends with a whole record is preferred. At least one
  * message always fits.
  */
 export function fittingEnd(runs: readonly Run[], offset: number, maxBytes: number): number {

@@ -1,10 +1,10 @@
 import { limits } from '../base/limits.js';
 
 /**
- * Memory for frames that have not left for the transport, over all streams. Everybody begins with small frames, and
- * gets larger ones as they leave: so consumers that never read cost little, however many they are, and take nothing
- * from those who do. When half of the memory is under way nobody's frames grow; when all of it is, everybody's are
- * small until some have left.
+ * Memory for frames that have not left for the transport, over all streams. Each stream begins with small frames,
+ * which grow as they leave. So any number of consumers that never read costs little, and takes nothing from the
+ * others. When half of the memory is in use, no frames grow. When all of it is in use, all frames are small until
+ * some have left.
  */
 export class FramePool {
   readonly #totalBytes: number;
@@ -39,7 +39,7 @@ export class FramePool {
 /** The frames of one stream that have not left for the transport: HTTP/2 flow control decides when they do. */
 export class FramesUnderWay {
   readonly #pool: FramePool;
-  /** Bytes of each, in the order in which they leave. */
+  /** Bytes of each frame, in the order in which they leave. */
   readonly #frames: number[] = [];
   #frameBytes: number = limits.smallestFrameBytes;
   #isClosed = false;
@@ -56,7 +56,7 @@ export class FramesUnderWay {
     return this.#frames.length >= limits.framesUnderWay;
   }
 
-  /** What the next frame may hold, about; a single larger message still makes one. */
+  /** About how many bytes the next frame may hold. A single larger message is still sent. */
   get nextFrameBytes(): number {
     return this.#pool.isUsedUp ? limits.smallestFrameBytes : this.#frameBytes;
   }
@@ -74,7 +74,7 @@ export class FramesUnderWay {
     if (this.#pool.mayGrow) this.#frameBytes = Math.min(limits.frameBytes, 2 * this.#frameBytes);
   }
 
-  /** The stream is over, and what was under way with it. Harmless twice. */
+  /** The stream has ended, and its frames with it. May be called twice. */
   close(): void {
     this.#isClosed = true;
     for (const bytes of this.#frames.splice(0)) this.#pool.changed(-bytes);

@@ -5,11 +5,11 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { type RefusingGate, Waiters } from './admission-gate.js';
 
-/** What the store has been given, and what of it is not written. */
+/** How many bytes were submitted to the store, and how many of them are not written. */
 export interface WriteProgress {
-  /** All that was ever submitted, since the store was opened. */
+  /** Bytes that were submitted since the store was opened. */
   readonly submittedBytes: number;
-  /** What of it waits for the writer, or is with it. */
+  /** The part of them that waits for the writer, or is being written. */
   readonly queuedBytes: number;
 }
 
@@ -20,33 +20,33 @@ export interface FreeDiskWatchOptions {
   /** Free bytes on the disk of the store. */
   readonly probe: () => Promise<number>;
   readonly progress: WriteProgress;
-  /** The most partitions that a topic has: each number has memtables of its own. */
+  /** The largest partition count of a topic: each partition number has its own memtables. */
   readonly partitionCount: () => number;
 }
 
 /**
- * Keeps a reserve free on the data disk. A store that runs into a full disk is lost until room is made; holding
- * producers before leaves room for acknowledging, which frees some.
+ * Keeps a reserve free on the data disk. On a full disk the store fails until there is room. Holding producers before
+ * that leaves room for acknowledgements, which free disk space.
  *
- * Between two looks at the disk it counts everything that is submitted: messages, dead letters, redrives and
- * settlements. Each byte is written twice, to the log and to a table, and is charged twice as soon as it is submitted. So
- * however fast the broker writes, what is submitted does not pass the reserve: when the charges have used up half of what
- * was free above it, it looks again, and when they have used up all of it, producers are held until that look is done.
- * What fills the memtables is in the log already, and is still to be written to tables: so much is kept free as well.
+ * Between two checks of the disk it counts every submission: messages, dead letters, redrives and settlements. Each byte
+ * is written twice, to the log and to a table, and is charged twice when it is submitted. So submissions can't use the
+ * reserve, however fast the broker writes: when the charges have used half of the margin, the disk is checked again; when
+ * they have used all of it, producers are held until that check is done. The contents of the memtables are in the log
+ * already, and will be written to tables: as much space is kept free too.
  *
- *     free at the last look                                                  reserve
+ *     free at the last check                                                 reserve
  *     |------------------- margin --------------------------------------------|----------|
- *     |== charged since, twice ==>          | look again                      | hold
+ *     |== charged since, twice ==>          | check again                     | hold
  */
 export class FreeDiskWatch implements RefusingGate {
   readonly holdReason = 'disk';
   readonly #options: FreeDiskWatchOptions;
   readonly #waiters = new Waiters();
-  /** Free above the reserve at the last look; what has been submitted since is not taken off. */
+  /** Free bytes above the reserve at the last check. Later submissions are not subtracted. */
   #marginBytes = Number.POSITIVE_INFINITY;
-  /** What had been written, of all that was submitted, when that look began. */
+  /** How many of the submitted bytes had been written when that check began. */
   #writtenBytes = 0;
-  /** The last look found the reserve used. */
+  /** The last check found that the reserve is in use. */
   #isLow = false;
   #look: Promise<void> | undefined;
   #timer: Timer | undefined;
@@ -61,7 +61,7 @@ export class FreeDiskWatch implements RefusingGate {
     if (this.#isLow) return true;
     const chargedBytes = this.#chargedBytes;
     if (chargedBytes * 2 < this.#marginBytes) return false;
-    // Before anything more has been written, a look could tell nothing new.
+    // A check finds nothing new before more bytes have been written.
     if (this.#nowWrittenBytes > this.#writtenBytes) void this.#lookNow();
     return chargedBytes > this.#marginBytes;
   }
@@ -79,7 +79,7 @@ export class FreeDiskWatch implements RefusingGate {
     );
   }
 
-  /** Looks once and then goes on by itself. */
+  /** Checks the disk now, and then at intervals. */
   async start(): Promise<void> {
     await this.#lookNow();
     if (this.#isStopped) return;
@@ -96,18 +96,18 @@ export class FreeDiskWatch implements RefusingGate {
     return (this.#options.progress.submittedBytes - this.#writtenBytes) * limits.diskBytesPerByte;
   }
 
-  /** What is written of all that was submitted. */
+  /** How many of the submitted bytes are written. */
   get #nowWrittenBytes(): number {
     const { submittedBytes, queuedBytes } = this.#options.progress;
     return submittedBytes - queuedBytes;
   }
 
-  /** What may be in the log only: it is going to be written to tables, whatever is held. */
+  /** Bytes that may be only in the log. They will be written to tables even if producers are held. */
   get #untabledBytes(): number {
     return (this.#options.partitionCount() + limits.fullMemtables) * limits.memtableBytes;
   }
 
-  /** One look at a time: a caller that wants another one meanwhile waits for that. */
+  /** One check at a time: a caller that needs one during a check waits for that check. */
   #lookNow(): Promise<void> {
     this.#look ??= this.#lookOnce().finally(() => {
       this.#look = undefined;
@@ -117,7 +117,7 @@ export class FreeDiskWatch implements RefusingGate {
     return this.#look;
   }
 
-  /** Producers that are held by charges alone go on as soon as what they have submitted is written. */
+  /** Producers that are held only because of charges continue as soon as their submissions are written. */
   #lookAgainSoon(): void {
     if (this.#isStopped || this.#isLow || this.#waiters.count === 0 || this.#again !== undefined) return;
     this.#again = this.#options.clock.after(limits.freeDiskRecheckMs, () => {
@@ -129,7 +129,7 @@ export class FreeDiskWatch implements RefusingGate {
 
   async #lookOnce(): Promise<void> {
     const { probe, minFreeBytes, logger } = this.#options;
-    // What is written while the disk is asked may be counted twice, and never not at all.
+    // Bytes that are written during the check may count twice. They are never left out.
     const writtenBytes = this.#nowWrittenBytes;
     try {
       const freeBytes = await probe();
@@ -144,7 +144,7 @@ export class FreeDiskWatch implements RefusingGate {
       this.#isLow = isLow;
     } catch (error) {
       endOnDefect(error);
-      // Not knowing is no reason to refuse work; a disk that is really gone fails the next commit.
+      // An unknown state of the disk is no reason to hold producers. If the disk has failed, so will the next commit.
       this.#writtenBytes = writtenBytes;
       this.#marginBytes = Number.POSITIVE_INFINITY;
       this.#isLow = false;

@@ -3,7 +3,7 @@ import { limits } from '../base/limits.js';
 import type { Alarm, Sleeper } from './alarm.js';
 import type { ConsumerSink } from './types.js';
 
-/** A subscription, as far as heartbeats go. */
+/** The part of a subscription that heartbeats need. */
 export interface BeatingSubscription {
   readonly backlogMessageCount: number;
   readonly links: Iterable<BeatingConsumer>;
@@ -22,15 +22,15 @@ export interface HeartbeatServices {
   readonly sessions: ReadonlyMap<string, BeatingSubscription>;
 }
 
-/** Who is still to be told, in this round. */
+/** The consumers that have not had a heartbeat in this round. */
 interface Round {
   readonly startMs: number;
   readonly consumers: Iterator<readonly [BeatingSubscription, BeatingConsumer]>;
 }
 
 /**
- * Tells every consumer, now and then, that the broker is alive and how far behind its subscription is. A few hundred
- * at a time, with a pause in which others are served: five thousand at once would be a stall for everybody.
+ * Sends each consumer, at intervals, a heartbeat with the backlog of its subscription. It sends a few hundred at a
+ * time, with pauses for other work: five thousand at once would block the event loop.
  */
 export class Heartbeats implements Sleeper {
   readonly #services: HeartbeatServices;
@@ -52,7 +52,7 @@ export class Heartbeats implements Sleeper {
     return new Set(this.#services.sessions.values());
   }
 
-  /** Says whether the round is over. */
+  /** Returns whether the round has ended. */
   #beatSome({ consumers }: Round): boolean {
     const { clock, sessions } = this.#services;
     const timeMs = clock.wallMs();
@@ -62,7 +62,7 @@ export class Heartbeats implements Sleeper {
       const { value, done } = consumers.next();
       if (done) return true;
       const [subscription, consumer] = value;
-      // It may have left, or its subscription be gone, since the round began.
+      // The session may have ended, or its subscription may have been deleted, since the round began.
       if (consumer.isHeldByTransport || sessions.get(consumer.sessionId) !== subscription) continue;
       if (subscription !== counted) backlog = subscription.backlogMessageCount;
       counted = subscription;

@@ -25,7 +25,10 @@ interface Parts {
   readonly frames: FramePool;
 }
 
-/** Looks inside a broker: who is there, what they hold or wait for, where a message stands. Changes nothing. */
+/**
+ * Answers questions about the broker: its producers and consumers, what they hold or wait for, and the state of a
+ * message. Changes nothing.
+ */
 export class Inspector {
   readonly #parts: Parts;
 
@@ -78,7 +81,8 @@ export class Inspector {
     const topic = this.#parts.catalog.topic(topicName);
     const message = await this.#readKept(topic, partition, offset);
     const statuses = [];
-    // Whose a redriven message was is not known once it is removed; the others have settled it, too.
+    // The target of a redriven message is unknown once retention has removed it. The other subscriptions have
+    // settled it too.
     const targetSubscriptionId = message?.run.targetSubscriptionId ?? 0;
     for (const runner of topic.subscriptions.values()) {
       if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
@@ -87,7 +91,7 @@ export class Inspector {
     return { message, statuses };
   }
 
-  /** Undefined where retention has removed the message. */
+  /** Undefined if retention has removed the message. */
   async #readKept(topic: Topic, partition: number, offset: number): Promise<DeliveredRun | undefined> {
     const { storage } = this.#parts;
     checkPartition(topic, partition);
@@ -97,7 +101,7 @@ export class Inspector {
       return await readMessage(storage, topic, partition, offset);
     } catch (thrown) {
       const error = SluiceError.from(thrown);
-      // Retention may be quicker than the read.
+      // Retention may remove the message before it is read.
       if (error.reason === 'OFFSET_OUT_OF_RANGE' && isRemoved()) return undefined;
       throw error;
     }

@@ -1,8 +1,8 @@
 import type { LogReader, Storage } from '../storage/types.js';
 
 /**
- * The log readers of one subscription, one a partition: opened when somebody wants to read, closed when nobody
- * consumes any more.
+ * The log readers of one subscription, one for each partition. A reader is opened by the first read and closed
+ * when the last session ends.
  */
 export class LaneReaders {
   readonly #storage: Storage;
@@ -16,7 +16,7 @@ export class LaneReaders {
   }
 
   read(partition: number, offset: number, maxBytes: number): ReturnType<LogReader['read']> {
-    // A reader does one thing at a time. If an overtaken read is still under way, its reader is given up.
+    // A reader does one read at a time. A reader that is still busy with an overtaken read is closed.
     if (this.#busy.has(partition)) this.#close(partition);
     let reader = this.#readers.get(partition);
     if (reader === undefined) {

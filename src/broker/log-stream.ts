@@ -27,8 +27,8 @@ export interface LogStreamOptions {
 }
 
 /**
- * A `Read` under way: the partitions take turns, and no more than two frames wait for the transport. What was
- * redriven to one subscription is no news to a reader: it is passed over.
+ * A `Read` call under way. Its partitions take turns, and at most two frames wait for the transport. Messages that
+ * were redriven to one subscription are skipped.
  */
 export class LogStream implements ReadSession, TopicFollower {
   readonly #topic: Topic;
@@ -68,7 +68,7 @@ export class LogStream implements ReadSession, TopicFollower {
   }
 
   grown(partition: number, endOffset: number): void {
-    // Who does not follow reads what was there when it came, and then ends.
+    // A reader that does not follow ends at the offsets that were committed when it began.
     if (!this.#isFollowing) return;
     const source = this.#sources.find((each) => each.partition === partition);
     if (source === undefined) return;
@@ -117,7 +117,7 @@ export class LogStream implements ReadSession, TopicFollower {
     this.#readsUnderWay++;
     let isFromDisk: boolean;
     let runs: readonly StoredRun[];
-    // Only the read may fail: what is thrown after it is a fault of the broker.
+    // Only the read may fail. An error after it is a defect of the broker.
     try {
       const answer = source.reader.read(source.next, this.#frames.nextFrameBytes);
       isFromDisk = answer instanceof Promise;
@@ -136,7 +136,7 @@ export class LogStream implements ReadSession, TopicFollower {
   }
 
   #deliver(source: PartitionSource, runs: readonly StoredRun[]): void {
-    // Another partition may have used up the limit while this one was read.
+    // Another partition may have used up the limit during this read.
     if (this.#leftCount === 0) return;
     const start = source.next;
     const fitting = fittingEnd(runs, start, this.#frames.nextFrameBytes);

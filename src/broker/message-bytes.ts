@@ -2,26 +2,26 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { orderingKey } from '../core/routing.js';
 import type { StoredRun } from '../storage/types.js';
 
-/** The number of `sluice.v1.Message.key`. */
+/** The field number of `sluice.v1.Message.key`. */
 const keyField = 1;
 
-/** Where something stands in encoded bytes: empty where both are equal. */
+/** A range of encoded bytes; empty if both ends are equal. */
 export interface ByteRange {
   readonly from: number;
   readonly to: number;
 }
 
-/** One message of a run: its encoded `messages` field. Shares the memory of the run. */
+/** One message of a run, as its encoded `messages` field. Shares the memory of the run. */
 export function messageEntry(run: StoredRun, index: number): Uint8Array {
   return run.messages.subarray(index === 0 ? 0 : run.ends[index - 1], run.ends[index]);
 }
 
-/** Where the key of an encoded `messages` field stands. */
+/** The range of the key in an encoded `messages` field. */
 export function messageKeyRange(entry: Uint8Array): ByteRange {
   return readKeyRange(new BinaryReader(entry));
 }
 
-/** What ordering by key goes by, for each message of a run. */
+/** The ordering key of each message of a run. */
 export function orderingKeysOf(run: StoredRun): Uint32Array {
   const keys = new Uint32Array(run.count);
   const reader = new BinaryReader(run.messages);
@@ -32,7 +32,7 @@ export function orderingKeysOf(run: StoredRun): Uint32Array {
   return keys;
 }
 
-/** Reads over one `messages` field. Of a key that stands twice, the last one counts. */
+/** Reads over one `messages` field. If the key occurs twice, the last one counts. */
 function readKeyRange(reader: BinaryReader): ByteRange {
   reader.tag();
   const end = reader.uint32() + reader.pos;

@@ -7,7 +7,7 @@ import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import { producerFenced } from './sequence-refusal.js';
 import { type Topic, topicDeleted } from './topic.js';
 
-/** Where a producer stands: its epoch, and the number of its last message. */
+/** The position of a producer: its epoch, and the sequence of its last message. */
 export interface ProducerPlace {
   readonly epoch: number;
   readonly lastSequence: number;
@@ -16,17 +16,18 @@ export interface ProducerPlace {
 export interface ClaimOptions {
   /** A repeated call with the same number, not 0, gets the same epoch. */
   readonly claimId: number;
-  /** Claims only while this is the producer's epoch. */
+  /** Claims only if this is the producer's epoch. */
   readonly currentEpoch: number | undefined;
 }
 
-/** A claim that a loss of power undoes would let the fenced process go on. */
+/** If a loss of power undid the claim, the fenced process could continue. */
 export const claimDurability: Durability = 'synced';
 
 /**
- * Claims a producer: gives the caller an epoch of its own, and fences every lower one. The epoch is taken at
- * once, so that two calls in one turn get different ones; the answer comes when it is durable. Batches of the epoch
- * before that were submitted earlier are counted in `lastSequence`, and are durable by then, too.
+ * Claims a producer: gives the caller an epoch of its own, and fences all lower ones. The epoch is assigned at
+ * once, so that two calls in one turn of the event loop get different epochs. The answer waits until the claim is
+ * durable. Batches of the previous epoch that were submitted earlier count in `lastSequence`, and are durable by
+ * then.
  */
 export function openProducer(
   storage: Storage,
@@ -51,7 +52,7 @@ export function openProducer(
 
 function nextState(producerId: string, state: ProducerState | undefined, claimId: number): ProducerState {
   const { epoch = 0, lastSequence = 0 } = state ?? {};
-  // Requests may bring any epoch, and older brokers have stored the highest one.
+  // A request may contain any epoch, and older brokers stored the highest one.
   if (epoch >= limits.maxOffset) {
     throw new SluiceError(
       'PRODUCER_FENCED',
@@ -62,7 +63,10 @@ function nextState(producerId: string, state: ProducerState | undefined, claimId
   return { epoch: epoch + 1, lastSequence, baseSequence: lastSequence, claimId };
 }
 
-/** Resolves when the claim is durable. A repeated one is written again: the first may not be durable yet. */
+/**
+ * Resolves when the claim is durable. A repeated claim is written again, because the first one may not be durable
+ * yet.
+ */
 function submitClaim(
   storage: Storage,
   topic: Topic,

@@ -1,22 +1,22 @@
 import { limits } from '../base/limits.js';
 
-/** Keeps to a rate: small bursts, none of them before its time, and nothing made up for after a stall. */
+/** Limits a rate. Bursts are small, and time lost in a stall is not made up for. */
 export class Pace {
   readonly #ratePerMs: number;
   #dueMs = Number.NEGATIVE_INFINITY;
 
-  /** 0: as fast as it goes. */
+  /** `ratePerSecond` 0: no limit. */
   constructor(ratePerSecond: number) {
     this.#ratePerMs = ratePerSecond === 0 ? Number.POSITIVE_INFINITY : ratePerSecond / 1000;
   }
 
-  /** The most that may be taken at once. */
+  /** The largest number that may be taken at once. */
   get burst(): number {
     const burst = Math.floor(this.#ratePerMs * limits.redriveBurstMs);
     return Math.min(Math.max(1, burst), limits.redriveBatchMessages);
   }
 
-  /** How long to wait before anything more may be taken. */
+  /** How long to wait before more may be taken. */
   waitMs(nowMs: number): number {
     return Math.max(0, this.#dueMs - nowMs);
   }

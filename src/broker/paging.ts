@@ -3,8 +3,8 @@ import { limits } from '../base/limits.js';
 import type { Page } from './types.js';
 
 /**
- * Pages through items in the order of their keys. A token holds the last key of its page, so a list that
- * changes between two pages neither skips nor repeats what stayed.
+ * Pages through items in the order of their keys. A page token contains the last key of its page: if the list
+ * changes between two pages, items that stay are neither skipped nor repeated.
  */
 export class PagedMap<T> {
   readonly #items = new Map<string, T>();
@@ -31,7 +31,7 @@ export class PagedMap<T> {
     return this.#items.values();
   }
 
-  /** `pageSize` 0 means the default; a larger one than allowed is cut. */
+  /** `pageSize` 0 means the default. A larger one than allowed is reduced. */
   page(pageSize: number, pageToken: string): Page<T> {
     this.#keys ??= [...this.#items.keys()].sort();
     const size = Math.min(pageSize === 0 ? limits.defaultPageSize : pageSize, limits.maxPageSize);
@@ -55,7 +55,8 @@ function encodeToken(key: string): string {
 function decodeToken(token: string): string | undefined {
   if (token === '') return undefined;
   const text = Buffer.from(token, 'base64url').toString();
-  // Decoding skips what is not base64url, so only a token that comes out again the same was one of ours.
+  // Decoding ignores characters that are not base64url: a token is valid only if encoding it again gives the same
+  // text.
   if (!text.startsWith(tokenPrefix) || Buffer.from(text).toString('base64url') !== token) {
     throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token is not one that this list gave out', {
       field: 'page_token',

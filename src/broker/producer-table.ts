@@ -4,11 +4,16 @@ import type { ProducerState, Storage } from '../storage/types.js';
 /** One producer of one topic, in memory. Its state runs ahead of the disk by the commits under way. */
 export interface ProducerEntry {
   state: ProducerState | undefined;
-  /** Commits under way: until they are done the entry must not be forgotten, for the disk knows less. */
+  /**
+   * Commits under way. The entry must not be forgotten before they are done, because the disk has an older state.
+   */
   pendingCount: number;
 }
 
-/** The producers' sequences: a bounded memory before the store. The least recently used are forgotten first. */
+/**
+ * The sequences of producers: a bounded cache in front of the store. The least recently used entries are forgotten
+ * first.
+ */
 export class ProducerTable {
   readonly #storage: Storage;
   readonly #entries = new Map<string, ProducerEntry>();
@@ -23,13 +28,13 @@ export class ProducerTable {
     const key = keyOf(topicId, producerId);
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    // A Map keeps the order of insertion: the front is what was used longest ago.
+    // A Map keeps the order of insertion: the first entry is the least recently used one.
     this.#entries.delete(key);
     this.#entries.set(key, entry);
     return entry;
   }
 
-  /** The entry, from the store if need be. A producer that was never seen has an entry without state. */
+  /** The entry, read from the store if it is not in memory. An unknown producer has an entry without state. */
   load(topicId: number, producerId: string): Promise<ProducerEntry> {
     const key = keyOf(topicId, producerId);
     let loading = this.#loading.get(key);
@@ -40,7 +45,7 @@ export class ProducerTable {
     return loading;
   }
 
-  /** As `load`, and calls `use` with the entry before it can be forgotten again. */
+  /** Like `load`, and calls `use` with the entry before it can be forgotten again. */
   async loadFor<T>(
     topicId: number,
     producerId: string,

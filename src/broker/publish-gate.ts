@@ -4,46 +4,46 @@ import { fairLevel, TopicLine } from './topic-line.js';
 
 export interface PublishGateServices {
   readonly clock: Clock;
-  /** What the writer's queue still takes; negative when it holds more than it should. */
+  /** How many more bytes the writer's queue takes; negative if it is over its limit. */
   readonly roomBytes: () => number;
 }
 
 /**
  * Admits producers to the writer's queue. While the queue is full no stream is read, and HTTP/2 flow control holds the
- * producers. A stream that is let in reserves room for a request like its last one, until the request comes or a moment
- * has passed without one.
+ * producers. An admitted stream reserves room for a request of the size of its last one, until the request arrives or
+ * the reservation expires.
  *
  *     streams of topic A   o o o o o o o ->|               |
  *     streams of topic B             o ->  | in turn, each | -> writer's queue (FIFO) -> disk
  *     newcomers                    o o ->  | up to a level |    A A B A B B A
  *                                          |               |
  *
- * The gate is a line of topics, and each topic is a line of streams. The queue is first in, first out: so a topic's part
- * of the disk is its part of the queue, and the gate shares out the queue. While topics compete, each one may fill it up
- * to the same level; a topic that uses less leaves the rest to the others (max-min fairness, by bytes). What a topic has
- * in the queue, now and in the last rounds, says how much it is going to use; so room is kept for a topic of one stream
- * while that stream's next request is on its way, and a topic that falls silent gives its part back as its bytes commit.
- * A topic alone has no level, and the whole queue.
+ * Topics wait in a line, and each topic has a line of streams. The queue is first in, first out: a topic's part of the
+ * disk is its part of the queue, and the gate shares the queue. While topics compete, each may fill the queue up to the
+ * same level; a topic that uses less leaves the rest to the others (max-min fairness, by bytes). The use of a topic, now
+ * and in the last rounds, predicts how much it will use: room is kept for a topic with one stream while the next request
+ * of that stream is on its way, and an idle topic gives its part back as its bytes commit. A single topic has no level,
+ * and may use the whole queue.
  *
- * Which line a stream stands in must be known before its request is read. It is that of the topic of its last batch, and
- * bytes count for the topic that they are for. A new stream stands in the line of the topic that its connection used
- * last: calls with one request each are as fair as streams. A connection's first stream is a newcomer: newcomers share
- * one line, which counts as one topic until their first requests have committed.
+ * The line of a stream must be known before its request is read. It is the line of the topic of its last batch; bytes
+ * count for their own topic. A new stream waits in the line of the topic that its connection used last, so that calls
+ * with one request are treated like streams. The first stream of a connection is a newcomer: newcomers share one line,
+ * which counts as one topic until their first requests have committed.
  */
 export class PublishGate {
   /** For streams whose topic is not known yet. */
   readonly newcomers = new TopicLine();
   readonly #services: PublishGateServices;
-  /** Lines that use the queue, did so lately, or have streams that wait. */
+  /** Lines that use the queue, used it recently, or have waiting streams. */
   readonly #active = new Set<TopicLine>();
-  /** Lines with streams that wait, the next one to be served first. */
+  /** Lines with waiting streams; the next one to be served comes first. */
   readonly #waiting = new Set<TopicLine>();
-  /** The line of the topic that a connection used last; the connection used last stands last. */
+  /** The line of the topic that a connection used last. The most recently used connection comes last. */
   readonly #lineByPeer = new Map<string, TopicLine>();
   #level = Number.POSITIVE_INFINITY;
   #queuedBytes = 0;
   #reservedBytes = 0;
-  /** Let in, and arrived since the level was computed. */
+  /** Bytes of admitted requests that arrived since the level was computed. */
   #arrivedBytes = 0;
   #willAdmit = false;
   #hasCommitted = false;
@@ -111,7 +111,7 @@ export class PublishGate {
     } else if (line.isIdle) this.#forget(line);
   }
 
-  /** To be called when there may be room. */
+  /** Admits streams while there is room. Called when there may be room. */
   admit(): void {
     if (this.#waiting.size === 0 || this.#isFull) return;
     this.#setLevel();
@@ -120,7 +120,7 @@ export class PublishGate {
         line.setHoldReason('share');
         continue;
       }
-      // Its next stream comes after the other lines: what is added again is met again by this loop.
+      // The line's next stream comes after the other lines: this loop reaches a line that was added again.
       this.#waiting.delete(line);
       const enter = line.waiting.takeFirst();
       if (line.waiting.count > 0) this.#waiting.add(line);
@@ -145,12 +145,12 @@ export class PublishGate {
     this.#level = fairLevel(this.#capacityBytes, wanted);
   }
 
-  /** What the queue has for topics: the rest are settlements and dead letters. */
+  /** The part of the queue that topics can use; settlements and dead letters use the rest. */
   get #capacityBytes(): number {
     return Math.max(0, this.#services.roomBytes()) + this.#queuedBytes;
   }
 
-  /** Once for all the commits of a round, after all of them. */
+  /** Admits once for all commits of a round, after the last of them. */
   #admitSoon(): void {
     if (this.#willAdmit) return;
     this.#willAdmit = true;
@@ -192,14 +192,14 @@ export class PublishGate {
     };
   }
 
-  /** A topic that does not wait any more may leave room to others; computed anew when it can matter. */
+  /** A topic that no longer waits may leave room to others. The level is computed again when that can matter. */
   #requestArrived(bytes: number): void {
     this.#arrivedBytes += bytes;
     const isWorthIt = this.#arrivedBytes * limits.levelsPerQueue >= this.#capacityBytes;
     if (isWorthIt && this.#waiting.size > 0) this.#admitSoon();
   }
 
-  /** Streams that have not sent anything by now are idle, and must not keep the others out. */
+  /** Streams that have not sent a request by now are idle, and must not keep the others waiting. */
   #lapsed(): void {
     this.#lapse = undefined;
     this.#round++;
@@ -209,7 +209,7 @@ export class PublishGate {
     this.admit();
   }
 
-  /** When no topic waits for another one, it does not matter what they used. */
+  /** While no topic waits, past use does not matter. */
   #forgetIdle(): void {
     const isContended = this.#waiting.size > 0;
     for (const line of this.#active) {

@@ -29,15 +29,15 @@ export interface PublisherServices {
   readonly closed: (publisher: StreamPublisher) => void;
 }
 
-/** One producer's stream: see Publisher in types.ts for what it promises. */
+/** One producer's stream. `Publisher` in types.ts is its contract. */
 export class StreamPublisher implements Publisher, HeldStream {
   readonly #services: PublisherServices;
   readonly #peer: string;
   readonly #connectTimeMs: number;
   #topic: Topic | undefined;
-  /** Where it waits at the gate. */
+  /** The line in which the stream waits at the gate. */
   #line: TopicLine;
-  /** A batch is held, or waits for its producer's state: the next one must not overtake it. */
+  /** A batch is held, or waits for its producer's state: the next batch must not overtake it. */
   #isBusy = false;
   #isClosed = false;
   #ready: (() => void) | undefined;
@@ -45,9 +45,9 @@ export class StreamPublisher implements Publisher, HeldStream {
   /** The callback of the batch that waits at a closed gate, if there is one. */
   #heldDone: PublishDone | undefined;
   #hold: { readonly reason: HoldReason; readonly sinceMs: number } | undefined;
-  /** Releases the room that is kept for the next batch; harmless twice. */
+  /** Releases the room that is kept for the next batch. May be called twice. */
   #releaseRoom: () => void = () => {};
-  /** Of its last batch. */
+  /** The size of the last request. */
   #requestBytes: number | undefined;
   #producerId = '';
   #messageCount = 0;
@@ -115,7 +115,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#pendingBatchCount++;
     this.#messageCount += batch.bounds.length / 4;
     this.#producerId = batch.producer?.producerId ?? '';
-    // Not the batch itself: its memory is free again long before it is committed.
+    // The callback must not keep the batch: its memory is reused long before the commit.
     this.#publish(batch, (error, receipt) => {
       this.#pendingBatchCount--;
       this.#count(byteLength, receipt);
@@ -193,7 +193,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#hold = { reason, sinceMs: this.#services.clock.monotonicMs() };
   }
 
-  /** This batch waits, and the stream is not read. */
+  /** The batch waits at the gate, and the stream is not read. */
   #holdAt(gate: AdmissionGate, batch: PublishBatch, done: PublishDone): void {
     this.#isBusy = true;
     this.#heldDone = done;
@@ -223,7 +223,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#readOn();
   }
 
-  /** Whoever asked to be called when there is room is served now, unless the batch is still held. */
+  /** Calls a waiting `ready` now, unless the batch is held again. */
   #readOn(): void {
     const ready = this.#ready;
     if (ready === undefined || this.#isBusy) return;
@@ -239,12 +239,12 @@ export class StreamPublisher implements Publisher, HeldStream {
           field: 'topic',
         });
       }
-      // Even if a new topic has the name by now: the producer thinks of the old one.
+      // The stream stays bound to the deleted topic, even if a new topic has taken its name.
       if (current.isDeleted) throw topicDeleted(current.name);
       return current;
     }
     const { catalog, disk, gate } = this.#services;
-    // A topic that is made is written, too.
+    // Creating a topic writes to the disk too.
     if (disk.isClosed && catalog.topics.get(name) === undefined) throw disk.refusal();
     const topic = catalog.topicForUse(name);
     this.#topic = topic;
@@ -272,10 +272,10 @@ export class StreamPublisher implements Publisher, HeldStream {
     let storedBytes = 0;
     for (const append of appends) storedBytes += append.byteLength;
     const { gate, storage } = this.#services;
-    // A newcomer's first batch is part of what newcomers have in the queue.
+    // The first batch of a newcomer counts as the newcomers' part of the queue.
     const line = this.#line === gate.newcomers ? this.#line : topic.line;
     let receipt: Receipt | undefined;
-    // What is called back must not hold the messages: they are many, and are elsewhere by then.
+    // The callbacks must not keep the messages in memory: they are many, and the round has a copy.
     const firstOffsets = storage.submit({
       durability,
       appends,

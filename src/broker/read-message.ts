@@ -20,7 +20,7 @@ export async function readMessage(
   }
 }
 
-/** As `readMessage`, with a reader of the partition that may know the place already. */
+/** Like `readMessage`, with a reader of the partition that may already have found the record. */
 export async function readMessageBy(
   reader: LogReader,
   storage: Storage,
@@ -47,7 +47,7 @@ export async function readMessageBy(
   );
 }
 
-/** A copy: what the log answers is not good for long. */
+/** A copy, because the memory of the run is valid only for a moment. */
 function messageAlone(run: StoredRun, index: number): StoredRun {
   const { partition, firstOffset, publishTimeMs, producerId, targetSubscriptionId } = run;
   const messages = Buffer.from(messageEntry(run, index));

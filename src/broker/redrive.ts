@@ -17,19 +17,20 @@ export interface RedriveServices {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly gate: PublishGate;
-  /** The topic of this name, if there is one. */
+  /** The topic of this name, if it exists. */
   readonly findTopic: (name: string) => Topic | undefined;
-  /** Throws when nothing may be stored: draining, or the disk is nearly full. */
+  /** Throws if nothing may be stored: the broker drains, or the disk is nearly full. */
   readonly checkAccepting: () => void;
 }
 
-/** What there is to send back: nothing where no dead-letter topic was ever needed. */
+/** The dead-letter topic and the ranges to send back. Undefined if the dead-letter topic does not exist. */
 type Source = { readonly topic: Topic; readonly ranges: readonly ScanRange[] } | undefined;
 
 /**
- * A redrive under way: the dead letters that were there when it began go back to the subscription that gave them
- * up, as messages of its topic that nobody else gets. Each batch is one commit with the note of how far it has
- * come, so wherever this ends, the next one goes on there. What fails again meanwhile waits for the next one.
+ * A redrive under way. The dead letters that existed when it began go back to the subscription that dead-lettered
+ * them, as messages of its topic that no other subscription gets. Each batch is one commit, together with the note
+ * of the progress, so the next redrive continues where this one ended. Messages that fail again meanwhile are left
+ * for the next redrive.
  */
 export class Redrive implements RedriveSession, TopicFollower {
   readonly #services: RedriveServices;
@@ -57,7 +58,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     this.#pace = new Pace(options.ratePerSecond);
   }
 
-  /** Ends another redrive of the subscription, unless this is a dry run. */
+  /** Ends another redrive of the subscription, unless this one is a dry run. */
   start(): void {
     if (!this.#options.isDryRun) this.#runner.beginRedrive(this);
     this.#tick();
@@ -73,17 +74,17 @@ export class Redrive implements RedriveSession, TopicFollower {
     this.#stopWaiting?.();
   }
 
-  /** The subscription or its topic is gone, or another redrive has taken over. */
+  /** The subscription or its topic was deleted, or another redrive has taken over. */
   stop(error: SluiceError): void {
     this.#end(error);
   }
 
-  /** The dead-letter topic is gone, or the broker drains. */
+  /** The dead-letter topic was deleted, or the broker drains. */
   topicDeleted(error: SluiceError): void {
     this.#end(error);
   }
 
-  /** What arrives in the dead-letter topic from now on is left for the next redrive. */
+  /** Later dead letters are left for the next redrive. */
   grown(): void {}
 
   async #run(): Promise<void> {
@@ -129,7 +130,7 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   async #find(): Promise<Source> {
     const { storage, findTopic } = this.#services;
-    // What an interrupted redrive had submitted comes before this barrier: it is read below, or never happened.
+    // Submissions of an interrupted redrive come before this barrier: the note that is read below includes them.
     await commit(storage, { durability: 'synced' });
     const topic = findTopic(deadLetterTopicName(this.#runner.config));
     if (topic === undefined || this.#hasEnded) return undefined;
@@ -168,13 +169,13 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   // --- Sending it back ---------------------------------------------------------------------------------------
 
-  /** What may still be sent back. */
+  /** How many more messages may be sent back. */
   get #most(): number {
     const { limit } = this.#options;
     return limit === 0 ? Number.POSITIVE_INFINITY : limit - this.#redrivenCount;
   }
 
-  /** One partition after the other: equal keys share one, and stay in the order in which they were given up. */
+  /** Sends the partitions back one after another: equal keys share a partition, and keep their order. */
   async #redriveAll({ topic, ranges }: NonNullable<Source>): Promise<void> {
     for (const range of ranges) {
       const scan = this.#open(topic, range);
@@ -249,22 +250,22 @@ export class Redrive implements RedriveSession, TopicFollower {
     }));
   }
 
-  /** By the key; what has none goes back to where it came from. */
+  /** By the key. A message without a key goes back to its original partition. */
   #targetPartition({ entry, originPartition }: DeadLetter): number {
     const { partitionCount } = this.#runner.topic.config;
     const key = messageKeyRange(entry);
     if (key.from !== key.to) return partitionOfKey(entry, key.from, key.to, partitionCount);
-    // A dead letter without an id may be of an earlier topic of the name, which had more partitions.
+    // A dead letter without an id may come from an earlier topic of the same name with more partitions.
     return originPartition < partitionCount ? originPartition : 0;
   }
 
   // --- Waiting -----------------------------------------------------------------------------------------------
 
-  /** Resolves when the next batch may be sent, or when this has ended. */
+  /** Resolves when the next batch may be sent, or when the redrive has ended. */
   async #whenReady(): Promise<void> {
     const { clock, gate } = this.#services;
     const { backlog, line } = this.#runner.topic;
-    // Let in once is enough: asked again, the gate may have been filled by those who were let in with this.
+    // One admission is enough: the streams that were admitted with this redrive may have filled the queue since.
     let isLetIn = false;
     while (!this.#hasEnded) {
       const waitMs = this.#pace.waitMs(clock.monotonicMs());
@@ -274,7 +275,7 @@ export class Redrive implements RedriveSession, TopicFollower {
           return () => timer.cancel();
         });
       } else if (backlog.isClosed) {
-        // Held like a producer, also where producers are refused: whoever redrives sees that nothing moves.
+        // Waits even if the topic refuses producers: a redrive shows that it makes no progress.
         await this.#wait((go) => backlog.wait(go));
       } else if (!isLetIn && gate.isClosedFor(line)) {
         await this.#wait((go) => gate.wait(line, () => go(), 0));
@@ -283,7 +284,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     }
   }
 
-  /** Waits until `go` is called, or this has ended. `begin` answers how to give up. */
+  /** Waits until `go` is called, or the redrive ends. `begin` returns a function that gives up waiting. */
   #wait(begin: (go: () => void) => () => void): Promise<void> {
     return new Promise((resolve) => {
       const giveUp = begin(resolve);

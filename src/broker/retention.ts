@@ -16,8 +16,8 @@ export interface RetentionServices {
 }
 
 /**
- * Removes what may go, in the background: one sweep over the topics that have a policy, then a pause. A message
- * goes when it is past a limit and every subscription has settled it.
+ * Removes messages in the background: one sweep over the topics with a retention policy, then a pause. A message
+ * is removed when it is past a limit and every subscription has settled it.
  */
 export class Retention implements Sleeper {
   readonly #services: RetentionServices;
@@ -50,12 +50,12 @@ export class Retention implements Sleeper {
   async #trim(topic: Topic, partition: number): Promise<void> {
     const { storage, logger } = this.#services;
     try {
-      // A topic may be deleted at any await; then there is nothing left to do here.
+      // The topic may be deleted at any await.
       if (topic.isDeleted) return;
       const limitOffset = await this.#limitOffset(topic, partition);
       const floor = removableBelow(topic, partition, limitOffset);
       if (topic.isDeleted || floor <= storage.extent(topic.topicId, partition).firstOffset) return;
-      // The cursors first: nobody begins a read that the removal would overtake.
+      // The cursors move first: no read begins below the new first offset.
       topic.raiseFloor(partition, floor);
       await storage.removeBelow(topic.topicId, partition, floor);
     } catch (error) {
@@ -66,7 +66,7 @@ export class Retention implements Sleeper {
     }
   }
 
-  /** Everything below is past the limit of age or of bytes. */
+  /** Everything below this offset is past the limit of age or of bytes. */
   async #limitOffset(topic: Topic, partition: number): Promise<number> {
     const { storage, clock } = this.#services;
     const { topicId } = topic;
@@ -89,8 +89,9 @@ export function hasLimit(retention: RetentionPolicy): boolean {
 }
 
 /**
- * What may go of a partition: below the limit, settled or not, where the limit is hard; otherwise what every
- * subscription has settled, too. `untilAcknowledged` is no limit: it never removes what is not settled.
+ * Everything below this offset may be removed. With hard limits, that includes messages that are not settled;
+ * otherwise every subscription must have settled them. `untilAcknowledged` is not a limit: it never removes
+ * messages that are not settled.
  */
 function removableBelow(topic: Topic, partition: number, limitOffset: number): number {
   const { untilAcknowledged, dropUnacknowledged } = topic.config.retention;
@@ -99,7 +100,7 @@ function removableBelow(topic: Topic, partition: number, limitOffset: number): n
   return untilAcknowledged && topic.subscriptions.size > 0 ? Math.max(limited, settled) : limited;
 }
 
-/** Everything below is settled by every subscription; Infinity where there is none. */
+/** Every subscription has settled everything below this offset; Infinity without subscriptions. */
 function settledFloor(topic: Topic, partition: number): number {
   let floor = Number.POSITIVE_INFINITY;
   for (const subscription of topic.subscriptions.values()) {

@@ -3,7 +3,7 @@ import type { Append } from '../storage/types.js';
 import { checkPartition, type Topic } from './topic.js';
 import type { PublishBatch } from './types.js';
 
-/** What of a batch goes to one partition; the last chunk is still open and may grow. */
+/** The part of a batch that goes to one partition. The last chunk is open and may grow. */
 interface Part {
   readonly chunks: Uint8Array[];
   count: number;
@@ -13,8 +13,8 @@ interface Part {
 }
 
 /**
- * Sorts the messages of a batch to their partitions, in order, without touching their bytes: messages that
- * stand side by side and go to one partition stay one chunk. The first `skip` messages are left out.
+ * Assigns the messages of a batch to partitions, in order, without copying them: neighbouring messages of one
+ * partition stay one chunk. Skips the first `skip` messages.
  */
 export function routeBatch(topic: Topic, batch: PublishBatch, skip: number, producerId: string): Append[] {
   const { topicId } = topic;
@@ -22,7 +22,7 @@ export function routeBatch(topic: Topic, batch: PublishBatch, skip: number, prod
   const { source, bounds } = batch;
   if (batch.partition !== undefined) checkPartition(topic, batch.partition);
   if (skip * 4 === bounds.length) return [];
-  // Messages without a key stay together, so that batches stay whole.
+  // Messages without a key go to the same partition, so that batches stay whole.
   const only = batch.partition ?? (partitionCount === 1 ? 0 : undefined);
   const keyless = only ?? topic.spreader.next(partitionCount);
   const parts: (Part | undefined)[] = new Array(partitionCount);

@@ -3,7 +3,7 @@ import type { SequenceDecision } from '../core/producer-sequence.js';
 import type { ProducerEntry } from './producer-table.js';
 import type { ProducerSequence } from './types.js';
 
-/** The error of a batch that the producer's sequence does not accept. */
+/** The error for a batch that the producer's sequence does not accept. */
 export function sequenceRefusal(
   { kind }: Exclude<SequenceDecision, { kind: 'accept' }>,
   { producerId, epoch, firstSequence }: ProducerSequence,

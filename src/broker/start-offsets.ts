@@ -4,7 +4,7 @@ import type { StartPosition } from '../base/model.js';
 import type { Storage } from '../storage/types.js';
 import type { Topic } from './topic.js';
 
-/** The offset of a partition at which reading from this position begins. */
+/** The offset at which reading a partition from this position begins. */
 export async function startOffset(
   storage: Storage,
   topic: Topic,
@@ -32,7 +32,7 @@ export async function startOffset(
   }
 }
 
-/** The same for one partition, or for all of them. */
+/** The start offsets of one partition, or of all. */
 export async function startOffsets(
   storage: Storage,
   topic: Topic,

@@ -36,7 +36,7 @@ import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from './types.js'
 
 /** A redrive of this subscription's dead letters. */
 interface RedriveUnderWay {
-  /** Nothing more is sent back from now on. */
+  /** The redrive must send nothing more back. */
   stop(error: SluiceError): void;
 }
 
@@ -50,7 +50,7 @@ export interface RunnerServices {
   readonly deadLetterBuilder: DeadLetterBuilder;
   readonly frames: FramePool;
   readonly counters: Counters;
-  /** A session has ended: nobody finds it any more. */
+  /** A session has ended: it can no longer be found by its id. */
   readonly sessionEnded: (sessionId: string) => void;
 }
 
@@ -68,15 +68,17 @@ export class SubscriptionRunner implements Sleeper {
   readonly #pump: DeliveryPump;
   readonly #deadLettering: DeadLettering;
   #config: SubscriptionConfig;
-  /** Dead letters would come back to the topic: none are made by `max_attempts`. */
+  /** Dead letters would come back to the topic: `max_attempts` does not apply. */
   #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
   #hasEnded = false;
   #endError: SluiceError | undefined;
-  /** Of the topic; of one that has ended, as it was then: a call that was under way is still answered. */
+  /**
+   * The partition count of the topic, or the last one before the end: calls that are under way are still answered.
+   */
   #partitionCount = 0;
   #seekCount = 0;
-  /** The log has grown, and consumers are about to be served. */
+  /** The log has grown, and sessions will be served at the end of this turn. */
   #isGrowing = false;
 
   constructor(
@@ -145,14 +147,14 @@ export class SubscriptionRunner implements Sleeper {
     this.#apply();
   }
 
-  /** The cycle that the subscription was in is broken: `max_attempts` holds again. */
+  /** The subscription is no longer part of a cycle: `max_attempts` applies again. */
   leaveDeadLetterCycle(): void {
     this.#isInDeadLetterCycle = false;
     this.#state.setPolicy(this.#policy());
     this.#apply();
   }
 
-  /** The topic has a new partition: it is read from its beginning. */
+  /** The topic has a new partition, which is read from its beginning. */
   addPartition(partition: number): void {
     this.#addLane(partition, undefined);
     this.#apply();
@@ -161,7 +163,7 @@ export class SubscriptionRunner implements Sleeper {
   grown(partition: number, endOffset: number): void {
     this.#state.setEnd(partition, endOffset);
     if (this.#links.size === 0 || this.#isGrowing) return;
-    // A commit lets several partitions grow, one call each: what they bring goes out together.
+    // A commit grows several partitions, with one call each: their messages go out together.
     this.#isGrowing = true;
     queueMicrotask(() => {
       this.#isGrowing = false;
@@ -169,7 +171,7 @@ export class SubscriptionRunner implements Sleeper {
     });
   }
 
-  /** Retention removed everything below: it counts as settled. */
+  /** Retention removed everything below `firstOffset`: it counts as settled. */
   removedBelow(partition: number, firstOffset: number): void {
     this.#state.setFirst(partition, firstOffset);
     this.#apply();
@@ -182,7 +184,7 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- Sessions -------------------------------------------------------------------------------------------
 
-  /** Throws where the subscription was deleted after the caller had found it. */
+  /** Throws if the subscription was deleted after the caller had found it. */
   openSession(sessionId: string, options: ConsumeOptions, sink: ConsumerSink): ConsumerLink {
     if (this.#endError !== undefined) throw this.#endError;
     const link = new ConsumerLink(
@@ -201,7 +203,7 @@ export class SubscriptionRunner implements Sleeper {
     return link;
   }
 
-  /** Deliveries begin: the consumer has been told who it is. */
+  /** The consumer has received its session id: deliveries begin. */
   startSession(link: ConsumerLink, credit: Credit): void {
     if (this.#links.get(link.sessionId) !== link) return;
     this.#state.openSession(link.sessionId, credit, this.#nowMs());
@@ -229,7 +231,7 @@ export class SubscriptionRunner implements Sleeper {
     return changed;
   }
 
-  /** Ends every session with this error; the subscription is not used any more. */
+  /** Ends every session with this error. The subscription is not used any more. */
   end(error: SluiceError): void {
     this.#hasEnded = true;
     this.#endError = error;
@@ -239,12 +241,12 @@ export class SubscriptionRunner implements Sleeper {
     this.#redrive?.stop(error);
   }
 
-  /** Ends every session with this error; their messages are free, and other sessions may come. */
+  /** Ends every session with this error. Their messages are pending again, and new sessions may open. */
   endSessions(error: SluiceError): void {
     for (const link of [...this.#links.values()]) this.#endSession(link, error);
   }
 
-  /** None of the consumer's doing: nothing that it holds has failed. */
+  /** The broker ends the session: nothing is charged for the messages that the session holds. */
   #endSession(link: ConsumerLink, error: SluiceError): void {
     this.closeSession(link.sessionId, 'left');
     link.sink.ended(error);
@@ -269,9 +271,9 @@ export class SubscriptionRunner implements Sleeper {
     await this.#apply(true);
     const { settledCount, stale } = result;
     if (settledBefore === undefined) return result;
-    // The commit that was waited for came after those of the dead letters: their notes can be read.
+    // The commit that was awaited is later than those of the dead letters: their notes can be read.
     const contradicting = await contradictions(this.#services, this, compared ?? settledBefore);
-    // A seek has removed notes meanwhile: what they would have said is not known.
+    // A seek has removed notes meanwhile: contradictions can't be found any more.
     if (seekCount !== this.#seekCount) return { settledCount, stale };
     return { settledCount, stale: mergedIntervals([...stale, ...contradicting]) };
   }
@@ -290,7 +292,7 @@ export class SubscriptionRunner implements Sleeper {
     return this.#state.partitionStatus(partition);
   }
 
-  /** Everything below is settled, and the commit that says so has been submitted. */
+  /** Everything below is settled, and the commit with that cursor has been submitted. */
   acknowledgedOffset(partition: number): number {
     return this.#state.partitionStatus(partition).acknowledgedOffset;
   }
@@ -313,13 +315,13 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- Seeking --------------------------------------------------------------------------------------------
 
-  /** Moves the cursors of these partitions; resolves when that is durable. */
+  /** Moves the cursors of these partitions. Resolves when the change is durable. */
   async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
     const nowMs = this.#nowMs();
     const forgottenDeadLetters: DeadLetterRange[] = [];
     this.#seekCount += 1;
     for (const [partition, offset] of offsets) {
-      // While the offsets were looked up, retention may have passed them.
+      // Retention may have passed the offsets since they were looked up.
       const from = Math.max(offset, this.topic.firstOffset(partition));
       for (const interval of this.#state.seek(partition, from, nowMs)) {
         forgottenDeadLetters.push({ subscriptionId: this.subscriptionId, partition, ...interval });
@@ -334,8 +336,8 @@ export class SubscriptionRunner implements Sleeper {
   // --- Redriving ------------------------------------------------------------------------------------------
 
   /**
-   * One at a time, so that no dead letter is sent back twice. The latest counts: the one before may be that of a
-   * client that is gone, and the broker would be the last to hear of it.
+   * Only one redrive of a subscription at a time, so that no dead letter is sent back twice. The latest one wins:
+   * the client of the earlier one may be gone without the broker's knowledge.
    */
   beginRedrive(redrive: RedriveUnderWay): void {
     const { topic, name } = this.#config;
@@ -379,15 +381,15 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   /**
-   * Carries out what the subscription state decided: commits cursors, tells consumers of their partitions and of what was taken back, lets those receive
-   * that can, dead-letters what was given up, and sets the alarm. Resolves when all of it is durable; without
-   * `isAwaited` nothing is committed where nothing changed.
+   * Carries out the effects of the subscription state: commits cursors, tells consumers of assignments and
+   * revocations, serves sessions that are ready, submits dead-letter requests, and sets the alarm. Resolves when
+   * all of it is durable. Without `isAwaited`, nothing is committed if nothing changed.
    */
   #apply(isAwaited = false): Promise<unknown> | undefined {
     const effects = this.#state.takeEffects();
     const pending: Promise<unknown>[] = [];
     if (isAwaited || effects.dirtyPartitions.length > 0) {
-      // An empty commit is a barrier: a repeated acknowledgement waits for the first one's commit.
+      // An empty commit is a barrier: a repeated acknowledgement waits for the commit of the first one.
       pending.push(this.#commitCursors(effects.dirtyPartitions));
     }
     if (effects.deadLetterRequests.length > 0)
@@ -404,7 +406,9 @@ export class SubscriptionRunner implements Sleeper {
     return undefined;
   }
 
-  /** The store itself tells everybody of its failure; a message that could not be dead-lettered is pending again. */
+  /**
+   * The store reports its own failure to the broker. A message that could not be dead-lettered is pending again.
+   */
   #unawaited(commit: Promise<unknown>): void {
     const { logger } = this.#services;
     commit.catch((error: unknown) => {
@@ -428,14 +432,14 @@ export class SubscriptionRunner implements Sleeper {
     }));
   }
 
-  /** Lets sessions receive, then those that are called ready because of what these left, and sets the alarm. */
+  /** Serves these sessions, then the sessions that become ready because of what these left. Sets the alarm. */
   #serve(ready: readonly string[]): void {
     for (let woken = ready; woken.length > 0; ) {
       for (const sessionId of woken) {
         const link = this.#links.get(sessionId);
         if (link !== undefined) this.#pump.run(link);
       }
-      // Serving makes others ready and passes over what is not for this subscription; it has no other effects.
+      // Serving can only make other sessions ready and move cursors over targeted runs.
       const effects = this.#state.takeEffects();
       if (effects.dirtyPartitions.length > 0) this.#unawaited(this.#commitCursors(effects.dirtyPartitions));
       woken = effects.ready;
@@ -443,12 +447,12 @@ export class SubscriptionRunner implements Sleeper {
     if (!this.#hasEnded) this.#services.alarm.set(this, this.#state.wakeAtMs);
   }
 
-  /** A damaged or missing record: the consumer is told, and nothing is skipped. */
+  /** A record is damaged or missing: the session ends with the error, and nothing is skipped. */
   #readFailed(link: ConsumerLink, partition: number, thrown: unknown): void {
     if (!this.#isLive(link)) return;
     const error = SluiceError.from(thrown);
     if (error.reason === 'OFFSET_OUT_OF_RANGE') {
-      // Retention was quicker than the read, and moved the cursor: there is a new place to read.
+      // Retention removed the messages before the read, and moved the cursor: read from there.
       this.#serve([link.sessionId]);
       return;
     }
@@ -468,7 +472,7 @@ export function sessionNotFound(sessionId: string): SluiceError {
   );
 }
 
-/** A cursor at which nothing has happened yet. */
+/** A cursor without any settled message. */
 export function freshCursor(offset: number): CursorState {
   return { acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 };
 }

@@ -1,34 +1,37 @@
 import { limits } from '../base/limits.js';
 import { Waiters } from './admission-gate.js';
 
-/** A stream that waits in a line, and accounts for what holds it. */
+/** A stream that waits in a line, and accounts for its waiting time by reason. */
 export interface HeldStream {
-  /** The line holds its streams for another reason now. */
+  /** The line now holds its streams for another reason. */
   holdReasonChanged(): void;
 }
 
-/** The streams of one topic at the publish gate, and what the topic has of the writer's queue. */
+/** The streams of one topic at the publish gate, and the topic's use of the writer's queue. */
 export class TopicLine {
-  /** Its streams that are held, first come first served. */
+  /** Streams that wait, first come, first served. */
   readonly waiting = new Waiters();
-  /** Those of them that want to know why. */
+  /** The waiting streams that account for the reason. */
   readonly held = new Set<HeldStream>();
   /** Submitted and not committed. */
   queuedBytes = 0;
-  /** Kept for streams that were let in and have not sent their request yet. */
+  /** Reserved for admitted streams that have not sent their request yet. */
   reservedBytes = 0;
-  /** The most that it had in the queue during the last round; of earlier ones half as much with each round. */
+  /**
+   * The most that the topic had in the queue during the last round. Earlier rounds count half as much with each
+   * round.
+   */
   recentBytes = 0;
   #peakBytes = 0;
-  /** What the last round committed of it. */
+  /** What the last round committed of the topic. */
   #roundBytes = 0;
-  /** What it had less than the others that took all they could get. */
+  /** How much less the topic had than the others that took all they could get. */
   #owedBytes = 0;
-  /** Size of its last request; 0 before there was one. */
+  /** Size of its last request; 0 before the first. */
   requestBytes = 0;
   #holdReason: 'writer' | 'share' = 'writer';
 
-  /** `share` once it was held although there was room, for as long as topics compete. */
+  /** `share` from the moment that the line was held although there was room, for as long as topics compete. */
   get holdReason(): 'writer' | 'share' {
     return this.#holdReason;
   }
@@ -52,16 +55,16 @@ export class TopicLine {
   }
 
   /**
-   * What of the queue it is going to use. A topic with a stream at the gate, or one that was just let in, takes all that
-   * it can get. Another one is expected to use at most twice what it used lately; so it can grow to its share within a few
-   * rounds, and what is kept for topics that send little is little.
+   * How much of the queue the topic is expected to use. A topic with a stream at the gate, or one that was just
+   * admitted, takes all that it can get. Other topics are expected to use at most twice what they used recently:
+   * they can grow to their share within a few rounds, and topics that send little reserve little.
    */
   get wantedBytes(): number {
     if (this.isPressing) return Number.POSITIVE_INFINITY;
     return 2 * Math.max(this.recentBytes, this.queuedBytes) + this.requestBytes;
   }
 
-  /** Its next request would bring it nearer to the level than it is, or it has nothing at all. */
+  /** Its next request would bring it closer to the level than it is now, or it has nothing in the queue. */
   isBelow(level: number): boolean {
     const { usedBytes } = this;
     if (usedBytes === 0 || level === Number.POSITIVE_INFINITY) return true;
@@ -79,7 +82,7 @@ export class TopicLine {
     this.#roundBytes += bytes;
   }
 
-  /** After all that a round has committed. */
+  /** Called after all commits of a round. */
   roundCommitted(): void {
     this.recentBytes = Math.max(this.#peakBytes, Math.floor(this.recentBytes / 2));
     this.#peakBytes = this.queuedBytes;
@@ -90,7 +93,10 @@ export class TopicLine {
     return this.#roundBytes;
   }
 
-  /** The lines that take all they can get had so much each in the last round, and may have so much in the queue. */
+  /**
+   * The lines that take all they can get had `meanBytes` each in the last round, and may have `level` in the
+   * queue.
+   */
   owe(meanBytes: number, level: number): void {
     if (!this.isPressing || level === Number.POSITIVE_INFINITY) {
       this.#owedBytes = 0;
@@ -101,7 +107,7 @@ export class TopicLine {
     this.#owedBytes = Math.max(-most, Math.min(most, owed));
   }
 
-  /** Nothing is known of it any more. */
+  /** Forgets the history of the line. */
   forget(): void {
     this.recentBytes = 0;
     this.#peakBytes = 0;
@@ -112,8 +118,8 @@ export class TopicLine {
 }
 
 /**
- * The level up to which each of those who share `capacityBytes` may fill, so that no one has more while another one
- * wants more: whoever wants less than an equal part leaves the rest to the others.
+ * The max-min fair level: each topic that shares `capacityBytes` may fill the queue to this level. A topic that
+ * wants less than an equal part leaves the rest to the others.
  */
 export function fairLevel(capacityBytes: number, wantedBytes: readonly number[]): number {
   const ascending = [...wantedBytes].sort((a, b) => a - b);

@@ -7,7 +7,7 @@ import { PagedMap } from './paging.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
 import { TopicLine } from './topic-line.js';
 
-/** Something that ends when its topic is deleted: a stream that reads it. */
+/** Something that ends when its topic is deleted, such as a stream that reads the topic. */
 export interface TopicFollower {
   /** The partition has grown. */
   grown(partition: number, endOffset: number): void;
@@ -19,17 +19,17 @@ export interface TopicServices extends BacklogServices {
   readonly defaultDurability: Durability;
 }
 
-/** A topic that exists, with everything that hangs on it. */
+/** A topic that exists, with its subscriptions, followers, backlog and line. */
 export class Topic {
   readonly topicId: number;
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly followers = new Set<TopicFollower>();
   readonly spreader: Spreader;
-  /** Its streams at the publish gate. */
+  /** The streams of the topic at the publish gate. */
   readonly line = new TopicLine();
   readonly #defaultDurability: Durability;
   readonly #storage: Storage;
-  /** By partition: what retention has begun to remove. */
+  /** By partition: the offset below which retention has begun to remove messages. */
   readonly #floors = new Map<number, number>();
   readonly backlog: Backlog;
   config: TopicConfig;
@@ -57,8 +57,8 @@ export class Topic {
   }
 
   /**
-   * The first offset of a partition at which anybody may begin to read. It runs ahead of the store, which still has
-   * messages below while retention removes them.
+   * The first offset of a partition at which a read may begin. It runs ahead of the store, which still has
+   * messages below it while retention removes them.
    */
   firstOffset(partition: number): number {
     const { firstOffset } = this.#storage.extent(this.topicId, partition);
@@ -70,7 +70,7 @@ export class Topic {
     return this.#storage.extent(this.topicId, partition).endOffset;
   }
 
-  /** Everything below is about to be removed: no subscription comes or goes back there from now on. */
+  /** Everything below `offset` is about to be removed: no subscription starts or seeks there from now on. */
   raiseFloor(partition: number, offset: number): void {
     this.#floors.set(partition, offset);
     for (const subscription of this.subscriptions.values()) subscription.removedBelow(partition, offset);
@@ -81,7 +81,7 @@ export class Topic {
     for (const follower of this.followers) follower.grown(partition, endOffset);
   }
 
-  /** The topic is gone: ends everything that used it. */
+  /** The topic was deleted: ends everything that used it. */
   delete(): void {
     this.#isDeleted = true;
     const error = topicDeleted(this.name);

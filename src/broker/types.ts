@@ -4,17 +4,17 @@ import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, W
 import type { StorageUsage, StoredRun } from '../storage/types.js';
 import type { ClaimOptions, ProducerPlace } from './open-producer.js';
 
-/** What the server calls, and what it is called back with. Plain values: no gRPC, no generated messages. */
+/** The interface between server and broker. Plain values: no gRPC, no generated messages. */
 
 // --- Publishing -------------------------------------------------------------------------------------------
 
 /**
- * A publish request as the server found it on the wire: checked in full, not decoded. Four numbers a message
- * stand in `bounds`: where the message begins (with tag and length) and ends in `source`, and where its key
- * begins and ends (equal for an empty key).
+ * A publish request as the server read it: checked in full, not decoded. `bounds` holds four numbers for each
+ * message: where the message begins (with tag and length) and ends in `source`, and where its key begins and ends
+ * (equal for an empty key).
  */
 export interface PublishBatch {
-  /** Undefined: the topic of the stream's batch before. */
+  /** Undefined: the topic of the previous batch of the stream. */
   readonly topic: string | undefined;
   /** Undefined: routed by key. */
   readonly partition: number | undefined;
@@ -45,26 +45,26 @@ export type HoldReason = 'writer' | 'share' | 'backlog' | 'disk' | 'receipts';
 /** One producer's stream. */
 export interface Publisher {
   /**
-   * Calls back once there is room for another batch: at once, from within the call, where there is room already.
-   * Not calling `publish` before is what stops a producer: its stream is not read.
+   * Calls `ready` once, as soon as there is room for another batch: from within this call if there is room
+   * already. A producer is stopped by not calling `publish` before that: its stream is not read.
    */
   whenReady(ready: () => void): void;
   /**
-   * The stream is not read until the client has been told of more of its batches, and has read that: for
-   * `listProducers`. Over with the next `whenReady`.
+   * The stream is not read until the client has received and read more receipts. Only for `listProducers`. Ends
+   * with the next `whenReady`.
    */
   awaitReceipts(): void;
   /**
-   * Stores a batch, all or nothing. `done` is called exactly once, in the order of the batches among those
-   * that are stored, and possibly from within the call when the batch is refused.
+   * Stores a batch, all or nothing. Calls `done` exactly once: in the order of the stored batches, or possibly
+   * from within the call if the batch is refused.
    */
   publish(batch: PublishBatch, done: PublishDone): void;
   /**
-   * Nothing more will be published: a batch that is held until there is room is answered with this error, at once.
-   * What was submitted is finished, and `ready` is not called any more.
+   * Nothing more will be published. A batch that is held is answered with this error at once. Submitted batches
+   * are finished, and `ready` is not called any more.
    */
   stop(error: SluiceError): void;
-  /** The stream has ended: what was submitted is finished all the same, `ready` is not called any more. */
+  /** The stream has ended. Submitted batches are finished, and `ready` is not called any more. */
   close(): void;
 }
 
@@ -75,13 +75,13 @@ export interface DeliveredRun {
   readonly run: StoredRun;
   readonly from: number;
   readonly to: number;
-  /** 1 on the first delivery; 0 where nothing is leased (Read). */
+  /** 1 for the first delivery; 0 for a `Read`, which leases nothing. */
   readonly attempt: number;
-  /** Grows with the deliveries of a session; 0 where nothing is leased. */
+  /** Increases with each delivery of a session; 0 for a `Read`, which leases nothing. */
   readonly deliveryId: number;
 }
 
-/** Why a consumer gets nothing: the reason of the subscription state, or the transport. */
+/** Why a consumer gets no messages: the reason of the subscription state, or the transport. */
 export type WaitReason = Wait['reason'] | 'transport';
 
 export interface ConsumeOptions {
@@ -90,7 +90,7 @@ export interface ConsumeOptions {
   readonly consumerId: string;
   readonly peer: string;
   readonly credit: Partial<Credit>;
-  /** Where the subscription starts, if this call creates it. */
+  /** Where the subscription starts if this call creates it. */
   readonly start: StartPosition;
 }
 
@@ -100,24 +100,24 @@ export interface SessionInfo {
   readonly ackDeadlineMs: number;
 }
 
-/** The way to one consumer. */
+/** The stream to one consumer. */
 export interface ConsumerSink {
-  /** `written` is to be called when the frame has left for the transport; when the stream broke, it need not be. */
+  /** Call `written` when the frame has left for the transport. It need not be called after the stream broke. */
   deliver(runs: readonly DeliveredRun[], written: () => void): void;
   assigned(partitions: readonly number[]): void;
-  /** These were taken back: what is delivered from now on is another delivery of them. */
+  /** The broker took these messages back: later runs are other deliveries of them. */
   revoked(offsets: readonly PartitionInterval[]): void;
   heartbeat(timeMs: number, backlogMessageCount: number): void;
-  /** The broker ends the session: last call. */
+  /** The broker ends the session. This is the last call. */
   ended(error: SluiceError): void;
 }
 
 export interface ConsumerSession extends SessionInfo {
   /** It has messages that are not settled. */
   readonly isHolding: boolean;
-  /** Called once the opening has been announced to the consumer: deliveries begin. */
+  /** The consumer has received the opening: deliveries begin. */
   start(): void;
-  /** The stream has ended: what was outstanding is free. Harmless twice. */
+  /** The stream has ended: its outstanding messages are pending again. May be called twice. */
   close(end: SessionEnd): void;
 }
 
@@ -132,7 +132,7 @@ export interface ReadOptions {
 
 export interface ReadSink {
   deliver(runs: readonly DeliveredRun[], written: () => void): void;
-  /** Last call: without an error at the end of what was asked for. */
+  /** The last call. Without an error if everything that was asked for was delivered. */
   ended(error: SluiceError | undefined): void;
 }
 
@@ -144,32 +144,38 @@ export interface ReadSession {
 
 export interface RedriveOptions {
   readonly topic: string;
-  /** The subscription that gave the messages up. */
+  /** The subscription that dead-lettered the messages. */
   readonly subscription: string;
-  /** Counts only. */
+  /** Only counts. */
   readonly isDryRun: boolean;
-  /** 0: all that were there when it began. */
+  /** 0: all dead letters that existed when the redrive began. */
   readonly limit: number;
-  /** Messages; 0: as fast as it goes. */
+  /** Messages for each second; 0: no limit. */
   readonly ratePerSecond: number;
 }
 
 export interface RedriveProgress {
-  /** Sent back, and durable. In a dry run, at the end: what would be. */
+  /** Sent back, and durable. At the end of a dry run: what a redrive would send back. */
   readonly redrivenCount: number;
-  /** Left of those that were there when it began; while they are being counted, those that were found. */
+  /**
+   * Dead letters that are left of those that existed when the redrive began. While they are being counted: those
+   * found so far.
+   */
   readonly remainingCount: number;
 }
 
 export interface RedriveSink {
-  /** At least once a second, and before the end. */
+  /** Called at least once a second, and before the end. */
   progress(progress: RedriveProgress): void;
-  /** Last call. What was sent back before an error stays so: repeating goes on behind it. */
+  /**
+   * The last call. Messages that were sent back before an error stay sent back: another call continues behind
+   * them.
+   */
   ended(error: SluiceError | undefined): void;
 }
 
 export interface RedriveSession {
-  /** Nothing more is sent back. Harmless twice. */
+  /** Nothing more is sent back. May be called twice. */
   close(): void;
 }
 
@@ -197,19 +203,19 @@ export interface SubscriptionPartitionInfo {
   readonly acknowledgedOffset: number;
   readonly backlogMessageCount: number;
   readonly outstandingMessageCount: number;
-  /** Ever dead-lettered here, redriven ones included. */
+  /** All messages that were ever dead-lettered here, including redriven ones. */
   readonly deadLetterCount: number;
   readonly sessionId: string | undefined;
 }
 
 export interface ProducerInfo {
-  /** Of the last batch; empty before the first. */
+  /** The topic of the last batch; empty before the first. */
   readonly topic: string;
   readonly producerId: string;
   readonly peer: string;
   readonly connectTimeMs: number;
   readonly messageCount: number;
-  /** Batches that were read and are not answered. */
+  /** Batches that were read and not answered. */
   readonly pendingBatchCount: number;
   readonly hold: { readonly reason: HoldReason; readonly forMs: number } | undefined;
 }
@@ -229,7 +235,7 @@ export interface ConsumerInfo {
 }
 
 export interface MessageInfo {
-  /** Undefined where retention has removed the message. */
+  /** Undefined if retention has removed the message. */
   readonly message: DeliveredRun | undefined;
   readonly statuses: readonly {
     readonly subscription: string;
@@ -245,24 +251,24 @@ export interface Page<T> {
   readonly nextPageToken: string;
 }
 
-/** Figures for metrics. The counts grow from the start of the broker on, the rest is as it is now. */
+/** Figures for metrics. The counts grow from the start of the broker; the other figures are current. */
 export interface BrokerStats extends StorageUsage {
   readonly publishedMessages: number;
-  /** Of requests that stored something, encoded. */
+  /** Encoded bytes of requests that stored something. */
   readonly publishedBytes: number;
   readonly duplicateMessages: number;
   readonly refusedBatches: number;
-  /** Each delivery of a message. */
+  /** Each delivery of a message counts. */
   readonly deliveredMessages: number;
   readonly deliveredBytes: number;
   readonly settledMessages: number;
   readonly deadLetteredMessages: number;
   readonly producersByHold: ReadonlyMap<HoldReason | 'none', number>;
-  /** Over all streams, what is still going on included. */
+  /** Over all streams, including waits that are still under way. */
   readonly heldMs: ReadonlyMap<HoldReason, number>;
   readonly consumersByWait: ReadonlyMap<WaitReason | 'none', number>;
   readonly waitedMs: ReadonlyMap<WaitReason, number>;
-  /** Of frames that have not left for the transport. */
+  /** Frames that have not left for the transport. */
   readonly frameBytes: number;
 }
 
@@ -275,38 +281,40 @@ export interface ServerInfo {
   readonly defaultDurability: Durability;
 }
 
-/** What may change in a topic; absent: stays as it is. */
+/** The fields of a topic to change. An absent field stays as it is. */
 export type TopicChange = Partial<
   Pick<TopicConfig, 'partitionCount' | 'retention' | 'backlogLimit' | 'durability'>
 >;
 
-/** What may change in a subscription; absent: stays as it is. */
+/** The fields of a subscription to change. An absent field stays as it is. */
 export type SubscriptionChange = Partial<
   Pick<SubscriptionConfig, 'ackDeadlineMs' | 'minBackoffMs' | 'maxBackoffMs' | 'deadLetter'>
 >;
 
-/** The broker without its network. Everything that fails throws or rejects with a SluiceError. */
+/** The broker without its network. All errors are SluiceErrors. */
 export interface Broker {
-  /** `peer`: the address of the client, for people. */
+  /** `peer`: the address of the client, for display. */
   openPublisher(peer: string): Publisher;
-  /** Claims the producer: an epoch of the caller's own, durable; lower ones are fenced. */
+  /** Claims the producer: gives the caller an epoch of its own, durably, and fences lower ones. */
   openProducer(topic: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace>;
   /** Claims nothing. */
   getProducer(topic: string, producerId: string): Promise<ProducerPlace>;
 
   subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession>;
-  /** Resolves when the settlements are durable. Leaves alone what was delivered later than `lastDeliveryId`. */
+  /**
+   * Resolves when the settlements are durable. Ignores messages that were delivered later than `lastDeliveryId`.
+   */
   settle(
     sessionId: string,
     settlements: readonly Settlement[],
     lastDeliveryId?: number,
   ): Promise<SettleResult>;
-  /** Changes what is given, answers what is then in force. */
+  /** Changes the given fields, and returns the credit now in force. */
   setCredit(sessionId: string, credit: Partial<Credit>): Credit;
   read(options: ReadOptions, sink: ReadSink): Promise<ReadSession>;
   /**
-   * Sends a subscription's dead letters back to it, in place of another call that does so. Throws TOPIC_NOT_FOUND
-   * or SUBSCRIPTION_NOT_FOUND.
+   * Sends a subscription's dead letters back to it. Replaces another redrive of the subscription. Throws
+   * TOPIC_NOT_FOUND or SUBSCRIPTION_NOT_FOUND.
    */
   redrive(options: RedriveOptions, sink: RedriveSink): RedriveSession;
 
@@ -321,7 +329,7 @@ export interface Broker {
     start: StartPosition,
   ): Promise<SubscriptionInfo>;
   getSubscription(topic: string, name: string): SubscriptionInfo;
-  /** `topic` empty: of every topic. */
+  /** Empty `topic`: of every topic. */
   listSubscriptions(topic: string, pageSize: number, pageToken: string): Page<SubscriptionInfo>;
   updateSubscription(topic: string, name: string, change: SubscriptionChange): Promise<SubscriptionInfo>;
   deleteSubscription(topic: string, name: string): Promise<void>;
@@ -332,13 +340,13 @@ export interface Broker {
     position: StartPosition,
   ): Promise<SubscriptionInfo>;
 
-  /** `topic` empty: of every topic. */
+  /** Empty `topic`: of every topic. */
   listProducers(topic: string): readonly ProducerInfo[];
   listConsumers(topic: string, subscription: string): readonly ConsumerInfo[];
   getMessage(topic: string, partition: number, offset: number): Promise<MessageInfo>;
   serverInfo(): ServerInfo;
   stats(): BrokerStats;
 
-  /** Refuses new work with DRAINING, ends sessions, waits for what was submitted, closes the store. */
+  /** Refuses new work with DRAINING, ends sessions, waits for submitted work, and closes the store. */
   close(): Promise<void>;
 }

@@ -183,7 +183,7 @@ export interface SubscriptionState {
   addPartition(partition: number, cursor: CursorState, endOffset: number): void;
   /** The log has grown. */
   setEnd(partition: number, endOffset: number): void;
-  /** Retention removed everything below: it counts as settled. */
+  /** Retention removed everything below `firstOffset`: it counts as settled. */
   setFirst(partition: number, firstOffset: number): void;
   cursor(partition: number): CursorState;
 
