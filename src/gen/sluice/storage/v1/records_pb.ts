@@ -278,7 +278,7 @@ export const DeadLetterRecordSchema: GenMessage<DeadLetterRecord> = /*@__PURE__*
   messageDesc(file_sluice_storage_v1_records, 6);
 
 /**
- * How far an idempotent producer has come in one topic.
+ * The position of an idempotent producer in one topic.
  *
  * @generated from message sluice.storage.v1.ProducerRecord
  */
