@@ -1320,7 +1320,8 @@ export const RedriveDeadLettersRequestSchema: GenMessage<RedriveDeadLettersReque
  */
 export type RedriveDeadLettersResponse = Message<"sluice.v1.RedriveDeadLettersResponse"> & {
   /**
-   * Sent back, and durable. In a dry run, at the end: what would be.
+   * Sent back, and durable. At the end of a dry run: what a redrive would send
+   * back.
    *
    * @generated from field: uint64 redriven_count = 1;
    */
