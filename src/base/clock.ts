@@ -1,8 +1,8 @@
 /**
- * The one owner of time. Everything else is handed a Clock, so that tests can turn it.
+ * The source of time. Every other module gets a Clock, so that tests can control it.
  *
- * Two times, never mixed: `wallMs` is what people and other machines see (publish times, retention) and may
- * jump; `monotonicMs` is for deadlines and only moves forward.
+ * Two times, never mixed: `wallMs` is the time for people and other machines (publish times, retention), and may
+ * jump; `monotonicMs` is for deadlines, and only moves forward.
  */
 export interface Clock {
   /** Milliseconds since 1970-01-01 UTC, whole. */
@@ -14,11 +14,13 @@ export interface Clock {
 }
 
 export interface Timer {
-  /** Harmless on a timer that has fired. */
+  /** May be called after the timer has fired. */
   cancel(): void;
 }
 
-/** Node fires timers above this at once; longer delays are cut to it and the caller looks again. */
+/**
+ * Node fires timers above this limit at once. Longer delays are cut to it, and the caller checks the time again.
+ */
 const longestDelayMs = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

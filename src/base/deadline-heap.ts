@@ -7,8 +7,8 @@ interface Entry<T> {
 }
 
 /**
- * Items by the time at which they want attention, soonest first. An item is in the heap at most once; setting
- * it again moves it. O(log n) for every change, so one timer serves any number of deadlines.
+ * Items by the time when they are due, soonest first. An item is in the heap at most once; setting it again moves
+ * it. Each change takes O(log n), so one timer serves any number of deadlines.
  */
 export class DeadlineHeap<T> {
   readonly #heap: Entry<T>[] = [];
@@ -18,12 +18,12 @@ export class DeadlineHeap<T> {
     return this.#heap.length;
   }
 
-  /** When the soonest item is due; Infinity when there is none. */
+  /** When the first item is due; Infinity if the heap is empty. */
   get nextAtMs(): number {
     return this.#heap[0]?.atMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Puts the item at this time, or moves it there; Infinity takes it out. */
+  /** Adds the item, or moves it to this time. Infinity removes it. */
   set(item: T, atMs: number): void {
     if (atMs === Number.POSITIVE_INFINITY) {
       this.delete(item);
@@ -61,7 +61,7 @@ export class DeadlineHeap<T> {
     this.#entries.clear();
   }
 
-  /** Takes out the soonest item if it is due. */
+  /** Removes and returns the first item if it is due. */
   popDue(nowMs: number): T | undefined {
     const first = this.#heap[0];
     if (first === undefined || first.atMs > nowMs) return undefined;
@@ -87,7 +87,7 @@ export class DeadlineHeap<T> {
     }
   }
 
-  /** `upper` stands above `lower`; afterwards they have changed places. */
+  /** `upper` is above `lower`. Afterwards they have changed places. */
   #swap(upper: Entry<T>, lower: Entry<T>): void {
     const index = upper.index;
     upper.index = lower.index;

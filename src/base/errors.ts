@@ -6,12 +6,12 @@ export interface ErrorDetails {
   readonly field?: string;
   /** How long to wait before trying again. */
   readonly retryAfterMs?: number;
-  /** Facts for programs: goes into `ErrorInfo.metadata`. */
+  /** Facts for programs: become `ErrorInfo.metadata`. */
   readonly metadata?: Readonly<Record<string, string>>;
   readonly cause?: unknown;
 }
 
-/** The one error class. Its message says what was wrong and what to do about it. */
+/** The only error class. Its message says what is wrong and what to do about it. */
 export class SluiceError extends Error {
   override readonly name = 'SluiceError';
   readonly reason: Reason;
@@ -28,8 +28,8 @@ export class SluiceError extends Error {
   }
 
   /**
-   * Anything that was thrown, as a SluiceError: what came from outside (the disk, the network) is INTERNAL. A defect of
-   * the broker's own code does not become one: it ends the process.
+   * Converts anything that was thrown into a SluiceError. An error from outside (the disk, the network) becomes
+   * INTERNAL. A defect of the broker's own code ends the process instead.
    */
   static from(thrown: unknown): SluiceError {
     if (thrown instanceof SluiceError) return thrown;

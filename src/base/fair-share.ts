@@ -5,10 +5,10 @@ export interface ShareBounds {
 }
 
 /**
- * What each of `count` may take of memory that they share. All of them together are given an eighth of it: what was
- * taken while they were fewer was larger and may still be held. Then however they come, one after the other and each
- * keeping what it took, the sum stays within the total until a thousand times as many have come as could have the
- * largest part (1/8 · (1 + ln 1,000) < 1), or the smallest part is more than that.
+ * The part that each of `count` parties may take of a shared memory. All parts together are an eighth of it,
+ * because parts that were taken earlier, among fewer parties, were larger and may still be in use. If parties come
+ * one after another and keep their parts, the sum stays within the total until there are a thousand times as many
+ * as could have the largest part (1/8 · (1 + ln 1,000) < 1), or until the smallest part exceeds a fair one.
  */
 export function fairShare({ totalBytes, smallestBytes, largestBytes }: ShareBounds, count: number): number {
   const share = Math.floor(totalBytes / 8 / Math.max(1, count));

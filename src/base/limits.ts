@@ -1,8 +1,8 @@
 import { dayMs, GiB, KiB, MiB, minuteMs, secondMs } from './units.js';
 
 /**
- * Every bound on the path of a message, and every limit on what a request may ask. What is a setting says so:
- * the number here is then its default.
+ * Every limit on the path of a message, and every limit for requests. If a limit is a setting, its comment says
+ * so, and the number is the default.
  */
 export const limits = {
   // --- What a request may ask -----------------------------------------------------------------------------
@@ -17,9 +17,11 @@ export const limits = {
   maxMessagesPerRequest: 100_000,
   maxSettlementsPerRequest: 10_000,
   maxReasonLength: 1_000,
-  /** Dead-letter notes that a settlement of what was settled before is compared with, in each partition. */
+  /** Limit of dead-letter notes, in each partition, that a repeated settlement is compared with. */
   deadLetterNotesPerSettlement: 10_000,
-  /** The partitions that a topic may have: column families of the store. Setting, fixed when it is made. */
+  /**
+   * The partitions that a topic may have: column families of the store. Setting; fixed when the store is created.
+   */
   maxPartitionCount: 16,
   maxTopics: 100_000,
   maxPageSize: 1_000,
@@ -28,7 +30,7 @@ export const limits = {
   maxAckDeadlineMs: 12 * 60 * minuteMs,
   maxBackoffMs: 1 * dayMs,
   maxAttempts: 10_000,
-  /** Offsets, sequences and counts are kept as IEEE doubles: exact up to here. */
+  /** Offsets, sequences and counts are IEEE doubles: exact up to this number. */
   maxOffset: Number.MAX_SAFE_INTEGER,
 
   // --- Defaults of subscriptions --------------------------------------------------------------------------
@@ -41,13 +43,16 @@ export const limits = {
 
   // --- Sessions -------------------------------------------------------------------------------------------
   /**
-   * How long a session that let a lease lapse is passed over if nothing is heard of it: so many lease times, and at
-   * least so long; twice as long after each further lapse, up to the most.
+   * How long a session stays silent after a lapsed lease if its consumer sends nothing: so many lease times, but
+   * at least the minimum. The time doubles with each further lapse, up to the maximum.
    */
   silenceLeaseTimes: 10,
   minSilenceMs: 1 * minuteMs,
   maxSilenceMs: 60 * minuteMs,
-  /** The messages of a partition that are delivered alone at a time, because two streams broke with them at work. */
+  /**
+   * The number of suspects in a partition: messages that were at work in two broken streams, and are delivered
+   * alone.
+   */
   suspectsPerPartition: 256,
 
   // --- All of it ------------------------------------------------------------------------------------------
@@ -58,30 +63,30 @@ export const limits = {
   /** Receive window of one HTTP/2 stream, and of one connection. Settings. */
   streamWindowBytes: 1 * MiB,
   connectionWindowBytes: 16 * MiB,
-  /** The window that every stream begins with. */
+  /** The initial receive window of every stream. */
   initialWindowBytes: 64 * KiB,
-  /** Appends that wait for the writer or are with it: above this, producers' streams are not read. Setting. */
+  /** Bytes that wait for the writer or are being written. Above this, producers' streams are not read. Setting. */
   writerQueueBytes: 16 * MiB,
-  /** One commit: more waits for the next one. */
+  /** One commit. More bytes wait for the next one. */
   roundBytes: 4 * MiB,
-  /** How long a producer that was held and let in keeps room for a request that does not come. */
+  /** How long an admitted producer keeps its room if its request does not arrive. */
   admissionMs: 50,
-  /** How often the share of a topic is computed anew while a whole queue of requests arrives. */
+  /** How often the level of the topics is computed while a full queue of requests arrives. */
   levelsPerQueue: 64,
-  /** How much of what a topic had less than the others is made up for in a round, and at most, of its share. */
+  /** The part of what a topic had less than the others that a round makes up for, and its maximum, in shares. */
   owedPerRound: 1 / 8,
   mostOwedShare: 1 / 4,
-  /** Connections whose last topic is known, so that their next stream waits in its line. */
+  /** Connections whose last topic is remembered, so that their next stream waits in its line. */
   rememberedPeers: 16_384,
-  /** What the first request of a topic is taken to be, where room has to be kept for it. */
+  /** The assumed size of the first request of a topic, when room is kept for it. */
   usualRequestBytes: 64 * KiB,
-  /** Commits that are with the writer thread at once: one syncs, one is ready. */
+  /** Commits in the writer thread: one syncs, one is ready. */
   roundsUnderWay: 2,
   /** Memory of commits that the tail has dropped, kept for the next ones. */
   spareRoundBytes: 16 * MiB,
-  /** A second commit is put together while one is under way only once this much waits: small ones gather. */
+  /** While a commit is under way, a second one is started only if this much waits. Small ones gather. */
   secondRoundBytes: 256 * KiB,
-  /** One log record; a single larger message still makes one. */
+  /** The size of a log record. A larger message has a record of its own. */
   recordBytes: 256 * KiB,
   /** Batches of one PublishStream that wait for their receipt. */
   batchesPerStream: 1_000,
@@ -89,19 +94,19 @@ export const limits = {
   // --- From the disk to a consumer ------------------------------------------------------------------------
   /** Committed records kept in memory for consumers that keep up. Setting. */
   tailBytes: 64 * MiB,
-  /** What a log reader fetches from the disk at once, and holds ready for its next read. */
+  /** How much a log reader reads from the disk at once, and keeps for its next read. */
   readAheadBytes: 256 * KiB,
   smallestReadAheadBytes: 16 * KiB,
-  /** Records fetched at once, where they are so small that the bytes above are not reached. */
+  /** Records that are read at once if they are so small that the bytes above are not reached. */
   readAheadRecords: 1_000,
   /**
-   * How long a scan of the log stays open, but for a read under way; then its reader opens another where it goes on.
-   * An open scan keeps every memtable that was there when it was opened: at full speed that is 100 MB for each second.
+   * How long a scan of the log stays open, apart from a read under way. Then its reader opens another one where
+   * reading continues. An open scan keeps every memtable of its time: at full speed 100 MB for each second.
    */
   scanOpenMs: 200,
-  /** A log reader that is not asked for this long gives up what it holds. */
+  /** A log reader that is not used for this long gives up what it holds. */
   readerIdleMs: 1 * secondMs,
-  /** Messages of one frame, and the least that a frame may shrink to; a single larger message still makes one. */
+  /** The size of a frame, and the minimum that it may shrink to. A larger message has a frame of its own. */
   frameBytes: 256 * KiB,
   smallestFrameBytes: 16 * KiB,
   /** Frames under way to one stream. */
@@ -112,31 +117,31 @@ export const limits = {
   concurrentReads: 8,
   /** Messages of one partition and subscription that wait for their key while others pass them (ordering KEY). */
   deferredMessages: 10_000,
-  /** Streams open at once, over all connections. Setting. */
+  /** Open streams, over all connections. Setting. */
   maxStreams: 20_000,
-  /** Calls open at once that are no streams, over all connections, and on one of them. The first is a setting. */
+  /** Open calls that are not streams, over all connections, and on one of them. The first is a setting. */
   maxCalls: 10_000,
   callsPerConnection: 5_000,
-  /** A connection may always have so many calls, also where others have used up what there is. */
+  /** Calls that a connection may always have, even if other connections have used up the limit. */
   freeCalls: 10,
-  /** Streams that one address may open in a second, and for how many seconds' worth of them at once. Setting. */
+  /** Streams that one address may open in a second, and the burst, in seconds. Setting. */
   maxOpensPerSecond: 1_000,
   opensBurstSeconds: 10,
-  /** A connection may always open so many streams a second, also where others of its address open too many. */
+  /** Streams that a connection may always open in a second, even if its address exceeds the limit. */
   freeOpensPerSecond: 10,
-  /** Calls of one address that are reset before they are begun: more, and each such connection is cut. */
+  /** Calls of one address that are reset before they begin. Above this rate, each such connection is closed. */
   brokenOpensPerSecond: 20,
   brokenOpensBurst: 200,
-  /** Refused calls of one connection in a second: more, and it is cut. */
+  /** Refused calls of one connection in a second. Above this rate, it is closed. */
   refusalsPerSecond: 1_000,
-  /** Connections open at once from one address. Setting. */
+  /** Open connections from one address. Setting. */
   maxConnectionsPerPeer: 2_000,
-  /** Connections above that which hear why they are refused, each for so long. */
+  /** Surplus connections that stay open for a moment to get the reason for their refusal, and that moment. */
   surplusConnections: 64,
   surplusConnectionMs: 1 * secondMs,
-  /** How long what an address has used up is remembered after its last connection. */
+  /** How long the counts of an address are kept after its last connection. */
   forgetHostMs: 60 * secondMs,
-  /** How long a call may take to bring its one request. */
+  /** How long the one request of a call may take to arrive. */
   requestTimeoutMs: 10 * secondMs,
   /** Answers of unary calls that one connection has not read: above this, its calls wait. */
   answerBytesPerConnection: 1 * MiB,
@@ -150,19 +155,19 @@ export const limits = {
   rangeOverheadBytes: 128,
   /** Assignments on their way to one consumer: above this, it gets only the latest. */
   assignmentsUnderWay: 8,
-  /** Where unread answers fill their memory: connections that have read none for so long are cut. */
+  /** When unread answers fill their memory, connections that have read none for this long are closed. */
   answerTimeoutMs: 30 * secondMs,
   /** The one request of a lookup, or of a call that opens a stream: names, a page token, a position. */
   smallRequestBytes: 8 * KiB,
-  /** The configuration of a topic or a subscription, sent back with the statistics of every partition. */
+  /** The configuration of a topic or a subscription, possibly sent back with the statistics of every partition. */
   configRequestBytes: 64 * KiB,
-  /** Requests that are held for the calls of one connection. One alone may be larger. */
+  /** Bytes of requests in memory for the calls of one connection. A single request may be larger. */
   requestBytesPerConnection: 8 * MiB,
-  /** A connection may always hold so much, also where others have used up what there is. */
+  /** Bytes that a connection may always hold, even if other connections have used up the limit. */
   freeRequestBytes: 64 * KiB,
-  /** What decompressing a request takes beside the request. */
+  /** Memory for decompressing a request, beside the request. */
   decompressionBytes: 64 * KiB,
-  /** Headers of one call, names and values, by the count of HTTP/2 (RFC 9113, 6.5.2). */
+  /** Headers of one call, names and values, as HTTP/2 counts them (RFC 9113, 6.5.2). */
   headerListBytes: 8 * KiB,
 
   /** Messages that one commit moves to a dead-letter topic. */
@@ -171,38 +176,38 @@ export const limits = {
   // --- From the dead letters back to their subscription -----------------------------------------------------
   /** Messages of one commit of a redrive. */
   redriveBatchMessages: 1_000,
-  /** What a redrive with a rate may send at once: as much as the rate brings in this time. */
+  /** The burst of a redrive with a rate: what the rate allows in this time. */
   redriveBurstMs: 100,
-  /** How often a redrive says how far it is: twice as often as it promises. */
+  /** How often a redrive reports its progress: twice as often as promised. */
   redriveProgressEveryMs: 500,
 
   // --- At the network's edge --------------------------------------------------------------------------------
   /**
-   * How far above `maxRequestBytes` a request is still read, so that its refusal can name the batch. Anything
-   * larger is refused by its length, before it is read.
+   * How far above `maxRequestBytes` a request is still read, so that its refusal can name the batch. Larger
+   * requests are refused by their length, before they are read.
    */
   oversizeReadBytes: 1 * MiB,
-  /** Settlement requests of one Consume stream that are not answered: above this, the stream is not read. */
+  /** Settlement requests of one Consume stream without an answer. Above this, the stream is not read. */
   settlementRequestsPerStream: 100,
-  /** Ranges of one PublishResponse; a stream that fell into more pieces is answered without them. */
+  /** Ranges of one PublishResponse. A stream with more ranges is answered without them. */
   maxRangesPerResponse: 10_000,
-  /** The same for a PublishFailure, which travels in a header. */
+  /** The same for a PublishFailure, which is sent in a header. */
   maxRangesPerFailure: 100,
-  /** How soon after a consumer closed its half of the stream a reset still means that it broke off. */
+  /** How soon after a consumer closed its half of the stream a reset still counts as a broken stream. */
   resetGraceMs: 50,
   maxPageTokenLength: 1_000,
-  /** Text of an error, in characters: it travels in headers, and clients bound those to 8 KiB. */
+  /** Characters of an error text: it is sent in headers, and clients limit those to 8 KiB. */
   maxErrorTextLength: 500,
-  /** An idle connection is asked for a sign of life this often, and given up when none comes in time. */
+  /** How often an idle connection is pinged, and how long the answer may take. */
   keepaliveEveryMs: 30 * secondMs,
   keepaliveTimeoutMs: 10 * secondMs,
-  /** How long closing waits for calls under way before it cuts them off. */
+  /** How long closing waits for calls under way before it ends them. */
   drainGraceMs: 10 * secondMs,
-  /** Then: how long the last answers may take to leave, to clients that may not be reading. */
+  /** Next: how long the last answers may take to leave, to clients that may not be reading. */
   lingerMs: 1 * secondMs,
-  /** Then: how long connections that were cut off may take to close before closing goes on without them. */
+  /** Next: how long destroyed connections may take to close before closing continues without them. */
   cutOffMs: 1 * secondMs,
-  /** How long the store may take to write what it has and to close, before the process ends without that. */
+  /** How long the store may take to finish writing and to close before the process ends anyway. */
   closeStoreMs: 15 * secondMs,
   /** Connections of the HTTP server of the metrics, and how long one may stay without reading or sending. */
   adminConnections: 32,
@@ -211,16 +216,18 @@ export const limits = {
   closeAdminMs: 1 * secondMs,
 
   // --- Metadata -------------------------------------------------------------------------------------------
-  /** Producers whose sequence is kept in memory; the others are read back when they return. */
+  /** Producers whose sequence is kept in memory. Others are read from the store again when they return. */
   cachedProducers: 100_000,
-  /** How often the offsets known to be synced are noted. */
+  /** How often the synced offsets are noted. */
   syncedOffsetsEveryMs: 2 * secondMs,
-  /** How far the wall clock may be set back while publish times wait for it; further, and they follow it. */
+  /** How far the wall clock may be set back while publish times stand still. Beyond this, they follow it. */
   clockHoldMs: 60 * secondMs,
-  /** Places in a partition where publish times go back that are remembered, so that a search by time stays exact. */
+  /**
+   * Places in a partition where publish times go back that are remembered, so that a search by time stays exact.
+   */
   clockStepsKept: 16,
   heartbeatEveryMs: 15 * secondMs,
-  /** Heartbeats that are sent in one go, and the pause behind them. */
+  /** Heartbeats that are sent at once, and the pause after them. */
   heartbeatsAtOnce: 250,
   heartbeatPauseMs: 10,
   /** Subscriptions whose cursors are read at once when the broker starts. */
@@ -228,60 +235,60 @@ export const limits = {
   /** Free space on the data disk below which producers are held. Setting. */
   minFreeDiskBytes: 256 * MiB,
   freeDiskCheckEveryMs: 1 * secondMs,
-  /** Between two looks while producers are held only by what is on its way to the disk. */
+  /** The time between two checks while producers are held only because of bytes on the way to the disk. */
   freeDiskRecheckMs: 20,
-  /** RocksDB fills one memtable for every partition number, and so many more may be full and not written yet. */
+  /** RocksDB fills one memtable for each partition number. A few more may be full and not written yet. */
   memtableBytes: 4 * MiB,
   fullMemtables: 4,
-  /** What a submitted byte takes on the disk at most before older ones are compacted: in the log, and in a table. */
+  /** How many bytes a submitted byte takes on the disk before compaction: one in the log, one in a table. */
   diskBytesPerByte: 2,
-  /** Pause between two sweeps of retention: how long a message may stay after it may go. */
+  /** Pause between two sweeps of retention: how long a removable message may stay. */
   retentionEveryMs: 1 * secondMs,
-  /** How soon a used-up backlog is measured again after something was settled. */
+  /** How soon a full backlog is measured again after a settlement. */
   backlogMeasureDelayMs: 2,
-  /** When to try again after BACKLOG_FULL, and after DISK_NEARLY_FULL. */
+  /** The retry delay of BACKLOG_FULL and DISK_NEARLY_FULL. */
   backlogRetryAfterMs: 1 * secondMs,
   diskRetryAfterMs: 5 * secondMs,
 
-  /** Log lines that wait for whoever reads them; more are dropped. */
+  /** Log lines that wait for their reader. Further lines are dropped. */
   logQueueBytes: 4 * MiB,
-  /** After a failed write: time for the refusals to leave before the process ends. */
+  /** After a failed write: how long the refusals may take to leave before the process ends. */
   failureGraceMs: 250,
 
   // --- How far settings may go ----------------------------------------------------------------------------
   /** Every partition is a column family with its own memtables. */
   largestMaxPartitionCount: 256,
-  /** A request is held in memory as a whole, several times over while it is written. */
+  /** A request is held in memory as a whole, several times while it is written. */
   largestMaxRequestBytes: 256 * MiB,
-  /** RFC 9113: windows are 31 bits wide; below this, even one frame would not fit. */
+  /** RFC 9113: windows have 31 bits. Below the minimum not even one frame would fit. */
   smallestWindowBytes: 64 * KiB,
   largestWindowBytes: 2 ** 31 - 1,
   largestConcurrentReads: 1_024,
 
   // --- The command line -----------------------------------------------------------------------------------
-  /** Batches of `sluice publish` that wait for their receipt; below `batchesPerStream`, so never refused. */
+  /** Batches of `sluice publish` without a receipt. Below `batchesPerStream`, so never refused. */
   cliBatchesInFlight: 64,
   cliBatchMessages: 1_000,
   cliBatchBytes: 256 * KiB,
-  /** What one read of a file or of stdin brings. */
+  /** How much one read of a file or of stdin returns. */
   cliInputChunkBytes: 1 * MiB,
   cliCallTimeoutMs: 30 * secondMs,
-  /** How long an interrupted `sluice publish` waits for the receipts of what is under way. */
+  /** How long an interrupted `sluice publish` waits for the receipts of its batches. */
   cliInterruptGraceMs: 3 * secondMs,
-  /** How long any interrupted command but `serve` may take to end. */
+  /** How long any interrupted command except `serve` may take to end. */
   cliInterruptLimitMs: 5 * secondMs,
   cliProgressEveryMs: 500,
   /** How often `sluice publish` looks whether the broker holds it. */
   cliHoldCheckEveryMs: 1 * secondMs,
-  /** How often `--until-caught-up` asks whether the backlog is gone. */
+  /** How often `--until-caught-up` checks whether the backlog is empty. */
   cliBacklogCheckEveryMs: 300,
-  /** What a pipe of the operating system holds unread, and a pair of sockets that is used as one, at most. */
+  /** The most unread bytes that a pipe of the operating system holds, or a socket pair that is used as a pipe. */
   pipeBytes: 64 * KiB,
   socketPipeBytes: 512 * KiB,
-  /** How long after a message was printed a write to the pipe shows that its reader has not ended before it. */
+  /** How long after printing a message a successful write to the pipe shows that the reader has taken it. */
   cliReaderProbeAfterMs: 250,
   /** How often within an acknowledgement deadline `--no-ack` extends its leases. */
   cliExtensionsPerDeadline: 3,
-  /** How long the broker may take to end a stream of `sluice subscribe` that leaves in good order. */
+  /** How long the broker may take to end a stream that `sluice subscribe` has closed. */
   cliLeaveMs: 5 * secondMs,
 } as const;

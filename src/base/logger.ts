@@ -1,4 +1,4 @@
-/** What every layer logs through. `observe/` makes the real one; fields are camelCase, messages lower case. */
+/** The logger of every layer. `observe/` creates it. Field names are camelCase; messages are lower case. */
 export interface Logger {
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;

@@ -1,9 +1,9 @@
 import { limits } from './limits.js';
 import { MiB } from './units.js';
 
-/** Where the bytes in flight may be. */
+/** The parts of the memory for bytes in flight. */
 export interface MemoryBudget {
-  /** Receive windows of producers' streams: what the broker has got and not read. */
+  /** Receive windows of producers' streams: bytes that have arrived and were not read. */
   readonly receiveBytes: number;
   /** Frames that have not left for the transport. */
   readonly frameBytes: number;
@@ -13,17 +13,17 @@ export interface MemoryBudget {
   readonly answerBytes: number;
   /** Answers of streams that are due, or that their clients have not read. */
   readonly streamAnswerBytes: number;
-  /** Requests of calls that take one, until these are answered. */
+  /** Requests of calls that take one, until they are answered. */
   readonly requestBytes: number;
 }
 
-/** What is kept to be used again: on nobody's account, as it is in use as well as not. */
+/** Memory that is kept for reuse. Its blocks count here whether in use or not. */
 const spareBytes = limits.spareRoundBytes + limits.spareFrameBytes;
 
-/** The least that has to be left beside the writer's queue and the tail. */
+/** The minimum that the writer's queue and the tail must leave. */
 export const smallestRestBytes = spareBytes + 32 * MiB;
 
-/** Divides what the writer's queue and the tail leave of everything that may be in flight. */
+/** Divides the memory in flight that the writer's queue and the tail leave. */
 export function divideBudget(settings: {
   readonly maxInFlightBytes: number;
   readonly writerQueueBytes: number;

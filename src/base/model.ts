@@ -1,9 +1,9 @@
 /**
- * Topics and subscriptions as every layer knows them. The API's messages become these at the server's edge and
- * the store's records at the other; in between there is one form. Complete: defaults have been filled in.
+ * Topics and subscriptions, in the one form that all layers use. The server converts the API's messages to it, and
+ * the store its records. Complete: all defaults are filled in.
  */
 
-/** What a receipt promises: `written` survives a crash of the broker, `synced` a loss of power too. */
+/** The guarantee of a receipt: `written` survives a crash of the broker, `synced` also a loss of power. */
 export type Durability = 'written' | 'synced';
 
 export interface TopicConfig {
@@ -36,7 +36,7 @@ export interface SubscriptionConfig {
   readonly topic: string;
   readonly name: string;
   readonly ordering: Ordering;
-  /** 0: the broker's default, as it is when it is used. */
+  /** 0: the broker's default at the time of use. */
   readonly ackDeadlineMs: number;
   /** 0: the broker's default. */
   readonly minBackoffMs: number;
@@ -45,7 +45,7 @@ export interface SubscriptionConfig {
   readonly createTimeMs: number;
 }
 
-/** How the messages of one subscription relate to each other. */
+/** The order in which messages of a subscription are delivered. */
 export type Ordering = 'partition' | 'key' | 'none';
 
 export interface DeadLetterPolicy {
@@ -56,7 +56,7 @@ export interface DeadLetterPolicy {
   readonly isDisabled: boolean;
 }
 
-/** Where reading begins. */
+/** The position where reading begins. */
 export type StartPosition =
   | { readonly kind: 'earliest' }
   | { readonly kind: 'latest' }

@@ -4,14 +4,14 @@ export interface Interval {
   readonly last: number;
 }
 
-/** A message that failed and is not settled yet. */
+/** A message that has failed and is not settled. */
 export interface FailedMessage {
   readonly offset: number;
   /** Deliveries that failed, at least 1. */
   readonly attempts: number;
 }
 
-/** Where a subscription stands in one partition: all that survives a restart. */
+/** The state of a subscription in one partition that survives a restart. */
 export interface CursorState {
   /** Every offset below is settled. */
   readonly acknowledgedOffset: number;

@@ -1,10 +1,10 @@
-/** A source of chance that can be replayed from its seed. */
+/** A random source that can be repeated from its seed. */
 export interface Random {
-  /** Evenly from [0, 1). */
+  /** Uniformly from [0, 1). */
   next(): number;
 }
 
-/** mulberry32: small, fast and good enough for jitter and tests. Not for secrets. */
+/** mulberry32: small, fast, and good enough for jitter and tests. Not for secrets. */
 export function createRandom(seed: number): Random {
   let state = seed >>> 0;
   return {

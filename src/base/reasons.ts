@@ -1,8 +1,8 @@
 /**
- * The one table of errors: every reason that Sluice can give, and the gRPC status code that carries it.
+ * The table of errors: every reason of an error of Sluice, and its gRPC status code.
  *
- * A reason is part of the API: it stands in `ErrorInfo.reason` (domain `sluice.v1`) and in
- * `PublishError.reason`, and never changes its meaning.
+ * A reason is part of the API: it is sent in `ErrorInfo.reason` (domain `sluice.v1`) and in `PublishError.reason`,
+ * and its meaning never changes.
  */
 
 /** The numbers of `google.rpc.Code`. */
@@ -33,7 +33,7 @@ export const errorDomain = 'sluice.v1';
 
 const c = StatusCode;
 
-/** Reason → code. Clients decide by the reason, proxies and libraries by the code. */
+/** Reason → code. Clients decide by the reason; proxies and libraries by the code. */
 export const reasons = {
   /** A field is missing, out of its range, or contradicts another. */
   INVALID_FIELD: c.INVALID_ARGUMENT,
@@ -49,14 +49,14 @@ export const reasons = {
   RESERVED_HEADER: c.INVALID_ARGUMENT,
   /** The topic has no partition of that number. */
   UNKNOWN_PARTITION: c.INVALID_ARGUMENT,
-  /** A page token that no list gave out. */
+  /** The page token does not come from this list. */
   INVALID_PAGE_TOKEN: c.INVALID_ARGUMENT,
   /** An update mask names a field that can't be updated. */
   INVALID_UPDATE_MASK: c.INVALID_ARGUMENT,
 
   TOPIC_NOT_FOUND: c.NOT_FOUND,
   SUBSCRIPTION_NOT_FOUND: c.NOT_FOUND,
-  /** The session ended, or never was. What it held is free for others. */
+  /** The session has ended, or never existed. Its messages are free for other sessions. */
   SESSION_NOT_FOUND: c.NOT_FOUND,
   /** There is no message at that offset yet. */
   MESSAGE_NOT_FOUND: c.NOT_FOUND,
@@ -75,14 +75,14 @@ export const reasons = {
   TOPIC_DELETED: c.FAILED_PRECONDITION,
   /** The subscription was deleted while this stream was open. */
   SUBSCRIPTION_DELETED: c.FAILED_PRECONDITION,
-  /** Topics are created by hand only (`auto_create_topics` is off). */
+  /** The topic does not exist, and topics are not created automatically (`auto_create_topics` is off). */
   AUTO_CREATE_DISABLED: c.NOT_FOUND,
 
   /** Sequence numbers were skipped: resume where `GetProducer` says. */
   SEQUENCE_GAP: c.ABORTED,
-  /** The consumer was replaced or the server ends its stream on purpose. */
+  /** The consumer was replaced, or the server ended its stream on purpose. */
   SESSION_CLOSED: c.ABORTED,
-  /** Another call redrives the dead letters of the subscription: it goes on where this one was. */
+  /** Another call redrives the dead letters of the subscription, and continues where this one stopped. */
   REDRIVE_REPLACED: c.ABORTED,
 
   OFFSET_OUT_OF_RANGE: c.OUT_OF_RANGE,
@@ -103,10 +103,10 @@ export const reasons = {
 
   STARTING: c.UNAVAILABLE,
   DRAINING: c.UNAVAILABLE,
-  /** A write failed; the broker ends so that it restarts from what is on disk. */
+  /** A write failed: the broker ends, and restarts from what is on disk. */
   STORAGE_FAILED: c.UNAVAILABLE,
 
-  /** A stored record is damaged: its checksum, its header or a hole says so. */
+  /** A stored record is damaged or missing. */
   DATA_LOSS: c.DATA_LOSS,
   /** The disk failed to read a record, twice. */
   READ_FAILED: c.DATA_LOSS,
@@ -118,13 +118,13 @@ export const reasons = {
   /** A fault of the broker itself. */
   INTERNAL: c.INTERNAL,
 
-  /** Only at start, from the command line: never sent over gRPC. */
+  /** Only when the broker starts: never sent over gRPC. */
   INVALID_SETTING: c.INVALID_ARGUMENT,
   DATA_DIRECTORY_IN_USE: c.FAILED_PRECONDITION,
   DATA_DIRECTORY_FOREIGN: c.FAILED_PRECONDITION,
   DATA_DIRECTORY_NEWER: c.FAILED_PRECONDITION,
   DATA_DIRECTORY_UNUSABLE: c.FAILED_PRECONDITION,
-  /** The store holds less than what was known to be synced. */
+  /** The store contains less than was known to be synced. */
   SYNCED_DATA_MISSING: c.DATA_LOSS,
 } as const satisfies Record<string, StatusCode>;
 

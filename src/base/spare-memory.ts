@@ -1,20 +1,20 @@
 import { KiB } from './units.js';
 
-/** Smaller blocks are left to the garbage collector: there is no saving in keeping them. */
+/** Smaller blocks are left to the garbage collector: keeping them saves nothing. */
 export const smallestSpareBlockBytes = 64 * KiB;
 
 /**
- * Memory that is used again and again, in blocks. V8 starts to mark the whole heap after each 64 MiB of buffers that
- * have outlived two scavenges, and scavenges after 16 MiB of any: at full speed, buffers that are made for every
- * message have it do so many times a second, and each time costs the more, the more streams there are.
+ * Recycles memory, in blocks. V8 starts to mark the whole heap after each 64 MiB of buffers that have survived two
+ * scavenges, and scavenges after 16 MiB of any buffers. At full speed, new buffers for every message cause that
+ * many times a second, and each time costs more with the number of streams.
  */
 export class SpareMemory {
-  /** Of the same length, the one given back last is used first: it may still be in the processor's cache. */
+  /** Of equal blocks, the one that was returned last is used first: it may still be in the processor's cache. */
   readonly #spare: ArrayBuffer[] = [];
   readonly #maxSpareBytes: number;
   #spareBytes = 0;
 
-  /** Of what is given back, no more is kept than this. */
+  /** `maxSpareBytes`: no more than this is kept. */
   constructor(maxSpareBytes: number) {
     this.#maxSpareBytes = maxSpareBytes;
   }
@@ -23,7 +23,7 @@ export class SpareMemory {
     return this.#spareBytes;
   }
 
-  /** A block with room for so many bytes, which may be longer. What stands in it is of no meaning. */
+  /** A block of at least this size. Its contents are undefined. */
   take(byteLength: number): ArrayBuffer {
     if (byteLength < smallestSpareBlockBytes) return allocate(byteLength);
     const index = this.#bestFor(byteLength);
@@ -33,7 +33,10 @@ export class SpareMemory {
     return block!;
   }
 
-  /** The shortest that is long enough, and not by half too long: memory is bounded by blocks, not by their use. */
+  /**
+   * The shortest block that is long enough, and at most half as long again: memory is bounded by blocks, not by
+   * their use.
+   */
   #bestFor(byteLength: number): number {
     let best = -1;
     let bestBytes = byteLength * 1.5;
@@ -46,7 +49,7 @@ export class SpareMemory {
     return best;
   }
 
-  /** Only by whoever took it, and only once. */
+  /** Returns a block. Only its owner may do that, and only once. */
   giveBack(block: ArrayBuffer): void {
     if (block.byteLength < smallestSpareBlockBytes || block.byteLength > this.#maxSpareBytes) return;
     this.#spare.push(block);
@@ -55,13 +58,13 @@ export class SpareMemory {
   }
 }
 
-/** A little longer, so that it fits more: the next multiple of an eighth of the power of two below. */
+/** The next multiple of an eighth of the power of two below, so that the block fits more requests. */
 function blockBytes(byteLength: number): number {
   const step = 2 ** Math.floor(Math.log2(byteLength)) / 8;
   return Math.ceil(byteLength / step) * step;
 }
 
-/** Not from Node's pool, whose blocks are shared; and not zeroed, as all of it is written. */
+/** Not from Node's pool, whose blocks are shared. Not zeroed, because all of it is written. */
 function allocate(byteLength: number): ArrayBuffer {
   return Buffer.allocUnsafeSlow(byteLength).buffer as ArrayBuffer;
 }

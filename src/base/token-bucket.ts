@@ -1,4 +1,4 @@
-/** Lets `perSecond` things happen in a second, and up to `burst` at once after a time of rest. */
+/** A token bucket: `perSecond` tokens a second, and up to `burst` after a pause. */
 export class TokenBucket {
   readonly #perSecond: number;
   readonly #burst: number;
@@ -12,7 +12,7 @@ export class TokenBucket {
     this.#atMs = nowMs;
   }
 
-  /** False: not now. */
+  /** False if there is no token. */
   take(nowMs: number): boolean {
     this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) * this.#perSecond) / 1000);
     this.#atMs = nowMs;

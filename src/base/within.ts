@@ -1,8 +1,8 @@
 import type { Clock } from './clock.js';
 
 /**
- * Waits for a promise, and no longer than `limitMs`: true when it resolved in time. A rejection in time is passed on;
- * a later one is ignored.
+ * Waits for a promise, at most `limitMs`. Returns true if it resolved in time. Throws a rejection in time; ignores
+ * a later one.
  */
 export async function within(clock: Clock, limitMs: number, promise: Promise<unknown>): Promise<boolean> {
   let isInTime = true;

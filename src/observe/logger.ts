@@ -6,14 +6,14 @@ import { formatPretty } from './pretty.js';
 export interface LoggerOptions {
   readonly level: 'debug' | 'info' | 'warn' | 'error';
   readonly format: 'json' | 'pretty';
-  /** With colours, where the format is pretty. */
+  /** Colours, if the format is pretty. */
   readonly hasColors: boolean;
   readonly clock: Clock;
-  /** Takes whole lines. */
+  /** Receives whole lines. */
   readonly destination: DestinationStream;
 }
 
-/** One line an entry: JSON for machines, or columns for people. */
+/** One line for each entry: JSON for machines, or columns for people. */
 export function createLogger({ level, format, hasColors, clock, destination }: LoggerOptions): Logger {
   const pretty: DestinationStream = { write: (line) => destination.write(formatPretty(line, hasColors)) };
   return pino(

@@ -1,14 +1,14 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
-/** One figure with the labels that tell it from others of its name. */
+/** One figure, with its labels. */
 export interface Sample {
   readonly labels?: Readonly<Record<string, string>>;
   readonly value: number;
 }
 
-/** One metric, read when somebody asks. */
+/** One metric, read at each scrape. */
 export interface Metric {
-  /** With its unit, and `_total` for what only grows. */
+  /** With its unit, and `_total` for a counter. */
   readonly name: string;
   readonly help: string;
   readonly kind: 'gauge' | 'counter';
@@ -18,7 +18,7 @@ export interface Metric {
 
 export interface Metrics {
   readonly contentType: string;
-  /** Everything, in the text format of Prometheus. */
+  /** All metrics, in the text format of Prometheus. */
   text(): Promise<string>;
 }
 
@@ -39,7 +39,7 @@ export function createMetrics(metrics: readonly Metric[]): Metrics {
     } else {
       new Counter({
         ...shape,
-        // The broker keeps the sum; here it is only shown.
+        // The broker keeps the sum; this only reports it.
         collect() {
           this.reset();
           for (const { labels: values = {}, value } of read()) this.inc(values, value);
