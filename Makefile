@@ -27,12 +27,13 @@ test: build ## Everything: checks, unit, contract, integration, fault tests
 	@$(MAKE) --no-print-directory check
 	@mocha
 
-check: build ## Format, lint, types, layers, buf lint, buf breaking, generated code
+check: build ## Format, lint, types, layers, buf lint, buf breaking, generated code, clients
 	@biome check --error-on-warnings .
 	@buf lint
 	@buf format --diff --exit-code
 	@scripts/check-breaking
 	@scripts/check-generated
+	@scripts/check-clients
 
 format: install ## Format everything in place
 	@biome check --write .

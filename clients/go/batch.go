@@ -149,7 +149,7 @@ func (b *batch) answer() {
 // receipt of one message, after done.
 func (b *batch) receipt(index int) Receipt {
 	if index < b.skipped {
-		return Receipt{IsDuplicate: true, Durability: b.durability}
+		return Receipt{Duplicate: true, Durability: b.durability}
 	}
 	receipt := Receipt{Durability: b.durability, HasPlace: b.hasPlaces}
 	switch at := index - b.skipped; {

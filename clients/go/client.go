@@ -22,8 +22,8 @@ type Client struct {
 
 	conn  *grpc.ClientConn
 	watch *connectionWatch
-	// open ends with Close.
-	open   context.Context
+	// done is closed with Close, by finish.
+	done   <-chan struct{}
 	finish context.CancelFunc
 	// consumers that have begun and not ended.
 	consumers consumerSet
@@ -71,10 +71,11 @@ func Connect(target string, options ...Option) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{Broker: sluicev1.NewBrokerClient(conn), Admin: sluicev1.NewAdminClient(conn), conn: conn, watch: watch}
-	c.open, c.finish = context.WithCancel(context.Background())
+	open, finish := context.WithCancel(context.Background())
+	c.done, c.finish = open.Done(), finish
 	if watch.isNeeded() {
 		watch.reconnect = conn.Connect
-		go watch.follow(c.open, conn)
+		go watch.follow(open, conn)
 	}
 	return c, nil
 }
@@ -86,6 +87,15 @@ func (c *Client) Close() error {
 	c.leaveConsumers()
 	c.watch.closed()
 	return c.conn.Close()
+}
+
+// whenDone calls end when the client is closed, unless ended is closed before.
+func (c *Client) whenDone(ended <-chan struct{}, end func()) {
+	select {
+	case <-c.done:
+		end()
+	case <-ended:
+	}
 }
 
 func (c *Client) leaveConsumers() {

@@ -71,10 +71,10 @@ type connectionWatch struct {
 	// target is host:port, for people.
 	target string
 	hasTLS bool
-	// isFile: the target is a socket in the file system.
-	isFile bool
-	report func(ConnectionState)
-	logger *slog.Logger
+	// onSocketFile: the target is a socket in the file system.
+	onSocketFile bool
+	report       func(ConnectionState)
+	logger       *slog.Logger
 	// backoff has no jitter of its own, so that the next attempt is known; each client has another one.
 	backoff backoff.Config
 
@@ -84,9 +84,9 @@ type connectionWatch struct {
 	failures int
 	// current is the last connection on which the broker answered.
 	current *watchedConn
-	// queue is not reported yet. isReporting: reportAll runs.
-	queue       []ConnectionState
-	isReporting bool
+	// queue is not reported yet. reporting: reportAll runs.
+	queue     []ConnectionState
+	reporting bool
 	// reconnect is called when the connection was lost.
 	reconnect func()
 }
@@ -99,11 +99,11 @@ func newConnectionWatch(target string, s *settings) *connectionWatch {
 		target = target[i+1:] // dns:///host:port
 	}
 	return &connectionWatch{
-		target: target,
-		hasTLS: s.transport.Info().SecurityProtocol == "tls",
-		isFile: isFile,
-		report: s.report,
-		logger: s.logger,
+		target:       target,
+		hasTLS:       s.transport.Info().SecurityProtocol == "tls",
+		onSocketFile: isFile,
+		report:       s.report,
+		logger:       s.logger,
 		backoff: backoff.Config{
 			BaseDelay: scaled(connectMinBackoff), Multiplier: connectMultiplier, MaxDelay: scaled(connectMaxBackoff),
 		},
@@ -185,8 +185,8 @@ func (w *connectionWatch) tell(state ConnectionState) {
 	}
 	w.last = state.Status
 	w.queue = append(w.queue, state)
-	if !w.isReporting {
-		w.isReporting = true
+	if !w.reporting {
+		w.reporting = true
 		go w.reportAll()
 	}
 }
@@ -195,7 +195,7 @@ func (w *connectionWatch) reportAll() {
 	for {
 		w.mu.Lock()
 		if len(w.queue) == 0 {
-			w.isReporting = false
+			w.reporting = false
 			w.mu.Unlock()
 			return
 		}

@@ -28,7 +28,7 @@ func (w *connectionWatch) dialOptions(transport credentials.TransportCredentials
 	}
 	options := []grpc.DialOption{grpc.WithTransportCredentials(&watchedCredentials{transport, w})}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: w.target}})
-	if proxy == nil && err == nil && !w.isFile {
+	if proxy == nil && err == nil && !w.onSocketFile {
 		options = append(options, grpc.WithContextDialer(w.dial))
 	}
 	return options
@@ -109,9 +109,9 @@ type watchedConn struct {
 	net.Conn
 	watch *connectionWatch
 
-	// head is the beginning of what came, until it is known to be HTTP/2. Only the reader of the connection uses it and isReady.
+	// head is the beginning of what came, until it is known to be HTTP/2. Only the reader of the connection uses it and ready.
 	head    []byte
-	isReady bool
+	ready   bool
 	readAt  atomic.Int64
 	closing sync.Once
 	mu      sync.Mutex
@@ -129,7 +129,7 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.readAt.Store(time.Now().UnixNano())
-		if !c.isReady {
+		if !c.ready {
 			c.read(b[:n])
 		}
 	}
@@ -150,7 +150,7 @@ func (c *watchedConn) read(b []byte) {
 	c.first = c.head
 	c.mu.Unlock()
 	if len(c.head) > 3 && c.head[0] == 0 && c.head[3] == settingsFrame {
-		c.isReady, c.head = true, nil
+		c.ready, c.head = true, nil
 		c.watch.ready(c)
 	}
 }

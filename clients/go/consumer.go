@@ -23,8 +23,7 @@ type Handler func(ctx context.Context, d *Delivery) error
 type Consumer struct {
 	client *Client
 	config ConsumerConfig
-	// ctx is that of the streams.
-	ctx    context.Context
+	// cancel ends the streams.
 	cancel context.CancelFunc
 	// ended is closed when there will be no stream any more.
 	ended chan struct{}
@@ -43,8 +42,8 @@ type Consumer struct {
 	// session is nil while there is none.
 	session *session
 	use     use
-	// isClosing: nothing more is taken. isLeaving: no handler runs any more, what is gathered goes out.
-	isClosing, isLeaving bool
+	// closing: nothing more is taken. leaving: no handler runs any more, what is gathered goes out.
+	closing, leaving bool
 	// over is why the consumer ended by itself.
 	over error
 }
@@ -116,7 +115,7 @@ func (c *Consumer) Receive(ctx context.Context) (*Delivery, error) {
 	})
 	defer stop()
 	for {
-		if c.isClosing || c.over != nil {
+		if c.closing || c.over != nil {
 			return nil, c.closedOrOver()
 		}
 		if d := c.take(); d != nil {
@@ -158,7 +157,7 @@ func (c *Consumer) begin(ctx context.Context, use use) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.isClosing || c.over != nil:
+	case c.closing || c.over != nil:
 		return c.closedOrOver()
 	case c.use == use && use == usedByReceive:
 		return nil
@@ -166,10 +165,11 @@ func (c *Consumer) begin(ctx context.Context, use use) error {
 		return ownError(codes.FailedPrecondition, "FAILED_PRECONDITION", "the consumer is in use: one Run, or Receive")
 	}
 	c.use = use
-	c.lanes.isSerial = use == usedByRun
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.lanes.serial = use == usedByRun
+	streams, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	c.cancel = cancel
 	c.client.consumers.add(c)
-	go c.keepOpen()
+	go c.keepOpen(streams)
 	return nil
 }
 
@@ -182,7 +182,7 @@ func (c *Consumer) closedOrOver() error {
 
 // take gives out what may be handled now, or nil.
 func (c *Consumer) take() *Delivery {
-	if c.isClosing || c.over != nil {
+	if c.closing || c.over != nil {
 		return nil
 	}
 	d := c.lanes.take()
@@ -213,7 +213,7 @@ func (c *Consumer) isStarving() bool {
 
 func (c *Consumer) wait() {
 	c.waiting++
-	if c.session != nil && c.session.isTakenBack {
+	if c.session != nil && c.session.takenBack {
 		c.session.poke()
 	}
 	c.changed.Wait()
@@ -276,7 +276,7 @@ func (c *Consumer) revoke(isRevoked func(*Delivery) bool) {
 // drain timeout, the consumer leaves without them, their contexts end, and Close returns an error. Harmless twice.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Lock()
-	c.isClosing = true
+	c.closing = true
 	c.credit.drop(c.lanes.drop(everything))
 	isBegun := c.use != unused
 	if !isBegun && c.over == nil {
@@ -285,7 +285,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 		close(c.ended)
 	}
 	// Whoever closes a second time does not wait again for handlers that were given up.
-	hasHandlers := c.use == usedByRun && !c.isLeaving
+	hasHandlers := c.use == usedByRun && !c.leaving
 	c.pokeSession()
 	c.changed.Broadcast()
 	c.mu.Unlock()
@@ -316,7 +316,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 func (c *Consumer) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.isClosing, c.isLeaving = true, true
+	c.closing, c.leaving = true, true
 	if c.session == nil {
 		c.cancel()
 	}

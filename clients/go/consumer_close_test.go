@@ -32,7 +32,7 @@ func TestCloseDrains(t *testing.T) {
 	awaitThat(t, "it is closing", func() bool {
 		consumer.mu.Lock()
 		defer consumer.mu.Unlock()
-		return consumer.isClosing
+		return consumer.closing
 	})
 	select {
 	case err := <-closed:

@@ -48,7 +48,7 @@ func TestAConsumerSurvivesKills(t *testing.T) {
 		running[d.Partition()] = false
 		mu.Unlock()
 		ack := d.Ack()
-		acks.Go(func() {
+		spawn(&acks, func() {
 			if isDurable, err := ack.Wait(t.Context()); err == nil && isDurable {
 				mu.Lock()
 				defer mu.Unlock()

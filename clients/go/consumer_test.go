@@ -163,7 +163,7 @@ func TestWhereASubscriptionBegins(t *testing.T) {
 			awaitThat(t, "the session is open", func() bool {
 				consumer.mu.Lock()
 				defer consumer.mu.Unlock()
-				return consumer.session != nil && consumer.session.isOpen
+				return consumer.session != nil && consumer.session.open
 			})
 			publish(t, client, topic, &Message{})
 		}

@@ -28,8 +28,8 @@ type run struct {
 type deliveryState uint8
 
 const (
-	// stateQueued: nobody has it yet.
-	stateQueued deliveryState = iota
+	// The zero value: it is queued, no handler has it yet.
+	_ deliveryState = iota
 	// stateInHand: a handler, or the caller of Receive, has it.
 	stateInHand
 	// stateSettled: acknowledged, failed, or given up.

@@ -62,7 +62,8 @@ func (e *Error) GRPCStatus() *status.Status {
 
 // ReasonOf is the reason of the *Error in err's chain, or "" where there is none.
 func ReasonOf(err error) Reason {
-	if typed, ok := errors.AsType[*Error](err); ok {
+	var typed *Error
+	if errors.As(err, &typed) {
 		return typed.Reason
 	}
 	return ""
@@ -77,8 +78,9 @@ func errorFrom(err error) error {
 }
 
 func toError(err error) *Error {
-	if typed, ok := errors.AsType[*Error](err); ok {
-		return typed
+	var known *Error
+	if errors.As(err, &known) {
+		return known
 	}
 	st, ok := status.FromError(err)
 	if !ok {

@@ -10,38 +10,38 @@ import (
 // lane is messages that are handled one after the other: those of a partition or of a key, as the subscription orders.
 type lane struct {
 	id uint64
-	// isFree: no order among its messages, and any number of handlers at once.
-	isFree bool
+	// free: no order among its messages, and any number of handlers at once.
+	free bool
 	// queue of messages, in pieces as they came; those before head are gone.
 	queue [][]Delivery
 	head  int
-	// isBusy: a handler has one of its messages, perhaps still from an older session.
-	isBusy bool
+	// busy: a handler has one of its messages, perhaps still from an older session.
+	busy bool
 	// pauses counts failed messages that the broker has not answered yet.
 	pauses int
-	// isReady: in the list of those that have something to give.
-	isReady bool
+	// listed: in the list of those that have something to give.
+	listed bool
 }
 
 func (l *lane) isEmpty() bool { return l.head == len(l.queue) }
 
-func (l *lane) isOpen() bool { return l.isFree || !l.isBusy && l.pauses == 0 }
+func (l *lane) isOpen() bool { return l.free || !l.busy && l.pauses == 0 }
 
 // lanes holds what was received and is not handled yet. It belongs to the mutex of its consumer.
 type lanes struct {
 	ordering sluicev1.Ordering
-	// isSerial: a lane is busy from the moment when a message is taken until it is finished. Not so where the caller
+	// serial: a lane is busy from the moment when a message is taken until it is finished. Not so where the caller
 	// takes messages by itself.
-	isSerial bool
-	byID     map[uint64]*lane
-	free     *lane
-	ready    laneQueue
+	serial bool
+	byID   map[uint64]*lane
+	free   *lane
+	ready  laneQueue
 	// queuedCount of messages.
 	queuedCount int
 }
 
 func newLanes() *lanes {
-	return &lanes{byID: map[uint64]*lane{}, free: &lane{isFree: true}}
+	return &lanes{byID: map[uint64]*lane{}, free: &lane{free: true}}
 }
 
 // add queues a run.
@@ -108,8 +108,8 @@ func (ls *lanes) take() *Delivery {
 		l.compact()
 	}
 	ls.queuedCount--
-	if ls.isSerial && !l.isFree {
-		l.isBusy = true
+	if ls.serial && !l.free {
+		l.busy = true
 	}
 	if l.isEmpty() || !l.isOpen() {
 		ls.ready.removeFirst()
@@ -129,16 +129,16 @@ func (l *lane) compact() {
 
 // finish is when the handler of a message has returned.
 func (ls *lanes) finish(d *Delivery) {
-	if d.lane.isFree {
+	if d.lane.free {
 		return
 	}
-	d.lane.isBusy = false
+	d.lane.busy = false
 	ls.update(d.lane)
 }
 
 // pause holds back what is behind a failed message. It returns the lane to resume; nil where there is no order.
 func (ls *lanes) pause(d *Delivery) *lane {
-	if d.lane.isFree {
+	if d.lane.free {
 		return nil
 	}
 	l := ls.lane(d.lane.id)
@@ -155,10 +155,10 @@ func (ls *lanes) resume(l *lane) {
 func (ls *lanes) update(l *lane) {
 	switch {
 	case !l.isEmpty():
-		if l.isOpen() && !l.isReady {
+		if l.isOpen() && !l.listed {
 			ls.ready.add(l)
 		}
-	case !l.isFree && !l.isBusy && l.pauses == 0 && !l.isReady && ls.byID[l.id] == l:
+	case !l.free && !l.busy && l.pauses == 0 && !l.listed && ls.byID[l.id] == l:
 		// There may be as many keys as messages. A lane that comes again is made again.
 		delete(ls.byID, l.id)
 	}
@@ -234,7 +234,7 @@ func (q *laneQueue) first() *lane {
 }
 
 func (q *laneQueue) add(l *lane) {
-	l.isReady = true
+	l.listed = true
 	if q.head > 0 && len(q.lanes) == cap(q.lanes) {
 		q.lanes = slices.Delete(q.lanes, 0, q.head)
 		q.head = 0
@@ -243,7 +243,7 @@ func (q *laneQueue) add(l *lane) {
 }
 
 func (q *laneQueue) removeFirst() {
-	q.lanes[q.head].isReady = false
+	q.lanes[q.head].listed = false
 	q.lanes[q.head] = nil
 	q.head++
 	if q.head == len(q.lanes) {

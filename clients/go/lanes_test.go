@@ -16,7 +16,7 @@ const (
 
 func lanesOf(ordering sluicev1.Ordering, isSerial bool) *lanes {
 	ls := newLanes()
-	ls.ordering, ls.isSerial = ordering, isSerial
+	ls.ordering, ls.serial = ordering, isSerial
 	return ls
 }
 

@@ -33,8 +33,9 @@ const (
 	eventTimeField = 4
 )
 
-// check finds what could not be encoded, so that such a message does not take a whole batch with it.
-func (m *Message) check() *Error {
+// validate finds what could not be encoded, so that such a message does not take a whole batch with it. The error is an
+// *Error.
+func (m *Message) validate() error {
 	for name, value := range m.Headers {
 		if !utf8.ValidString(name) || !utf8.ValidString(value) {
 			return ownError(codes.InvalidArgument, ReasonInvalidField, "the header %q is not valid UTF-8", name)

@@ -35,9 +35,9 @@ type settleGroup struct {
 	dropped []*sluicev1.OffsetRange
 
 	// done is closed when what follows is set.
-	done     chan struct{}
-	isLapsed bool
-	stale    []*sluicev1.OffsetRange
+	done   chan struct{}
+	lapsed bool
+	stale  []*sluicev1.OffsetRange
 }
 
 func newSettleGroup() *settleGroup { return &settleGroup{done: make(chan struct{})} }
@@ -51,7 +51,7 @@ var lapsed = func() Settlement {
 
 // lapse answers that nothing was settled.
 func (g *settleGroup) lapse() {
-	g.isLapsed = true
+	g.lapsed = true
 	close(g.done)
 }
 
@@ -61,7 +61,7 @@ func (g *settleGroup) answer(stale []*sluicev1.OffsetRange) {
 }
 
 func (g *settleGroup) isSettled(partition uint32, offset uint64) bool {
-	if g.isLapsed {
+	if g.lapsed {
 		return false
 	}
 	return !holds(g.stale, partition, offset) && !holds(g.dropped, partition, offset)

@@ -16,7 +16,7 @@ import (
 type Producer struct {
 	client *Client
 	config ProducerConfig
-	ctx    context.Context
+	// cancel ends the streams.
 	cancel context.CancelFunc
 	// ended is closed when nothing runs for this producer any more.
 	ended chan struct{}
@@ -38,16 +38,16 @@ type Producer struct {
 	aloneCount int
 	// open takes messages, until it is full or is sent; nil while there are none.
 	open *batch
-	// isDue: open is sent as soon as one more batch may be under way.
-	isDue  bool
-	linger *time.Timer
+	// openDue: open is sent as soon as one more batch may be under way.
+	openDue bool
+	linger  *time.Timer
 	// storedSequence is the number of the last message that is known to be stored; sentSequence that of the last one sent.
 	storedSequence, sentSequence uint64
 	epoch                        uint64
 	// renewalID is the claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none has.
 	renewalID      uint64
 	partitionCount uint32
-	isClosing      bool
+	closing        bool
 	// over is why nothing is taken any more.
 	over error
 	// lastFailure is why the last stream ended; nil once a batch was stored since.
@@ -83,13 +83,14 @@ func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Prod
 		epoch:          position.epoch,
 		partitionCount: partitionCount,
 	}
-	p.ctx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	streams, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	p.cancel = cancel
 	p.room = room{mu: &p.mu, maxBytes: config.BufferMaxBytes}
 	p.linger = time.AfterFunc(time.Hour, p.lingered)
 	p.linger.Stop()
 	p.expiry = time.AfterFunc(time.Hour, p.expire)
 	p.expiry.Stop()
-	go p.run()
+	go p.run(streams)
 	return p, nil
 }
 
@@ -111,7 +112,7 @@ func (p *Producer) LastSequence() uint64 {
 // While the buffer is full, Send waits for room, or for the end of ctx; with WhenFullFail the message fails with
 // BUFFER_FULL. Whatever is wrong is told by the result.
 func (p *Producer) Send(ctx context.Context, message *Message) *Result {
-	if err := message.check(); err != nil {
+	if err := message.validate(); err != nil {
 		return failedResult(err)
 	}
 	n := message.encodedBytes()
@@ -128,7 +129,7 @@ func (p *Producer) Send(ctx context.Context, message *Message) *Result {
 	if len(b.wire) >= p.config.BatchMaxBytes || b.count >= p.config.BatchMaxMessages {
 		p.closeBatch()
 		p.pokeIfFree()
-	} else if p.isDue {
+	} else if p.openDue {
 		p.pokeIfFree()
 	}
 	return result
@@ -192,7 +193,7 @@ const leaveStreamTimeout = time.Second
 // Harmless twice.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
-	p.isClosing = true
+	p.closing = true
 	p.room.close(closedError("producer"))
 	p.mu.Unlock()
 	err := p.Flush(ctx)
@@ -256,7 +257,7 @@ func (p *Producer) closedOrOver() error {
 	if p.over != nil {
 		return p.over
 	}
-	if p.isClosing {
+	if p.closing {
 		return closedError("producer")
 	}
 	return nil
@@ -267,7 +268,7 @@ func (p *Producer) lingered() {
 	defer p.mu.Unlock()
 	switch {
 	case p.open == nil:
-	case p.isDue:
+	case p.openDue:
 		// It waited for a free slot for so long that its messages would expire much too early with its first one.
 		p.closeBatch()
 	default:
@@ -279,10 +280,10 @@ func (p *Producer) lingered() {
 // due: the open batch is sent as soon as one more may be under way. Until then it takes what comes: messages that wait
 // share a request, whatever the linger.
 func (p *Producer) due() {
-	if p.isDue {
+	if p.openDue {
 		return
 	}
-	p.isDue = true
+	p.openDue = true
 	if p.config.RetryTimeout > 0 {
 		p.linger.Reset(p.shareWindow())
 	}
@@ -294,7 +295,7 @@ func (p *Producer) closeBatch() {
 	if b == nil {
 		return
 	}
-	p.open, p.isDue = nil, false
+	p.open, p.openDue = nil, false
 	p.linger.Stop()
 	b.close()
 	p.batches = append(p.batches, b)

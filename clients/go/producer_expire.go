@@ -82,7 +82,7 @@ func (p *Producer) expireOpen(now time.Time) {
 		return
 	}
 	p.fail(p.open)
-	p.open, p.isDue = nil, false
+	p.open, p.openDue = nil, false
 	p.linger.Stop()
 }
 
@@ -123,7 +123,7 @@ func (p *Producer) giveUpStream() {
 		return
 	}
 	p.current, p.sentCount = nil, 0
-	s.isGivenUp = true
+	s.givenUp = true
 	s.cancel()
 }
 

@@ -75,7 +75,7 @@ func TestAProducerSurvivesKills(t *testing.T) {
 	for i, result := range results {
 		receipt, err := result.Get(ctx)
 		check(t, err)
-		if receipt.IsDuplicate {
+		if receipt.Duplicate {
 			continue
 		}
 		message := stored[place{receipt.Partition, receipt.Offset}]

@@ -22,7 +22,7 @@ func TestTwoThatOpenOneNameAtOnceDoNotShareAnEpoch(t *testing.T) {
 	var opening sync.WaitGroup
 	for i := range replicas {
 		client := connect(t, shared.Address)
-		opening.Go(func() {
+		spawn(&opening, func() {
 			producer, err := client.OpenProducer(ctx, ProducerConfig{Topic: topic, ProducerID: "web"})
 			if err == nil {
 				replicas[i] = producer
@@ -42,7 +42,7 @@ func TestTwoThatOpenOneNameAtOnceDoNotShareAnEpoch(t *testing.T) {
 		switch {
 		case err == nil:
 			receipts++
-			equal(t, receipt.IsDuplicate, false, "a duplicate of what was sent once")
+			equal(t, receipt.Duplicate, false, "a duplicate of what was sent once")
 		default:
 			refused++
 			equal(t, ReasonOf(err), ReasonProducerFenced, "reason")
@@ -95,7 +95,7 @@ func TestAClaimSurvivesAKill(t *testing.T) {
 	late := older.Send(ctx, &Message{Payload: []byte("late")})
 	receipt, err := newer.Publish(ctx, &Message{Payload: []byte("of the newer")})
 	check(t, err)
-	equal(t, receipt.IsDuplicate, false, "duplicate")
+	equal(t, receipt.Duplicate, false, "duplicate")
 	_, err = late.Get(ctx)
 	equal(t, ReasonOf(err), ReasonProducerFenced, "reason of the older")
 	stored := readLog(t, client, topic)

@@ -50,7 +50,7 @@ func isOver(err *Error) bool {
 // Numbers are only given anew in a new epoch: a copy of a batch that was sent with the old number may still lie in a
 // connection that died, and would be taken for another batch. OpenProducer with the current epoch makes the new one; it
 // fences every copy, and says what is stored.
-func (p *Producer) recover(failure streamFailure) bool {
+func (p *Producer) recover(ctx context.Context, failure streamFailure) bool {
 	if failure.err != nil && isOver(failure.err) {
 		p.end(failure.err)
 		return false
@@ -58,13 +58,13 @@ func (p *Producer) recover(failure streamFailure) bool {
 	refused := p.refusal(failure)
 	last := failure.err
 	// What was refused for good, or given up here, is no reason to wait.
-	mustWait := refused == nil && !failure.isGivenUp
+	mustWait := refused == nil && !failure.givenUp
 	for {
-		if mustWait && !p.pause(last) {
+		if mustWait && !p.pause(ctx, last) {
 			p.end(closedError("producer"))
 			return false
 		}
-		position, err := p.position()
+		position, err := p.position(ctx)
 		switch {
 		case err == nil:
 			if p.resume(position, refused, failure.err) {
@@ -84,13 +84,13 @@ func (p *Producer) recover(failure streamFailure) bool {
 func (p *Producer) refusal(failure streamFailure) *batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.batches) == 0 || failure.isGivenUp {
+	if len(p.batches) == 0 || failure.givenUp {
 		// The stream itself is refused, with nothing to fail for it: that may be tried again, but not at once.
 		return nil
 	}
 	p.lastFailure = failure.err
 	oldest := p.batches[0]
-	if failure.isRefusal {
+	if failure.refusal {
 		oldest.copies--
 		if isRefusalFinal(failure.err.Code) {
 			return oldest
@@ -119,7 +119,7 @@ func (p *Producer) refusal(failure streamFailure) *batch {
 
 // pause waits before the next try, or until nothing waits any more for which the pause was made. False when the producer
 // ended.
-func (p *Producer) pause(last *Error) bool {
+func (p *Producer) pause(ctx context.Context, last *Error) bool {
 	pause := p.retries.pause(last.RetryDelay)
 	p.client.watch.retried("a producer", p.config.Topic, last, pause)
 	timer := time.NewTimer(pause)
@@ -127,14 +127,14 @@ func (p *Producer) pause(last *Error) bool {
 	select {
 	case <-timer.C:
 	case <-p.allExpired:
-	case <-p.ctx.Done():
+	case <-ctx.Done():
 	}
-	return p.ctx.Err() == nil
+	return ctx.Err() == nil
 }
 
 // position asks where the producer stands, which answers only what is durable; or renews the epoch, where it has to be.
-func (p *Producer) position() (producerPosition, *Error) {
-	ctx, cancel := context.WithTimeout(p.ctx, positionTimeout)
+func (p *Producer) position(ctx context.Context) (producerPosition, *Error) {
+	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 	defer cancel()
 	p.mu.Lock()
 	renewalID, epoch := p.renewalID, p.epoch

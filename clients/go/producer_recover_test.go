@@ -15,14 +15,14 @@ import (
 // refusingBroker refuses the first batch for good, and says what it has stored only once it is told to.
 type refusingBroker struct {
 	shortSighted
-	isSilent atomic.Bool
-	asked    chan struct{}
+	silent atomic.Bool
+	asked  chan struct{}
 }
 
 func (r *refusingBroker) GetProducer(
 	ctx context.Context, request *sluicev1.GetProducerRequest,
 ) (*sluicev1.GetProducerResponse, error) {
-	if r.isSilent.Load() {
+	if r.silent.Load() {
 		select {
 		case r.asked <- struct{}{}:
 		default:
@@ -39,7 +39,7 @@ func (r *refusingBroker) PublishStream(stream publishServer) error {
 			return nil
 		}
 		answer := &sluicev1.PublishStreamResponse{BatchId: request.GetBatchId()}
-		if r.isSilent.Load() {
+		if r.silent.Load() {
 			answer.Error = &sluicev1.PublishError{Code: uint32(codes.InvalidArgument), Message: "refused", Reason: "REFUSED"}
 		} else {
 			answer = r.store(request)
@@ -54,7 +54,7 @@ func (r *refusingBroker) PublishStream(stream publishServer) error {
 func TestARefusedBatchThatExpiresTakesNoOtherWithIt(t *testing.T) {
 	ctx := testContext(t)
 	broker := &refusingBroker{asked: make(chan struct{}, 1)}
-	broker.isSilent.Store(true)
+	broker.silent.Store(true)
 	client := connect(t, serveFake(t, broker, 4<<20))
 	producer := openProducer(t, client, ProducerConfig{
 		Topic: "t", BatchMaxMessages: 1, RetryTimeout: time.Minute,
@@ -69,7 +69,7 @@ func TestARefusedBatchThatExpiresTakesNoOtherWithIt(t *testing.T) {
 	producer.mu.Unlock()
 	_, err := refused.Get(ctx)
 	equal(t, ReasonOf(err), ReasonRetryTimeout, "reason of the one that was refused")
-	broker.isSilent.Store(false)
+	broker.silent.Store(false)
 	receipt, err := behind.Get(ctx)
 	check(t, err)
 	equal(t, receipt.Offset, 0, "offset of the one behind it")

@@ -27,10 +27,10 @@ const (
 // streamFailure is why a stream is over.
 type streamFailure struct {
 	err *Error
-	// isRefusal: the broker has refused the oldest batch, and the stream itself would go on.
-	isRefusal bool
-	// isGivenUp: the producer itself has ended the stream.
-	isGivenUp bool
+	// refusal: the broker has refused the oldest batch, and the stream itself would go on.
+	refusal bool
+	// givenUp: the producer itself has ended the stream.
+	givenUp bool
 	// sentCount of batches that were under way.
 	sentCount int
 }
@@ -38,19 +38,18 @@ type streamFailure struct {
 // publishStream is one PublishStream call.
 type publishStream struct {
 	call   grpc.ClientStream
-	ctx    context.Context
 	cancel context.CancelFunc
-	// isGivenUp: the producer has ended it. Belongs to the mutex of the producer.
-	isGivenUp bool
+	// givenUp: the producer has ended it. Belongs to the mutex of the producer.
+	givenUp bool
 }
 
 // run keeps a stream open until the producer is over.
-func (p *Producer) run() {
+func (p *Producer) run(ctx context.Context) {
 	defer close(p.ended)
 	defer p.cancel()
-	defer context.AfterFunc(p.client.open, func() { p.end(closedError("client")) })()
+	go p.client.whenDone(p.ended, func() { p.end(closedError("client")) })
 	for {
-		failure := p.stream()
+		failure := p.stream(ctx)
 		p.mu.Lock()
 		failure.sentCount, p.sentCount = p.sentCount, 0
 		isDone := p.over != nil || p.isFinished()
@@ -59,45 +58,45 @@ func (p *Producer) run() {
 			p.end(closedError("producer"))
 			return
 		}
-		if !p.recover(failure) {
+		if !p.recover(ctx, failure) {
 			return
 		}
 	}
 }
 
 // isFinished: nothing waits, and nothing will.
-func (p *Producer) isFinished() bool { return p.isClosing && len(p.batches) == 0 && p.open == nil }
+func (p *Producer) isFinished() bool { return p.closing && len(p.batches) == 0 && p.open == nil }
 
 // stream writes batches and reads receipts until it breaks or a batch is refused.
-func (p *Producer) stream() streamFailure {
-	ctx, cancel := context.WithCancel(p.ctx)
+func (p *Producer) stream(ctx context.Context) streamFailure {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	call, err := p.client.conn.NewStream(ctx, &sluicev1.Broker_ServiceDesc.Streams[publishStreamIndex],
 		sluicev1.Broker_PublishStream_FullMethodName, passThrough)
 	if err != nil {
 		return streamFailure{err: toError(err)}
 	}
-	s := &publishStream{call: call, ctx: ctx, cancel: cancel}
+	s := &publishStream{call: call, cancel: cancel}
 	p.mu.Lock()
 	if p.renewalID != 0 {
 		// Something was given up while there was no stream.
 		p.mu.Unlock()
-		return streamFailure{isGivenUp: true}
+		return streamFailure{givenUp: true}
 	}
 	p.current = s
 	p.mu.Unlock()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		p.write(s)
+		p.write(ctx, s)
 	}()
-	failure := p.read(s)
+	failure := p.read(ctx, s)
 	cancel()
 	<-written
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s.isGivenUp {
-		return streamFailure{isGivenUp: true}
+	if s.givenUp {
+		return streamFailure{givenUp: true}
 	}
 	p.current = nil
 	return failure
@@ -117,7 +116,7 @@ func streamIndex(name string) int {
 
 // write sends what may be under way, in order, as the transport takes it. What is wrong with the stream is heard by who
 // reads it.
-func (p *Producer) write(s *publishStream) {
+func (p *Producer) write(ctx context.Context, s *publishStream) {
 	for {
 		request, isLast := p.nextToWrite(s)
 		if isLast {
@@ -128,7 +127,7 @@ func (p *Producer) write(s *publishStream) {
 			select {
 			case <-p.wake:
 				continue
-			case <-s.ctx.Done():
+			case <-ctx.Done():
 				return
 			}
 		}
@@ -151,7 +150,7 @@ func (p *Producer) nextToWrite(s *publishStream) (request *encoded, isLast bool)
 		return nil, false
 	}
 	if p.sentCount == len(p.batches) {
-		if !p.isDue {
+		if !p.openDue {
 			return nil, false
 		}
 		p.closeBatch()
@@ -193,7 +192,7 @@ func (p *Producer) requestHead(b *batch) []byte {
 }
 
 // read takes the answers, which come in the order of the batches.
-func (p *Producer) read(s *publishStream) streamFailure {
+func (p *Producer) read(ctx context.Context, s *publishStream) streamFailure {
 	for {
 		receipt := &sluicev1.PublishStreamResponse{}
 		if err := s.call.RecvMsg(receipt); err != nil {
@@ -207,9 +206,9 @@ func (p *Producer) read(s *publishStream) streamFailure {
 			return streamFailure{err: ownError(codes.Internal, "INTERNAL", "an answer to no batch that is under way")}
 		}
 		if refusal := receipt.GetError(); refusal != nil {
-			return streamFailure{err: errorFromPublish(refusal), isRefusal: true}
+			return streamFailure{err: errorFromPublish(refusal), refusal: true}
 		}
-		p.settle(s, oldest, receipt)
+		p.settle(ctx, s, oldest, receipt)
 	}
 }
 
@@ -224,7 +223,9 @@ func (p *Producer) oldestSent(s *publishStream) *batch {
 }
 
 // settle gives the receipt to those who wait for the oldest batch.
-func (p *Producer) settle(s *publishStream, oldest *batch, receipt *sluicev1.PublishStreamResponse) {
+func (p *Producer) settle(
+	ctx context.Context, s *publishStream, oldest *batch, receipt *sluicev1.PublishStreamResponse,
+) {
 	p.retries.worked()
 	p.mu.Lock()
 	if p.current != s {
@@ -235,14 +236,14 @@ func (p *Producer) settle(s *publishStream, oldest *batch, receipt *sluicev1.Pub
 	p.answering = p.pop()
 	p.storedSequence = oldest.lastSequence()
 	p.lastFailure = nil
-	hasMore := p.sentCount < len(p.batches) || p.isDue || p.isClosing
+	hasMore := p.sentCount < len(p.batches) || p.openDue || p.closing
 	p.mu.Unlock()
 	if hasMore {
 		p.poke()
 	}
 	if !oldest.locate(receipt, p.partitionCount) && p.config.Partition == nil {
 		// The topic has more partitions than it had. Where they can't be asked for, the places stay unknown.
-		ctx, cancel := context.WithTimeout(p.ctx, positionTimeout)
+		ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 		if count, err := p.client.partitionCount(ctx, p.config.Topic); err == nil {
 			p.partitionCount = count
 			oldest.locate(receipt, count)

@@ -31,7 +31,7 @@ func TestReceiptsSayWhereMessagesAre(t *testing.T) {
 	for i, result := range results {
 		receipt, err := result.Get(ctx)
 		check(t, err)
-		if !receipt.HasPlace || receipt.IsDuplicate {
+		if !receipt.HasPlace || receipt.Duplicate {
 			t.Fatalf("message %d has no place: %+v", i, receipt)
 		}
 		equal(t, receipt.Durability, sluicev1.Durability_DURABILITY_SYNCED, "durability")

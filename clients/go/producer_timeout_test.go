@@ -46,7 +46,7 @@ func TestWhatWasGivenUpIsNotStoredLater(t *testing.T) {
 	await(t, "the broker's answer to what was held", proxy.Release(string(ReasonProducerFenced)))
 	receipt, err := producer.Publish(ctx, &Message{Payload: []byte("next")})
 	check(t, err)
-	equal(t, receipt.IsDuplicate, false, "duplicate")
+	equal(t, receipt.Duplicate, false, "duplicate")
 	stored := readLog(t, direct, topic)
 	equal(t, len(stored), 2, "messages in the log")
 	equal(t, string(stored[place{receipt.Partition, receipt.Offset}].GetPayload()), "next", "what the receipt stands for")
@@ -72,7 +72,7 @@ func TestWhatWasGivenUpAndStoredIsNotTakenForTheNext(t *testing.T) {
 	for i := range 3 {
 		receipt, err := producer.Publish(ctx, &Message{Payload: fmt.Append(nil, i)})
 		check(t, err)
-		equal(t, receipt.IsDuplicate, false, "duplicate")
+		equal(t, receipt.Duplicate, false, "duplicate")
 		stored := readLog(t, client, topic)
 		equal(t, string(stored[place{receipt.Partition, receipt.Offset}].GetPayload()), fmt.Sprint(i), "what is at its place")
 	}
@@ -108,7 +108,7 @@ func TestEachMessageFailsWhenItsTimeIsOver(t *testing.T) {
 			var sending sync.WaitGroup
 			for i := range 4 {
 				// The second and those behind it wait for room in the buffer, too.
-				sending.Go(func() {
+				spawn(&sending, func() {
 					time.Sleep(time.Duration(i) * 700 * time.Millisecond)
 					began, late := time.Now(), lateness(timeout)
 					_, err := producer.Publish(t.Context(), &Message{Payload: make([]byte, 200)})

@@ -22,15 +22,15 @@ type shortSighted struct {
 
 	mu    sync.Mutex
 	epoch uint64
-	// isForgetful: the first stream answers nothing.
-	isForgetful bool
-	streams     int
-	stored      []string
+	// forgetful: the first stream answers nothing.
+	forgetful bool
+	streams   int
+	stored    []string
 }
 
 func startShortSighted(t *testing.T, maxRequestBytes int) (*shortSighted, string) {
 	t.Helper()
-	s := &shortSighted{isForgetful: true}
+	s := &shortSighted{forgetful: true}
 	return s, serveFake(t, s, maxRequestBytes)
 }
 
@@ -75,7 +75,7 @@ func (s *shortSighted) PublishStream(
 ) error {
 	s.mu.Lock()
 	s.streams++
-	isFirst := s.streams == 1 && s.isForgetful
+	isFirst := s.streams == 1 && s.forgetful
 	s.mu.Unlock()
 	for {
 		request, err := stream.Recv()

@@ -13,8 +13,8 @@ type Receipt struct {
 	Offset    uint64
 	// HasPlace is false for a duplicate: the broker does not say where it is.
 	HasPlace bool
-	// IsDuplicate: a retry found the message stored already by a try whose answer was lost. It is stored once.
-	IsDuplicate bool
+	// Duplicate: a retry found the message stored already by a try whose answer was lost. It is stored once.
+	Duplicate bool
 	// Durability is what the message survives; unspecified where only the producer's position told that it is durable.
 	Durability sluicev1.Durability
 }

@@ -14,14 +14,13 @@ import (
 // session is one Consume stream.
 type session struct {
 	consumer *Consumer
-	ctx      context.Context
 	call     grpc.ClientStream
 	// wake tells the writer that there may be something to write.
 	wake chan struct{}
 
 	// What follows belongs to the mutex of the consumer.
 
-	isOpen      bool
+	open        bool
 	ackDeadline time.Duration
 	outbox      outbox
 	// unanswered settlements by their id.
@@ -31,15 +30,15 @@ type session struct {
 	lastDeliveryID uint64
 	// granted credit, as the broker was told last.
 	granted int
-	// isTakenBack: the broker has taken messages back since. A session whose lease has lapsed gets nothing more before it is
+	// takenBack: the broker has taken messages back since. A session whose lease has lapsed gets nothing more before it is
 	// heard of, so the credit is sent once again when a handler or a caller of Receive waits for a message.
-	isTakenBack        bool
+	takenBack          bool
 	adjustAt, extendAt time.Time
 }
 
 // serve opens a stream and takes what comes until it is over. The error is nil when it ended well.
-func (c *Consumer) serve() (isOpened bool, err error) {
-	ctx, cancel := context.WithCancel(c.ctx)
+func (c *Consumer) serve(ctx context.Context) (isOpened bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	call, err := c.client.conn.NewStream(ctx, &sluicev1.Broker_ServiceDesc.Streams[consumeIndex],
 		sluicev1.Broker_Consume_FullMethodName, passThrough)
@@ -47,7 +46,7 @@ func (c *Consumer) serve() (isOpened bool, err error) {
 		return false, err
 	}
 	s := &session{
-		consumer: c, ctx: ctx, call: call,
+		consumer: c, call: call,
 		wake:       make(chan struct{}, 1),
 		unanswered: map[uint64]*settleGroup{},
 		adjustAt:   time.Now().Add(creditEvery),
@@ -60,17 +59,17 @@ func (c *Consumer) serve() (isOpened bool, err error) {
 
 	// What is wrong with the stream is heard by who reads it.
 	if call.SendMsg(&sluicev1.ConsumeRequest{Subscribe: c.subscribe(s.granted)}) != nil {
-		return false, s.read()
+		return false, s.read(ctx)
 	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		s.write()
+		s.write(ctx)
 	}()
-	err = s.read()
+	err = s.read(ctx)
 	cancel()
 	<-written
-	return s.isOpen, err
+	return s.open, err
 }
 
 var consumeIndex = streamIndex("Consume")
@@ -91,7 +90,7 @@ func (c *Consumer) flowControl(messages int) *sluicev1.FlowControl {
 }
 
 // read takes what comes, until the stream is over.
-func (s *session) read() error {
+func (s *session) read(ctx context.Context) error {
 	for {
 		var raw rawFrame
 		if err := s.call.RecvMsg(&raw); err != nil {
@@ -105,7 +104,7 @@ func (s *session) read() error {
 			return err
 		}
 		if f.opened != nil {
-			if err := s.opened(f.opened); err != nil {
+			if err := s.opened(ctx, f.opened); err != nil {
 				return err
 			}
 		}
@@ -114,16 +113,16 @@ func (s *session) read() error {
 }
 
 // opened asks how the subscription orders, before the first message is queued.
-func (s *session) opened(opened *sluicev1.SessionOpened) error {
+func (s *session) opened(ctx context.Context, opened *sluicev1.SessionOpened) error {
 	c := s.consumer
-	ordering, err := s.askOrdering()
+	ordering, err := s.askOrdering(ctx)
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lanes.ordering = ordering
-	s.isOpen = true
+	s.open = true
 	s.ackDeadline = opened.GetAckDeadline().AsDuration()
 	s.extendAt = time.Now().Add(s.ackDeadline / 3)
 	s.poke()
@@ -131,18 +130,18 @@ func (s *session) opened(opened *sluicev1.SessionOpened) error {
 }
 
 // askOrdering asks again while that may help: to give the stream up would be no good order.
-func (s *session) askOrdering() (sluicev1.Ordering, error) {
+func (s *session) askOrdering(ctx context.Context) (sluicev1.Ordering, error) {
 	c := s.consumer
 	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
 	for {
-		found, err := c.client.Admin.GetSubscription(s.ctx, &sluicev1.GetSubscriptionRequest{
+		found, err := c.client.Admin.GetSubscription(ctx, &sluicev1.GetSubscriptionRequest{
 			Topic: c.config.Topic, Name: c.config.Subscription,
 		})
 		if err == nil {
 			return found.GetSubscription().GetOrdering(), nil
 		}
 		failure := toError(err)
-		if isEnd(failure) || !sleep(s.ctx, pauses.pause(failure.RetryDelay)) {
+		if isEnd(failure) || !sleep(ctx, pauses.pause(failure.RetryDelay)) {
 			return 0, failure
 		}
 	}
@@ -154,7 +153,7 @@ func (s *session) received(f *frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(f.revoked) > 0 {
-		s.isTakenBack = true
+		s.takenBack = true
 		s.poke()
 		c.revoke(within(f.revoked))
 		for _, group := range s.outbox.drop(f.revoked) {
@@ -166,7 +165,7 @@ func (s *session) received(f *frame) {
 		if len(run) > 0 {
 			s.lastDeliveryID = max(s.lastDeliveryID, run[0].run.deliveryID)
 		}
-		if c.isClosing {
+		if c.closing {
 			break
 		}
 		c.lanes.add(run)
@@ -212,19 +211,19 @@ func (c *Consumer) sessionEnded(s *session) {
 }
 
 // keepOpen serves one stream after the other until the consumer is closed, or ends by itself.
-func (c *Consumer) keepOpen() {
+func (c *Consumer) keepOpen(ctx context.Context) {
 	defer close(c.ended)
 	defer c.client.consumers.remove(c)
 	defer c.cancel()
-	defer context.AfterFunc(c.client.open, func() {
+	go c.client.whenDone(c.ended, func() {
 		c.end(closedError("client"))
 		c.leave()
-	})()
+	})
 	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
 	for {
-		isOpened, err := c.serve()
+		isOpened, err := c.serve(ctx)
 		c.mu.Lock()
-		isClosing := c.isClosing
+		isClosing := c.closing
 		c.mu.Unlock()
 		if isClosing {
 			return
@@ -242,7 +241,7 @@ func (c *Consumer) keepOpen() {
 		}
 		pause := pauses.pause(failure.RetryDelay)
 		c.client.watch.retried("a consumer", c.config.Topic, failure, pause)
-		if !sleep(c.ctx, pause) {
+		if !sleep(ctx, pause) {
 			return
 		}
 	}

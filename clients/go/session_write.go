@@ -1,6 +1,7 @@
 package sluice
 
 import (
+	"context"
 	"time"
 
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
@@ -18,7 +19,7 @@ func (s *session) poke() {
 }
 
 // write sends settlements and credit until the stream is over or everything has been said.
-func (s *session) write() {
+func (s *session) write(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -37,7 +38,7 @@ func (s *session) write() {
 		select {
 		case <-s.wake:
 		case <-timer.C:
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -48,12 +49,12 @@ func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, i
 	c := s.consumer
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !s.isOpen {
+	if !s.open {
 		// Before, there is nothing to settle. A consumer that leaves so early half-closes at once.
-		return nil, time.Hour, c.isLeaving
+		return nil, time.Hour, c.leaving
 	}
-	if credit := s.wantedCredit(now); credit != s.granted || s.isTakenBack && c.waiting > 0 {
-		s.granted, s.isTakenBack = credit, false
+	if credit := s.wantedCredit(now); credit != s.granted || s.takenBack && c.waiting > 0 {
+		s.granted, s.takenBack = credit, false
 		return &sluicev1.ConsumeRequest{FlowControl: c.flowControl(credit)}, 0, false
 	}
 	if !c.config.KeepLeases && !now.Before(s.extendAt) {
@@ -64,7 +65,7 @@ func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, i
 	if isDue && len(s.unanswered) < maxUnanswered {
 		return s.settlementRequest(), 0, false
 	}
-	if c.isLeaving && s.outbox.isEmpty() && len(s.unanswered) == 0 {
+	if c.leaving && s.outbox.isEmpty() && len(s.unanswered) == 0 {
 		return nil, 0, true
 	}
 	if isDue {
@@ -76,7 +77,7 @@ func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, i
 
 func (s *session) wantedCredit(now time.Time) int {
 	c := s.consumer
-	if c.isClosing {
+	if c.closing {
 		return 0
 	}
 	if !now.Before(s.adjustAt) {
@@ -95,7 +96,7 @@ func (s *session) settlementsDue(now time.Time) (isDue bool, at time.Time) {
 	switch {
 	case o.isEmpty():
 		return false, now.Add(time.Hour)
-	case len(o.others) > 0 || len(o.acks) > 1 || c.isLeaving || s.isUrgent():
+	case len(o.others) > 0 || len(o.acks) > 1 || c.leaving || s.isUrgent():
 		return true, now
 	}
 	at = o.ackedAt.Add(c.config.AckInterval)

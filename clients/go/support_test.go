@@ -163,6 +163,15 @@ func (w *laneWatch) handle(lane string, number int) (finish func()) {
 	}
 }
 
+// spawn runs a goroutine that the group waits for.
+func spawn(group *sync.WaitGroup, run func()) {
+	group.Add(1)
+	go func() {
+		defer group.Done()
+		run()
+	}()
+}
+
 func await[T any](t *testing.T, what string, events <-chan T) T {
 	t.Helper()
 	select {

@@ -9,9 +9,7 @@ import (
 type worker struct {
 	consumer *Consumer
 	handle   Handler
-	parent   context.Context
-	// ctx is the same for all messages until one is taken back: a context for each would cost more than the message.
-	ctx    context.Context
+	// cancel ends the context of the handler. Belongs to the mutex of the consumer.
 	cancel context.CancelCauseFunc
 }
 
@@ -20,9 +18,12 @@ func (c *Consumer) startWorkers(ctx context.Context, handle Handler) {
 	parent, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	for range c.config.Concurrency {
-		w := &worker{consumer: c, handle: handle, parent: parent}
-		w.ctx, w.cancel = context.WithCancelCause(parent)
-		running.Go(w.run)
+		w := &worker{consumer: c, handle: handle}
+		running.Add(1)
+		go func() {
+			defer running.Done()
+			w.run(parent)
+		}()
 	}
 	go func() {
 		running.Wait()
@@ -35,39 +36,41 @@ func (c *Consumer) startWorkers(ctx context.Context, handle Handler) {
 	}()
 }
 
-func (w *worker) run() {
-	defer func() { w.cancel(nil) }()
-	for d := w.next(nil, nil); d != nil; {
-		err := w.handle(w.ctx, d)
-		d = w.next(d, err)
+// run handles messages under one context until one is taken back: a context for each would cost more than the message.
+func (w *worker) run(parent context.Context) {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer func() { cancel(nil) }()
+	renew := func() context.CancelCauseFunc {
+		if ctx.Err() != nil {
+			ctx, cancel = context.WithCancelCause(parent)
+		}
+		return cancel
+	}
+	d := w.first(cancel)
+	for d != nil {
+		err := w.handle(ctx, d)
+		d = w.next(d, err, renew)
 	}
 }
 
-// next settles what was handled, unless the handler did, and takes what comes next: nil when nothing will.
-func (w *worker) next(d *Delivery, err error) *Delivery {
+// first takes the first message: nil when there is none any more.
+func (w *worker) first(cancel context.CancelCauseFunc) *Delivery {
 	c := w.consumer
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if d != nil {
-		w.finish(d, err)
-	}
-	for !c.isClosing && c.over == nil {
-		if d := c.take(); d != nil {
-			d.worker = w
-			return d
-		}
-		c.wait()
-	}
-	return nil
+	w.cancel = cancel
+	return w.take()
 }
 
-func (w *worker) finish(d *Delivery, err error) {
+// next settles what was handled, unless the handler did, and takes what comes next: nil when nothing will. Where the
+// message was taken back, the next one has a context that is good, with its own cancel.
+func (w *worker) next(d *Delivery, err error, renew func() context.CancelCauseFunc) *Delivery {
 	c := w.consumer
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case d.state == stateRevoked:
-		if w.ctx.Err() != nil {
-			w.ctx, w.cancel = context.WithCancelCause(w.parent)
-		}
+		w.cancel = renew()
 	case err == nil:
 		c.settle(d, nil)
 	default:
@@ -75,6 +78,20 @@ func (w *worker) finish(d *Delivery, err error) {
 	}
 	d.worker = nil
 	c.lanes.finish(d)
+	return w.take()
+}
+
+// take waits for a message.
+func (w *worker) take() *Delivery {
+	c := w.consumer
+	for !c.closing && c.over == nil {
+		if d := c.take(); d != nil {
+			d.worker = w
+			return d
+		}
+		c.wait()
+	}
+	return nil
 }
 
 // interrupt tells the handler that its message was taken back.

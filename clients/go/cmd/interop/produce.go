@@ -53,8 +53,8 @@ const pollEvery = 20 * time.Millisecond
 func openProducer(ctx context.Context, client *sluice.Client, topic string) (*sluice.Producer, error) {
 	for {
 		producer, err := client.OpenProducer(ctx, sluice.ProducerConfig{Topic: topic})
-		failure, isTyped := errors.AsType[*sluice.Error](err)
-		if !isTyped || failure.Code != codes.Unavailable {
+		var failure *sluice.Error
+		if !errors.As(err, &failure) || failure.Code != codes.Unavailable {
 			return producer, err
 		}
 		if err := pause(ctx, pollEvery); err != nil {

@@ -17,8 +17,8 @@ type Proxy struct {
 
 	mu    sync.Mutex
 	pipes []*pipe
-	// isRefusing: new connections are closed at once.
-	isRefusing bool
+	// refusing: new connections are closed at once.
+	refusing bool
 }
 
 // pipe is one connection of a client, and the one to the broker that stands for it.
@@ -26,11 +26,11 @@ type pipe struct {
 	near, far net.Conn
 
 	mu sync.Mutex
-	// isHeld: what the client sends is kept in held. isSwallowed: what either side sends is lost.
-	isHeld, isSwallowed bool
+	// holding: what the client sends is kept in held. swallowing: what either side sends is lost.
+	holding, swallowing bool
 	held                []byte
-	// answers of the broker while isCut: the client does not hear them.
-	isCut   bool
+	// answers of the broker while cut: the client does not hear them.
+	cut     bool
 	answers bytes.Buffer
 	// answered is closed when the answers hold what is awaited.
 	awaited  []byte
@@ -55,7 +55,7 @@ func (p *Proxy) accept() {
 			return // Closed, at the end of the test.
 		}
 		p.mu.Lock()
-		isRefusing := p.isRefusing
+		isRefusing := p.refusing
 		p.mu.Unlock()
 		far, err := net.Dial("tcp", p.target)
 		if err != nil || isRefusing {
@@ -83,14 +83,14 @@ func (p *Proxy) Connections() int {
 
 // Hold keeps what clients send from now on over the connections that are open now.
 func (p *Proxy) Hold() {
-	p.each(func(c *pipe) { c.isHeld = true })
+	p.each(func(c *pipe) { c.holding = true })
 }
 
 // Refuse closes new connections at once, or lets them through again.
 func (p *Proxy) Refuse(isRefusing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.isRefusing = isRefusing
+	p.refusing = isRefusing
 }
 
 // Holds says whether the text is among what is held.
@@ -104,14 +104,14 @@ func (p *Proxy) HoldsAnything() bool { return p.Holds("") }
 
 // Swallow loses everything that is sent over the connections that are open now, both ways. New ones work.
 func (p *Proxy) Swallow() {
-	p.each(func(c *pipe) { c.isSwallowed = true })
+	p.each(func(c *pipe) { c.swallowing = true })
 }
 
 // Cut closes the clients' side of the connections whose bytes are held. The broker does not hear of it.
 func (p *Proxy) Cut() {
 	p.each(func(c *pipe) {
-		if c.isHeld {
-			c.isCut = true
+		if c.holding {
+			c.cut = true
 			_ = c.near.Close() // The test goes on however that ends.
 		}
 	})
@@ -121,10 +121,10 @@ func (p *Proxy) Cut() {
 func (p *Proxy) Release(awaited string) <-chan struct{} {
 	answered := make(chan struct{})
 	p.each(func(c *pipe) {
-		if !c.isHeld {
+		if !c.holding {
 			return
 		}
-		c.isHeld = false
+		c.holding = false
 		c.awaited, c.answered = []byte(awaited), answered
 		_, _ = c.far.Write(c.held) // A broker that is gone answers nothing, and the test fails for that.
 		c.held = nil
@@ -159,14 +159,14 @@ func (c *pipe) forward() {
 		n, err := c.near.Read(chunk)
 		c.mu.Lock()
 		switch {
-		case c.isSwallowed:
-		case c.isHeld:
+		case c.swallowing:
+		case c.holding:
 			c.held = append(c.held, chunk[:n]...)
 		default:
 			_, _ = c.far.Write(chunk[:n]) // The other direction hears of what is wrong.
 		}
 		// The broker is not told that the client's side is gone.
-		isSilent := c.isSwallowed || c.isHeld || c.isCut
+		isSilent := c.swallowing || c.holding || c.cut
 		c.mu.Unlock()
 		if err != nil {
 			if !isSilent {
@@ -183,8 +183,8 @@ func (c *pipe) backward() {
 		n, err := c.far.Read(chunk)
 		c.mu.Lock()
 		switch {
-		case c.isSwallowed:
-		case c.isCut:
+		case c.swallowing:
+		case c.cut:
 			c.answers.Write(chunk[:n])
 			if c.answered != nil && bytes.Contains(c.answers.Bytes(), c.awaited) {
 				close(c.answered)
@@ -193,7 +193,7 @@ func (c *pipe) backward() {
 		default:
 			_, _ = c.near.Write(chunk[:n]) // The other direction hears of what is wrong.
 		}
-		isSilent := c.isSwallowed
+		isSilent := c.swallowing
 		c.mu.Unlock()
 		if err != nil {
 			if !isSilent {

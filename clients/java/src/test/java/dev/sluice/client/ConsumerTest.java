@@ -334,6 +334,7 @@ class ConsumerTest {
   }
 
   @Test
+  @SuppressWarnings("try") // Closed in the middle, too.
   void aConsumerIsUsedInOneWay() throws InterruptedException {
     String topic = Topics.create(client, 1);
     try (Consumer run = client.consumer(topic, "s").build(); Consumer iterated = client.consumer(topic, "other").build()) {
