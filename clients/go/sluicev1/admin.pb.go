@@ -2683,7 +2683,8 @@ func (x *RedriveDeadLettersRequest) GetRate() float64 {
 // How far it is: at least once a second, and at the end.
 type RedriveDeadLettersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Sent back, and durable. In a dry run, at the end: what would be.
+	// Sent back, and durable. At the end of a dry run: what a redrive would send
+	// back.
 	RedrivenCount uint64 `protobuf:"varint,1,opt,name=redriven_count,json=redrivenCount,proto3" json:"redriven_count,omitempty"`
 	// Left of those that were there. While they are counted: found so far.
 	RemainingCount uint64 `protobuf:"varint,2,opt,name=remaining_count,json=remainingCount,proto3" json:"remaining_count,omitempty"`
