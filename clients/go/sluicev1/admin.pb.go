@@ -30,10 +30,10 @@ const (
 	Ordering_ORDERING_UNSPECIFIED Ordering = 0
 	// Each partition goes to one consumer at a time, in order. The default.
 	Ordering_ORDERING_PARTITION Ordering = 1
-	// Each key goes to one consumer at a time, in order; keys run in parallel,
-	// and a failing key holds up no other.
+	// Each key goes to one consumer at a time, in order. Different keys are
+	// delivered in parallel, and a failing key does not delay other keys.
 	Ordering_ORDERING_KEY Ordering = 2
-	// Any message to any consumer.
+	// Any message goes to any consumer.
 	Ordering_ORDERING_NONE Ordering = 3
 )
 
@@ -144,7 +144,7 @@ const (
 	Producer_HOLD_REASON_DISK Producer_HoldReason = 3
 	// Too many of its batches have no answer, or it does not read the answers.
 	Producer_HOLD_REASON_RECEIPTS Producer_HoldReason = 4
-	// Its topic has had its share of a busy disk.
+	// Its topic has used its share of a busy disk.
 	Producer_HOLD_REASON_SHARE Producer_HoldReason = 5
 )
 
@@ -201,16 +201,18 @@ const (
 	Consumer_WAIT_REASON_UNSPECIFIED Consumer_WaitReason = 0
 	// Nothing to deliver.
 	Consumer_WAIT_REASON_CAUGHT_UP Consumer_WaitReason = 1
-	// The consumer has not settled what it has. A message that may have broken
-	// the stream of another consumer takes all the credit: it is delivered alone.
+	// The consumer has not settled the messages that it has. A message that may
+	// have broken the stream of another consumer uses all of the credit: it is
+	// delivered alone.
 	Consumer_WAIT_REASON_MESSAGE_CREDIT Consumer_WaitReason = 2
 	Consumer_WAIT_REASON_BYTE_CREDIT    Consumer_WaitReason = 3
 	// The consumer does not read: its HTTP/2 window is closed.
 	Consumer_WAIT_REASON_TRANSPORT Consumer_WaitReason = 4
 	// A failed message is in its backoff.
 	Consumer_WAIT_REASON_BACKOFF Consumer_WaitReason = 5
-	// What there is goes to other consumers: they have every partition, or the
-	// key, or less to do; or this one let a lease lapse and sent nothing since.
+	// The available messages go to other consumers: they have every partition,
+	// or the key, or fewer outstanding messages; or this consumer let a lease
+	// lapse and has sent nothing since.
 	Consumer_WAIT_REASON_NOT_ASSIGNED Consumer_WaitReason = 6
 )
 
@@ -269,8 +271,8 @@ const (
 	MessageStatus_STATE_UNSPECIFIED MessageStatus_State = 0
 	MessageStatus_STATE_PENDING     MessageStatus_State = 1
 	MessageStatus_STATE_PROCESSING  MessageStatus_State = 2
-	// Settled, or the subscription is past it: by a seek, by retention that did
-	// not wait for it, or because it began behind it.
+	// Settled, or skipped by the subscription: by a seek, by retention that did
+	// not wait for it, or because the subscription began behind it.
 	MessageStatus_STATE_DONE MessageStatus_State = 3
 	// Dead-lettered.
 	MessageStatus_STATE_FAILED MessageStatus_State = 4
@@ -324,7 +326,7 @@ func (MessageStatus_State) EnumDescriptor() ([]byte, []int) {
 type Topic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// May grow, never shrink.
+	// Can be increased, never decreased.
 	PartitionCount uint32           `protobuf:"varint,2,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
 	Retention      *RetentionPolicy `protobuf:"bytes,3,opt,name=retention,proto3" json:"retention,omitempty"`
 	BacklogLimit   *BacklogLimit    `protobuf:"bytes,4,opt,name=backlog_limit,json=backlogLimit,proto3" json:"backlog_limit,omitempty"`
@@ -417,17 +419,17 @@ func (x *Topic) GetPartitions() []*PartitionStats {
 }
 
 // A message is deleted when it is past a limit AND every subscription has
-// settled it, so nothing that someone still waits for is lost. With no limit at
-// all, the default, nothing is ever deleted.
+// settled it: no subscription loses a message that it has not settled. Without
+// any limit, the default, messages are never deleted.
 type RetentionPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Zero: no limit by age.
 	MaxAge *durationpb.Duration `protobuf:"bytes,1,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	// Zero: no limit by size. Per partition.
 	MaxBytes uint64 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	// A queue: delete as soon as every subscription has settled it.
+	// Deletes a message as soon as every subscription has settled it: a queue.
 	UntilAcknowledged bool `protobuf:"varint,3,opt,name=until_acknowledged,json=untilAcknowledged,proto3" json:"until_acknowledged,omitempty"`
-	// Delete at the limit, settled or not.
+	// Deletes messages at the limit, settled or not.
 	DropUnacknowledged bool `protobuf:"varint,4,opt,name=drop_unacknowledged,json=dropUnacknowledged,proto3" json:"drop_unacknowledged,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
@@ -491,13 +493,14 @@ func (x *RetentionPolicy) GetDropUnacknowledged() bool {
 	return false
 }
 
-// How far the slowest subscription may fall behind before producers feel it.
+// How far the slowest subscription may fall behind before producers are held or
+// refused.
 type BacklogLimit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Zero: no limit. Per partition.
 	MaxBytes    uint64 `protobuf:"varint,1,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	MaxMessages uint64 `protobuf:"varint,2,opt,name=max_messages,json=maxMessages,proto3" json:"max_messages,omitempty"`
-	// Goes for a nearly full disk as well.
+	// Also applies to a nearly full disk.
 	WhenFull      BacklogLimit_WhenFull `protobuf:"varint,3,opt,name=when_full,json=whenFull,proto3,enum=sluice.v1.BacklogLimit_WhenFull" json:"when_full,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -848,8 +851,8 @@ type SubscriptionPartitionStats struct {
 	AcknowledgedOffset      uint64 `protobuf:"varint,2,opt,name=acknowledged_offset,json=acknowledgedOffset,proto3" json:"acknowledged_offset,omitempty"`
 	BacklogMessageCount     uint64 `protobuf:"varint,3,opt,name=backlog_message_count,json=backlogMessageCount,proto3" json:"backlog_message_count,omitempty"`
 	OutstandingMessageCount uint64 `protobuf:"varint,4,opt,name=outstanding_message_count,json=outstandingMessageCount,proto3" json:"outstanding_message_count,omitempty"`
-	// Ever dead-lettered here. Redriving takes none off; what fails again counts
-	// again.
+	// All messages that were ever dead-lettered here. Redriving does not decrease
+	// it; a message that fails again counts again.
 	DeadLetterCount uint64 `protobuf:"varint,5,opt,name=dead_letter_count,json=deadLetterCount,proto3" json:"dead_letter_count,omitempty"`
 	// The session that has the partition (ORDERING_PARTITION).
 	SessionId     string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -1580,7 +1583,7 @@ func (x *GetSubscriptionResponse) GetSubscription() *Subscription {
 
 type ListSubscriptionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: of every topic.
+	// Empty: subscriptions of every topic.
 	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	PageSize      uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -1990,7 +1993,7 @@ func (x *SeekSubscriptionResponse) GetSubscription() *Subscription {
 
 type ListProducersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: of every topic.
+	// Empty: producers of every topic.
 	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2080,9 +2083,9 @@ func (x *ListProducersResponse) GetProducers() []*Producer {
 // One open stream of Publish or PublishStream.
 type Producer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of its last request; empty before the first.
+	// The topic of the last request; empty before the first.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// Of its last request; empty for an anonymous producer.
+	// The producer of the last request; empty for an anonymous producer.
 	ProducerId string `protobuf:"bytes,2,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
 	// Address of the client.
 	Peer         string                 `protobuf:"bytes,3,opt,name=peer,proto3" json:"peer,omitempty"`
@@ -2091,7 +2094,7 @@ type Producer struct {
 	// Requests that were read and have no receipt yet.
 	PendingRequestCount uint64              `protobuf:"varint,6,opt,name=pending_request_count,json=pendingRequestCount,proto3" json:"pending_request_count,omitempty"`
 	HoldReason          Producer_HoldReason `protobuf:"varint,7,opt,name=hold_reason,json=holdReason,proto3,enum=sluice.v1.Producer_HoldReason" json:"hold_reason,omitempty"`
-	// How long its stream has not been read for that.
+	// How long the stream has not been read for that reason.
 	HoldTime      *durationpb.Duration `protobuf:"bytes,8,opt,name=hold_time,json=holdTime,proto3" json:"hold_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2185,7 +2188,7 @@ func (x *Producer) GetHoldTime() *durationpb.Duration {
 
 type ListConsumersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty: of every topic.
+	// Empty: consumers of every topic.
 	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Subscription  string `protobuf:"bytes,2,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2294,7 +2297,7 @@ type Consumer struct {
 	OutstandingBytes        uint64                 `protobuf:"varint,9,opt,name=outstanding_bytes,json=outstandingBytes,proto3" json:"outstanding_bytes,omitempty"`
 	Partitions              []uint32               `protobuf:"varint,10,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
 	WaitReason              Consumer_WaitReason    `protobuf:"varint,11,opt,name=wait_reason,json=waitReason,proto3,enum=sluice.v1.Consumer_WaitReason" json:"wait_reason,omitempty"`
-	// How long it has been waiting for that, without a delivery.
+	// How long the consumer has been waiting for that reason, without a delivery.
 	WaitTime      *durationpb.Duration `protobuf:"bytes,12,opt,name=wait_time,json=waitTime,proto3" json:"wait_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2476,8 +2479,8 @@ func (x *GetMessageRequest) GetOffset() uint64 {
 
 type GetMessageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A run of one. Absent where retention has removed the message: the statuses
-	// are still known of what every subscription has settled.
+	// A run of one message. Absent if retention has removed the message: then the
+	// statuses say what is still known.
 	Run           *MessageRun      `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
 	Statuses      []*MessageStatus `protobuf:"bytes,2,rep,name=statuses,proto3" json:"statuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2532,9 +2535,9 @@ type MessageStatus struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	Subscription string                 `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
 	State        MessageStatus_State    `protobuf:"varint,2,opt,name=state,proto3,enum=sluice.v1.MessageStatus_State" json:"state,omitempty"`
-	// Deliveries that failed.
+	// Failed deliveries.
 	FailedAttempts uint32 `protobuf:"varint,3,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
-	// The consumer that has it (STATE_PROCESSING).
+	// The session that holds the message (STATE_PROCESSING).
 	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2600,14 +2603,14 @@ func (x *MessageStatus) GetSessionId() string {
 
 type RedriveDeadLettersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The subscription that gave the messages up. They are looked for in the
-	// dead-letter topic that it has now. Those of a deleted subscription of the
-	// same name are not its own.
+	// The subscription that dead-lettered the messages. Its current dead-letter
+	// topic is read. Dead letters of a deleted subscription of the same name are
+	// not sent back.
 	Topic        string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Subscription string `protobuf:"bytes,2,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// Only report what would be sent back.
+	// Only reports what would be sent back.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	// Zero: all of them.
+	// Zero: no limit.
 	Limit uint64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	// Messages per second. Zero: no limit.
 	Rate          float64 `protobuf:"fixed64,5,opt,name=rate,proto3" json:"rate,omitempty"`
@@ -2680,13 +2683,14 @@ func (x *RedriveDeadLettersRequest) GetRate() float64 {
 	return 0
 }
 
-// How far it is: at least once a second, and at the end.
+// The progress: sent at least once a second, and at the end.
 type RedriveDeadLettersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sent back, and durable. At the end of a dry run: what a redrive would send
 	// back.
 	RedrivenCount uint64 `protobuf:"varint,1,opt,name=redriven_count,json=redrivenCount,proto3" json:"redriven_count,omitempty"`
-	// Left of those that were there. While they are counted: found so far.
+	// Dead letters that are left of those that existed at the beginning. While
+	// they are being counted: those found so far.
 	RemainingCount uint64 `protobuf:"varint,2,opt,name=remaining_count,json=remainingCount,proto3" json:"remaining_count,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -2776,12 +2780,12 @@ type GetServerInfoResponse struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Version   string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// The partitions a topic may have: the column families of the store.
+	// The largest partition count of a topic: the column families of the store.
 	MaxPartitionCount uint32     `protobuf:"varint,3,opt,name=max_partition_count,json=maxPartitionCount,proto3" json:"max_partition_count,omitempty"`
 	MaxMessageBytes   uint64     `protobuf:"varint,4,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
 	MaxRequestBytes   uint64     `protobuf:"varint,5,opt,name=max_request_bytes,json=maxRequestBytes,proto3" json:"max_request_bytes,omitempty"`
 	DefaultDurability Durability `protobuf:"varint,6,opt,name=default_durability,json=defaultDurability,proto3,enum=sluice.v1.Durability" json:"default_durability,omitempty"`
-	// What this broker does beyond the first version: `open-producer`,
+	// The features of this broker beyond the first version: `open-producer`,
 	// `delivery-id`.
 	Features      []string `protobuf:"bytes,7,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields

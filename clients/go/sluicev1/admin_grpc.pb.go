@@ -41,7 +41,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The control plane: topics, subscriptions, and looking inside.
+// The control plane: manages topics and subscriptions, and inspects the broker.
 type AdminClient interface {
 	// Without a limit in `retention`, messages are kept for ever: the disk fills
 	// until producers are held (or refused, with WHEN_FULL_REJECT).
@@ -55,19 +55,20 @@ type AdminClient interface {
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*UpdateSubscriptionResponse, error)
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error)
-	// Moves a subscription to a position, back or forth.
+	// Moves a subscription to an earlier or a later position.
 	SeekSubscription(ctx context.Context, in *SeekSubscriptionRequest, opts ...grpc.CallOption) (*SeekSubscriptionResponse, error)
-	// Producers' open streams, and what holds them.
+	// Lists the producers' open streams, and why the broker holds them.
 	ListProducers(ctx context.Context, in *ListProducersRequest, opts ...grpc.CallOption) (*ListProducersResponse, error)
-	// Live consumers, with their credits and why they wait.
+	// Lists live consumers, with their credits and why they wait.
 	ListConsumers(ctx context.Context, in *ListConsumersRequest, opts ...grpc.CallOption) (*ListConsumersResponse, error)
-	// One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
-	// means that there is none at that offset yet.
+	// Returns one message, and its state in each subscription. MESSAGE_NOT_FOUND
+	// means that there is no message at that offset yet.
 	GetMessage(ctx context.Context, in *GetMessageRequest, opts ...grpc.CallOption) (*GetMessageResponse, error)
-	// Sends dead letters back to the subscription that gave them up, as messages
-	// of its topic that nobody else gets: those that are there when the call
-	// begins, each once, however often it is interrupted and repeated. Waits
-	// while the topic's backlog is full. A second call takes over from the first.
+	// Sends dead letters back to the subscription that dead-lettered them, as
+	// messages of its topic that no other subscription gets. Sends the dead
+	// letters that exist when the call begins, each once, even if the call is
+	// interrupted and repeated. Waits while the topic's backlog is full. A second
+	// call replaces the first.
 	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RedriveDeadLettersResponse], error)
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
@@ -253,7 +254,7 @@ func (c *adminClient) GetServerInfo(ctx context.Context, in *GetServerInfoReques
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
 //
-// The control plane: topics, subscriptions, and looking inside.
+// The control plane: manages topics and subscriptions, and inspects the broker.
 type AdminServer interface {
 	// Without a limit in `retention`, messages are kept for ever: the disk fills
 	// until producers are held (or refused, with WHEN_FULL_REJECT).
@@ -267,19 +268,20 @@ type AdminServer interface {
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*UpdateSubscriptionResponse, error)
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error)
-	// Moves a subscription to a position, back or forth.
+	// Moves a subscription to an earlier or a later position.
 	SeekSubscription(context.Context, *SeekSubscriptionRequest) (*SeekSubscriptionResponse, error)
-	// Producers' open streams, and what holds them.
+	// Lists the producers' open streams, and why the broker holds them.
 	ListProducers(context.Context, *ListProducersRequest) (*ListProducersResponse, error)
-	// Live consumers, with their credits and why they wait.
+	// Lists live consumers, with their credits and why they wait.
 	ListConsumers(context.Context, *ListConsumersRequest) (*ListConsumersResponse, error)
-	// One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
-	// means that there is none at that offset yet.
+	// Returns one message, and its state in each subscription. MESSAGE_NOT_FOUND
+	// means that there is no message at that offset yet.
 	GetMessage(context.Context, *GetMessageRequest) (*GetMessageResponse, error)
-	// Sends dead letters back to the subscription that gave them up, as messages
-	// of its topic that nobody else gets: those that are there when the call
-	// begins, each once, however often it is interrupted and repeated. Waits
-	// while the topic's backlog is full. A second call takes over from the first.
+	// Sends dead letters back to the subscription that dead-lettered them, as
+	// messages of its topic that no other subscription gets. Sends the dead
+	// letters that exist when the call begins, each once, even if the call is
+	// interrupted and repeated. Waits while the topic's backlog is full. A second
+	// call replaces the first.
 	RedriveDeadLetters(*RedriveDeadLettersRequest, grpc.ServerStreamingServer[RedriveDeadLettersResponse]) error
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedAdminServer()

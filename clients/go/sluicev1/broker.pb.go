@@ -24,16 +24,16 @@ const (
 )
 
 // An idempotent producer. Its messages to one topic are numbered 1, 2, 3, ...
-// without a gap; a number that was accepted before in this epoch is not stored
+// without a gap. A number that was accepted before in this epoch is not stored
 // again. A number that an earlier epoch used is refused with SEQUENCE_REUSED:
 // it may belong to another message.
 type ProducerSequence struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	ProducerId string                 `protobuf:"bytes,1,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
 	// From OpenProducer. A request with a higher epoch than the last one, even
-	// without messages, claims the producer too, and fences every lower epoch.
+	// without messages, also claims the producer, and fences every lower epoch.
 	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// The number of the request's first message. Not checked in a request
+	// The number of the first message in the request. Ignored in a request
 	// without messages.
 	FirstSequence uint64 `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -98,7 +98,8 @@ type PublishRequest struct {
 	// Overrides routing by key.
 	Partition *uint32           `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
 	Producer  *ProducerSequence `protobuf:"bytes,3,opt,name=producer,proto3" json:"producer,omitempty"`
-	// The request is all or nothing, on whichever partitions its messages fall.
+	// The request is stored as a whole or not at all, whatever partitions its
+	// messages go to.
 	Messages      []*Message `protobuf:"bytes,15,rep,name=messages,proto3" json:"messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -165,9 +166,9 @@ func (x *PublishRequest) GetMessages() []*Message {
 type PublishResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	MessageCount uint64                 `protobuf:"varint,1,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"`
-	// How many of them had been stored before.
+	// How many of them were stored before.
 	DuplicateCount uint64 `protobuf:"varint,2,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
-	// Where they are, merged, in order of partition and offset.
+	// The offsets of the messages, merged, in order of partition and offset.
 	Ranges        []*OffsetRange `protobuf:"bytes,3,rep,name=ranges,proto3" json:"ranges,omitempty"`
 	Durability    Durability     `protobuf:"varint,4,opt,name=durability,proto3,enum=sluice.v1.Durability" json:"durability,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -366,7 +367,7 @@ func (x *PublishStreamRequest) GetMessages() []*Message {
 type PublishStreamResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	BatchId uint64                 `protobuf:"varint,1,opt,name=batch_id,json=batchId,proto3" json:"batch_id,omitempty"`
-	// Present: this batch was refused, and left no trace. The stream goes on.
+	// Present: this batch was refused, and not stored. The stream goes on.
 	Error          *PublishError  `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	MessageCount   uint64         `protobuf:"varint,3,opt,name=message_count,json=messageCount,proto3" json:"message_count,omitempty"`
 	DuplicateCount uint64         `protobuf:"varint,4,opt,name=duplicate_count,json=duplicateCount,proto3" json:"duplicate_count,omitempty"`
@@ -448,7 +449,7 @@ func (x *PublishStreamResponse) GetDurability() Durability {
 	return Durability_DURABILITY_UNSPECIFIED
 }
 
-// Why one batch was refused, in the terms of a failed call.
+// Why one batch was refused: the fields of a failed call.
 type PublishError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A gRPC status code.
@@ -456,7 +457,7 @@ type PublishError struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// The stable name of the error, as in ErrorInfo.reason.
 	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
-	// When to try again, where waiting helps.
+	// When to try again, if waiting helps.
 	RetryDelay    *durationpb.Duration `protobuf:"bytes,4,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -525,7 +526,7 @@ type FlowControl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Absent: the broker's default. Zero: paused.
 	MaxOutstandingMessages *uint32 `protobuf:"varint,1,opt,name=max_outstanding_messages,json=maxOutstandingMessages,proto3,oneof" json:"max_outstanding_messages,omitempty"`
-	// May be passed by one message, so that a large one is never stuck.
+	// One message may exceed it, so that a large message can be delivered.
 	MaxOutstandingBytes *uint64 `protobuf:"varint,2,opt,name=max_outstanding_bytes,json=maxOutstandingBytes,proto3,oneof" json:"max_outstanding_bytes,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -581,7 +582,7 @@ type SubscribeRequest struct {
 	// A durable name. Subscriptions receive every message independently;
 	// consumers of one subscription share its messages.
 	Subscription string `protobuf:"bytes,2,opt,name=subscription,proto3" json:"subscription,omitempty"`
-	// For people: shown by ListConsumers.
+	// For people: ListConsumers shows it.
 	ConsumerId  string       `protobuf:"bytes,3,opt,name=consumer_id,json=consumerId,proto3" json:"consumer_id,omitempty"`
 	FlowControl *FlowControl `protobuf:"bytes,4,opt,name=flow_control,json=flowControl,proto3" json:"flow_control,omitempty"`
 	// Where the subscription starts, if this call creates it. Default: earliest.
@@ -664,10 +665,11 @@ type SubscribeResponse struct {
 	// (ORDERING_PARTITION).
 	Assignment *PartitionAssignment `protobuf:"bytes,3,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	Heartbeat  *Heartbeat           `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
-	// Taken back from this session, otherwise than by its own settlements: a
-	// lease ended, a message before them failed, the subscription was moved, or
-	// retention deleted them. In line with `runs`: what was delivered before is
-	// not to be processed any more, what comes behind is a new delivery.
+	// Messages that were taken back from this session, except by its own
+	// settlements: a lease lapsed, a message before them failed, a seek moved the
+	// subscription, or retention deleted them. In line with `runs`: do not
+	// process earlier deliveries of these messages; later ones are new
+	// deliveries.
 	Revoked       []*OffsetRange `protobuf:"bytes,5,rep,name=revoked,proto3" json:"revoked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -895,11 +897,11 @@ func (x *Heartbeat) GetBacklogMessageCount() uint64 {
 	return 0
 }
 
-// What becomes of delivered messages.
+// An outcome for delivered messages.
 type Settlement struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only messages that are outstanding in the session are touched, so
-	// 0..last is a cumulative acknowledgement.
+	// Only messages that are outstanding in the session are changed, so 0..last
+	// is a cumulative acknowledgement.
 	Offsets *OffsetRange `protobuf:"bytes,1,opt,name=offsets,proto3" json:"offsets,omitempty"`
 	// Types that are valid to be assigned to Outcome:
 	//
@@ -1025,9 +1027,10 @@ type AcknowledgeRequest struct {
 	SessionId   string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	Settlements []*Settlement          `protobuf:"bytes,2,rep,name=settlements,proto3" json:"settlements,omitempty"`
 	// The highest `MessageRun.delivery_id` that the consumer had read when it
-	// decided on these settlements. What was delivered later is not touched and
-	// is reported as stale, so that a late settlement of a message never settles
-	// its redelivery. Zero: whatever is outstanding is settled.
+	// decided on these settlements. Messages that were delivered later are not
+	// changed, and are reported as stale, so that a late settlement of a message
+	// never settles its redelivery. Zero: all outstanding messages may be
+	// settled.
 	LastDeliveryId uint64 `protobuf:"varint,3,opt,name=last_delivery_id,json=lastDeliveryId,proto3" json:"last_delivery_id,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1088,9 +1091,9 @@ type AcknowledgeResponse struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
 	SettledCount uint64                 `protobuf:"varint,1,opt,name=settled_count,json=settledCount,proto3" json:"settled_count,omitempty"`
 	// Offsets that these settlements did not change: they were not outstanding in
-	// this session (the lease had expired or been revoked, so they are, or will
-	// be, delivered again), or they are settled with another outcome. Repeating
-	// a settlement that took effect is not stale.
+	// this session (the lease had lapsed or was revoked, so they are or will be
+	// delivered again), or they are settled with another outcome. Repeating a
+	// settlement that took effect is not stale.
 	Stale         []*OffsetRange `protobuf:"bytes,2,rep,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1244,7 +1247,7 @@ type ConsumeRequest struct {
 	FlowControl *FlowControl      `protobuf:"bytes,3,opt,name=flow_control,json=flowControl,proto3" json:"flow_control,omitempty"`
 	// Returned in `settled` once these settlements are durable.
 	SettlementId uint64 `protobuf:"varint,4,opt,name=settlement_id,json=settlementId,proto3" json:"settlement_id,omitempty"`
-	// As in AcknowledgeRequest.
+	// See AcknowledgeRequest.
 	LastDeliveryId uint64 `protobuf:"varint,5,opt,name=last_delivery_id,json=lastDeliveryId,proto3" json:"last_delivery_id,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1322,10 +1325,11 @@ type ConsumeResponse struct {
 	Assignment *PartitionAssignment     `protobuf:"bytes,3,opt,name=assignment,proto3" json:"assignment,omitempty"`
 	Heartbeat  *Heartbeat               `protobuf:"bytes,4,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
 	Settled    *ConsumeResponse_Settled `protobuf:"bytes,5,opt,name=settled,proto3" json:"settled,omitempty"`
-	// Taken back from this session, otherwise than by its own settlements: a
-	// lease ended, a message before them failed, the subscription was moved, or
-	// retention deleted them. In line with `runs`: what was delivered before is
-	// not to be processed any more, what comes behind is a new delivery.
+	// Messages that were taken back from this session, except by its own
+	// settlements: a lease lapsed, a message before them failed, a seek moved the
+	// subscription, or retention deleted them. In line with `runs`: do not
+	// process earlier deliveries of these messages; later ones are new
+	// deliveries.
 	Revoked       []*OffsetRange `protobuf:"bytes,6,rep,name=revoked,proto3" json:"revoked,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1412,7 +1416,7 @@ type ReadRequest struct {
 	Start *StartPosition `protobuf:"bytes,3,opt,name=start,proto3" json:"start,omitempty"`
 	// Zero: no limit.
 	Limit uint64 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
-	// Wait for new messages at the end instead of ending the stream.
+	// Waits for new messages at the end instead of ending the stream.
 	Follow        bool `protobuf:"varint,5,opt,name=follow,proto3" json:"follow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1531,13 +1535,13 @@ type OpenProducerRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Topic      string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	ProducerId string                 `protobuf:"bytes,2,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
-	// A number of the caller's choice, random, below 2^53. Repeating a call whose
-	// answer was lost, with the same number, gets the same epoch, unless the
+	// A random number below 2^53 that the caller chooses. A repeated call with
+	// the same number, after a lost answer, gets the same epoch, unless the
 	// producer was claimed again since. Zero: every call claims anew.
 	ClaimId uint64 `protobuf:"varint,3,opt,name=claim_id,json=claimId,proto3" json:"claim_id,omitempty"`
-	// Present: claims only while this is the producer's epoch, and is refused
-	// with PRODUCER_FENCED otherwise. For a process that has the producer and
-	// wants to fence what it sent before.
+	// Present: claims only if this is the producer's epoch, and is refused with
+	// PRODUCER_FENCED otherwise. For a process that has the producer and wants to
+	// fence its own earlier requests.
 	CurrentEpoch  *uint64 `protobuf:"varint,4,opt,name=current_epoch,json=currentEpoch,proto3,oneof" json:"current_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1603,7 +1607,7 @@ func (x *OpenProducerRequest) GetCurrentEpoch() uint64 {
 
 type OpenProducerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Of this caller alone.
+	// The caller's own epoch.
 	Epoch uint64 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The number of the producer's last message; the next one is this plus one.
 	LastSequence  uint64 `protobuf:"varint,2,opt,name=last_sequence,json=lastSequence,proto3" json:"last_sequence,omitempty"`
@@ -1796,7 +1800,8 @@ func (*Settlement_Ack) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_broker_proto_rawDescGZIP(), []int{13, 0}
 }
 
-// Failed: delivered again after the subscription's backoff, or this delay.
+// Failed: delivered again after the subscription's backoff, or after this
+// delay.
 type Settlement_Nack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Delay         *durationpb.Duration   `protobuf:"bytes,1,opt,name=delay,proto3" json:"delay,omitempty"`
@@ -1849,7 +1854,7 @@ func (x *Settlement_Nack) GetReason() string {
 	return ""
 }
 
-// Still at work: the deadline becomes now plus this.
+// Still being processed: the deadline becomes now plus this duration.
 type Settlement_ExtendDeadline struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	By            *durationpb.Duration   `protobuf:"bytes,1,opt,name=by,proto3" json:"by,omitempty"`
@@ -1894,7 +1899,7 @@ func (x *Settlement_ExtendDeadline) GetBy() *durationpb.Duration {
 	return nil
 }
 
-// Hopeless: to the dead-letter topic at once.
+// Can't be processed: goes to the dead-letter topic at once.
 type Settlement_DeadLetter struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reason        string                 `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`

@@ -36,35 +36,34 @@ const (
 //
 // The data plane: producers and consumers.
 type BrokerClient interface {
-	// Publishes batches; one response when the producer half-closes.
-	// OK means that every message of the stream is durable. Any other status
-	// carries a PublishFailure detail: the requests before it are durable, the
-	// rest left no trace.
-	// A slow broker or a full backlog stops reading, so HTTP/2 flow control
-	// stops the producer.
+	// Publishes batches. Answers once, when the producer half-closes. OK means
+	// that every message of the stream is durable. Any other status has a
+	// PublishFailure detail: the requests before the failure are durable, the
+	// others were not stored. A slow broker or a full backlog stops reading, so
+	// that HTTP/2 flow control stops the producer.
 	Publish(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[PublishRequest, PublishResponse], error)
-	// As Publish, with a receipt for each batch as soon as it is durable.
-	// For long-lived producers.
+	// Like Publish, with a receipt for each batch as soon as it is durable. For
+	// long-lived producers.
 	PublishStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[PublishStreamRequest, PublishStreamResponse], error)
 	// Delivers a subscription's messages to one consumer, as many as its flow
-	// control lets be outstanding. Settle them with Acknowledge.
+	// control allows to be outstanding. Settle them with Acknowledge.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Settles delivered messages, from any connection; durable once answered.
-	// Every settled message gives its credit back.
+	// Settles delivered messages, from any connection. The answer means that the
+	// settlements are durable. Every settled message returns its credit.
 	Acknowledge(ctx context.Context, in *AcknowledgeRequest, opts ...grpc.CallOption) (*AcknowledgeResponse, error)
-	// Changes how much of a session may be outstanding; zero pauses it.
+	// Changes how many messages of a session may be outstanding; zero pauses it.
 	UpdateFlowControl(ctx context.Context, in *UpdateFlowControlRequest, opts ...grpc.CallOption) (*UpdateFlowControlResponse, error)
 	// Subscribe, Acknowledge and UpdateFlowControl on one stream.
 	Consume(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConsumeRequest, ConsumeResponse], error)
-	// Reads a topic without a subscription: nothing is leased or settled. What
-	// was redriven to one subscription is left out.
+	// Reads a topic without a subscription: leases and settles nothing. Omits
+	// messages that were redriven to one subscription.
 	Read(ctx context.Context, in *ReadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadResponse], error)
-	// Claims the name of a producer: raises its epoch, durably, and says where it
-	// resumes. Each call gets an epoch of its own (a repeated one: see
-	// `claim_id`), and from its answer on every lower epoch is fenced. Creates the
-	// topic as Publish does.
+	// Claims the name of a producer: raises its epoch, durably, and returns its
+	// last sequence. Each call gets an epoch of its own (for a repeated call see
+	// `claim_id`). From the answer on, every lower epoch is fenced. Creates the
+	// topic like Publish.
 	OpenProducer(ctx context.Context, in *OpenProducerRequest, opts ...grpc.CallOption) (*OpenProducerResponse, error)
-	// The last durable sequence of a producer. Claims nothing.
+	// Returns the last durable sequence of a producer. Claims nothing.
 	GetProducer(ctx context.Context, in *GetProducerRequest, opts ...grpc.CallOption) (*GetProducerResponse, error)
 }
 
@@ -199,35 +198,34 @@ func (c *brokerClient) GetProducer(ctx context.Context, in *GetProducerRequest, 
 //
 // The data plane: producers and consumers.
 type BrokerServer interface {
-	// Publishes batches; one response when the producer half-closes.
-	// OK means that every message of the stream is durable. Any other status
-	// carries a PublishFailure detail: the requests before it are durable, the
-	// rest left no trace.
-	// A slow broker or a full backlog stops reading, so HTTP/2 flow control
-	// stops the producer.
+	// Publishes batches. Answers once, when the producer half-closes. OK means
+	// that every message of the stream is durable. Any other status has a
+	// PublishFailure detail: the requests before the failure are durable, the
+	// others were not stored. A slow broker or a full backlog stops reading, so
+	// that HTTP/2 flow control stops the producer.
 	Publish(grpc.ClientStreamingServer[PublishRequest, PublishResponse]) error
-	// As Publish, with a receipt for each batch as soon as it is durable.
-	// For long-lived producers.
+	// Like Publish, with a receipt for each batch as soon as it is durable. For
+	// long-lived producers.
 	PublishStream(grpc.BidiStreamingServer[PublishStreamRequest, PublishStreamResponse]) error
 	// Delivers a subscription's messages to one consumer, as many as its flow
-	// control lets be outstanding. Settle them with Acknowledge.
+	// control allows to be outstanding. Settle them with Acknowledge.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Settles delivered messages, from any connection; durable once answered.
-	// Every settled message gives its credit back.
+	// Settles delivered messages, from any connection. The answer means that the
+	// settlements are durable. Every settled message returns its credit.
 	Acknowledge(context.Context, *AcknowledgeRequest) (*AcknowledgeResponse, error)
-	// Changes how much of a session may be outstanding; zero pauses it.
+	// Changes how many messages of a session may be outstanding; zero pauses it.
 	UpdateFlowControl(context.Context, *UpdateFlowControlRequest) (*UpdateFlowControlResponse, error)
 	// Subscribe, Acknowledge and UpdateFlowControl on one stream.
 	Consume(grpc.BidiStreamingServer[ConsumeRequest, ConsumeResponse]) error
-	// Reads a topic without a subscription: nothing is leased or settled. What
-	// was redriven to one subscription is left out.
+	// Reads a topic without a subscription: leases and settles nothing. Omits
+	// messages that were redriven to one subscription.
 	Read(*ReadRequest, grpc.ServerStreamingServer[ReadResponse]) error
-	// Claims the name of a producer: raises its epoch, durably, and says where it
-	// resumes. Each call gets an epoch of its own (a repeated one: see
-	// `claim_id`), and from its answer on every lower epoch is fenced. Creates the
-	// topic as Publish does.
+	// Claims the name of a producer: raises its epoch, durably, and returns its
+	// last sequence. Each call gets an epoch of its own (for a repeated call see
+	// `claim_id`). From the answer on, every lower epoch is fenced. Creates the
+	// topic like Publish.
 	OpenProducer(context.Context, *OpenProducerRequest) (*OpenProducerResponse, error)
-	// The last durable sequence of a producer. Claims nothing.
+	// Returns the last durable sequence of a producer. Claims nothing.
 	GetProducer(context.Context, *GetProducerRequest) (*GetProducerResponse, error)
 	mustEmbedUnimplementedBrokerServer()
 }

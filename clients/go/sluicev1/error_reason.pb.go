@@ -22,13 +22,13 @@ const (
 )
 
 // Why a call or a batch failed. `ErrorInfo.reason` (domain `sluice.v1`) and
-// `PublishError.reason` carry the name of a value without its prefix:
-// `TOPIC_NOT_FOUND`. A reason never changes its meaning. The code that carries
-// it is named behind it.
+// `PublishError.reason` contain the name of a value without its prefix:
+// `TOPIC_NOT_FOUND`. A reason never changes its meaning. Its status code is in
+// brackets.
 type ErrorReason int32
 
 const (
-	// None that this version knows.
+	// A reason that this version does not know.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// A field is missing, out of its range, or contradicts another.
 	// [INVALID_ARGUMENT]
@@ -47,7 +47,7 @@ const (
 	ErrorReason_ERROR_REASON_RESERVED_HEADER ErrorReason = 6
 	// The topic has no partition of that number. [INVALID_ARGUMENT]
 	ErrorReason_ERROR_REASON_UNKNOWN_PARTITION ErrorReason = 7
-	// A page token that no list gave out. [INVALID_ARGUMENT]
+	// The page token does not come from this list. [INVALID_ARGUMENT]
 	ErrorReason_ERROR_REASON_INVALID_PAGE_TOKEN ErrorReason = 8
 	// An update mask names a field that can't be updated. [INVALID_ARGUMENT]
 	ErrorReason_ERROR_REASON_INVALID_UPDATE_MASK ErrorReason = 9
@@ -55,8 +55,8 @@ const (
 	ErrorReason_ERROR_REASON_TOPIC_NOT_FOUND ErrorReason = 10
 	// [NOT_FOUND]
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_NOT_FOUND ErrorReason = 11
-	// The session ended, or never was. What it held is free for others.
-	// [NOT_FOUND]
+	// The session has ended, or never existed. Its messages are free for other
+	// sessions. [NOT_FOUND]
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 12
 	// There is no message at that offset yet.
 	// [NOT_FOUND]
@@ -74,15 +74,16 @@ const (
 	// The subscription was deleted while this stream was open.
 	// [FAILED_PRECONDITION]
 	ErrorReason_ERROR_REASON_SUBSCRIPTION_DELETED ErrorReason = 19
-	// Topics are created by hand only (`auto_create_topics` is off). [NOT_FOUND]
+	// The topic does not exist, and topics are not created automatically
+	// (`auto_create_topics` is off). [NOT_FOUND]
 	ErrorReason_ERROR_REASON_AUTO_CREATE_DISABLED ErrorReason = 20
 	// Sequence numbers were skipped: resume where `GetProducer` says. [ABORTED]
 	ErrorReason_ERROR_REASON_SEQUENCE_GAP ErrorReason = 21
-	// The consumer was replaced or the server ends its stream on purpose.
+	// The consumer was replaced, or the server ended its stream on purpose.
 	// [ABORTED]
 	ErrorReason_ERROR_REASON_SESSION_CLOSED ErrorReason = 22
-	// Another call redrives the dead letters of the subscription: it goes on
-	// where this one was. [ABORTED]
+	// Another call redrives the dead letters of the subscription, and continues
+	// where this one stopped. [ABORTED]
 	ErrorReason_ERROR_REASON_REDRIVE_REPLACED ErrorReason = 23
 	// [OUT_OF_RANGE]
 	ErrorReason_ERROR_REASON_OFFSET_OUT_OF_RANGE ErrorReason = 24
@@ -98,11 +99,10 @@ const (
 	ErrorReason_ERROR_REASON_STARTING ErrorReason = 29
 	// [UNAVAILABLE]
 	ErrorReason_ERROR_REASON_DRAINING ErrorReason = 30
-	// A write failed; the broker ends so that it restarts from what is on disk.
+	// A write failed: the broker ends, and restarts from what is on disk.
 	// [UNAVAILABLE]
 	ErrorReason_ERROR_REASON_STORAGE_FAILED ErrorReason = 31
-	// A stored record is damaged: its checksum, its header or a hole says so.
-	// [DATA_LOSS]
+	// A stored record is damaged or missing. [DATA_LOSS]
 	ErrorReason_ERROR_REASON_DATA_LOSS ErrorReason = 32
 	// [UNAUTHENTICATED]
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 33
@@ -110,7 +110,7 @@ const (
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 34
 	// [UNIMPLEMENTED]
 	ErrorReason_ERROR_REASON_UNIMPLEMENTED ErrorReason = 35
-	// A fault of the broker itself. [INTERNAL]
+	// A defect of the broker itself. [INTERNAL]
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 36
 	// A subscription's dead-letter topic would lead back to its own topic.
 	// [FAILED_PRECONDITION]

@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What an accepted message survives.
+// The failures that an accepted message survives.
 type Durability int32
 
 const (
@@ -124,9 +124,9 @@ func (StartPosition_Boundary) EnumDescriptor() ([]byte, []int) {
 }
 
 // One message, as its producer wrote it. The broker stores and delivers these
-// bytes unchanged. Fields up to 15 are for the broker: it refuses those that it
-// does not know with UNIMPLEMENTED. Later ones it keeps and delivers, and no
-// version will read them.
+// bytes unchanged. Fields up to 15 are reserved for the broker: it refuses
+// unknown ones with UNIMPLEMENTED. It keeps and delivers all later fields, and
+// no version will read them.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Routing and ordering key. Messages of one topic with equal keys share a
@@ -134,7 +134,7 @@ type Message struct {
 	Key     []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Payload []byte `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
 	// Application and tracing metadata (`traceparent`, `content-type`, ...).
-	// Names that begin with `sluice-` are the broker's own.
+	// Names that begin with `sluice-` are reserved for the broker.
 	Headers map[string]string `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// When the event happened, by the producer's clock. Never read by the broker.
 	EventTime     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
@@ -208,15 +208,16 @@ type MessageRun struct {
 	FirstOffset uint64                 `protobuf:"varint,2,opt,name=first_offset,json=firstOffset,proto3" json:"first_offset,omitempty"`
 	// When the broker accepted the run.
 	PublishTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=publish_time,json=publishTime,proto3" json:"publish_time,omitempty"`
-	// Which producer wrote it; empty for an anonymous one.
+	// The producer of the run; empty for an anonymous producer.
 	ProducerId string `protobuf:"bytes,4,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
-	// 1 on the first delivery; grows by one with every failed delivery.
+	// 1 for the first delivery; increases with every failed delivery.
 	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// Which delivery of the session this is: higher for every later one. Several
-	// runs may share it. Zero where nothing is leased (Read, GetMessage).
+	// The number of this delivery in its session: later deliveries have higher
+	// numbers. Several runs may have the same number. Zero if nothing is leased
+	// (Read, GetMessage).
 	DeliveryId uint64 `protobuf:"varint,6,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
-	// Field 15 here and in PublishRequest, so that the encoded messages pass
-	// through the broker without being parsed and written again.
+	// Field 15 here and in PublishRequest, so that the broker can pass on the
+	// encoded messages without parsing them.
 	Messages      []*Message `protobuf:"bytes,15,rep,name=messages,proto3" json:"messages,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -362,7 +363,7 @@ func (x *OffsetRange) GetLastOffset() uint64 {
 	return 0
 }
 
-// Where reading begins.
+// The position where reading begins.
 type StartPosition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Position:

@@ -18,7 +18,7 @@ export const file_sluice_v1_broker: GenFile = /*@__PURE__*/
 
 /**
  * An idempotent producer. Its messages to one topic are numbered 1, 2, 3, ...
- * without a gap; a number that was accepted before in this epoch is not stored
+ * without a gap. A number that was accepted before in this epoch is not stored
  * again. A number that an earlier epoch used is refused with SEQUENCE_REUSED:
  * it may belong to another message.
  *
@@ -32,14 +32,14 @@ export type ProducerSequence = Message<"sluice.v1.ProducerSequence"> & {
 
   /**
    * From OpenProducer. A request with a higher epoch than the last one, even
-   * without messages, claims the producer too, and fences every lower epoch.
+   * without messages, also claims the producer, and fences every lower epoch.
    *
    * @generated from field: uint64 epoch = 2;
    */
   epoch: bigint;
 
   /**
-   * The number of the request's first message. Not checked in a request
+   * The number of the first message in the request. Ignored in a request
    * without messages.
    *
    * @generated from field: uint64 first_sequence = 3;
@@ -78,7 +78,8 @@ export type PublishRequest = Message<"sluice.v1.PublishRequest"> & {
   producer?: ProducerSequence | undefined;
 
   /**
-   * The request is all or nothing, on whichever partitions its messages fall.
+   * The request is stored as a whole or not at all, whatever partitions its
+   * messages go to.
    *
    * @generated from field: repeated sluice.v1.Message messages = 15;
    */
@@ -102,14 +103,14 @@ export type PublishResponse = Message<"sluice.v1.PublishResponse"> & {
   messageCount: bigint;
 
   /**
-   * How many of them had been stored before.
+   * How many of them were stored before.
    *
    * @generated from field: uint64 duplicate_count = 2;
    */
   duplicateCount: bigint;
 
   /**
-   * Where they are, merged, in order of partition and offset.
+   * The offsets of the messages, merged, in order of partition and offset.
    *
    * @generated from field: repeated sluice.v1.OffsetRange ranges = 3;
    */
@@ -203,7 +204,7 @@ export type PublishStreamResponse = Message<"sluice.v1.PublishStreamResponse"> &
   batchId: bigint;
 
   /**
-   * Present: this batch was refused, and left no trace. The stream goes on.
+   * Present: this batch was refused, and not stored. The stream goes on.
    *
    * @generated from field: sluice.v1.PublishError error = 2;
    */
@@ -238,7 +239,7 @@ export const PublishStreamResponseSchema: GenMessage<PublishStreamResponse> = /*
   messageDesc(file_sluice_v1_broker, 5);
 
 /**
- * Why one batch was refused, in the terms of a failed call.
+ * Why one batch was refused: the fields of a failed call.
  *
  * @generated from message sluice.v1.PublishError
  */
@@ -263,7 +264,7 @@ export type PublishError = Message<"sluice.v1.PublishError"> & {
   reason: string;
 
   /**
-   * When to try again, where waiting helps.
+   * When to try again, if waiting helps.
    *
    * @generated from field: google.protobuf.Duration retry_delay = 4;
    */
@@ -291,7 +292,7 @@ export type FlowControl = Message<"sluice.v1.FlowControl"> & {
   maxOutstandingMessages?: number | undefined;
 
   /**
-   * May be passed by one message, so that a large one is never stuck.
+   * One message may exceed it, so that a large message can be delivered.
    *
    * @generated from field: optional uint64 max_outstanding_bytes = 2;
    */
@@ -323,7 +324,7 @@ export type SubscribeRequest = Message<"sluice.v1.SubscribeRequest"> & {
   subscription: string;
 
   /**
-   * For people: shown by ListConsumers.
+   * For people: ListConsumers shows it.
    *
    * @generated from field: string consumer_id = 3;
    */
@@ -379,10 +380,11 @@ export type SubscribeResponse = Message<"sluice.v1.SubscribeResponse"> & {
   heartbeat?: Heartbeat | undefined;
 
   /**
-   * Taken back from this session, otherwise than by its own settlements: a
-   * lease ended, a message before them failed, the subscription was moved, or
-   * retention deleted them. In line with `runs`: what was delivered before is
-   * not to be processed any more, what comes behind is a new delivery.
+   * Messages that were taken back from this session, except by its own
+   * settlements: a lease lapsed, a message before them failed, a seek moved the
+   * subscription, or retention deleted them. In line with `runs`: do not
+   * process earlier deliveries of these messages; later ones are new
+   * deliveries.
    *
    * @generated from field: repeated sluice.v1.OffsetRange revoked = 5;
    */
@@ -465,14 +467,14 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_sluice_v1_broker, 12);
 
 /**
- * What becomes of delivered messages.
+ * An outcome for delivered messages.
  *
  * @generated from message sluice.v1.Settlement
  */
 export type Settlement = Message<"sluice.v1.Settlement"> & {
   /**
-   * Only messages that are outstanding in the session are touched, so
-   * 0..last is a cumulative acknowledgement.
+   * Only messages that are outstanding in the session are changed, so 0..last
+   * is a cumulative acknowledgement.
    *
    * @generated from field: sluice.v1.OffsetRange offsets = 1;
    */
@@ -531,7 +533,8 @@ export const Settlement_AckSchema: GenMessage<Settlement_Ack> = /*@__PURE__*/
   messageDesc(file_sluice_v1_broker, 13, 0);
 
 /**
- * Failed: delivered again after the subscription's backoff, or this delay.
+ * Failed: delivered again after the subscription's backoff, or after this
+ * delay.
  *
  * @generated from message sluice.v1.Settlement.Nack
  */
@@ -555,7 +558,7 @@ export const Settlement_NackSchema: GenMessage<Settlement_Nack> = /*@__PURE__*/
   messageDesc(file_sluice_v1_broker, 13, 1);
 
 /**
- * Still at work: the deadline becomes now plus this.
+ * Still being processed: the deadline becomes now plus this duration.
  *
  * @generated from message sluice.v1.Settlement.ExtendDeadline
  */
@@ -574,7 +577,7 @@ export const Settlement_ExtendDeadlineSchema: GenMessage<Settlement_ExtendDeadli
   messageDesc(file_sluice_v1_broker, 13, 2);
 
 /**
- * Hopeless: to the dead-letter topic at once.
+ * Can't be processed: goes to the dead-letter topic at once.
  *
  * @generated from message sluice.v1.Settlement.DeadLetter
  */
@@ -608,9 +611,10 @@ export type AcknowledgeRequest = Message<"sluice.v1.AcknowledgeRequest"> & {
 
   /**
    * The highest `MessageRun.delivery_id` that the consumer had read when it
-   * decided on these settlements. What was delivered later is not touched and
-   * is reported as stale, so that a late settlement of a message never settles
-   * its redelivery. Zero: whatever is outstanding is settled.
+   * decided on these settlements. Messages that were delivered later are not
+   * changed, and are reported as stale, so that a late settlement of a message
+   * never settles its redelivery. Zero: all outstanding messages may be
+   * settled.
    *
    * @generated from field: uint64 last_delivery_id = 3;
    */
@@ -635,9 +639,9 @@ export type AcknowledgeResponse = Message<"sluice.v1.AcknowledgeResponse"> & {
 
   /**
    * Offsets that these settlements did not change: they were not outstanding in
-   * this session (the lease had expired or been revoked, so they are, or will
-   * be, delivered again), or they are settled with another outcome. Repeating
-   * a settlement that took effect is not stale.
+   * this session (the lease had lapsed or was revoked, so they are or will be
+   * delivered again), or they are settled with another outcome. Repeating a
+   * settlement that took effect is not stale.
    *
    * @generated from field: repeated sluice.v1.OffsetRange stale = 2;
    */
@@ -719,7 +723,7 @@ export type ConsumeRequest = Message<"sluice.v1.ConsumeRequest"> & {
   settlementId: bigint;
 
   /**
-   * As in AcknowledgeRequest.
+   * See AcknowledgeRequest.
    *
    * @generated from field: uint64 last_delivery_id = 5;
    */
@@ -763,10 +767,11 @@ export type ConsumeResponse = Message<"sluice.v1.ConsumeResponse"> & {
   settled?: ConsumeResponse_Settled | undefined;
 
   /**
-   * Taken back from this session, otherwise than by its own settlements: a
-   * lease ended, a message before them failed, the subscription was moved, or
-   * retention deleted them. In line with `runs`: what was delivered before is
-   * not to be processed any more, what comes behind is a new delivery.
+   * Messages that were taken back from this session, except by its own
+   * settlements: a lease lapsed, a message before them failed, a seek moved the
+   * subscription, or retention deleted them. In line with `runs`: do not
+   * process earlier deliveries of these messages; later ones are new
+   * deliveries.
    *
    * @generated from field: repeated sluice.v1.OffsetRange revoked = 6;
    */
@@ -833,7 +838,7 @@ export type ReadRequest = Message<"sluice.v1.ReadRequest"> & {
   limit: bigint;
 
   /**
-   * Wait for new messages at the end instead of ending the stream.
+   * Waits for new messages at the end instead of ending the stream.
    *
    * @generated from field: bool follow = 5;
    */
@@ -879,8 +884,8 @@ export type OpenProducerRequest = Message<"sluice.v1.OpenProducerRequest"> & {
   producerId: string;
 
   /**
-   * A number of the caller's choice, random, below 2^53. Repeating a call whose
-   * answer was lost, with the same number, gets the same epoch, unless the
+   * A random number below 2^53 that the caller chooses. A repeated call with
+   * the same number, after a lost answer, gets the same epoch, unless the
    * producer was claimed again since. Zero: every call claims anew.
    *
    * @generated from field: uint64 claim_id = 3;
@@ -888,9 +893,9 @@ export type OpenProducerRequest = Message<"sluice.v1.OpenProducerRequest"> & {
   claimId: bigint;
 
   /**
-   * Present: claims only while this is the producer's epoch, and is refused
-   * with PRODUCER_FENCED otherwise. For a process that has the producer and
-   * wants to fence what it sent before.
+   * Present: claims only if this is the producer's epoch, and is refused with
+   * PRODUCER_FENCED otherwise. For a process that has the producer and wants to
+   * fence its own earlier requests.
    *
    * @generated from field: optional uint64 current_epoch = 4;
    */
@@ -909,7 +914,7 @@ export const OpenProducerRequestSchema: GenMessage<OpenProducerRequest> = /*@__P
  */
 export type OpenProducerResponse = Message<"sluice.v1.OpenProducerResponse"> & {
   /**
-   * Of this caller alone.
+   * The caller's own epoch.
    *
    * @generated from field: uint64 epoch = 1;
    */
@@ -981,12 +986,11 @@ export const GetProducerResponseSchema: GenMessage<GetProducerResponse> = /*@__P
  */
 export const Broker: GenService<{
   /**
-   * Publishes batches; one response when the producer half-closes.
-   * OK means that every message of the stream is durable. Any other status
-   * carries a PublishFailure detail: the requests before it are durable, the
-   * rest left no trace.
-   * A slow broker or a full backlog stops reading, so HTTP/2 flow control
-   * stops the producer.
+   * Publishes batches. Answers once, when the producer half-closes. OK means
+   * that every message of the stream is durable. Any other status has a
+   * PublishFailure detail: the requests before the failure are durable, the
+   * others were not stored. A slow broker or a full backlog stops reading, so
+   * that HTTP/2 flow control stops the producer.
    *
    * @generated from rpc sluice.v1.Broker.Publish
    */
@@ -996,8 +1000,8 @@ export const Broker: GenService<{
     output: typeof PublishResponseSchema;
   },
   /**
-   * As Publish, with a receipt for each batch as soon as it is durable.
-   * For long-lived producers.
+   * Like Publish, with a receipt for each batch as soon as it is durable. For
+   * long-lived producers.
    *
    * @generated from rpc sluice.v1.Broker.PublishStream
    */
@@ -1008,7 +1012,7 @@ export const Broker: GenService<{
   },
   /**
    * Delivers a subscription's messages to one consumer, as many as its flow
-   * control lets be outstanding. Settle them with Acknowledge.
+   * control allows to be outstanding. Settle them with Acknowledge.
    *
    * @generated from rpc sluice.v1.Broker.Subscribe
    */
@@ -1018,8 +1022,8 @@ export const Broker: GenService<{
     output: typeof SubscribeResponseSchema;
   },
   /**
-   * Settles delivered messages, from any connection; durable once answered.
-   * Every settled message gives its credit back.
+   * Settles delivered messages, from any connection. The answer means that the
+   * settlements are durable. Every settled message returns its credit.
    *
    * @generated from rpc sluice.v1.Broker.Acknowledge
    */
@@ -1029,7 +1033,7 @@ export const Broker: GenService<{
     output: typeof AcknowledgeResponseSchema;
   },
   /**
-   * Changes how much of a session may be outstanding; zero pauses it.
+   * Changes how many messages of a session may be outstanding; zero pauses it.
    *
    * @generated from rpc sluice.v1.Broker.UpdateFlowControl
    */
@@ -1049,8 +1053,8 @@ export const Broker: GenService<{
     output: typeof ConsumeResponseSchema;
   },
   /**
-   * Reads a topic without a subscription: nothing is leased or settled. What
-   * was redriven to one subscription is left out.
+   * Reads a topic without a subscription: leases and settles nothing. Omits
+   * messages that were redriven to one subscription.
    *
    * @generated from rpc sluice.v1.Broker.Read
    */
@@ -1060,10 +1064,10 @@ export const Broker: GenService<{
     output: typeof ReadResponseSchema;
   },
   /**
-   * Claims the name of a producer: raises its epoch, durably, and says where it
-   * resumes. Each call gets an epoch of its own (a repeated one: see
-   * `claim_id`), and from its answer on every lower epoch is fenced. Creates the
-   * topic as Publish does.
+   * Claims the name of a producer: raises its epoch, durably, and returns its
+   * last sequence. Each call gets an epoch of its own (for a repeated call see
+   * `claim_id`). From the answer on, every lower epoch is fenced. Creates the
+   * topic like Publish.
    *
    * @generated from rpc sluice.v1.Broker.OpenProducer
    */
@@ -1073,7 +1077,7 @@ export const Broker: GenService<{
     output: typeof OpenProducerResponseSchema;
   },
   /**
-   * The last durable sequence of a producer. Claims nothing.
+   * Returns the last durable sequence of a producer. Claims nothing.
    *
    * @generated from rpc sluice.v1.Broker.GetProducer
    */

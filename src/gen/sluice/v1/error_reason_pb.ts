@@ -13,15 +13,15 @@ export const file_sluice_v1_error_reason: GenFile = /*@__PURE__*/
 
 /**
  * Why a call or a batch failed. `ErrorInfo.reason` (domain `sluice.v1`) and
- * `PublishError.reason` carry the name of a value without its prefix:
- * `TOPIC_NOT_FOUND`. A reason never changes its meaning. The code that carries
- * it is named behind it.
+ * `PublishError.reason` contain the name of a value without its prefix:
+ * `TOPIC_NOT_FOUND`. A reason never changes its meaning. Its status code is in
+ * brackets.
  *
  * @generated from enum sluice.v1.ErrorReason
  */
 export enum ErrorReason {
   /**
-   * None that this version knows.
+   * A reason that this version does not know.
    *
    * @generated from enum value: ERROR_REASON_UNSPECIFIED = 0;
    */
@@ -80,7 +80,7 @@ export enum ErrorReason {
   UNKNOWN_PARTITION = 7,
 
   /**
-   * A page token that no list gave out. [INVALID_ARGUMENT]
+   * The page token does not come from this list. [INVALID_ARGUMENT]
    *
    * @generated from enum value: ERROR_REASON_INVALID_PAGE_TOKEN = 8;
    */
@@ -108,8 +108,8 @@ export enum ErrorReason {
   SUBSCRIPTION_NOT_FOUND = 11,
 
   /**
-   * The session ended, or never was. What it held is free for others.
-   * [NOT_FOUND]
+   * The session has ended, or never existed. Its messages are free for other
+   * sessions. [NOT_FOUND]
    *
    * @generated from enum value: ERROR_REASON_SESSION_NOT_FOUND = 12;
    */
@@ -167,7 +167,8 @@ export enum ErrorReason {
   SUBSCRIPTION_DELETED = 19,
 
   /**
-   * Topics are created by hand only (`auto_create_topics` is off). [NOT_FOUND]
+   * The topic does not exist, and topics are not created automatically
+   * (`auto_create_topics` is off). [NOT_FOUND]
    *
    * @generated from enum value: ERROR_REASON_AUTO_CREATE_DISABLED = 20;
    */
@@ -181,7 +182,7 @@ export enum ErrorReason {
   SEQUENCE_GAP = 21,
 
   /**
-   * The consumer was replaced or the server ends its stream on purpose.
+   * The consumer was replaced, or the server ended its stream on purpose.
    * [ABORTED]
    *
    * @generated from enum value: ERROR_REASON_SESSION_CLOSED = 22;
@@ -189,8 +190,8 @@ export enum ErrorReason {
   SESSION_CLOSED = 22,
 
   /**
-   * Another call redrives the dead letters of the subscription: it goes on
-   * where this one was. [ABORTED]
+   * Another call redrives the dead letters of the subscription, and continues
+   * where this one stopped. [ABORTED]
    *
    * @generated from enum value: ERROR_REASON_REDRIVE_REPLACED = 23;
    */
@@ -246,7 +247,7 @@ export enum ErrorReason {
   DRAINING = 30,
 
   /**
-   * A write failed; the broker ends so that it restarts from what is on disk.
+   * A write failed: the broker ends, and restarts from what is on disk.
    * [UNAVAILABLE]
    *
    * @generated from enum value: ERROR_REASON_STORAGE_FAILED = 31;
@@ -254,8 +255,7 @@ export enum ErrorReason {
   STORAGE_FAILED = 31,
 
   /**
-   * A stored record is damaged: its checksum, its header or a hole says so.
-   * [DATA_LOSS]
+   * A stored record is damaged or missing. [DATA_LOSS]
    *
    * @generated from enum value: ERROR_REASON_DATA_LOSS = 32;
    */
@@ -283,7 +283,7 @@ export enum ErrorReason {
   UNIMPLEMENTED = 35,
 
   /**
-   * A fault of the broker itself. [INTERNAL]
+   * A defect of the broker itself. [INTERNAL]
    *
    * @generated from enum value: ERROR_REASON_INTERNAL = 36;
    */

@@ -2,8 +2,9 @@
 // @generated from file sluice/storage/v1/records.proto (package sluice.storage.v1, syntax proto3)
 /* eslint-disable */
 
-// What the broker keeps on disk beside the messages. Private: no client ever
-// sees it, and only the store's format version rules over it.
+// The records that the broker keeps on disk beside the messages. Private:
+// clients never see them, and only the format version of the store governs
+// changes.
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
@@ -22,7 +23,7 @@ export const file_sluice_storage_v1_records: GenFile = /*@__PURE__*/
  */
 export type TopicRecord = Message<"sluice.storage.v1.TopicRecord"> & {
   /**
-   * Never used again after the topic is deleted.
+   * Never reused after the topic is deleted.
    *
    * @generated from field: uint32 topic_id = 1;
    */
@@ -132,7 +133,7 @@ export const BacklogLimitRecordSchema: GenMessage<BacklogLimitRecord> = /*@__PUR
  */
 export type SubscriptionRecord = Message<"sluice.storage.v1.SubscriptionRecord"> & {
   /**
-   * Never used again after the subscription is deleted.
+   * Never reused after the subscription is deleted.
    *
    * @generated from field: uint32 subscription_id = 1;
    */
@@ -197,7 +198,7 @@ export const SubscriptionRecordSchema: GenMessage<SubscriptionRecord> = /*@__PUR
   messageDesc(file_sluice_storage_v1_records, 3);
 
 /**
- * Where a subscription stands in one partition.
+ * The state of a subscription in one partition.
  *
  * @generated from message sluice.storage.v1.CursorRecord
  */
@@ -259,7 +260,7 @@ export const FailedMessageRecordSchema: GenMessage<FailedMessageRecord> = /*@__P
   messageDesc(file_sluice_storage_v1_records, 5);
 
 /**
- * A message that a subscription gave up.
+ * The note of a message that a subscription dead-lettered.
  *
  * @generated from message sluice.storage.v1.DeadLetterRecord
  */
@@ -294,14 +295,14 @@ export type ProducerRecord = Message<"sluice.storage.v1.ProducerRecord"> & {
   lastSequence: bigint;
 
   /**
-   * The last sequence of the epochs before.
+   * The last sequence of earlier epochs.
    *
    * @generated from field: uint64 base_sequence = 3;
    */
   baseSequence: bigint;
 
   /**
-   * Of the call that claimed the epoch; zero where a batch claimed it.
+   * From the call that claimed the epoch; zero if a batch claimed it.
    *
    * @generated from field: uint64 claim_id = 4;
    */
@@ -316,7 +317,7 @@ export const ProducerRecordSchema: GenMessage<ProducerRecord> = /*@__PURE__*/
   messageDesc(file_sluice_storage_v1_records, 7);
 
 /**
- * Ids that are handed out once.
+ * The next free ids.
  *
  * @generated from message sluice.storage.v1.CounterRecord
  */

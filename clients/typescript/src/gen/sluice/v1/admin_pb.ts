@@ -28,7 +28,7 @@ export type Topic = Message<"sluice.v1.Topic"> & {
   name: string;
 
   /**
-   * May grow, never shrink.
+   * Can be increased, never decreased.
    *
    * @generated from field: uint32 partition_count = 2;
    */
@@ -73,8 +73,8 @@ export const TopicSchema: GenMessage<Topic> = /*@__PURE__*/
 
 /**
  * A message is deleted when it is past a limit AND every subscription has
- * settled it, so nothing that someone still waits for is lost. With no limit at
- * all, the default, nothing is ever deleted.
+ * settled it: no subscription loses a message that it has not settled. Without
+ * any limit, the default, messages are never deleted.
  *
  * @generated from message sluice.v1.RetentionPolicy
  */
@@ -94,14 +94,14 @@ export type RetentionPolicy = Message<"sluice.v1.RetentionPolicy"> & {
   maxBytes: bigint;
 
   /**
-   * A queue: delete as soon as every subscription has settled it.
+   * Deletes a message as soon as every subscription has settled it: a queue.
    *
    * @generated from field: bool until_acknowledged = 3;
    */
   untilAcknowledged: boolean;
 
   /**
-   * Delete at the limit, settled or not.
+   * Deletes messages at the limit, settled or not.
    *
    * @generated from field: bool drop_unacknowledged = 4;
    */
@@ -116,7 +116,8 @@ export const RetentionPolicySchema: GenMessage<RetentionPolicy> = /*@__PURE__*/
   messageDesc(file_sluice_v1_admin, 1);
 
 /**
- * How far the slowest subscription may fall behind before producers feel it.
+ * How far the slowest subscription may fall behind before producers are held or
+ * refused.
  *
  * @generated from message sluice.v1.BacklogLimit
  */
@@ -134,7 +135,7 @@ export type BacklogLimit = Message<"sluice.v1.BacklogLimit"> & {
   maxMessages: bigint;
 
   /**
-   * Goes for a nearly full disk as well.
+   * Also applies to a nearly full disk.
    *
    * @generated from field: sluice.v1.BacklogLimit.WhenFull when_full = 3;
    */
@@ -350,8 +351,8 @@ export type SubscriptionPartitionStats = Message<"sluice.v1.SubscriptionPartitio
   outstandingMessageCount: bigint;
 
   /**
-   * Ever dead-lettered here. Redriving takes none off; what fails again counts
-   * again.
+   * All messages that were ever dead-lettered here. Redriving does not decrease
+   * it; a message that fails again counts again.
    *
    * @generated from field: uint64 dead_letter_count = 5;
    */
@@ -638,7 +639,7 @@ export const GetSubscriptionResponseSchema: GenMessage<GetSubscriptionResponse> 
  */
 export type ListSubscriptionsRequest = Message<"sluice.v1.ListSubscriptionsRequest"> & {
   /**
-   * Empty: of every topic.
+   * Empty: subscriptions of every topic.
    *
    * @generated from field: string topic = 1;
    */
@@ -814,7 +815,7 @@ export const SeekSubscriptionResponseSchema: GenMessage<SeekSubscriptionResponse
  */
 export type ListProducersRequest = Message<"sluice.v1.ListProducersRequest"> & {
   /**
-   * Empty: of every topic.
+   * Empty: producers of every topic.
    *
    * @generated from field: string topic = 1;
    */
@@ -852,14 +853,14 @@ export const ListProducersResponseSchema: GenMessage<ListProducersResponse> = /*
  */
 export type Producer = Message<"sluice.v1.Producer"> & {
   /**
-   * Of its last request; empty before the first.
+   * The topic of the last request; empty before the first.
    *
    * @generated from field: string topic = 1;
    */
   topic: string;
 
   /**
-   * Of its last request; empty for an anonymous producer.
+   * The producer of the last request; empty for an anonymous producer.
    *
    * @generated from field: string producer_id = 2;
    */
@@ -895,7 +896,7 @@ export type Producer = Message<"sluice.v1.Producer"> & {
   holdReason: Producer_HoldReason;
 
   /**
-   * How long its stream has not been read for that.
+   * How long the stream has not been read for that reason.
    *
    * @generated from field: google.protobuf.Duration hold_time = 8;
    */
@@ -949,7 +950,7 @@ export enum Producer_HoldReason {
   RECEIPTS = 4,
 
   /**
-   * Its topic has had its share of a busy disk.
+   * Its topic has used its share of a busy disk.
    *
    * @generated from enum value: HOLD_REASON_SHARE = 5;
    */
@@ -967,7 +968,7 @@ export const Producer_HoldReasonSchema: GenEnum<Producer_HoldReason> = /*@__PURE
  */
 export type ListConsumersRequest = Message<"sluice.v1.ListConsumersRequest"> & {
   /**
-   * Empty: of every topic.
+   * Empty: consumers of every topic.
    *
    * @generated from field: string topic = 1;
    */
@@ -1065,7 +1066,7 @@ export type Consumer = Message<"sluice.v1.Consumer"> & {
   waitReason: Consumer_WaitReason;
 
   /**
-   * How long it has been waiting for that, without a delivery.
+   * How long the consumer has been waiting for that reason, without a delivery.
    *
    * @generated from field: google.protobuf.Duration wait_time = 12;
    */
@@ -1096,8 +1097,9 @@ export enum Consumer_WaitReason {
   CAUGHT_UP = 1,
 
   /**
-   * The consumer has not settled what it has. A message that may have broken
-   * the stream of another consumer takes all the credit: it is delivered alone.
+   * The consumer has not settled the messages that it has. A message that may
+   * have broken the stream of another consumer uses all of the credit: it is
+   * delivered alone.
    *
    * @generated from enum value: WAIT_REASON_MESSAGE_CREDIT = 2;
    */
@@ -1123,8 +1125,9 @@ export enum Consumer_WaitReason {
   BACKOFF = 5,
 
   /**
-   * What there is goes to other consumers: they have every partition, or the
-   * key, or less to do; or this one let a lease lapse and sent nothing since.
+   * The available messages go to other consumers: they have every partition,
+   * or the key, or fewer outstanding messages; or this consumer let a lease
+   * lapse and has sent nothing since.
    *
    * @generated from enum value: WAIT_REASON_NOT_ASSIGNED = 6;
    */
@@ -1169,8 +1172,8 @@ export const GetMessageRequestSchema: GenMessage<GetMessageRequest> = /*@__PURE_
  */
 export type GetMessageResponse = Message<"sluice.v1.GetMessageResponse"> & {
   /**
-   * A run of one. Absent where retention has removed the message: the statuses
-   * are still known of what every subscription has settled.
+   * A run of one message. Absent if retention has removed the message: then the
+   * statuses say what is still known.
    *
    * @generated from field: sluice.v1.MessageRun run = 1;
    */
@@ -1204,14 +1207,14 @@ export type MessageStatus = Message<"sluice.v1.MessageStatus"> & {
   state: MessageStatus_State;
 
   /**
-   * Deliveries that failed.
+   * Failed deliveries.
    *
    * @generated from field: uint32 failed_attempts = 3;
    */
   failedAttempts: number;
 
   /**
-   * The consumer that has it (STATE_PROCESSING).
+   * The session that holds the message (STATE_PROCESSING).
    *
    * @generated from field: string session_id = 4;
    */
@@ -1245,8 +1248,8 @@ export enum MessageStatus_State {
   PROCESSING = 2,
 
   /**
-   * Settled, or the subscription is past it: by a seek, by retention that did
-   * not wait for it, or because it began behind it.
+   * Settled, or skipped by the subscription: by a seek, by retention that did
+   * not wait for it, or because the subscription began behind it.
    *
    * @generated from enum value: STATE_DONE = 3;
    */
@@ -1271,9 +1274,9 @@ export const MessageStatus_StateSchema: GenEnum<MessageStatus_State> = /*@__PURE
  */
 export type RedriveDeadLettersRequest = Message<"sluice.v1.RedriveDeadLettersRequest"> & {
   /**
-   * The subscription that gave the messages up. They are looked for in the
-   * dead-letter topic that it has now. Those of a deleted subscription of the
-   * same name are not its own.
+   * The subscription that dead-lettered the messages. Its current dead-letter
+   * topic is read. Dead letters of a deleted subscription of the same name are
+   * not sent back.
    *
    * @generated from field: string topic = 1;
    */
@@ -1285,14 +1288,14 @@ export type RedriveDeadLettersRequest = Message<"sluice.v1.RedriveDeadLettersReq
   subscription: string;
 
   /**
-   * Only report what would be sent back.
+   * Only reports what would be sent back.
    *
    * @generated from field: bool dry_run = 3;
    */
   dryRun: boolean;
 
   /**
-   * Zero: all of them.
+   * Zero: no limit.
    *
    * @generated from field: uint64 limit = 4;
    */
@@ -1314,7 +1317,7 @@ export const RedriveDeadLettersRequestSchema: GenMessage<RedriveDeadLettersReque
   messageDesc(file_sluice_v1_admin, 39);
 
 /**
- * How far it is: at least once a second, and at the end.
+ * The progress: sent at least once a second, and at the end.
  *
  * @generated from message sluice.v1.RedriveDeadLettersResponse
  */
@@ -1328,7 +1331,8 @@ export type RedriveDeadLettersResponse = Message<"sluice.v1.RedriveDeadLettersRe
   redrivenCount: bigint;
 
   /**
-   * Left of those that were there. While they are counted: found so far.
+   * Dead letters that are left of those that existed at the beginning. While
+   * they are being counted: those found so far.
    *
    * @generated from field: uint64 remaining_count = 2;
    */
@@ -1370,7 +1374,7 @@ export type GetServerInfoResponse = Message<"sluice.v1.GetServerInfoResponse"> &
   startTime?: Timestamp | undefined;
 
   /**
-   * The partitions a topic may have: the column families of the store.
+   * The largest partition count of a topic: the column families of the store.
    *
    * @generated from field: uint32 max_partition_count = 3;
    */
@@ -1392,7 +1396,7 @@ export type GetServerInfoResponse = Message<"sluice.v1.GetServerInfoResponse"> &
   defaultDurability: Durability;
 
   /**
-   * What this broker does beyond the first version: `open-producer`,
+   * The features of this broker beyond the first version: `open-producer`,
    * `delivery-id`.
    *
    * @generated from field: repeated string features = 7;
@@ -1424,15 +1428,15 @@ export enum Ordering {
   PARTITION = 1,
 
   /**
-   * Each key goes to one consumer at a time, in order; keys run in parallel,
-   * and a failing key holds up no other.
+   * Each key goes to one consumer at a time, in order. Different keys are
+   * delivered in parallel, and a failing key does not delay other keys.
    *
    * @generated from enum value: ORDERING_KEY = 2;
    */
   KEY = 2,
 
   /**
-   * Any message to any consumer.
+   * Any message goes to any consumer.
    *
    * @generated from enum value: ORDERING_NONE = 3;
    */
@@ -1446,7 +1450,7 @@ export const OrderingSchema: GenEnum<Ordering> = /*@__PURE__*/
   enumDesc(file_sluice_v1_admin, 0);
 
 /**
- * The control plane: topics, subscriptions, and looking inside.
+ * The control plane: manages topics and subscriptions, and inspects the broker.
  *
  * @generated from service sluice.v1.Admin
  */
@@ -1535,7 +1539,7 @@ export const Admin: GenService<{
     output: typeof DeleteSubscriptionResponseSchema;
   },
   /**
-   * Moves a subscription to a position, back or forth.
+   * Moves a subscription to an earlier or a later position.
    *
    * @generated from rpc sluice.v1.Admin.SeekSubscription
    */
@@ -1545,7 +1549,7 @@ export const Admin: GenService<{
     output: typeof SeekSubscriptionResponseSchema;
   },
   /**
-   * Producers' open streams, and what holds them.
+   * Lists the producers' open streams, and why the broker holds them.
    *
    * @generated from rpc sluice.v1.Admin.ListProducers
    */
@@ -1555,7 +1559,7 @@ export const Admin: GenService<{
     output: typeof ListProducersResponseSchema;
   },
   /**
-   * Live consumers, with their credits and why they wait.
+   * Lists live consumers, with their credits and why they wait.
    *
    * @generated from rpc sluice.v1.Admin.ListConsumers
    */
@@ -1565,8 +1569,8 @@ export const Admin: GenService<{
     output: typeof ListConsumersResponseSchema;
   },
   /**
-   * One message, and where it stands with each subscription. MESSAGE_NOT_FOUND
-   * means that there is none at that offset yet.
+   * Returns one message, and its state in each subscription. MESSAGE_NOT_FOUND
+   * means that there is no message at that offset yet.
    *
    * @generated from rpc sluice.v1.Admin.GetMessage
    */
@@ -1576,10 +1580,11 @@ export const Admin: GenService<{
     output: typeof GetMessageResponseSchema;
   },
   /**
-   * Sends dead letters back to the subscription that gave them up, as messages
-   * of its topic that nobody else gets: those that are there when the call
-   * begins, each once, however often it is interrupted and repeated. Waits
-   * while the topic's backlog is full. A second call takes over from the first.
+   * Sends dead letters back to the subscription that dead-lettered them, as
+   * messages of its topic that no other subscription gets. Sends the dead
+   * letters that exist when the call begins, each once, even if the call is
+   * interrupted and repeated. Waits while the topic's backlog is full. A second
+   * call replaces the first.
    *
    * @generated from rpc sluice.v1.Admin.RedriveDeadLetters
    */

@@ -16,9 +16,9 @@ export const file_sluice_v1_message: GenFile = /*@__PURE__*/
 
 /**
  * One message, as its producer wrote it. The broker stores and delivers these
- * bytes unchanged. Fields up to 15 are for the broker: it refuses those that it
- * does not know with UNIMPLEMENTED. Later ones it keeps and delivers, and no
- * version will read them.
+ * bytes unchanged. Fields up to 15 are reserved for the broker: it refuses
+ * unknown ones with UNIMPLEMENTED. It keeps and delivers all later fields, and
+ * no version will read them.
  *
  * @generated from message sluice.v1.Message
  */
@@ -38,7 +38,7 @@ export type Message = Message$1<"sluice.v1.Message"> & {
 
   /**
    * Application and tracing metadata (`traceparent`, `content-type`, ...).
-   * Names that begin with `sluice-` are the broker's own.
+   * Names that begin with `sluice-` are reserved for the broker.
    *
    * @generated from field: map<string, string> headers = 3;
    */
@@ -84,30 +84,31 @@ export type MessageRun = Message$1<"sluice.v1.MessageRun"> & {
   publishTime?: Timestamp | undefined;
 
   /**
-   * Which producer wrote it; empty for an anonymous one.
+   * The producer of the run; empty for an anonymous producer.
    *
    * @generated from field: string producer_id = 4;
    */
   producerId: string;
 
   /**
-   * 1 on the first delivery; grows by one with every failed delivery.
+   * 1 for the first delivery; increases with every failed delivery.
    *
    * @generated from field: uint32 attempt = 5;
    */
   attempt: number;
 
   /**
-   * Which delivery of the session this is: higher for every later one. Several
-   * runs may share it. Zero where nothing is leased (Read, GetMessage).
+   * The number of this delivery in its session: later deliveries have higher
+   * numbers. Several runs may have the same number. Zero if nothing is leased
+   * (Read, GetMessage).
    *
    * @generated from field: uint64 delivery_id = 6;
    */
   deliveryId: bigint;
 
   /**
-   * Field 15 here and in PublishRequest, so that the encoded messages pass
-   * through the broker without being parsed and written again.
+   * Field 15 here and in PublishRequest, so that the broker can pass on the
+   * encoded messages without parsing them.
    *
    * @generated from field: repeated sluice.v1.Message messages = 15;
    */
@@ -151,7 +152,7 @@ export const OffsetRangeSchema: GenMessage<OffsetRange> = /*@__PURE__*/
   messageDesc(file_sluice_v1_message, 2);
 
 /**
- * Where reading begins.
+ * The position where reading begins.
  *
  * @generated from message sluice.v1.StartPosition
  */
@@ -216,7 +217,7 @@ export const StartPosition_BoundarySchema: GenEnum<StartPosition_Boundary> = /*@
   enumDesc(file_sluice_v1_message, 3, 0);
 
 /**
- * What an accepted message survives.
+ * The failures that an accepted message survives.
  *
  * @generated from enum sluice.v1.Durability
  */
