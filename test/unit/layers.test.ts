@@ -15,7 +15,8 @@ const allowed: Record<string, readonly string[]> = {
   server: ['broker', 'core', 'storage', 'base', 'gen/sluice/v1', 'gen/google'],
   config: ['base'],
   observe: ['base'],
-  cli: ['base', 'core', 'storage', 'broker', 'server', 'config', 'observe'],
+  node: ['base', 'storage', 'broker', 'server', 'config', 'observe'],
+  cli: ['base', 'core', 'node', 'config', 'observe'],
   gen: [],
 };
 

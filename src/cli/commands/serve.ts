@@ -80,7 +80,7 @@ function endOnDefects(logger: Logger): void {
 async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {
   const { clock, version, interrupted, stdout } = context;
   // The broker's own code is loaded only where there is to be one: every other command starts faster.
-  const { startNode } = await import('../node.js');
+  const { startNode } = await import('../../node/node.js');
   const node = await startNode(settings, { version, clock, logger }).catch((error: unknown) => {
     if (isDataLoss(error)) {
       const { reason, message } = error;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ClosingStep, closeInTurn } from '../../../src/cli/closing.js';
+import { type ClosingStep, closeInTurn } from '../../../src/node/closing.js';
 import { recordingLogger } from '../../support/grpc-harness.js';
 import { VirtualClock } from '../../support/virtual-clock.js';
 
