@@ -1,6 +1,6 @@
 import type { BrokerStats, SubscriptionInfo } from '../broker/types.js';
 import type { Metric, Sample } from '../observe/metrics.js';
-import type { GuardFigures } from '../server/server.js';
+import type { GuardFigures } from '../transport/grpc/server.js';
 
 /** Where the figures come from: read at most once for each time somebody asks. */
 export interface MetricSources {

@@ -9,9 +9,9 @@ import { createBroker } from '../broker/broker.js';
 import type { Broker, SubscriptionInfo } from '../broker/types.js';
 import type { Settings } from '../config/schema.js';
 import { createMetrics } from '../observe/metrics.js';
-import { type AdminHttp, startAdminHttp } from '../server/admin-http.js';
-import { defaultServerOptions, type RunningServer, startServer } from '../server/server.js';
 import { freeDiskBytes, openStorage } from '../storage/storage.js';
+import { defaultServerOptions, type RunningServer, startServer } from '../transport/grpc/server.js';
+import { type AdminHttp, startAdminHttp } from '../transport/http/admin-http.js';
 import { brokerMetrics } from './broker-metrics.js';
 import { type ClosingStep, closeInTurn } from './closing.js';
 

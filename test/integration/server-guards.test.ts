@@ -8,7 +8,7 @@ import { StatusCode } from '../../src/base/reasons.js';
 import { secondMs } from '../../src/base/units.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, SubscribeRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
-import { defaultServerOptions, startServer } from '../../src/server/server.js';
+import { defaultServerOptions, startServer } from '../../src/transport/grpc/server.js';
 import { FakeBroker } from '../support/fake-broker.js';
 import { callUnary, failureOf, receivedError, startHarness, TestStream } from '../support/grpc-harness.js';
 import { Http2Connection } from '../support/http2-connection.js';

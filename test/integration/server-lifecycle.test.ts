@@ -11,7 +11,7 @@ import { silentLogger } from '../../src/base/logger.js';
 import { KiB } from '../../src/base/units.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, PublishStreamRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
-import { defaultServerOptions, startServer } from '../../src/server/server.js';
+import { defaultServerOptions, startServer } from '../../src/transport/grpc/server.js';
 import { FakeBroker, receiptOf } from '../support/fake-broker.js';
 import { frame } from '../support/grpc-framing.js';
 import { callUnary, startHarness } from '../support/grpc-harness.js';

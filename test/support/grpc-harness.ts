@@ -22,9 +22,9 @@ import {
   type RunningServer,
   type ServerOptions,
   startServer,
-} from '../../src/server/server.js';
-import { methodPath } from '../../src/server/service-definition.js';
-import { fromStatus, type ReceivedError } from '../../src/server/status.js';
+} from '../../src/transport/grpc/server.js';
+import { methodPath } from '../../src/transport/grpc/service-definition.js';
+import { fromStatus, type ReceivedError } from '../../src/transport/grpc/status.js';
 import { Inbox } from './inbox.js';
 
 export interface Harness {

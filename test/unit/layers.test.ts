@@ -12,10 +12,11 @@ const allowed: Record<string, readonly string[]> = {
   core: ['base'],
   storage: ['base', 'gen/sluice/storage'],
   broker: ['core', 'storage', 'base'],
-  server: ['broker', 'core', 'storage', 'base', 'gen/sluice/v1', 'gen/google'],
+  api: ['transport/grpc', 'broker', 'core', 'base', 'gen/sluice/v1'],
+  transport: ['api', 'broker', 'core', 'base', 'gen/sluice/v1', 'gen/google'],
   config: ['base'],
   observe: ['base'],
-  node: ['base', 'storage', 'broker', 'server', 'config', 'observe'],
+  node: ['base', 'storage', 'broker', 'api', 'transport', 'config', 'observe'],
   cli: ['base', 'core', 'node', 'config', 'observe'],
   gen: [],
 };
@@ -23,9 +24,9 @@ const allowed: Record<string, readonly string[]> = {
 /** Packages that are confined to one file or folder, however good the reason elsewhere. */
 const confined: Record<string, RegExp> = {
   '@nxtedition/rocksdb': /^storage\/engine\.ts$/,
-  '@grpc/grpc-js': /^server\//,
-  '@grpc/reflection': /^server\//,
-  'grpc-health-check': /^server\//,
+  '@grpc/grpc-js': /^transport\/grpc\//,
+  '@grpc/reflection': /^transport\/grpc\//,
+  'grpc-health-check': /^transport\/grpc\//,
   pino: /^observe\//,
   'prom-client': /^observe\//,
   '@sluice/client': /^cli\//,
@@ -68,8 +69,8 @@ function fault({ file, target, isTypeOnly }: Import): string | undefined {
     if (path.startsWith('..')) return `${file} leaves src/: ${target}`;
     const folder = path.split('/')[0]!;
     if (folder === layer) return undefined;
-    // The server speaks to the broker; of what lies below it knows only the words.
-    const isWordsOnly = layer === 'server' && (folder === 'core' || folder === 'storage');
+    // The API layer calls the broker. Of what lies below the broker it knows only types.
+    const isWordsOnly = layer === 'api' && folder === 'core';
     if (isWordsOnly && !isTypeOnly) return `${file} may import only types from ${folder}/`;
     const mayImport = allowed[layer]?.some((each) => path === each || path.startsWith(`${each}/`));
     return mayImport ? undefined : `${file} may not import ${path}`;
@@ -98,9 +99,9 @@ describe('layers', () => {
       { file: 'core/subscription-state.ts', target: 'node:fs', isTypeOnly: false },
       { file: 'storage/log.ts', target: '../core/types.js', isTypeOnly: true },
       { file: 'storage/log.ts', target: '@nxtedition/rocksdb', isTypeOnly: false },
-      { file: 'broker/broker.ts', target: '../server/server.js', isTypeOnly: false },
+      { file: 'broker/broker.ts', target: '../transport/grpc/server.js', isTypeOnly: false },
       { file: 'broker/broker.ts', target: '@grpc/grpc-js', isTypeOnly: true },
-      { file: 'server/server.ts', target: '../storage/storage.js', isTypeOnly: false },
+      { file: 'transport/grpc/server.ts', target: '../../storage/storage.js', isTypeOnly: false },
       { file: 'base/clock.ts', target: '../config/settings.js', isTypeOnly: false },
     ];
     for (const each of wrong) assert.notEqual(fault(each), undefined, `${each.file} → ${each.target}`);

@@ -1,0 +1,167 @@
+import type { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import type { ConsumerSession } from '../../broker/types.js';
+import {
+  type ConsumeRequest,
+  ConsumeRequestSchema,
+  ConsumeResponseSchema,
+} from '../../gen/sluice/v1/broker_pb.js';
+import type { CallEnd, CallReceiver, DirectCall } from '../../transport/grpc/direct-call.js';
+import { type SettlementRequest, scanAcks } from './ack-scan.js';
+import { ConsumerStream } from './consumer-stream.js';
+import {
+  fromSettleResult,
+  toConsumeOptions,
+  toCredit,
+  toLastDeliveryId,
+  toSettlements,
+} from './convert-session.js';
+import { decode, invalidField } from './convert-values.js';
+import type { Edge } from './edge.js';
+import { runsTag } from './frames.js';
+
+/**
+ * `Consume`: the first request opens the session, later ones settle and change credit. A client that has closed its
+ * half is leaving: its last settlements are answered, then the stream ends well, and what it still holds is free.
+ */
+export class ConsumeCall implements CallReceiver {
+  readonly #call: DirectCall;
+  readonly #edge: Edge;
+  readonly #stream: ConsumerStream;
+  #hasSubscribed = false;
+  #isLeaving = false;
+  #isSettling = false;
+  /** Asked for once: a connection that has closed does not tell it any more. */
+  readonly #peer: string;
+  /** Settlement requests that were read and whose answer has not left for the transport. */
+  #unansweredCount = 0;
+  /** The next request is not read until some of what the stream owes has left. */
+  #isHeld = false;
+
+  constructor(call: DirectCall, edge: Edge) {
+    this.#call = call;
+    this.#edge = edge;
+    this.#peer = call.peer;
+    this.#stream = new ConsumerStream(call, edge, ConsumeResponseSchema, runsTag.ConsumeResponse);
+  }
+
+  begin(): void {
+    this.#call.read();
+  }
+
+  request(bytes: Buffer): void {
+    const { session } = this.#stream;
+    const acks = session === undefined ? undefined : scanAcks(bytes);
+    if (session !== undefined) this.#widen(bytes.length);
+    if (session !== undefined && acks !== undefined) {
+      this.#settle(session, acks, bytes.length);
+      this.#readMore();
+      return;
+    }
+    const request = decode(ConsumeRequestSchema, bytes);
+    if (!this.#hasSubscribed) this.#subscribe(request, bytes.length);
+    else if (request.subscribe !== undefined) {
+      throw invalidField('subscribe', 'only the first request of a stream has it');
+    } else if (session !== undefined) this.#update(session, request, bytes.length);
+  }
+
+  halfClose(): void {
+    if (!this.#hasSubscribed) throw invalidField('subscribe', 'the stream ended without a request');
+    this.#isLeaving = true;
+    const { session } = this.#stream;
+    if (session !== undefined) this.#edge.broker.setCredit(session.sessionId, { messages: 0 });
+    this.#leaveWhenAnswered();
+  }
+
+  stop(error: SluiceError): void {
+    this.#stream.close('left');
+    this.#call.fail(error);
+  }
+
+  over(end: CallEnd): void {
+    // A consumer that has closed its half need not wait for the end before it closes its connection.
+    this.#stream.over(this.#isLeaving && end === 'broke' ? 'answered' : end);
+    if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
+  }
+
+  /** Many settlements want a window like many messages do; who never settles needs none. */
+  #widen(bytes: number): void {
+    const { receiveWindows } = this.#edge;
+    if (!this.#isSettling) receiveWindows.enterConsumer(this.#peer);
+    this.#isSettling = true;
+    receiveWindows.read(this.#peer, bytes);
+  }
+
+  /** The next request is not read before the session is there to take it. */
+  #subscribe(request: ConsumeRequest, requestBytes: number): void {
+    if (request.subscribe === undefined) {
+      throw invalidField('subscribe', 'the first request of a stream must have it');
+    }
+    this.#hasSubscribed = true;
+    const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
+    this.#call.nextTurn(() =>
+      this.#stream.open(options, (session) => this.#update(session, request, requestBytes)),
+    );
+  }
+
+  #update(session: ConsumerSession, request: ConsumeRequest, requestBytes: number): void {
+    if (request.flowControl !== undefined) {
+      this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
+    }
+    if (request.settlements.length > 0) {
+      const { settlementId, settlements } = request;
+      const lastDeliveryId = toLastDeliveryId(request.lastDeliveryId);
+      const settlement = { settlementId, settlements: toSettlements(settlements), lastDeliveryId };
+      this.#settle(session, settlement, requestBytes);
+    }
+    this.#readMore();
+  }
+
+  /** An answer is rarely longer than its request: so much counts as owed until the answer is sent. */
+  #settle(session: ConsumerSession, request: SettlementRequest, requestBytes: number): void {
+    const { settlementId, settlements, lastDeliveryId } = request;
+    const { owed } = this.#call;
+    const dueBytes = requestBytes + limits.answerOverheadBytes;
+    owed.add(dueBytes);
+    this.#unansweredCount++;
+    this.#edge.broker
+      .settle(session.sessionId, settlements, lastDeliveryId)
+      .then((result) => {
+        this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
+        owed.remove(dueBytes);
+      })
+      .catch((thrown) => this.#call.fail(thrown));
+  }
+
+  /** An answer has left: one that the client does not read still counts. */
+  readonly #answered = (): void => {
+    this.#unansweredCount--;
+    if (this.#isHeld) this.#readMore();
+    this.#leaveWhenAnswered();
+  };
+
+  readonly #readMore = (): void => {
+    const { owed } = this.#call;
+    this.#isHeld = owed.isFull || this.#unansweredCount >= limits.settlementRequestsPerStream;
+    if (!this.#isHeld) this.#call.read();
+    else if (owed.isFull) owed.whenRoom(this.#readIfHeld);
+  };
+
+  readonly #readIfHeld = (): void => {
+    if (this.#isHeld) this.#readMore();
+  };
+
+  #leaveWhenAnswered(): void {
+    if (!this.#isLeaving || this.#unansweredCount > 0) return;
+    const { session } = this.#stream;
+    // Some libraries close their half before they reset the stream: who breaks off with work in hand is not leaving.
+    if (session?.isHolding) this.#edge.clock.after(limits.resetGraceMs, () => this.#leave());
+    else this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#call.isOver) return;
+    this.#stream.close('left');
+    this.#call.finish();
+  }
+}

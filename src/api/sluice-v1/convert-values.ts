@@ -1,0 +1,98 @@
+import { create, type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
+import {
+  type Duration,
+  DurationSchema,
+  type Timestamp,
+  TimestampSchema,
+  timestampFromMs,
+} from '@bufbuild/protobuf/wkt';
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import { checkFieldsKnown } from './unknown-fields.js';
+
+/** Names of topics, subscriptions and producers. They end up in file names, URLs and shells: nothing to escape. */
+const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+
+export function invalidField(field: string, text: string): SluiceError {
+  return new SluiceError('INVALID_FIELD', `${field}: ${text}`, { field });
+}
+
+export function checkName(name: string, field: string): string {
+  if (name.length <= limits.maxNameLength && namePattern.test(name)) return name;
+  const problem =
+    name === ''
+      ? 'is missing'
+      : name.length > limits.maxNameLength
+        ? `is longer than ${limits.maxNameLength} characters`
+        : `has characters that a name may not have: ${JSON.stringify(name)}`;
+  const text = `${field}: the name ${problem}; letters, digits, ".", "_" and "-" are fine, the first a letter or digit`;
+  throw new SluiceError('INVALID_NAME', text, { field });
+}
+
+export function checkLength(text: string, maxLength: number, field: string): string {
+  if (text.length > maxLength) throw invalidField(field, `is longer than ${maxLength} characters`);
+  return text;
+}
+
+/** Throws MALFORMED_REQUEST where the bytes are not such a message, UNIMPLEMENTED where it has unknown fields. */
+export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
+  const message = decodeWithUnknown(schema, bytes);
+  checkFieldsKnown(schema, message);
+  return message;
+}
+
+function decodeWithUnknown<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
+  try {
+    return fromBinary(schema, bytes, { readUnknownFields: true });
+  } catch (cause) {
+    const text = cause instanceof Error ? cause.message : String(cause);
+    const message = `the request is not a valid ${schema.typeName}: ${text}`;
+    throw new SluiceError('MALFORMED_REQUEST', message, { cause });
+  }
+}
+
+/** A uint64 as a number. Larger ones than are kept exactly are refused. */
+export function toNumber(value: bigint, field: string): number {
+  if (value > BigInt(limits.maxOffset)) throw invalidField(field, `is larger than ${limits.maxOffset}`);
+  return Number(value);
+}
+
+/** As `toNumber`, where "as large as can be" is a sensible thing to ask for. */
+export function toNumberAtMost(value: bigint): number {
+  return value > BigInt(limits.maxOffset) ? limits.maxOffset : Number(value);
+}
+
+const maxDurationSeconds = 315_576_000_000n;
+
+/** Whole milliseconds, rounded up so that a little never becomes nothing. Absent: 0. */
+export function toMs(duration: Duration | undefined, field: string, maxMs = Number.MAX_SAFE_INTEGER): number {
+  if (duration === undefined) return 0;
+  const { seconds, nanos } = duration;
+  if (seconds < 0n || nanos < 0) throw invalidField(field, 'is negative');
+  if (seconds > maxDurationSeconds || nanos > 999_999_999)
+    throw invalidField(field, 'is not a valid duration');
+  const ms = Number(seconds) * 1000 + Math.ceil(nanos / 1e6);
+  if (ms > maxMs) throw invalidField(field, `is longer than ${maxMs / 1000} seconds`);
+  return ms;
+}
+
+export function toDuration(ms: number): Duration {
+  const seconds = Math.floor(ms / 1000);
+  return create(DurationSchema, {
+    seconds: BigInt(seconds),
+    nanos: Math.round((ms - seconds * 1000) * 1e6),
+  });
+}
+
+/** Milliseconds since 1970, rounded down. */
+export function toTimeMs(timestamp: Timestamp, field: string): number {
+  const { seconds, nanos } = timestamp;
+  const isValid =
+    seconds >= -62_135_596_800n && seconds <= 253_402_300_799n && nanos >= 0 && nanos <= 999_999_999;
+  if (!isValid) throw invalidField(field, 'is not a valid timestamp');
+  return Number(seconds) * 1000 + Math.floor(nanos / 1e6);
+}
+
+export function toTimestamp(timeMs: number): Timestamp {
+  return timeMs === 0 ? create(TimestampSchema) : timestampFromMs(timeMs);
+}

@@ -1,0 +1,51 @@
+import { KiB } from '../../base/units.js';
+import { framePrefixBytes } from '../../transport/grpc/grpc-js/framing.js';
+
+/** A batch is sent when it is about this large, or nothing more is due. */
+const batchBytes = 16 * KiB;
+
+/**
+ * Gathers messages, each with its prefix, so that they cost one write to the transport: a write costs about as much as
+ * everything else that there is to do for a small message.
+ */
+export class FrameBatch {
+  #buffer = Buffer.allocUnsafe(2 * batchBytes);
+  #bytes = 0;
+  #count = 0;
+
+  get messageCount(): number {
+    return this.#count;
+  }
+
+  get isFull(): boolean {
+    return this.#bytes >= batchBytes;
+  }
+
+  /** Copies the message. */
+  add(message: Buffer): void {
+    const start = this.#bytes;
+    const end = start + framePrefixBytes + message.length;
+    if (end > this.#buffer.length) this.#grow(end);
+    const buffer = this.#buffer;
+    buffer[start] = 0;
+    buffer.writeUInt32BE(message.length, start + 1);
+    buffer.set(message, start + framePrefixBytes);
+    this.#bytes = end;
+    this.#count++;
+  }
+
+  /** The frames so far, in memory of their own; the batch is empty again. */
+  take(): Buffer {
+    const frames = Buffer.allocUnsafe(this.#bytes);
+    this.#buffer.copy(frames, 0, 0, this.#bytes);
+    this.#bytes = 0;
+    this.#count = 0;
+    return frames;
+  }
+
+  #grow(bytes: number): void {
+    const grown = Buffer.allocUnsafe(2 * bytes);
+    this.#buffer.copy(grown, 0, 0, this.#bytes);
+    this.#buffer = grown;
+  }
+}

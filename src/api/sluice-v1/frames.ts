@@ -1,0 +1,138 @@
+import { invariant } from '../../base/invariant.js';
+import { type SpareMemory, smallestSpareBlockBytes } from '../../base/spare-memory.js';
+import type { DeliveredRun } from '../../broker/types.js';
+import type { DirectCall } from '../../transport/grpc/direct-call.js';
+import { framePrefixBytes, writeFramePrefix } from '../../transport/grpc/grpc-js/framing.js';
+import { numberFieldBytes, textFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
+
+/** The tag of `runs` in each response that carries them. */
+export const runsTag = { SubscribeResponse: 0x12, ConsumeResponse: 0x12, ReadResponse: 0x0a } as const;
+
+/** Tags of MessageRun and of its Timestamp. The messages behind them bring their own. */
+const partitionTag = 0x08;
+const firstOffsetTag = 0x10;
+const publishTimeTag = 0x1a;
+const producerIdTag = 0x22;
+const attemptTag = 0x28;
+const deliveryIdTag = 0x30;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
+
+const writer = new WireWriter();
+/** Of the runs that were measured last. */
+const runLengths: number[] = [];
+
+/**
+ * A response with these runs and nothing else, encoded. The messages are copied as they are, never parsed. Valid
+ * until the next call.
+ */
+export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
+  writer.begin(measureRuns(runs));
+  writeRuns(tag, runs);
+  return writer.finish();
+}
+
+/**
+ * Sends such a response. Its memory is used again once it has left for the transport: at full speed that is where
+ * most of the memory of a broker would come and go.
+ */
+export function sendRuns(
+  call: DirectCall,
+  memory: SpareMemory,
+  tag: number,
+  runs: readonly DeliveredRun[],
+  written: () => void,
+): void {
+  const byteLength = measureRuns(runs);
+  if (byteLength < smallestSpareBlockBytes) {
+    writer.begin(byteLength);
+    writeRuns(tag, runs);
+    call.send(writer.finish(), written);
+    return;
+  }
+  const block = memory.take(framePrefixBytes + byteLength);
+  const frame = Buffer.from(block, 0, framePrefixBytes + byteLength);
+  writeFramePrefix(frame);
+  writer.beginIn(frame, framePrefixBytes);
+  writeRuns(tag, runs);
+  call.sendFramed(frame, () => {
+    // Where a connection is destroyed Node calls back as well, and part of a frame may still be on its way from there.
+    if (!call.isOver) memory.giveBack(block);
+    written();
+  });
+}
+
+/** Bytes of a response with these runs. */
+function measureRuns(runs: readonly DeliveredRun[]): number {
+  let byteLength = 0;
+  for (let i = 0; i < runs.length; i++) {
+    const runLength = runBytes(runs[i]!);
+    runLengths[i] = runLength;
+    byteLength += 1 + varintBytes(runLength) + runLength;
+  }
+  return byteLength;
+}
+
+/** Writes them: those that were measured last. */
+function writeRuns(tag: number, runs: readonly DeliveredRun[]): void {
+  for (let i = 0; i < runs.length; i++) {
+    writer.byte(tag);
+    writer.varint(runLengths[i]!);
+    writeRun(runs[i]!);
+  }
+}
+
+function runBytes(delivered: DeliveredRun): number {
+  const { run, from } = delivered;
+  const timeLength = timeBytes(run.publishTimeMs);
+  return (
+    numberFieldBytes(run.partition) +
+    numberFieldBytes(run.firstOffset + from) +
+    (1 + varintBytes(timeLength) + timeLength) +
+    textFieldBytes(encodedProducerId(run.producerId).length) +
+    numberFieldBytes(delivered.attempt) +
+    numberFieldBytes(delivered.deliveryId) +
+    (messagesEnd(delivered) - messagesStart(delivered))
+  );
+}
+
+function writeRun(delivered: DeliveredRun): void {
+  const { run, from } = delivered;
+  writer.numberField(partitionTag, run.partition);
+  writer.numberField(firstOffsetTag, run.firstOffset + from);
+  writer.byte(publishTimeTag);
+  writer.varint(timeBytes(run.publishTimeMs));
+  writer.numberField(secondsTag, Math.floor(run.publishTimeMs / 1000));
+  writer.numberField(nanosTag, (run.publishTimeMs % 1000) * 1_000_000);
+  writer.bytesField(producerIdTag, encodedProducerId(run.producerId));
+  writer.numberField(attemptTag, delivered.attempt);
+  writer.numberField(deliveryIdTag, delivered.deliveryId);
+  const end = messagesEnd(delivered);
+  invariant(end <= run.messages.length, 'the memory of a run is in use for another');
+  writer.copy(run.messages, messagesStart(delivered), end);
+}
+
+let lastProducerId = '';
+let lastEncoded: Uint8Array = new Uint8Array(0);
+
+/** Runs that follow each other mostly come from the same producer. */
+function encodedProducerId(producerId: string): Uint8Array {
+  if (producerId !== lastProducerId) {
+    lastEncoded = Buffer.from(producerId);
+    lastProducerId = producerId;
+  }
+  return lastEncoded;
+}
+
+/** Times of the broker lie after 1970: never negative. */
+function timeBytes(timeMs: number): number {
+  return numberFieldBytes(Math.floor(timeMs / 1000)) + numberFieldBytes((timeMs % 1000) * 1_000_000);
+}
+
+function messagesStart({ run, from }: DeliveredRun): number {
+  return from === 0 ? 0 : run.ends[from - 1]!;
+}
+
+function messagesEnd({ run, to }: DeliveredRun): number {
+  return to === 0 ? 0 : run.ends[to - 1]!;
+}

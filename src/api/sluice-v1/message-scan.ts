@@ -1,0 +1,153 @@
+import { isUtf8 } from 'node:buffer';
+import { SluiceError } from '../../base/errors.js';
+import { unknownField } from './unknown-fields.js';
+import { type WireCursor, WireFault } from './wire-cursor.js';
+
+/** Tags of `sluice.v1.Message`, of its map entries and of its timestamp: field number and wire type in a byte. */
+const keyTag = 0x0a;
+const payloadTag = 0x12;
+const headersTag = 0x1a;
+const eventTimeTag = 0x22;
+const lastField = 4;
+/**
+ * Fields up to this one are the broker's: it does not store those that it does not know, because it would deliver the
+ * message without doing what they say. The others mean nothing to a broker of any version, and are kept.
+ */
+const lastBrokerField = 15;
+const entryNameTag = 0x0a;
+const entryValueTag = 0x12;
+const entryLastField = 2;
+const secondsTag = 0x08;
+const nanosTag = 0x10;
+const timestampLastField = 2;
+
+/** What google.protobuf.Timestamp may hold: years 1 to 9999. */
+const minSeconds = -62_135_596_800;
+const maxSeconds = 253_402_300_799;
+const maxNanos = 999_999_999;
+
+const reservedPrefix = Buffer.from('sluice-');
+
+/** Where the key of the message that was scanned last stands. */
+export interface KeyBounds {
+  keyStart: number;
+  keyEnd: number;
+}
+
+/**
+ * Checks one encoded Message that begins at the cursor and ends at `end`, so that no decoder of any language
+ * trips over it later. Throws WireFault where the bytes are wrong and SluiceError where the content is; both
+ * without the message's index, which the caller adds.
+ */
+export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number, key: KeyBounds): void {
+  key.keyStart = cursor.pos;
+  key.keyEnd = cursor.pos;
+  while (cursor.pos < end) {
+    const tag = cursor.tag(end);
+    switch (tag) {
+      case payloadTag:
+        cursor.pos = cursor.fieldEnd(end);
+        break;
+      case keyTag: {
+        const fieldEnd = cursor.fieldEnd(end);
+        if (fieldEnd - cursor.pos > maxKeyBytes) {
+          const text = `takes ${fieldEnd - cursor.pos} bytes, and a key may take ${maxKeyBytes}`;
+          throw new SluiceError('INVALID_FIELD', text, { field: 'key' });
+        }
+        // A field that comes twice holds what came last.
+        key.keyStart = cursor.pos;
+        key.keyEnd = fieldEnd;
+        cursor.pos = fieldEnd;
+        break;
+      }
+      case headersTag:
+        scanHeader(cursor, cursor.fieldEnd(end));
+        break;
+      case eventTimeTag:
+        scanEventTime(cursor, cursor.fieldEnd(end));
+        break;
+      default:
+        skipUnknown(cursor, tag, end, lastField);
+        if (tag >>> 3 <= lastBrokerField) throw unknownField('sluice.v1.Message', tag >>> 3, '');
+    }
+  }
+}
+
+function scanHeader(cursor: WireCursor, end: number): void {
+  while (cursor.pos < end) {
+    const tag = cursor.tag(end);
+    if (tag === entryNameTag) {
+      const fieldEnd = cursor.fieldEnd(end);
+      expectUtf8(cursor.bytes, cursor.pos, fieldEnd, 'the name of a header');
+      if (startsWithReserved(cursor.bytes, cursor.pos, fieldEnd)) {
+        const name = Buffer.from(cursor.bytes.subarray(cursor.pos, fieldEnd)).toString();
+        const text = `the name ${JSON.stringify(name)} begins with "sluice-", which only the broker uses`;
+        throw new SluiceError('RESERVED_HEADER', text, { field: 'headers' });
+      }
+      cursor.pos = fieldEnd;
+    } else if (tag === entryValueTag) {
+      const fieldEnd = cursor.fieldEnd(end);
+      expectUtf8(cursor.bytes, cursor.pos, fieldEnd, 'the value of a header');
+      cursor.pos = fieldEnd;
+    } else skipUnknown(cursor, tag, end, entryLastField);
+  }
+}
+
+/** Fields of a message that comes twice are merged: each that is in range alone is in range together. */
+function scanEventTime(cursor: WireCursor, end: number): void {
+  while (cursor.pos < end) {
+    const tag = cursor.tag(end);
+    if (tag === secondsTag) {
+      cursor.varint64(end);
+      const seconds = (cursor.high | 0) * 2 ** 32 + cursor.low;
+      if (seconds < minSeconds || seconds > maxSeconds) {
+        throw new SluiceError('INVALID_FIELD', 'is not in the years 1 to 9999', { field: 'event_time' });
+      }
+    } else if (tag === nanosTag) {
+      cursor.varint64(end);
+      // An int32 is what its lower half says, in every decoder.
+      const nanos = cursor.low | 0;
+      if (nanos < 0 || nanos > maxNanos) {
+        throw new SluiceError('INVALID_FIELD', `has ${nanos} nanoseconds`, { field: 'event_time' });
+      }
+    } else skipUnknown(cursor, tag, end, timestampLastField);
+  }
+}
+
+/** Refuses a field that is not known: nothing of a request is kept but its messages. */
+export function refuseUnknown(
+  cursor: WireCursor,
+  tag: number,
+  end: number,
+  lastKnownField: number,
+  type: { readonly name: string; readonly path: string },
+): never {
+  skipUnknown(cursor, tag, end, lastKnownField);
+  throw unknownField(type.name, tag >>> 3, type.path);
+}
+
+/** A known field that ends up here has the wrong wire type. */
+export function skipUnknown(cursor: WireCursor, tag: number, end: number, lastKnownField: number): void {
+  const field = tag >>> 3;
+  if (field >= 1 && field <= lastKnownField) {
+    throw new WireFault(`field ${field} has wire type ${tag & 7}`);
+  }
+  cursor.skip(tag, end);
+}
+
+/** Nearly all text is ASCII and short: no call out for it. */
+export function expectUtf8(bytes: Uint8Array, start: number, end: number, what: string): void {
+  for (let i = start; i < end; i++) {
+    if (bytes[i]! < 0x80) continue;
+    if (!isUtf8(bytes.subarray(i, end))) throw new WireFault(`${what} is not valid UTF-8`);
+    return;
+  }
+}
+
+function startsWithReserved(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start < reservedPrefix.length) return false;
+  for (let i = 0; i < reservedPrefix.length; i++) {
+    if (bytes[start + i] !== reservedPrefix[i]) return false;
+  }
+  return true;
+}

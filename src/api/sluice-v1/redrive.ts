@@ -1,0 +1,83 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import type { SluiceError } from '../../base/errors.js';
+import type { RedriveOptions, RedriveProgress, RedriveSession, RedriveSink } from '../../broker/types.js';
+import {
+  type RedriveDeadLettersRequest,
+  RedriveDeadLettersRequestSchema,
+  RedriveDeadLettersResponseSchema,
+} from '../../gen/sluice/v1/admin_pb.js';
+import type { DirectCall } from '../../transport/grpc/direct-call.js';
+import { checkName, decode, invalidField, toNumberAtMost } from './convert-values.js';
+import type { Edge } from './edge.js';
+import { SingleRequestCall } from './single-request.js';
+
+/** `RedriveDeadLetters`: dead letters go back, and the client is told how far that is. */
+export class RedriveCall extends SingleRequestCall implements RedriveSink {
+  readonly #edge: Edge;
+  #session: RedriveSession | undefined;
+  #isProgressUnderWay = false;
+  /** What was not sent because of that. */
+  #pendingProgress: RedriveProgress | undefined;
+
+  constructor(call: DirectCall, edge: Edge) {
+    super(call);
+    this.#edge = edge;
+  }
+
+  protected override run(bytes: Buffer): void {
+    const options = toRedriveOptions(decode(RedriveDeadLettersRequestSchema, bytes));
+    this.call.nextTurn(() => {
+      this.#session = this.#edge.broker.redrive(options, this);
+      this.call.sendHeaders();
+    });
+  }
+
+  /** To a client that does not read, one is enough: they must not pile up. */
+  progress(progress: RedriveProgress): void {
+    if (this.#isProgressUnderWay) {
+      this.#pendingProgress = progress;
+      return;
+    }
+    this.#pendingProgress = undefined;
+    this.#isProgressUnderWay = true;
+    this.#send(progress, () => {
+      this.#isProgressUnderWay = false;
+    });
+  }
+
+  ended(error: SluiceError | undefined): void {
+    if (this.#pendingProgress !== undefined) this.#send(this.#pendingProgress);
+    if (error === undefined) this.call.finish();
+    else this.call.fail(error);
+  }
+
+  override stop(error: SluiceError): void {
+    this.over();
+    this.call.fail(error);
+  }
+
+  override over(): void {
+    this.#session?.close();
+  }
+
+  #send({ redrivenCount, remainingCount }: RedriveProgress, written?: () => void): void {
+    const response = create(RedriveDeadLettersResponseSchema, {
+      redrivenCount: BigInt(redrivenCount),
+      remainingCount: BigInt(remainingCount),
+    });
+    this.call.sendOwed(Buffer.from(toBinary(RedriveDeadLettersResponseSchema, response)), written);
+  }
+}
+
+function toRedriveOptions(request: RedriveDeadLettersRequest): RedriveOptions {
+  const { rate } = request;
+  if (!(rate >= 0 && Number.isFinite(rate)))
+    throw invalidField('rate', 'must be 0 or more messages a second');
+  return {
+    topic: checkName(request.topic, 'topic'),
+    subscription: checkName(request.subscription, 'subscription'),
+    isDryRun: request.dryRun,
+    limit: toNumberAtMost(request.limit),
+    ratePerSecond: rate,
+  };
+}

@@ -1,0 +1,225 @@
+import type { Clock, Timer } from '../../base/clock.js';
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import type { Reason } from '../../base/reasons.js';
+import { secondMs } from '../../base/units.js';
+import type { Answers } from './answers.js';
+import type { CallTable, OpenedCall, Route } from './direct-call.js';
+import type { ClientConnection, Peers } from './peers.js';
+import type { RequestBodies } from './request-bodies.js';
+import type { StreamAnswers } from './stream-answers.js';
+
+export interface OpenCallsOptions {
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly peers: Peers;
+  readonly answers: Answers;
+  readonly streamAnswers: StreamAnswers;
+  readonly bodies: RequestBodies;
+  readonly clock: Clock;
+  /** Streams open at once, over all connections. */
+  readonly maxStreams: number;
+  /** Calls open at once that are no streams, over all connections. */
+  readonly maxCalls: number;
+}
+
+/**
+ * The calls of one server: bounds how many streams and other calls there are, and how fast streams are opened, gives
+ * up calls whose request does not come, and ends them all when the server drains.
+ */
+export class OpenCalls implements CallTable {
+  readonly #options: OpenCallsOptions;
+  /** In the order in which they were opened. */
+  readonly #open = new Set<OpenedCall>();
+  /** Those of them that have no status yet. */
+  readonly #unanswered = new Set<OpenedCall>();
+  readonly #refusals = new Map<Reason, number>();
+  #onAllAnswered: () => void = () => {};
+  #streamCount = 0;
+  #callCount = 0;
+  #draining: SluiceError | undefined;
+  #sweep: Timer | undefined;
+
+  constructor(options: OpenCallsOptions) {
+    this.#options = options;
+  }
+
+  get streamCount(): number {
+    return this.#streamCount;
+  }
+
+  /** Calls that are open and no streams. */
+  get callCount(): number {
+    return this.#callCount;
+  }
+
+  /** Calls that were refused because there were too many of something, or because their request did not come. */
+  get refusals(): ReadonlyMap<Reason, number> {
+    return this.#refusals;
+  }
+
+  route(path: string): Route | undefined {
+    return this.#options.routes.get(path);
+  }
+
+  opened(call: OpenedCall): void {
+    if (call.kind !== 'delegated' && this.#draining !== undefined) throw this.#draining;
+    const connection = this.#options.peers.connectionOf(call.peer);
+    const nowMs = this.#options.clock.monotonicMs();
+    const refusal = this.#refusal(call, connection, nowMs);
+    if (refusal !== undefined) {
+      this.#count(refusal.reason);
+      connection.refused(nowMs);
+      throw refusal;
+    }
+    call.entry = {
+      connection,
+      owed: this.#options.streamAnswers.open(connection),
+      openedAtMs: nowMs,
+      answerBytes: 0,
+      requestBytes: 0,
+      waitingAnswer: undefined,
+    };
+    if (call.kind === 'stream') this.#streamCount++;
+    else {
+      this.#callCount++;
+      connection.callCount++;
+    }
+    this.#open.add(call);
+    this.#unanswered.add(call);
+    this.#sweep ??= this.#options.clock.after(secondMs, () => this.#sweepOverdue());
+  }
+
+  #refusal(call: OpenedCall, connection: ClientConnection, nowMs: number): SluiceError | undefined {
+    const { peers, maxStreams, maxCalls } = this.#options;
+    if (connection.isSurplus) return peers.tooManyConnections();
+    if (call.kind === 'stream') {
+      if (this.#streamCount >= maxStreams) {
+        const text = `${maxStreams} streams are open, and no more are allowed: close some, or raise the limit`;
+        return new SluiceError('TOO_MANY_STREAMS', text, { retryAfterMs: secondMs });
+      }
+      return connection.mayOpen(nowMs) ? undefined : peers.tooManyOpens();
+    }
+    if (!connection.mayHaveMoreCalls) {
+      const text = `${limits.callsPerConnection} calls are open on this connection, and no more are allowed: wait for their answers`;
+      return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
+    }
+    // The last ones are for those who have hardly any.
+    const isFull = this.#callCount >= (connection.callCount < limits.freeCalls ? 2 * maxCalls : maxCalls);
+    if (!isFull) return undefined;
+    const text = `${this.#callCount} calls are open, and no more are allowed: try again, or raise --max-calls`;
+    return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
+  }
+
+  broke(call: OpenedCall): void {
+    call.entry?.connection.broke(this.#options.clock.monotonicMs());
+  }
+
+  receiving(call: OpenedCall, bytes: number): void {
+    const { entry } = call;
+    if (entry === undefined || !this.#open.has(call)) return;
+    const refusal = this.#options.bodies.take(entry.connection, bytes);
+    if (refusal !== undefined) {
+      this.#count(refusal.reason);
+      entry.connection.refused(this.#options.clock.monotonicMs());
+      throw refusal;
+    }
+    entry.requestBytes += bytes;
+  }
+
+  letRequestGo({ entry }: OpenedCall): void {
+    if (entry === undefined || entry.requestBytes === 0) return;
+    this.#options.bodies.giveBack(entry.connection, entry.requestBytes);
+    entry.requestBytes = 0;
+  }
+
+  whenAnswerable({ entry }: OpenedCall, answer: () => void): void {
+    if (entry === undefined) return;
+    entry.waitingAnswer = answer;
+    this.#options.answers.whenRoom(entry.connection, answer);
+  }
+
+  answering(call: OpenedCall, bytes: number): void {
+    if (call.entry === undefined || !this.#open.has(call)) return;
+    call.entry.answerBytes += bytes;
+    this.#options.answers.sent(call.entry.connection, bytes);
+  }
+
+  answerLeft(call: OpenedCall, bytes: number): void {
+    if (call.entry === undefined || !this.#open.has(call)) return;
+    call.entry.answerBytes -= bytes;
+    this.#options.answers.left(call.entry.connection, bytes);
+  }
+
+  answered(call: OpenedCall): void {
+    this.letRequestGo(call);
+    const { entry } = call;
+    if (entry?.waitingAnswer !== undefined) {
+      this.#options.answers.giveUp(entry.connection, entry.waitingAnswer);
+      entry.waitingAnswer = undefined;
+    }
+    this.#unanswered.delete(call);
+    if (this.#unanswered.size === 0) this.#onAllAnswered();
+  }
+
+  closed(call: OpenedCall): void {
+    this.answered(call);
+    if (!this.#open.delete(call)) return;
+    const { connection, answerBytes, owed } = call.entry!;
+    owed.close();
+    if (call.kind === 'stream') this.#streamCount--;
+    else {
+      this.#callCount--;
+      connection.callCount--;
+    }
+    if (answerBytes > 0) this.#options.answers.left(connection, answerBytes);
+  }
+
+  /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
+  drain(error: SluiceError): void {
+    this.#draining = error;
+    this.#sweep?.cancel();
+    for (const call of [...this.#open]) call.stop(error);
+  }
+
+  /** Resolves when every call has its status. */
+  async allAnswered(): Promise<void> {
+    if (this.#unanswered.size === 0) return;
+    await new Promise<void>((resolve) => {
+      this.#onAllAnswered = resolve;
+    });
+  }
+
+  /** Once a second while there are calls: gives up those without a request, and clients that do not read answers. */
+  #sweepOverdue(): void {
+    const { clock, peers, answers, bodies, streamAnswers } = this.#options;
+    const nowMs = clock.monotonicMs();
+    for (const call of [...this.#open]) {
+      if (call.entry!.openedAtMs > nowMs - limits.requestTimeoutMs) break;
+      if (!call.isWaitingForRequest || !this.#unanswered.has(call)) continue;
+      this.#count('REQUEST_TIMEOUT');
+      call.stop(requestTimeout());
+    }
+    // Requests wait behind answers that are not read.
+    const isPressed = answers.isPressed || bodies.isPressed || streamAnswers.isPressed;
+    for (const connection of peers.connections) {
+      const stuckForMs = connection.stuckForMs(nowMs);
+      if (isPressed && stuckForMs >= limits.answerTimeoutMs) connection.cut();
+    }
+    this.#sweep =
+      this.#open.size > 0 && this.#draining === undefined
+        ? clock.after(secondMs, () => this.#sweepOverdue())
+        : undefined;
+  }
+
+  #count(reason: Reason): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+  }
+}
+
+function requestTimeout(): SluiceError {
+  const seconds = limits.requestTimeoutMs / secondMs;
+  return new SluiceError(
+    'REQUEST_TIMEOUT',
+    `no request came within ${seconds} s of opening the call: send it right away, and close that half of the stream`,
+  );
+}

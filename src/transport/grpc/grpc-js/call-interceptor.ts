@@ -1,0 +1,218 @@
+import {
+  ServerInterceptingCall,
+  type ServerInterceptingCallInterface,
+  type ServerInterceptor,
+  status as statusCode,
+} from '@grpc/grpc-js';
+import { SluiceError } from '../../../base/errors.js';
+import { limits } from '../../../base/limits.js';
+import type { Logger } from '../../../base/logger.js';
+import {
+  type CallEnd,
+  type CallEntry,
+  type CallOwner,
+  type CallReceiver,
+  type CallTable,
+  DirectCall,
+  type OpenedCall,
+  type PartialStatusObject,
+  type Route,
+} from '../direct-call.js';
+import { RequestDecoder } from '../request-decoder.js';
+import type { StreamAccount } from '../stream-answers.js';
+import { DelegatedCall } from './delegated-call.js';
+import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
+import { connectionOf, dropMetadata, endRequest, isReset } from './http2-sessions.js';
+
+type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+
+/** Takes the calls that the table has a route for away from grpc-js, and notes the others. */
+export function createDirectCallInterceptor(table: CallTable, logger: Logger): ServerInterceptor {
+  return (method, call) => {
+    const route = table.route(method.path);
+    return route === undefined
+      ? new DelegatedCall(call, table, !method.requestStream)
+      : new RoutedCall(call, route, table, logger);
+  };
+}
+
+class RoutedCall extends ServerInterceptingCall {
+  readonly #base: ServerInterceptingCallInterface;
+  readonly #listener: DirectListener;
+
+  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
+    super(base);
+    takeFramesAsTheyAre(base);
+    this.#base = base;
+    this.#listener = new DirectListener(base, route, table, logger);
+    base.sendStatus = (status) => this.#listener.onGrpcStatus(status);
+  }
+
+  /** The listener of grpc-js, with the object stream behind it, is left aside. */
+  override start(): void {
+    this.#base.start(this.#listener);
+    dropMetadata(this.#base);
+  }
+}
+
+/** Hands the events of a call to its receiver, and ends the call when the receiver throws. */
+class DirectListener implements Listener, OpenedCall, CallOwner {
+  readonly kind: 'unary' | 'stream';
+  readonly peer: string;
+  isWaitingForRequest: boolean;
+  entry: CallEntry | undefined;
+  readonly #call: DirectCall;
+  readonly #base: ServerInterceptingCallInterface;
+  readonly #route: Route;
+  readonly #table: CallTable;
+  readonly #connection: { readonly destroyed: boolean } | undefined;
+  readonly #decoder: RequestDecoder;
+  #receiver: CallReceiver | undefined;
+  #end: CallEnd | undefined;
+  #isStopping = false;
+
+  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
+    this.kind = route.isStream ? 'stream' : 'unary';
+    this.peer = base.getPeer();
+    const { hasOneRequest, longestRequestBytes } = route;
+    this.isWaitingForRequest = hasOneRequest;
+    const readAboveBytes = hasOneRequest ? 0 : limits.oversizeReadBytes;
+    this.#decoder = new RequestDecoder({
+      maxBytes: longestRequestBytes,
+      readAboveBytes,
+      hasOneRequest,
+      ...(hasOneRequest && { reserve: (bytes: number) => table.receiving(this, bytes) }),
+      refuse: (error) => this.stop(error),
+    });
+    readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
+    this.#call = new DirectCall(base, logger, this);
+    this.#connection = connectionOf(base);
+    this.#base = base;
+    this.#route = route;
+    this.#table = table;
+  }
+
+  onReceiveMetadata(): void {
+    try {
+      this.#table.opened(this);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+      endRequest(this.#base);
+      return;
+    }
+    try {
+      this.#receiver = this.#route.open(this.#call);
+      this.#receiver.begin();
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  onReceiveMessage(bytes: Buffer): void {
+    if (this.#call.isOver || this.#isStopping) return;
+    try {
+      this.#receiver?.request(bytes);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  onReceiveHalfClose(): void {
+    this.isWaitingForRequest = false;
+    if (this.#call.isOver || this.#isStopping) return;
+    // Node ends what a lost connection was sending: the client has not closed its half, and the call is over next.
+    if (this.#connection?.destroyed === true) return;
+    if (this.#decoder.isInsideRequest && !isReset(this.#base)) {
+      this.stop(
+        new SluiceError('MALFORMED_REQUEST', 'the client closed its half of the call inside a request'),
+      );
+      return;
+    }
+    try {
+      this.#receiver?.halfClose();
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+    // A stream has taken from its request what it needs; a unary call may still wait for room for its answer.
+    if (this.kind === 'stream') this.#table.letRequestGo(this);
+  }
+
+  /** A connection that closes has been destroyed before its streams say so. */
+  onCancel(): void {
+    this.#call.markOver(this.#connection?.destroyed === true ? 'broke' : 'cancelled');
+    this.#table.closed(this);
+  }
+
+  ended(end: CallEnd): void {
+    this.#end = end;
+    queueMicrotask(() => this.#over(end));
+  }
+
+  broke(): void {
+    if (this.#end === 'cancelled') this.#table.broke(this);
+  }
+
+  whenAnswerable(answer: () => void): void {
+    this.#table.whenAnswerable(this, answer);
+  }
+
+  answering(bytes: number): void {
+    this.#table.answering(this, bytes);
+  }
+
+  get owed(): StreamAccount {
+    return this.entry!.owed;
+  }
+
+  #over(end: CallEnd): void {
+    this.#decoder.close();
+    // The client may leave its half open, and what it has sent of a request with it.
+    if (this.isWaitingForRequest) endRequest(this.#base);
+    this.#table.answered(this);
+    const receiver = this.#receiver;
+    this.#receiver = undefined;
+    try {
+      receiver?.over(end);
+    } catch (thrown) {
+      // There is nobody left to tell; a fault of ours is logged.
+      this.#call.clientError(thrown);
+    }
+  }
+
+  stop(error: SluiceError): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    if (this.#call.isOver) return;
+    try {
+      if (this.#receiver === undefined) this.#call.fail(error);
+      else this.#receiver.stop(error);
+    } catch (thrown) {
+      this.#call.fail(thrown);
+    }
+  }
+
+  /**
+   * grpc-js ends the call by itself. A request that it could not read becomes an error like every other, after the
+   * answers that the client is still owed; grpc-js says it again for every piece of such a request that arrives.
+   */
+  onGrpcStatus(status: PartialStatusObject): void {
+    const error = this.#call.isOver ? undefined : unreadable(status);
+    if (error === undefined) this.#call.endAsGrpcDid(status);
+    else this.stop(error);
+  }
+}
+
+/** Undefined for what is no fault of a request: the deadline has passed, say. */
+function unreadable(status: PartialStatusObject): SluiceError | undefined {
+  const text = `the request could not be read: ${status.details}`;
+  switch (status.code) {
+    case statusCode.RESOURCE_EXHAUSTED:
+      return new SluiceError('REQUEST_TOO_LARGE', text);
+    case statusCode.UNIMPLEMENTED:
+      return new SluiceError('UNIMPLEMENTED', text);
+    case statusCode.INTERNAL:
+      return new SluiceError('MALFORMED_REQUEST', text);
+    default:
+      return undefined;
+  }
+}

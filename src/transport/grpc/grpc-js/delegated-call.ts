@@ -1,0 +1,103 @@
+import { ServerInterceptingCall, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import { SluiceError } from '../../../base/errors.js';
+import { limits } from '../../../base/limits.js';
+import type { CallEntry, CallTable, OpenedCall } from '../direct-call.js';
+import { RequestDecoder } from '../request-decoder.js';
+import { toStatus } from '../status.js';
+import { countFrames, readRequestsWith } from './framing.js';
+import { endRequest } from './http2-sessions.js';
+
+/**
+ * A call of another service on this server (health, reflection). Its handler belongs to a library and knows of no
+ * bounds, so the call has them: its answers count like those of unary calls, the next request is not read before the
+ * answer to the one before has left, and the call ends when the server drains.
+ */
+export class DelegatedCall extends ServerInterceptingCall implements OpenedCall {
+  readonly kind = 'delegated';
+  readonly peer: string;
+  readonly isWaitingForRequest = false;
+  entry: CallEntry | undefined;
+  readonly #base: ServerInterceptingCallInterface;
+  readonly #table: CallTable;
+  readonly #decoder: RequestDecoder;
+  #isStopped = false;
+  /** An answer waits for room, or has not left. */
+  #isAnswering = false;
+  #isReadHeld = false;
+  /** Of that answer. */
+  #answerBytes = 0;
+
+  constructor(base: ServerInterceptingCallInterface, table: CallTable, hasOneRequest: boolean) {
+    super(base, {
+      start: (next) => {
+        try {
+          table.opened(this);
+        } catch (thrown) {
+          // Its handler is not told: for it, there is no such call.
+          this.#isStopped = true;
+          base.sendStatus(toStatus(SluiceError.from(thrown)));
+          return;
+        }
+        next({
+          onCancel: () => {
+            this.#decoder.close();
+            table.closed(this);
+          },
+        });
+      },
+      // What its handler still says after the status would break the stream, and the client would wait for ever.
+      sendMessage: (message, next) => {
+        if (!this.#isStopped) next(message);
+      },
+      sendStatus: (status, next) => {
+        if (!this.#isStopped) next(status);
+      },
+    });
+    this.#base = base;
+    this.#table = table;
+    this.peer = base.getPeer();
+    const maxBytes = limits.smallRequestBytes;
+    this.#decoder = new RequestDecoder({
+      maxBytes,
+      hasOneRequest,
+      reserve: (bytes) => table.receiving(this, bytes),
+      handedOver: () => table.letRequestGo(this),
+      refuse: (error) => {
+        this.stop(error);
+        endRequest(base);
+      },
+    });
+    readRequestsWith(base, this.#decoder, maxBytes);
+    countFrames(base, (bytes) => {
+      this.#answerBytes = bytes;
+      table.answering(this, bytes);
+    });
+  }
+
+  stop(error: SluiceError): void {
+    this.#isStopped = true;
+    this.#base.sendStatus(toStatus(error));
+    this.#table.answered(this);
+  }
+
+  override startRead(): void {
+    if (this.#isAnswering) this.#isReadHeld = true;
+    else super.startRead();
+  }
+
+  /** The handler sends one message at a time: the next one comes when `written` has been called. */
+  override sendMessage(message: unknown, written: () => void): void {
+    this.#isAnswering = true;
+    this.#table.whenAnswerable(this, () => {
+      super.sendMessage(message, () => {
+        this.#table.answerLeft(this, this.#answerBytes);
+        this.#isAnswering = false;
+        written();
+        if (this.#isReadHeld && !this.#isAnswering) {
+          this.#isReadHeld = false;
+          super.startRead();
+        }
+      });
+    });
+  }
+}

@@ -1,0 +1,54 @@
+import type { Server } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { invariant } from '../../base/invariant.js';
+import { Admin } from '../../gen/sluice/v1/admin_pb.js';
+import { Broker } from '../../gen/sluice/v1/broker_pb.js';
+
+/** The server as a whole, and each of its services. */
+const healthNames = ['', Broker.typeName, Admin.typeName];
+
+export interface Health {
+  readonly isServing: boolean;
+  setServing(isServing: boolean): void;
+}
+
+/** The standard health service, for probes and load balancers. Not serving until told otherwise. */
+export function addHealth(server: Server): Health {
+  const health = new HealthImplementation();
+  forgetWatchedNames(health);
+  let isServing = false;
+  const setServing = (value: boolean) => {
+    isServing = value;
+    for (const name of healthNames) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
+  };
+  setServing(false);
+  health.addToServer(server);
+  return {
+    get isServing() {
+      return isServing;
+    },
+    setServing,
+  };
+}
+
+/**
+ * The library keeps each name that a client has ever watched. This forgets a name with its last watcher. Both fields
+ * are private ones of grpc-health-check 2.1; `test/unit/transport/grpc/health.test.ts` fails where they have moved.
+ */
+export function forgetWatchedNames(health: HealthImplementation): ReadonlyMap<string, unknown> {
+  const opened = health as unknown as {
+    readonly watchers: Map<string, Set<unknown>>;
+    removeWatcher: (name: string, watcher: unknown) => void;
+  };
+  const { watchers } = opened;
+  invariant(
+    watchers instanceof Map && typeof opened.removeWatcher === 'function',
+    'this release of grpc-health-check keeps its watchers elsewhere',
+  );
+  opened.removeWatcher = (name, watcher) => {
+    const others = watchers.get(name);
+    others?.delete(watcher);
+    if (others?.size === 0) watchers.delete(name);
+  };
+  return watchers;
+}

@@ -1,0 +1,291 @@
+import { setImmediate } from 'node:timers/promises';
+import type { DescService } from '@bufbuild/protobuf';
+import { Server, ServerCredentials, setLogger } from '@grpc/grpc-js';
+import { createAdminHandlers } from '../../api/sluice-v1/admin-service.js';
+import { createBrokerHandlers, type ServiceHandlers } from '../../api/sluice-v1/broker-service.js';
+import type { Edge } from '../../api/sluice-v1/edge.js';
+import type { Clock } from '../../base/clock.js';
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import { divideBudget } from '../../base/memory-budget.js';
+import type { Reason } from '../../base/reasons.js';
+import { SpareMemory } from '../../base/spare-memory.js';
+import { secondMs } from '../../base/units.js';
+import { within } from '../../base/within.js';
+import type { Broker } from '../../broker/types.js';
+import { Admin as AdminService } from '../../gen/sluice/v1/admin_pb.js';
+import { Broker as BrokerService } from '../../gen/sluice/v1/broker_pb.js';
+import { Answers } from './answers.js';
+import { OpenCalls } from './call-table.js';
+import type { Route } from './direct-call.js';
+import { createDirectCallInterceptor } from './grpc-js/call-interceptor.js';
+import { Connections, changeSettings } from './grpc-js/http2-sessions.js';
+import { addHealth } from './health.js';
+import { Peers } from './peers.js';
+import { ReceiveWindows } from './receive-windows.js';
+import { addReflection } from './reflection.js';
+import { RequestBodies } from './request-bodies.js';
+import { createServiceDefinition, methodPath } from './service-definition.js';
+import { StreamAnswers } from './stream-answers.js';
+
+export interface ServerOptions {
+  /** `127.0.0.1:7070`, `[::]:7070`, `unix:/run/sluice.sock`; port 0 takes a free one. */
+  readonly listen: string;
+  readonly maxMessageBytes: number;
+  readonly maxRequestBytes: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  /** Memory for what producers have sent and the broker has not read, over all of them. */
+  readonly receiveBytes: number;
+  /** Streams open at once, over all connections. */
+  readonly maxStreams: number;
+  /** Calls open at once that are no streams, over all connections. */
+  readonly maxCalls: number;
+  /** Streams that one address may open in a second. */
+  readonly maxOpensPerSecond: number;
+  /** Connections open at once from one address. */
+  readonly maxConnectionsPerPeer: number;
+  /** Memory for answers of unary calls that their clients have not read. */
+  readonly answerBytes: number;
+  /** Memory for answers of streams that are due, or that their clients have not read. */
+  readonly streamAnswerBytes: number;
+  /** Memory for requests of calls that take one, until these are answered. */
+  readonly requestBytes: number;
+  /** How long `close` waits for calls under way before it cuts them off. */
+  readonly drainGraceMs: number;
+}
+
+export const defaultServerOptions: ServerOptions = {
+  listen: '127.0.0.1:7070',
+  maxMessageBytes: limits.maxMessageBytes,
+  maxRequestBytes: limits.maxRequestBytes,
+  streamWindowBytes: limits.streamWindowBytes,
+  connectionWindowBytes: limits.connectionWindowBytes,
+  receiveBytes: divideBudget(limits).receiveBytes,
+  maxStreams: limits.maxStreams,
+  maxCalls: limits.maxCalls,
+  maxOpensPerSecond: limits.maxOpensPerSecond,
+  maxConnectionsPerPeer: limits.maxConnectionsPerPeer,
+  answerBytes: divideBudget(limits).answerBytes,
+  streamAnswerBytes: divideBudget(limits).streamAnswerBytes,
+  requestBytes: divideBudget(limits).requestBytes,
+  drainGraceMs: limits.drainGraceMs,
+};
+
+export interface ServerServices {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface GuardFigures {
+  /** Calls that are open and no streams. */
+  readonly callCount: number;
+  /** Connections that have an address. */
+  readonly connectionCount: number;
+  /** Answers of unary calls that have not left for the transport. */
+  readonly answerBytes: number;
+  /** Answers of streams that are due, or have not left for the transport. */
+  readonly streamAnswerBytes: number;
+  /** Requests that are held for calls that take one. */
+  readonly requestBytes: number;
+  /** Connections that were closed for what their client did, since the start. */
+  readonly cutConnectionCount: number;
+  /** Calls that were refused because there were too many of something, since the start. */
+  readonly refusals: ReadonlyMap<Reason, number>;
+}
+
+export interface RunningServer {
+  /** Where it listens, as clients dial it. */
+  readonly address: string;
+  /** 0 for a socket in the file system. */
+  readonly port: number;
+  /** Streams that are open, for metrics. */
+  readonly streamCount: number;
+  /** What bounds the calls of clients, for metrics. */
+  readonly guard: GuardFigures;
+  /** What producers may leave unread if all of them are held now, for metrics. */
+  readonly promisedWindowBytes: number;
+  /** Memory of frames that have left, kept for the next ones, for metrics. */
+  readonly spareFrameBytes: number;
+  readonly isServing: boolean;
+  /** What the health service answers; calls are taken either way. */
+  setServing(isServing: boolean): void;
+  /**
+   * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is not
+   * answered within the grace is cut off; so is, a moment later, a client that does not take its answers. Every step
+   * has a bound: it resolves in any case. The broker must still be working. Harmless twice.
+   */
+  close(): Promise<void>;
+}
+
+/** Serves the broker over gRPC. Rejects where it can't listen. Not serving, for health, until it is told so. */
+export async function startServer(
+  broker: Broker,
+  options: ServerOptions,
+  services: ServerServices,
+): Promise<RunningServer> {
+  const { clock, logger } = services;
+  logGrpc(logger);
+  const { maxMessageBytes, maxRequestBytes } = options;
+  const receiveWindows = new ReceiveWindows({
+    ...options,
+    apply: (peer, windowBytes) => connections.setStreamWindow(peer, windowBytes),
+  });
+  const edge: Edge = {
+    broker,
+    clock,
+    logger,
+    scanLimits: { maxMessageBytes, maxRequestBytes },
+    receiveWindows,
+    frameMemory: new SpareMemory(limits.spareFrameBytes),
+  };
+  const peers = new Peers(options, clock);
+  const answers = new Answers(options.answerBytes);
+  const streamAnswers = new StreamAnswers(options.streamAnswerBytes);
+  const bodies = new RequestBodies(options.requestBytes);
+  const calls = new OpenCalls({
+    routes: new Map([
+      ...createRoutes(BrokerService, createBrokerHandlers(edge), maxRequestBytes),
+      ...createRoutes(AdminService, createAdminHandlers(edge), maxRequestBytes),
+    ]),
+    peers,
+    answers,
+    streamAnswers,
+    bodies,
+    clock,
+    maxStreams: options.maxStreams,
+    maxCalls: options.maxCalls,
+  });
+  const server = new Server({
+    'grpc.max_receive_message_length': maxRequestBytes + limits.oversizeReadBytes,
+    'grpc.max_concurrent_streams': options.maxStreams,
+    'grpc.keepalive_time_ms': limits.keepaliveEveryMs,
+    'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
+    'grpc.enable_channelz': 0,
+    interceptors: [createDirectCallInterceptor(calls, logger)],
+  });
+  // The routes answer these methods; without handlers here, a broken interceptor shows as UNIMPLEMENTED.
+  server.addService(createServiceDefinition(BrokerService), {});
+  server.addService(createServiceDefinition(AdminService), {});
+  const health = addHealth(server);
+  addReflection(server);
+  changeSettings(server, {
+    initialWindowSize: ReceiveWindows.initialBytes(options),
+    maxHeaderListSize: limits.headerListBytes,
+  });
+  const port = await bind(server, options.listen);
+  const connections = new Connections(server, options, {
+    connected(address, peer, cut) {
+      const connection = peers.connected(address, peer, cut);
+      return {
+        broke: () => connection.broke(clock.monotonicMs()),
+        disconnected() {
+          answers.forget(connection);
+          peers.disconnected(address, peer, connection);
+        },
+      };
+    },
+  });
+  const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
+
+  let closed: Promise<void> | undefined;
+  return {
+    address,
+    port,
+    get streamCount() {
+      return calls.streamCount;
+    },
+    get guard() {
+      return {
+        callCount: calls.callCount,
+        connectionCount: peers.connectionCount,
+        answerBytes: answers.bytes,
+        streamAnswerBytes: streamAnswers.bytes,
+        requestBytes: bodies.bytes,
+        cutConnectionCount: peers.cutCount,
+        refusals: calls.refusals,
+      };
+    },
+    get promisedWindowBytes() {
+      return receiveWindows.grantedBytes;
+    },
+    get spareFrameBytes() {
+      return edge.frameMemory.spareBytes;
+    },
+    get isServing() {
+      return health.isServing;
+    },
+    setServing: health.setServing,
+    close() {
+      closed ??= (async () => {
+        health.setServing(false);
+        // Those who watch health are told before their calls end.
+        await setImmediate();
+        server.tryShutdown(() => {});
+        calls.drain(draining());
+        const isAnswered = await within(clock, options.drainGraceMs, calls.allAnswered());
+        // What is left then are bytes for clients that may not be reading: no reason to keep the others waiting.
+        if (isAnswered) await within(clock, limits.lingerMs, connections.allClosed());
+        connections.destroyAll();
+        const allOver = Promise.all([calls.allAnswered(), connections.allClosed()]);
+        if (!(await within(clock, limits.cutOffMs, allOver))) {
+          logger.warn({ address }, 'connections were cut off and have not closed: going on without them');
+        }
+        logger.info({ address }, 'stopped listening');
+      })();
+      return closed;
+    },
+  };
+}
+
+/**
+ * grpc-js has one log for the process, and writes it past everybody to stderr. What matters of it is thrown or
+ * answered as well; its traces (GRPC_TRACE, GRPC_VERBOSITY) show at level debug.
+ */
+function logGrpc(logger: Logger): void {
+  const log = (text: unknown) => logger.debug({ text }, 'grpc-js says');
+  setLogger({ error: log, info: log, debug: log });
+}
+
+function createRoutes<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  maxRequestBytes: number,
+): (readonly [string, Route])[] {
+  return service.methods.map((method) => {
+    const open = handlers[method.localName as keyof S['method']];
+    const { methodKind } = method;
+    const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
+    const longestRequestBytes = hasOneRequest
+      ? longestRequest(method.name, maxRequestBytes)
+      : maxRequestBytes;
+    return [
+      methodPath(method),
+      { open, isStream: methodKind !== 'unary', hasOneRequest, longestRequestBytes },
+    ];
+  });
+}
+
+/** Of a method that takes one request. Only settlements may be long: thousands of ranges, each with its reason. */
+function longestRequest(methodName: string, maxRequestBytes: number): number {
+  if (methodName === 'Acknowledge') return maxRequestBytes;
+  const isConfig = /^(Create|Update)(Topic|Subscription)$/.test(methodName);
+  return isConfig ? limits.configRequestBytes : limits.smallRequestBytes;
+}
+
+function bind(server: Server, listen: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(listen, ServerCredentials.createInsecure(), (cause, port) => {
+      if (cause !== null) {
+        const text = `can't listen on ${listen}: ${cause.message}`;
+        reject(new SluiceError('INVALID_SETTING', text, { field: 'listen', cause }));
+      } else resolve(listen.startsWith('unix:') ? 0 : port);
+    });
+  });
+}
+
+function draining(): SluiceError {
+  const text = 'the broker is shutting down: try again, it may be back or another may answer';
+  return new SluiceError('DRAINING', text, { retryAfterMs: secondMs });
+}

@@ -1,0 +1,121 @@
+import {
+  create,
+  createRegistry,
+  type DescMessage,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { type Any, anyPack, anyUnpack } from '@bufbuild/protobuf/wkt';
+import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import { toDuration } from '../../api/sluice-v1/convert-values.js';
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import { errorDomain, type Reason, reasons } from '../../base/reasons.js';
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
+import { StatusSchema } from '../../gen/google/rpc/status_pb.js';
+import { PublishFailureSchema } from '../../gen/sluice/v1/broker_pb.js';
+
+const detailsKey = 'grpc-status-details-bin';
+
+/** One more detail of a failed call, beside those that every error has. */
+export interface StatusDetail<D extends DescMessage = DescMessage> {
+  readonly schema: D;
+  readonly message: MessageShape<D>;
+}
+
+/** The gRPC status of an error, with what programs need to know in `grpc-status-details-bin`. */
+export function toStatus(error: SluiceError, extra?: StatusDetail): StatusObject {
+  const { field, retryAfterMs, metadata } = error.details;
+  const message = errorText(error);
+  const details: Any[] = [
+    anyPack(
+      ErrorInfoSchema,
+      create(ErrorInfoSchema, { reason: error.reason, domain: errorDomain, metadata: { ...metadata } }),
+    ),
+  ];
+  if (field !== undefined) {
+    const violation = { field, description: message };
+    details.push(anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: [violation] })));
+  }
+  if (retryAfterMs !== undefined) {
+    const retryDelay = toDuration(retryAfterMs);
+    details.push(anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay })));
+  }
+  if (extra !== undefined) details.push(anyPack(extra.schema, extra.message));
+  const status = create(StatusSchema, { code: error.code, message, details });
+  const trailers = new Metadata();
+  trailers.set(detailsKey, Buffer.from(toBinary(StatusSchema, status)));
+  return { code: error.code, details: message, metadata: trailers };
+}
+
+/**
+ * What a client may read of an error: bounded, and well-formed, because grpc-js encodes it with `encodeURI`, which
+ * throws at half a character.
+ */
+export function errorText(error: SluiceError): string {
+  const text = error.message.slice(0, limits.maxErrorTextLength);
+  return Buffer.from(text).toString();
+}
+
+/**
+ * Anything that was thrown, as the error that the client sees. What is INTERNAL is logged with its stack,
+ * and the client learns only that there was something. A defect ends the process: see `base/invariant.ts`.
+ */
+export function clientError(thrown: unknown, logger: Logger): SluiceError {
+  const error = SluiceError.from(thrown);
+  if (error.reason !== 'INTERNAL') return error;
+  logger.error({ error: error.details.cause ?? error }, 'a call failed');
+  return new SluiceError('INTERNAL', 'internal error: the log of the broker says more');
+}
+
+/** What a status of Sluice says, read back. */
+export interface ReceivedError {
+  readonly error: SluiceError;
+  /** Details that are not part of every error, such as PublishFailure. */
+  readonly extra: readonly Any[];
+}
+
+const standardDetails = createRegistry(
+  ErrorInfoSchema,
+  BadRequestSchema,
+  RetryInfoSchema,
+  PublishFailureSchema,
+);
+
+/** Undefined where the status is not one of ours: a proxy's, or of gRPC itself. */
+export function fromStatus(status: { readonly metadata: Metadata }): ReceivedError | undefined {
+  const bytes = status.metadata.get(detailsKey)[0];
+  if (!Buffer.isBuffer(bytes)) return undefined;
+  const { message, details } = fromBinary(StatusSchema, bytes);
+  let reason: Reason | undefined;
+  let metadata: Readonly<Record<string, string>> = {};
+  let field: string | undefined;
+  let retryAfterMs: number | undefined;
+  const extra: Any[] = [];
+  for (const any of details) {
+    const detail = anyUnpack(any, standardDetails);
+    if (detail?.$typeName === ErrorInfoSchema.typeName) {
+      const info = detail as MessageShape<typeof ErrorInfoSchema>;
+      if (info.domain === errorDomain && isReason(info.reason)) reason = info.reason;
+      metadata = info.metadata;
+    } else if (detail?.$typeName === BadRequestSchema.typeName) {
+      field = (detail as MessageShape<typeof BadRequestSchema>).fieldViolations[0]?.field;
+    } else if (detail?.$typeName === RetryInfoSchema.typeName) {
+      const delay = (detail as MessageShape<typeof RetryInfoSchema>).retryDelay;
+      if (delay !== undefined) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
+    } else extra.push(any);
+  }
+  if (reason === undefined) return undefined;
+  const error = new SluiceError(reason, message, {
+    ...(field === undefined ? {} : { field }),
+    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
+  });
+  return { error, extra };
+}
+
+function isReason(text: string): text is Reason {
+  return Object.hasOwn(reasons, text);
+}

@@ -1,0 +1,103 @@
+import { limits } from '../../base/limits.js';
+import type { ClientConnection } from './peers.js';
+
+/**
+ * Memory for what streams still owe their clients: answers that are due, and those that have not left for the
+ * transport, because a client does not read them. A stream may hold a part of what is free. So streams whose clients
+ * read nothing never take all of it, however many they are, and the others go on:
+ *
+ *     each of n streams that are not read ends with   max / (n + 1 / part)
+ *     free for the others stays                       max / (n * part + 1)
+ *
+ * A stream that owes nothing may always read one more request. So a stream that is held waits only for its own client,
+ * and no stream waits for another one. What it can take above the maximum is one answer for each stream.
+ */
+export class StreamAnswers {
+  readonly #maxBytes: number;
+  #bytes = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  /** Over all streams. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** There is none left: connections that have read nothing for long have to go. */
+  get isPressed(): boolean {
+    return this.#bytes >= this.#maxBytes;
+  }
+
+  /** What one stream may hold. */
+  get shareBytes(): number {
+    return Math.max(0, this.#maxBytes - this.#bytes) * limits.streamAnswersShare;
+  }
+
+  open(connection: ClientConnection): StreamAccount {
+    return new StreamAccount(this, connection);
+  }
+
+  /** Only for StreamAccount. */
+  changed(bytes: number): void {
+    this.#bytes += bytes;
+  }
+}
+
+/** What one stream owes its client. */
+export class StreamAccount {
+  readonly #all: StreamAnswers;
+  readonly #connection: ClientConnection;
+  #bytes = 0;
+  #isClosed = false;
+  #resume: (() => void) | undefined;
+
+  constructor(all: StreamAnswers, connection: ClientConnection) {
+    this.#all = all;
+    this.#connection = connection;
+  }
+
+  /** The stream holds more than its part, so it must not hold more. */
+  get isFull(): boolean {
+    return this.#bytes > 0 && this.#bytes >= this.#all.shareBytes;
+  }
+
+  /** An answer is due, or waits for the transport. */
+  add(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#bytes += bytes;
+    this.#all.changed(bytes);
+    this.#connection.unreadBytes += bytes;
+  }
+
+  /** It has left. */
+  remove(bytes: number): void {
+    if (this.#isClosed) return;
+    this.#take(bytes);
+    const resume = this.#resume;
+    if (resume === undefined || this.isFull) return;
+    this.#resume = undefined;
+    resume();
+  }
+
+  /** The stream is full, and reads nothing: calls back, once, when that is over. */
+  whenRoom(resume: () => void): void {
+    this.#resume = resume;
+  }
+
+  /** The stream is closed, and its memory free. Harmless twice. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#take(this.#bytes);
+    this.#isClosed = true;
+    this.#resume = undefined;
+  }
+
+  #take(bytes: number): void {
+    this.#bytes -= bytes;
+    this.#all.changed(-bytes);
+    this.#connection.unreadBytes -= bytes;
+    this.#connection.leftCount += 1;
+  }
+}

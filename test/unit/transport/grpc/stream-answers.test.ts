@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { KiB } from '../../../../src/base/units.js';
+import { Peers } from '../../../../src/transport/grpc/peers.js';
+import { StreamAnswers } from '../../../../src/transport/grpc/stream-answers.js';
+import { VirtualClock } from '../../../support/virtual-clock.js';
+
+const maxBytes = 100 * KiB;
+
+function setup() {
+  const peers = new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, new VirtualClock());
+  const connection = peers.connected('10.0.0.1', '10.0.0.1:1', () => {});
+  const all = new StreamAnswers(maxBytes);
+  return { all, connection, open: () => all.open(connection) };
+}
+
+describe('what streams owe their clients', () => {
+  it('never takes all of the memory, however many streams there are whose clients do not read', () => {
+    const { all, open } = setup();
+    const stuckCount = 200;
+    const answerBytes = 100;
+    for (let i = 0; i < stuckCount; i += 1) {
+      const stuck = open();
+      while (!stuck.isFull) stuck.add(answerBytes);
+    }
+    assert.ok(all.bytes < maxBytes + stuckCount * answerBytes, `${all.bytes} bytes`);
+    const healthy = open();
+    for (let i = 0; i < 10; i += 1) {
+      assert.equal(healthy.isFull, false, 'it owes nothing when it asks');
+      healthy.add(100);
+      healthy.remove(100);
+    }
+  });
+
+  it('lets a stream that owes nothing have one more answer, also where no memory is left', () => {
+    const { all, open } = setup();
+    open().add(maxBytes);
+    assert.equal(all.isPressed, true);
+    const other = open();
+    assert.equal(other.isFull, false);
+    other.add(1);
+    assert.equal(other.isFull, true);
+  });
+
+  it('tells a held stream once when enough of its own has left', () => {
+    const { open } = setup();
+    const stream = open();
+    stream.add(maxBytes / 2);
+    assert.equal(stream.isFull, true);
+    let count = 0;
+    stream.whenRoom(() => {
+      count += 1;
+    });
+    stream.remove(10);
+    assert.equal(count, 0);
+    stream.remove(maxBytes / 2 - 10);
+    stream.add(10);
+    stream.remove(10);
+    assert.equal(count, 1);
+  });
+
+  it('is given back when the stream is closed, once', () => {
+    const { all, connection, open } = setup();
+    const stream = open();
+    stream.add(1_000);
+    stream.close();
+    stream.close();
+    stream.add(500);
+    stream.remove(500);
+    assert.equal(all.bytes, 0);
+    assert.equal(connection.unreadBytes, 0);
+  });
+});
