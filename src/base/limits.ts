@@ -147,13 +147,13 @@ export const limits = {
   answerBytesPerConnection: 1 * MiB,
   /** Answers that one connection gets in a turn of the event loop. */
   answersPerTurn: 8,
-  /** The part of the free memory for answers of streams that one stream may hold. */
+  /** The part of the free memory for answers of streams that one stream may use. */
   streamAnswersShare: 1 / 4,
-  /** What an answer of a stream takes beside its bytes, in the broker, in grpc-js and in Node. */
+  /** Memory of an answer of a stream beside its bytes, in the broker, in grpc-js and in Node. */
   answerOverheadBytes: 768,
-  /** What a range of the answer to a Publish takes until the call ends. */
+  /** Memory of a range of the answer to a Publish, until the call ends. */
   rangeOverheadBytes: 128,
-  /** Assignments on their way to one consumer: above this, it gets only the latest. */
+  /** Assignments under way to one consumer. Above this, it gets only the latest one. */
   assignmentsUnderWay: 8,
   /** When unread answers fill their memory, connections that have read none for this long are closed. */
   answerTimeoutMs: 30 * secondMs,
@@ -278,7 +278,7 @@ export const limits = {
   /** How long any interrupted command except `serve` may take to end. */
   cliInterruptLimitMs: 5 * secondMs,
   cliProgressEveryMs: 500,
-  /** How often `sluice publish` looks whether the broker holds it. */
+  /** How often `sluice publish` checks whether the broker holds it. */
   cliHoldCheckEveryMs: 1 * secondMs,
   /** How often `--until-caught-up` checks whether the backlog is empty. */
   cliBacklogCheckEveryMs: 300,

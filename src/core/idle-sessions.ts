@@ -7,8 +7,8 @@ import type { Session } from './session.js';
  * messages; it wakes the next one if work is left. So one message for five thousand idle consumers does not cause
  * five thousand calls of `nextFetch`.
  *
- * Work is split: a session takes no more than leaves enough for every idle session with fewer outstanding
- * messages, whatever its credit. A silent session gets messages only if every other session is silent or paused.
+ * Work is split: whatever its credit, a session takes only so many messages that every idle session with fewer
+ * outstanding messages can reach the same level. A silent session gets messages only if every other session is silent or paused.
  */
 export class IdleSessions {
   readonly #outbox: Outbox;

@@ -27,7 +27,7 @@ export interface NodeServices {
 
 /** A broker that serves. */
 export interface RunningNode {
-  /** Where it listens, as clients dial it. */
+  /** The address that it listens on, as clients dial it. */
   readonly address: string;
   /** Resolves when the store has failed: nothing can be kept any more, and the process has to end. */
   readonly failed: Promise<Error>;

@@ -19,14 +19,14 @@ const cursor = new WireCursor();
 export interface SettlementRequest {
   readonly settlements: readonly Settlement[];
   readonly settlementId: bigint;
-  /** Infinity when the request does not say. */
+  /** Infinity if the request does not contain it. */
   readonly lastDeliveryId: number;
 }
 
 /**
- * A ConsumeRequest that holds acknowledgements and nothing else, which is what nearly all of them are: read without
- * making an object of each field. Undefined for any other request, and for one with a fault: those are decoded in
- * full, and whatever is wrong with them is found there.
+ * Scans a ConsumeRequest that contains only acknowledgements, as nearly all do, without creating an object for
+ * each field. Undefined for any other request and for one with a fault: those are decoded in full, which finds the
+ * fault.
  */
 export function scanAcks(bytes: Uint8Array): SettlementRequest | undefined {
   if (bytes[0] !== settlementsTag) return undefined;
@@ -78,7 +78,7 @@ function scanAck(end: number): Settlement | undefined {
     const tag = cursor.tag(rangeEnd);
     if (tag !== partitionTag && tag !== firstOffsetTag && tag !== lastOffsetTag) return undefined;
     cursor.varint64(rangeEnd);
-    // Larger numbers are refused, or cut, by the rules of the full conversion.
+    // The full conversion refuses or reduces larger numbers.
     if (cursor.high >= 0x20_0000) return undefined;
     const value = cursor.high * 0x1_0000_0000 + cursor.low;
     if (tag === partitionTag) partition = value;

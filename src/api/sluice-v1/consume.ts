@@ -21,8 +21,9 @@ import type { Edge } from './edge.js';
 import { runsTag } from './frames.js';
 
 /**
- * `Consume`: the first request opens the session, later ones settle and change credit. A client that has closed its
- * half is leaving: its last settlements are answered, then the stream ends well, and what it still holds is free.
+ * `Consume`: the first request opens the session; later requests settle messages and change credit. A client that
+ * closes its half is leaving: its last settlements are answered, then the stream ends with OK, and the messages
+ * that it holds are free.
  */
 export class ConsumeCall implements CallReceiver {
   readonly #call: DirectCall;
@@ -31,11 +32,11 @@ export class ConsumeCall implements CallReceiver {
   #hasSubscribed = false;
   #isLeaving = false;
   #isSettling = false;
-  /** Asked for once: a connection that has closed does not tell it any more. */
+  /** Read once: the connection can't be asked after it has closed. */
   readonly #peer: string;
   /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
-  /** The next request is not read until some of what the stream owes has left. */
+  /** The next request is not read until some owed answers have left for the transport. */
   #isHeld = false;
 
   constructor(call: DirectCall, edge: Edge) {
@@ -79,12 +80,12 @@ export class ConsumeCall implements CallReceiver {
   }
 
   over(end: CallEnd): void {
-    // A consumer that has closed its half need not wait for the end before it closes its connection.
+    // A consumer that has closed its half may close its connection before the end of the stream.
     this.#stream.over(this.#isLeaving && end === 'broke' ? 'answered' : end);
     if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
   }
 
-  /** Many settlements want a window like many messages do; who never settles needs none. */
+  /** Many settlements need a wide window, as many messages do. A consumer that never settles needs none. */
   #widen(bytes: number): void {
     const { receiveWindows } = this.#edge;
     if (!this.#isSettling) receiveWindows.enterConsumer(this.#peer);
@@ -92,7 +93,7 @@ export class ConsumeCall implements CallReceiver {
     receiveWindows.read(this.#peer, bytes);
   }
 
-  /** The next request is not read before the session is there to take it. */
+  /** The next request is read when the session is open. */
   #subscribe(request: ConsumeRequest, requestBytes: number): void {
     if (request.subscribe === undefined) {
       throw invalidField('subscribe', 'the first request of a stream must have it');
@@ -117,7 +118,10 @@ export class ConsumeCall implements CallReceiver {
     this.#readMore();
   }
 
-  /** An answer is rarely longer than its request: so much counts as owed until the answer is sent. */
+  /**
+   * An answer is rarely longer than its request: the length of the request counts as owed until the answer is
+   * sent.
+   */
   #settle(session: ConsumerSession, request: SettlementRequest, requestBytes: number): void {
     const { settlementId, settlements, lastDeliveryId } = request;
     const { owed } = this.#call;
@@ -133,7 +137,7 @@ export class ConsumeCall implements CallReceiver {
       .catch((thrown) => this.#call.fail(thrown));
   }
 
-  /** An answer has left: one that the client does not read still counts. */
+  /** An answer has left for the transport. Until the client reads, it still counts. */
   readonly #answered = (): void => {
     this.#unansweredCount--;
     if (this.#isHeld) this.#readMore();
@@ -154,7 +158,8 @@ export class ConsumeCall implements CallReceiver {
   #leaveWhenAnswered(): void {
     if (!this.#isLeaving || this.#unansweredCount > 0) return;
     const { session } = this.#stream;
-    // Some libraries close their half before they reset the stream: who breaks off with work in hand is not leaving.
+    // Some libraries close their half before they reset the stream: a consumer that still holds messages is not
+    // leaving.
     if (session?.isHolding) this.#edge.clock.after(limits.resetGraceMs, () => this.#leave());
     else this.#leave();
   }

@@ -10,7 +10,7 @@ import type { Edge } from './edge.js';
 import { sendRuns } from './frames.js';
 import { toRange } from './receipts.js';
 
-/** How far a consumer's session has come. It only ever moves down this list. */
+/** The state of a consumer's session. It only moves down this list. */
 type State =
   | { readonly kind: 'idle' }
   | { readonly kind: 'opening' }
@@ -23,11 +23,11 @@ const sessionEnds: Readonly<Record<CallEnd, SessionEnd>> = {
   broke: 'broke',
 };
 
-/** The responses of both methods have the same fields for what the session itself says. */
+/** Both methods have the same response fields for what concerns the session. */
 type Response = MessageInitShape<typeof SubscribeResponseSchema> &
   MessageInitShape<typeof ConsumeResponseSchema>;
 
-/** The session of one consumer stream: `Subscribe` and `Consume` have it in common. */
+/** The session of one consumer stream, for `Subscribe` and `Consume`. */
 export class ConsumerStream implements ConsumerSink {
   readonly #call: DirectCall;
   readonly #edge: Edge;
@@ -36,7 +36,7 @@ export class ConsumerStream implements ConsumerSink {
   #state: State = { kind: 'idle' };
   #isHeartbeatUnderWay = false;
   #assignmentsUnderWay = 0;
-  /** The latest one, where too many are under way. */
+  /** The latest assignment, if too many are under way. */
   #heldAssignment: readonly number[] | undefined;
 
   constructor(call: DirectCall, edge: Edge, response: DescMessage, runsTag: number) {
@@ -51,14 +51,14 @@ export class ConsumerStream implements ConsumerSink {
     return this.#state.kind === 'open' ? this.#state.session : undefined;
   }
 
-  /** Opens the session and announces it; `opened` is called once deliveries may begin. */
+  /** Opens the session and announces it. Calls `opened` when deliveries may begin. */
   open(options: ConsumeOptions, opened: (session: ConsumerSession) => void): void {
     this.#state = { kind: 'opening' };
     this.#edge.broker
       .subscribe(options, this)
       .then((session) => {
         if (this.#state.kind !== 'opening') {
-          // The client left, or the server drains: what it would have held is free at once.
+          // The client left, or the server drains: the session ends at once.
           session.close('left');
           return;
         }
@@ -70,19 +70,19 @@ export class ConsumerStream implements ConsumerSink {
       .catch((thrown) => this.#call.fail(thrown));
   }
 
-  /** Frees what the session holds. Harmless twice. */
+  /** Frees the messages that the session holds. May be called twice. */
   close(end: SessionEnd): void {
     const { session } = this;
     this.#state = { kind: 'closed' };
     session?.close(end);
   }
 
-  /** The call is over. Where the broker ended it, whatever the reason, nothing of what was delivered has failed. */
+  /** The call has ended. If the broker ended it, no delivery has failed, whatever the reason. */
   over(end: CallEnd): void {
     this.close(sessionEnds[end]);
   }
 
-  /** `written` as in `DirectCall.send`; until then it counts as owed. */
+  /** `written`: see `DirectCall.send`. Until then the response counts as owed. */
   send(response: Response, written?: () => void): void {
     const message = create(this.#response, response as MessageInitShape<DescMessage>);
     this.#call.sendOwed(Buffer.from(toBinary(this.#response, message)), written);
@@ -92,7 +92,7 @@ export class ConsumerStream implements ConsumerSink {
     sendRuns(this.#call, this.#edge.frameMemory, this.#runsTag, runs, written);
   }
 
-  /** To a consumer that does not read, only the latest of many matters: they must not pile up. */
+  /** A consumer that does not read gets only the latest assignment: they must not pile up. */
   assigned(partitions: readonly number[]): void {
     if (this.#assignmentsUnderWay >= limits.assignmentsUnderWay) {
       this.#heldAssignment = partitions;
@@ -113,7 +113,7 @@ export class ConsumerStream implements ConsumerSink {
     this.send({ revoked: offsets.map(toRange) });
   }
 
-  /** To a consumer that does not read, one is enough: they must not pile up. */
+  /** At most one waits for a consumer that does not read: they must not pile up. */
   heartbeat(timeMs: number, backlogMessageCount: number): void {
     if (this.#isHeartbeatUnderWay) return;
     this.#isHeartbeatUnderWay = true;

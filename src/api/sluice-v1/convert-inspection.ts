@@ -52,7 +52,7 @@ const waitReasons: Readonly<Record<WaitReason, ApiWaitReason>> = {
   transport: ApiWaitReason.TRANSPORT,
   backoff: ApiWaitReason.BACKOFF,
   notAssigned: ApiWaitReason.NOT_ASSIGNED,
-  // A read is under way: the consumer is not waiting for anything of its own.
+  // During a read the consumer does not wait for anything.
   reading: ApiWaitReason.UNSPECIFIED,
 };
 
@@ -93,10 +93,7 @@ export function fromMessageInfo(info: MessageInfo): MessageInitShape<typeof GetM
   };
 }
 
-/**
- * Looking at one message is no hot path: what goes out is what a reader would decode. Copied, because the frame is
- * written over by the next one.
- */
+/** Not a hot path. The frame is copied, because the next one overwrites it. */
 function toRun(message: DeliveredRun): MessageRun | undefined {
   const frame = Buffer.from(encodeRuns(runsTag.ReadResponse, [message]));
   return fromBinary(ReadResponseSchema, frame).runs[0];

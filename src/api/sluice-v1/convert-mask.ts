@@ -2,8 +2,8 @@ import type { FieldMask } from '@bufbuild/protobuf/wkt';
 import { SluiceError } from '../../base/errors.js';
 
 /**
- * Which fields an update changes. Without a mask those that the message sets; "*" means all that can change.
- * A path that names anything else is refused, so that nobody believes it had an effect.
+ * The fields that an update changes. Without a mask: the fields that the message sets. "*": all fields that can
+ * change. A path to anything else is refused, so that a client can't believe it had an effect.
  */
 export function toUpdatePaths<P extends string>(
   mask: FieldMask | undefined,

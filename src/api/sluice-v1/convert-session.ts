@@ -35,7 +35,7 @@ export function toConsumeOptions(request: SubscribeRequest, peer: string, prefix
   };
 }
 
-/** What a request says; what it leaves out is left to the broker. */
+/** The fields of the request. The broker fills in absent ones. */
 export function toCredit(flowControl: FlowControl | undefined): Partial<Credit> {
   const messages = flowControl?.maxOutstandingMessages;
   const bytes = flowControl?.maxOutstandingBytes;
@@ -46,7 +46,7 @@ export function toCredit(flowControl: FlowControl | undefined): Partial<Credit> 
 }
 
 export function fromCredit(credit: Credit): MessageInitShape<typeof FlowControlSchema> {
-  // A credit that was never set may be endless.
+  // A credit that was never set may be unlimited.
   const bytes = Math.min(credit.bytes, Number.MAX_SAFE_INTEGER);
   return {
     maxOutstandingMessages: Math.min(credit.messages, 0xffff_ffff),
@@ -69,7 +69,7 @@ export function fromHeartbeat(
   return { time: toTimestamp(timeMs), backlogMessageCount: BigInt(backlogMessageCount) };
 }
 
-/** Zero: the client does not say, and whatever is outstanding is settled. */
+/** Zero: unknown. All outstanding messages may be settled. */
 export function toLastDeliveryId(id: bigint): number {
   return id === 0n ? Number.POSITIVE_INFINITY : toNumberAtMost(id);
 }
@@ -84,7 +84,7 @@ export function toSettlements(settlements: readonly ApiSettlement[]): Settlement
 function toSettlement({ offsets, outcome }: ApiSettlement, field: string): Settlement {
   if (offsets === undefined) throw invalidField(`${field}.offsets`, 'is missing');
   const first = toNumber(offsets.firstOffset, `${field}.offsets.first_offset`);
-  // "Everything from here on" is a sensible thing to say.
+  // A range that is open to the end is valid.
   const last = toNumberAtMost(offsets.lastOffset);
   if (first > last) throw invalidField(`${field}.offsets`, `${first} comes after ${last}`);
   return { partition: offsets.partition, first, last, outcome: toOutcome(outcome, field) };

@@ -5,7 +5,7 @@ import {
 } from '../../gen/sluice/v1/message_pb.js';
 import { invalidField, toNumber, toTimeMs } from './convert-values.js';
 
-/** Undefined where the request leaves it open. */
+/** Undefined if the request does not choose a position. */
 export function toStart(start: ApiStartPosition | undefined, field: string): StartPosition | undefined {
   const position = start?.position;
   switch (position?.case) {

@@ -13,7 +13,7 @@ import {
 import { invalidMask, toUpdatePaths } from './convert-mask.js';
 import { checkName, invalidField, toDuration, toMs, toTimestamp } from './convert-values.js';
 
-/** Creation time and statistics are the broker's: what a request says of them is ignored. */
+/** Ignores creation time and statistics in the request: they belong to the broker. */
 export function toSubscription(
   subscription: Subscription | undefined,
 ): Omit<SubscriptionConfig, 'createTimeMs'> {
@@ -30,7 +30,9 @@ export function toSubscription(
 
 const updatable = ['ack_deadline', 'retry', 'dead_letter'] as const;
 
-/** `currentOrdering`: a message that was read, changed and sent back says it too, and that is no attempt at it. */
+/**
+ * `currentOrdering`: a message that was read, changed and sent back contains the ordering, which is not a change.
+ */
 export function toSubscriptionChange(
   { subscription, updateMask }: UpdateSubscriptionRequest,
   currentOrdering: (topic: string, name: string) => Ordering,

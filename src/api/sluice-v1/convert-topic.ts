@@ -14,7 +14,7 @@ import { toUpdatePaths } from './convert-mask.js';
 import { checkName, invalidField, toDuration, toMs, toNumber, toTimestamp } from './convert-values.js';
 import { apiDurability } from './receipts.js';
 
-/** Creation time and statistics are the broker's: what a request says of them is ignored. */
+/** Ignores creation time and statistics in the request: they belong to the broker. */
 export function toTopic(
   topic: Topic | undefined,
   maxPartitionCount: number,
@@ -34,7 +34,7 @@ export function toTopic(
 
 const updatable = ['partition_count', 'retention', 'backlog_limit', 'durability'] as const;
 
-/** A durability that is changed to undefined is changed to the broker's default. */
+/** Changing the durability to undefined restores the broker's default. */
 export function toTopicChange(
   { topic, updateMask }: UpdateTopicRequest,
   maxPartitionCount: number,

@@ -10,7 +10,10 @@ import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { checkFieldsKnown } from './unknown-fields.js';
 
-/** Names of topics, subscriptions and producers. They end up in file names, URLs and shells: nothing to escape. */
+/**
+ * Names of topics, subscriptions and producers. They are used in file names, URLs and shells, so they must not
+ * need escaping.
+ */
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 export function invalidField(field: string, text: string): SluiceError {
@@ -34,7 +37,7 @@ export function checkLength(text: string, maxLength: number, field: string): str
   return text;
 }
 
-/** Throws MALFORMED_REQUEST where the bytes are not such a message, UNIMPLEMENTED where it has unknown fields. */
+/** Throws MALFORMED_REQUEST if the bytes are not such a message, UNIMPLEMENTED if it has unknown fields. */
 export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
   const message = decodeWithUnknown(schema, bytes);
   checkFieldsKnown(schema, message);
@@ -51,20 +54,20 @@ function decodeWithUnknown<D extends DescMessage>(schema: D, bytes: Uint8Array):
   }
 }
 
-/** A uint64 as a number. Larger ones than are kept exactly are refused. */
+/** A uint64 as a number. Throws if a number can't hold it exactly. */
 export function toNumber(value: bigint, field: string): number {
   if (value > BigInt(limits.maxOffset)) throw invalidField(field, `is larger than ${limits.maxOffset}`);
   return Number(value);
 }
 
-/** As `toNumber`, where "as large as can be" is a sensible thing to ask for. */
+/** Like `toNumber`, but reduces a larger value, where it means "as large as possible". */
 export function toNumberAtMost(value: bigint): number {
   return value > BigInt(limits.maxOffset) ? limits.maxOffset : Number(value);
 }
 
 const maxDurationSeconds = 315_576_000_000n;
 
-/** Whole milliseconds, rounded up so that a little never becomes nothing. Absent: 0. */
+/** Whole milliseconds, rounded up, so that a small duration does not become 0. Absent: 0. */
 export function toMs(duration: Duration | undefined, field: string, maxMs = Number.MAX_SAFE_INTEGER): number {
   if (duration === undefined) return 0;
   const { seconds, nanos } = duration;

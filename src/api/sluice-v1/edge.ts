@@ -5,13 +5,13 @@ import type { Broker } from '../../broker/types.js';
 import type { ReceiveWindows } from '../../transport/grpc/receive-windows.js';
 import type { ScanLimits } from './publish-scan.js';
 
-/** What every handler works with. */
+/** The services that every handler uses. */
 export interface Edge {
   readonly broker: Broker;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly scanLimits: ScanLimits;
   readonly receiveWindows: ReceiveWindows;
-  /** Of frames to consumers. */
+  /** For frames to consumers. */
   readonly frameMemory: SpareMemory;
 }

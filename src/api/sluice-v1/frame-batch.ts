@@ -1,12 +1,12 @@
 import { KiB } from '../../base/units.js';
 import { framePrefixBytes } from '../../transport/grpc/grpc-js/framing.js';
 
-/** A batch is sent when it is about this large, or nothing more is due. */
+/** A batch is sent when it is about this large, or when nothing more is due. */
 const batchBytes = 16 * KiB;
 
 /**
- * Gathers messages, each with its prefix, so that they cost one write to the transport: a write costs about as much as
- * everything else that there is to do for a small message.
+ * Collects messages, each with its prefix, for one write to the transport: a write costs about as much as all
+ * other work for a small message.
  */
 export class FrameBatch {
   #buffer = Buffer.allocUnsafe(2 * batchBytes);
@@ -34,7 +34,7 @@ export class FrameBatch {
     this.#count++;
   }
 
-  /** The frames so far, in memory of their own; the batch is empty again. */
+  /** Returns the collected frames, in their own memory. Afterwards the batch is empty. */
   take(): Buffer {
     const frames = Buffer.allocUnsafe(this.#bytes);
     this.#buffer.copy(frames, 0, 0, this.#bytes);

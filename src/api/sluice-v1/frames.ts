@@ -5,10 +5,10 @@ import type { DirectCall } from '../../transport/grpc/direct-call.js';
 import { framePrefixBytes, writeFramePrefix } from '../../transport/grpc/grpc-js/framing.js';
 import { numberFieldBytes, textFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
 
-/** The tag of `runs` in each response that carries them. */
+/** The tag of `runs` in each response that contains them. */
 export const runsTag = { SubscribeResponse: 0x12, ConsumeResponse: 0x12, ReadResponse: 0x0a } as const;
 
-/** Tags of MessageRun and of its Timestamp. The messages behind them bring their own. */
+/** Tags of MessageRun and of its Timestamp. The encoded messages bring their own. */
 const partitionTag = 0x08;
 const firstOffsetTag = 0x10;
 const publishTimeTag = 0x1a;
@@ -19,12 +19,12 @@ const secondsTag = 0x08;
 const nanosTag = 0x10;
 
 const writer = new WireWriter();
-/** Of the runs that were measured last. */
+/** The lengths of the runs that were measured last. */
 const runLengths: number[] = [];
 
 /**
- * A response with these runs and nothing else, encoded. The messages are copied as they are, never parsed. Valid
- * until the next call.
+ * Encodes a response that contains only these runs. The messages are copied, never parsed. Valid until the next
+ * call.
  */
 export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
   writer.begin(measureRuns(runs));
@@ -33,8 +33,8 @@ export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
 }
 
 /**
- * Sends such a response. Its memory is used again once it has left for the transport: at full speed that is where
- * most of the memory of a broker would come and go.
+ * Sends such a response. Its memory is reused when it has left for the transport: at full speed, frames are most
+ * of the memory that a broker allocates.
  */
 export function sendRuns(
   call: DirectCall,
@@ -56,7 +56,7 @@ export function sendRuns(
   writer.beginIn(frame, framePrefixBytes);
   writeRuns(tag, runs);
   call.sendFramed(frame, () => {
-    // Where a connection is destroyed Node calls back as well, and part of a frame may still be on its way from there.
+    // Node also calls back for a destroyed connection, and the socket may still use the frame.
     if (!call.isOver) memory.giveBack(block);
     written();
   });
@@ -73,7 +73,7 @@ function measureRuns(runs: readonly DeliveredRun[]): number {
   return byteLength;
 }
 
-/** Writes them: those that were measured last. */
+/** Writes the runs that were measured last. */
 function writeRuns(tag: number, runs: readonly DeliveredRun[]): void {
   for (let i = 0; i < runs.length; i++) {
     writer.byte(tag);
@@ -115,7 +115,7 @@ function writeRun(delivered: DeliveredRun): void {
 let lastProducerId = '';
 let lastEncoded: Uint8Array = new Uint8Array(0);
 
-/** Runs that follow each other mostly come from the same producer. */
+/** Consecutive runs mostly have the same producer. */
 function encodedProducerId(producerId: string): Uint8Array {
   if (producerId !== lastProducerId) {
     lastEncoded = Buffer.from(producerId);
@@ -124,7 +124,7 @@ function encodedProducerId(producerId: string): Uint8Array {
   return lastEncoded;
 }
 
-/** Times of the broker lie after 1970: never negative. */
+/** The broker's times are after 1970: never negative. */
 function timeBytes(timeMs: number): number {
   return numberFieldBytes(Math.floor(timeMs / 1000)) + numberFieldBytes((timeMs % 1000) * 1_000_000);
 }

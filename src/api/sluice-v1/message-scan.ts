@@ -10,8 +10,8 @@ const headersTag = 0x1a;
 const eventTimeTag = 0x22;
 const lastField = 4;
 /**
- * Fields up to this one are the broker's: it does not store those that it does not know, because it would deliver the
- * message without doing what they say. The others mean nothing to a broker of any version, and are kept.
+ * Fields up to this one are reserved for the broker. It does not store unknown ones, because it would deliver the
+ * message without doing what they say. Other unknown fields mean nothing to any broker, and are kept.
  */
 const lastBrokerField = 15;
 const entryNameTag = 0x0a;
@@ -21,23 +21,23 @@ const secondsTag = 0x08;
 const nanosTag = 0x10;
 const timestampLastField = 2;
 
-/** What google.protobuf.Timestamp may hold: years 1 to 9999. */
+/** The range of google.protobuf.Timestamp: years 1 to 9999. */
 const minSeconds = -62_135_596_800;
 const maxSeconds = 253_402_300_799;
 const maxNanos = 999_999_999;
 
 const reservedPrefix = Buffer.from('sluice-');
 
-/** Where the key of the message that was scanned last stands. */
+/** The range of the key of the message that was scanned last. */
 export interface KeyBounds {
   keyStart: number;
   keyEnd: number;
 }
 
 /**
- * Checks one encoded Message that begins at the cursor and ends at `end`, so that no decoder of any language
- * trips over it later. Throws WireFault where the bytes are wrong and SluiceError where the content is; both
- * without the message's index, which the caller adds.
+ * Checks one encoded Message from the cursor to `end`, so that a decoder of any language can read it later. Throws
+ * WireFault for wrong encoding and SluiceError for wrong content, both without the index of the message, which the
+ * caller adds.
  */
 export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number, key: KeyBounds): void {
   key.keyStart = cursor.pos;
@@ -54,7 +54,7 @@ export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number
           const text = `takes ${fieldEnd - cursor.pos} bytes, and a key may take ${maxKeyBytes}`;
           throw new SluiceError('INVALID_FIELD', text, { field: 'key' });
         }
-        // A field that comes twice holds what came last.
+        // If a field occurs twice, the last one counts.
         key.keyStart = cursor.pos;
         key.keyEnd = fieldEnd;
         cursor.pos = fieldEnd;
@@ -93,7 +93,7 @@ function scanHeader(cursor: WireCursor, end: number): void {
   }
 }
 
-/** Fields of a message that comes twice are merged: each that is in range alone is in range together. */
+/** Message fields that occur twice are merged: if each is in range, so is the result. */
 function scanEventTime(cursor: WireCursor, end: number): void {
   while (cursor.pos < end) {
     const tag = cursor.tag(end);
@@ -105,7 +105,7 @@ function scanEventTime(cursor: WireCursor, end: number): void {
       }
     } else if (tag === nanosTag) {
       cursor.varint64(end);
-      // An int32 is what its lower half says, in every decoder.
+      // Every decoder takes the lower 32 bits of an int32.
       const nanos = cursor.low | 0;
       if (nanos < 0 || nanos > maxNanos) {
         throw new SluiceError('INVALID_FIELD', `has ${nanos} nanoseconds`, { field: 'event_time' });
@@ -114,7 +114,7 @@ function scanEventTime(cursor: WireCursor, end: number): void {
   }
 }
 
-/** Refuses a field that is not known: nothing of a request is kept but its messages. */
+/** Refuses an unknown field: only the messages of a request are kept. */
 export function refuseUnknown(
   cursor: WireCursor,
   tag: number,
@@ -126,7 +126,7 @@ export function refuseUnknown(
   throw unknownField(type.name, tag >>> 3, type.path);
 }
 
-/** A known field that ends up here has the wrong wire type. */
+/** A known field that arrives here has the wrong wire type. */
 export function skipUnknown(cursor: WireCursor, tag: number, end: number, lastKnownField: number): void {
   const field = tag >>> 3;
   if (field >= 1 && field <= lastKnownField) {
@@ -135,7 +135,7 @@ export function skipUnknown(cursor: WireCursor, tag: number, end: number, lastKn
   cursor.skip(tag, end);
 }
 
-/** Nearly all text is ASCII and short: no call out for it. */
+/** Nearly all text is short ASCII: checked without a call to native code. */
 export function expectUtf8(bytes: Uint8Array, start: number, end: number, what: string): void {
   for (let i = start; i < end; i++) {
     if (bytes[i]! < 0x80) continue;

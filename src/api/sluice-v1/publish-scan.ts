@@ -5,7 +5,7 @@ import { checkName, invalidField } from './convert-values.js';
 import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from './message-scan.js';
 import { WireCursor, WireFault } from './wire-cursor.js';
 
-/** Tags of PublishRequest and PublishStreamRequest; a batch id only the latter has. */
+/** Tags of PublishRequest and PublishStreamRequest. Only the latter has a batch id. */
 const topicTag = 0x0a;
 const partitionTag = 0x10;
 const producerTag = 0x1a;
@@ -19,7 +19,7 @@ const producerIdTag = 0x0a;
 const epochTag = 0x10;
 const firstSequenceTag = 0x18;
 
-/** A 64-bit number in two halves, each from 0 to 2^32 - 1: passed through, never counted with. */
+/** A 64-bit number in two halves, each from 0 to 2^32 - 1. It is passed through, never calculated with. */
 export interface Uint64 {
   readonly low: number;
   readonly high: number;
@@ -28,9 +28,9 @@ export interface Uint64 {
 const zero: Uint64 = { low: 0, high: 0 };
 
 export interface ScannedBatch extends PublishBatch {
-  /** A topic that was left out is filled in. */
+  /** An absent topic is filled in. */
   readonly topic: string;
-  /** Always 0 for Publish, which has none. */
+  /** Always 0 for Publish, which has no batch ids. */
   readonly batchId: Uint64;
 }
 
@@ -40,8 +40,8 @@ export interface ScanLimits {
 }
 
 /**
- * Reads publish requests of one stream off the wire in a single pass: checks everything that will be stored, finds
- * the keys, and decodes nothing but the few fields that stand before the messages.
+ * Reads the publish requests of one stream in a single pass: checks everything that will be stored, finds the
+ * keys, and decodes only the few fields before the messages.
  */
 export class PublishScanner {
   readonly #limits: ScanLimits;
@@ -49,7 +49,7 @@ export class PublishScanner {
   readonly #type: { readonly name: string; readonly path: string };
   readonly #cursor = new WireCursor();
   readonly #key: KeyBounds = { keyStart: 0, keyEnd: 0 };
-  /** Of the request before, also where that was refused. */
+  /** The topic of the previous request, even if that was refused. */
   #topic: string | undefined;
 
   constructor(scanLimits: ScanLimits, method: 'Publish' | 'PublishStream') {
@@ -74,7 +74,7 @@ export class PublishScanner {
       const place = `after message ${bounds.length >>> 2} of the request`;
       throw malformed(`${thrown.message} (at byte ${cursor.pos}, ${place})`);
     } finally {
-      // The request belongs to whoever stores it.
+      // Does not keep the request in memory.
       cursor.bytes = emptyBytes;
     }
   }
@@ -88,7 +88,7 @@ export class PublishScanner {
       const start = cursor.pos;
       const tag = cursor.tag(end);
       if (tag === messagesTag) {
-        // One byte and no other spelling of it: the store relies on it.
+        // Exactly one byte: the store relies on it.
         if (cursor.pos !== start + 1) throw new WireFault('the tag of a message takes more than one byte');
         this.#scanOne(cursor, start, cursor.fieldEnd(end), bounds);
       } else if (tag === topicTag) {
@@ -99,12 +99,12 @@ export class PublishScanner {
         cursor.varint64(end);
         partition = cursor.low;
       } else if (tag === producerTag) {
-        // A message field that comes twice is merged.
+        // A message field that occurs twice is merged.
         producer ??= { producerId: '', epoch: 0, firstSequence: 0 };
         scanProducer(cursor, cursor.fieldEnd(end), producer);
       } else if (tag === batchIdTag) {
         cursor.varint64(end);
-        // Publish answers no batch, so an id has no effect there.
+        // Publish does not answer batches, so an id has no effect there.
         if (this.#hasBatchId) batchId = { low: cursor.low, high: cursor.high };
       } else if (tag >>> 3 === messagesField) {
         throw new WireFault(`field ${messagesField} has wire type ${tag & 7}`);
@@ -147,8 +147,8 @@ const emptyBytes = new Uint8Array(0);
 type MutableSequence = { -readonly [K in keyof ProducerSequence]: ProducerSequence[K] };
 
 /**
- * The batch id of a PublishStreamRequest that was refused: it needs no more than whole fields. Undefined where not
- * even those are there.
+ * The batch id of a refused PublishStreamRequest. It is read even if other fields are invalid; undefined if the
+ * request is not a sequence of fields.
  */
 export function findBatchId(source: Uint8Array): Uint64 | undefined {
   const cursor = new WireCursor();
@@ -164,7 +164,7 @@ export function findBatchId(source: Uint8Array): Uint64 | undefined {
       isFound = true;
     }
   } catch {
-    // What is broken comes after the id, or hides it.
+    // The fault comes after the id, or hides it.
     return isFound ? batchId : undefined;
   }
   return batchId;
@@ -216,7 +216,7 @@ function safeNumber(cursor: WireCursor, end: number, field: string): number {
   return value;
 }
 
-/** The same fault, and in which message it is. */
+/** The same fault, with the index of the message. */
 function named(thrown: unknown, index: number): unknown {
   const message = `messages[${index}]`;
   if (thrown instanceof WireFault) return new WireFault(`${message}: ${thrown.message}`);

@@ -8,7 +8,7 @@ import { findBatchId, type PublishScanner, type Uint64 } from './publish-scan.js
 import { PublishingCall } from './publishing-call.js';
 import { answerBytesAtMost, encodeReceipt, encodeRefusal } from './receipts.js';
 
-/** A batch whose answer has not been sent. They form a list in the order of the stream. */
+/** A batch whose answer has not been sent. Batches form a list in the order of the stream. */
 interface PendingBatch {
   readonly batchId: Uint64;
   answer: Receipt | SluiceError | undefined;
@@ -61,7 +61,7 @@ export class PublishStreamCall extends PublishingCall {
     this.#last = undefined;
   }
 
-  /** Without a batch id there is nobody to tell but the stream as a whole. */
+  /** Without a batch id, only the whole stream can be refused. */
   #refuse(bytes: Buffer, error: SluiceError): void {
     const batchId = findBatchId(bytes);
     if (batchId === undefined) {

@@ -11,8 +11,8 @@ import { ReceiptSum } from './receipt-sum.js';
 import { encodePublishResponse } from './receipts.js';
 
 /**
- * `Publish`: many requests, one response. After the first refusal nothing more is read; the answer waits for what
- * was submitted before, so that it can say how much of the stream is durable.
+ * `Publish`: many requests, one response. After the first refusal nothing more is read. The answer waits for
+ * earlier batches, so that it can say how much of the stream is durable.
  */
 export class PublishCall extends PublishingCall {
   readonly #sum = new ReceiptSum();
@@ -46,7 +46,7 @@ export class PublishCall extends PublishingCall {
     else this.readWhenReady();
   };
 
-  /** The ranges count as owed until the call is closed; where they take too much, the answer does without them. */
+  /** The ranges count as owed until the call is closed. If they take too much memory, the answer omits them. */
   #add(receipt: Receipt): void {
     const { owed } = this.call;
     const rangeCount = this.#sum.rangeCount;

@@ -6,18 +6,18 @@ import type { ReceiveWindows } from '../../transport/grpc/receive-windows.js';
 import type { Edge } from './edge.js';
 import { PublishScanner } from './publish-scan.js';
 
-/** A producer's stream: its requests are read one by one, while there is room for what they bring. */
+/** A producer's stream: its requests are read one by one, while there is room for them. */
 export abstract class PublishingCall implements CallReceiver {
   protected readonly call: DirectCall;
   protected readonly publisher: Publisher;
   protected readonly scanner: PublishScanner;
-  /** Batches that were read and are not over: what that means is the method's to say. */
+  /** Batches that were read and have not ended. The method defines the end. */
   protected pendingCount = 0;
-  /** Nothing more is read: the client is done, or something went wrong. */
+  /** Nothing more is read: the client has finished, or a batch failed. */
   protected isClosing = false;
   protected failure: unknown;
   readonly #windows: ReceiveWindows;
-  /** Asked for once: a connection that has closed does not tell it any more. */
+  /** Read once: the connection can't be asked after it has closed. */
   readonly #peer: string;
   /** The next request has been asked for, or will be once there is room. */
   #isReadUnderWay = false;
@@ -31,10 +31,10 @@ export abstract class PublishingCall implements CallReceiver {
     this.scanner = new PublishScanner(edge.scanLimits, method);
   }
 
-  /** One request: `readWhenReady` asks for the next one. */
+  /** Handles one request. `readWhenReady` asks for the next one. */
   protected abstract publish(bytes: Buffer): void;
 
-  /** Nothing more is read: ends the call once what was read is over. */
+  /** Nothing more is read: ends the call when all read requests have been handled. */
   protected abstract endWhenDone(): void;
 
   begin(): void {
@@ -68,7 +68,7 @@ export abstract class PublishingCall implements CallReceiver {
     this.endWhenDone();
   }
 
-  /** Too much is pending: the stream is not read until `readWhenReady` is called with less of it. */
+  /** Too much is pending: the stream is not read until a later call of `readWhenReady`. */
   protected get isHeld(): boolean {
     return this.pendingCount >= limits.batchesPerStream;
   }

@@ -12,8 +12,8 @@ interface MutableInterval {
 }
 
 /**
- * The receipts of a whole stream, as one. Requests of one stream mostly touch each other, so the ranges stay few;
- * where other producers come between so often that they do not, the ranges are given up.
+ * The receipts of a whole stream, as one. Batches of one stream are mostly adjacent, so the ranges stay few. If
+ * other producers interleave too often, the ranges are dropped.
  */
 export class ReceiptSum {
   #messageCount = 0;
@@ -21,15 +21,15 @@ export class ReceiptSum {
   #rangeCount = 0;
   #hasRanges = true;
   readonly #ranges = new Map<number, MutableInterval[]>();
-  /** What holds for all of it is what holds for its weakest part. */
+  /** The durability of the whole is that of its weakest part. */
   #durability: Durability | undefined;
 
-  /** Ranges that are held. */
+  /** The number of ranges in memory. */
   get rangeCount(): number {
     return this.#rangeCount;
   }
 
-  /** The total does without ranges. */
+  /** Drops the ranges, and keeps only the counts. */
   giveUpRanges(): void {
     this.#hasRanges = false;
     this.#rangeCount = 0;
@@ -75,7 +75,7 @@ export class ReceiptSum {
   }
 }
 
-/** Ascending, and none touching the next. */
+/** Merges ascending intervals that touch. */
 function merge(intervals: readonly MutableInterval[]): MutableInterval[] {
   const merged: MutableInterval[] = [];
   for (const { first, last } of [...intervals].sort((a, b) => a.first - b.first)) {

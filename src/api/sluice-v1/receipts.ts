@@ -28,7 +28,7 @@ const retryDelayTag = 0x22;
 const secondsTag = 0x08;
 const nanosTag = 0x10;
 
-/** The most that the fields of one number each take, and one range. */
+/** The most bytes that the number fields take, and one range. */
 const numbersBytes = 64;
 const rangeBytes = 2 + 3 * 11;
 
@@ -43,12 +43,12 @@ export function toRange({ partition, first, last }: PartitionInterval) {
   return { partition, firstOffset: BigInt(first), lastOffset: BigInt(last) };
 }
 
-/** One for a whole stream: no hot path. */
+/** One for a whole stream: not a hot path. */
 export function encodePublishResponse(response: MessageInitShape<typeof PublishResponseSchema>): Buffer {
   return Buffer.from(toBinary(PublishResponseSchema, create(PublishResponseSchema, response)));
 }
 
-/** What the answer to a batch of so many messages may take. */
+/** The largest size of the answer to a batch of so many messages. */
 export function answerBytesAtMost(messageCount: number): number {
   const rangesBytes = Math.min(messageCount, limits.largestMaxPartitionCount) * rangeBytes;
   return Math.max(numbersBytes + rangesBytes, limits.maxErrorTextLength + 2 * numbersBytes);

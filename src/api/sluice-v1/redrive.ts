@@ -11,12 +11,12 @@ import { checkName, decode, invalidField, toNumberAtMost } from './convert-value
 import type { Edge } from './edge.js';
 import { SingleRequestCall } from './single-request.js';
 
-/** `RedriveDeadLetters`: dead letters go back, and the client is told how far that is. */
+/** `RedriveDeadLetters`: starts a redrive and reports its progress. */
 export class RedriveCall extends SingleRequestCall implements RedriveSink {
   readonly #edge: Edge;
   #session: RedriveSession | undefined;
   #isProgressUnderWay = false;
-  /** What was not sent because of that. */
+  /** The latest progress that was not sent because of that. */
   #pendingProgress: RedriveProgress | undefined;
 
   constructor(call: DirectCall, edge: Edge) {
@@ -32,7 +32,7 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
     });
   }
 
-  /** To a client that does not read, one is enough: they must not pile up. */
+  /** At most one waits for a client that does not read: they must not pile up. */
   progress(progress: RedriveProgress): void {
     if (this.#isProgressUnderWay) {
       this.#pendingProgress = progress;

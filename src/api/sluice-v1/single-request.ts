@@ -10,7 +10,7 @@ import { InvariantError, isDefect } from '../../base/invariant.js';
 import type { CallEnd, CallReceiver, DirectCall, OpenCall } from '../../transport/grpc/direct-call.js';
 import { decode } from './convert-values.js';
 
-/** A call with one request: runs it when the client has closed its end. */
+/** A call with one request. Runs it when the client has closed its half. */
 export abstract class SingleRequestCall implements CallReceiver {
   protected readonly call: DirectCall;
   #bytes: Buffer | undefined;
@@ -53,7 +53,7 @@ type Handle<I extends DescMessage, O extends DescMessage> = (
   request: MessageShape<I>,
 ) => MessageInitShape<O> | Promise<MessageInitShape<O>>;
 
-/** Answers a unary call with what `handle` returns, or with the error that it throws. */
+/** Answers a unary call with the result of `handle`, or with the error that it throws. */
 export function unary<I extends DescMessage, O extends DescMessage>(
   method: UnaryMethod<I, O>,
   handle: Handle<I, O>,
@@ -91,7 +91,7 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
     }
   }
 
-  /** What the broker has begun it finishes, and the client is told. */
+  /** The broker finishes what it has begun, and answers the client. */
   override stop(error: SluiceError): void {
     if (!this.#isRunning) this.call.fail(error);
   }
@@ -100,8 +100,8 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
 }
 
 /**
- * A lookup changes nothing: a wrong type or range in its answer is no reason to end the process. The client learns that
- * the call failed, and the log says why. A broken invariant ends the process here as well.
+ * A lookup changes nothing, so a wrong type or range in its answer must not end the process. The client learns
+ * that the call failed, and the log contains the cause. A broken invariant ends the process here too.
  */
 function lookupError(thrown: unknown): unknown {
   if (thrown instanceof SluiceError || thrown instanceof InvariantError || !isDefect(thrown)) return thrown;

@@ -2,8 +2,8 @@ import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { SluiceError } from '../../base/errors.js';
 
 /**
- * What is not known is refused, not dropped: the client relies on a feature that this broker does not have, and
- * `GetServerInfo` lists those that it has.
+ * Unknown fields are refused, not dropped: the client relies on a feature that this broker does not have.
+ * `GetServerInfo` lists the features that it has.
  */
 export function unknownField(typeName: string, field: number, path: string): SluiceError {
   const text = `this broker does not know field ${field} of ${typeName}: it is of a later version of the API`;
@@ -12,7 +12,7 @@ export function unknownField(typeName: string, field: number, path: string): Slu
   });
 }
 
-/** Throws UNIMPLEMENTED where the request or a message in it has a field that its type does not have. */
+/** Throws UNIMPLEMENTED if the request, or a message in it, has a field that its type does not have. */
 export function checkFieldsKnown(schema: DescMessage, request: Message): void {
   const found = finderOf(schema)(request);
   if (found !== undefined) throw unknownField(found.typeName, found.field, found.path.join('.'));
@@ -21,13 +21,13 @@ export function checkFieldsKnown(schema: DescMessage, request: Message): void {
 interface Unknown {
   readonly typeName: string;
   readonly field: number;
-  /** The fields that lead to the message. */
+  /** The path of fields to the message. */
   readonly path: readonly string[];
 }
 
 type Find = (message: Message) => Unknown | undefined;
 
-/** One for each type of message, made when it is first needed. Types of requests do not contain themselves. */
+/** One for each message type, created when first needed. Request types do not contain themselves. */
 const finders = new Map<DescMessage, Find>();
 
 function finderOf(schema: DescMessage): Find {
@@ -52,7 +52,7 @@ function createFinder(schema: DescMessage): Find {
   };
 }
 
-/** Undefined for a field that holds no messages. */
+/** Undefined for a field without messages. */
 function findInField(field: DescField): Find | undefined {
   if (field.message === undefined || field.fieldKind === 'map') return undefined;
   const find = finderOf(field.message);
@@ -76,7 +76,7 @@ function findInField(field: DescField): Find | undefined {
   };
 }
 
-/** The fields of a message by their local names; a oneof says which of its fields is set. */
+/** The fields of a message by their local names. A oneof names its field that is set. */
 type Values = Readonly<Record<string, unknown>>;
 
 function messageGetter({ localName, oneof }: DescField): (values: Values) => Message | undefined {

@@ -1,22 +1,22 @@
-/** The bytes are not well-formed protobuf. What was being read is added by whoever knows. */
+/** The bytes are not well-formed protobuf. The caller adds what was being read. */
 export class WireFault extends Error {
   override readonly name = 'WireFault';
 }
 
-/** The wire types of protobuf that are in use; groups are refused. */
+/** The protobuf wire types in use. Groups are refused. */
 export const WireType = { varint: 0, fixed64: 1, bytes: 2, fixed32: 5 } as const;
 
 /**
- * Moves over encoded protobuf without taking anything out of it. Stricter than decoders have to be, because what
- * passes here is stored and decoded by every language: no bits above the 32 of a tag or a length (C++ refuses
- * them), none above the 64 of a varint (Go refuses them), no groups.
+ * Moves over encoded protobuf without decoding it. Stricter than decoders have to be, because every language must
+ * be able to decode what is stored: no bits above the 32 of a tag or a length (C++ refuses them), none above the
+ * 64 of a varint (Go refuses them), no groups.
  *
- * `end` is always a limit that lies within `bytes`: a field that would pass it is a fault.
+ * `end` is always a limit within `bytes`: a field beyond it is a fault.
  */
 export class WireCursor {
   bytes: Uint8Array = new Uint8Array(0);
   pos = 0;
-  /** The halves of what `varint64` read last. */
+  /** The halves of the number that `varint64` read last. */
   low = 0;
   high = 0;
 
@@ -66,7 +66,7 @@ export class WireCursor {
     return this.varint32(end);
   }
 
-  /** Reads the length of a `bytes`, `string` or message field; answers where it ends. */
+  /** Reads the length of a `bytes`, `string` or message field. Returns its end. */
   fieldEnd(end: number): number {
     let length: number;
     if (this.pos < end && this.bytes[this.pos]! < 0x80) length = this.bytes[this.pos++]!;
@@ -76,7 +76,7 @@ export class WireCursor {
     return fieldEnd;
   }
 
-  /** Steps over the value of a field that nobody here knows. */
+  /** Skips the value of an unknown field. */
   skip(tag: number, end: number): void {
     if (tag >>> 3 === 0) throw new WireFault('field number 0');
     switch (tag & 7) {

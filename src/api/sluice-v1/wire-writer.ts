@@ -1,4 +1,4 @@
-/** Bytes that a varint takes; `value` is a safe integer, not negative. */
+/** The bytes of a varint. `value` is a safe integer, not negative. */
 export function varintBytes(value: number): number {
   if (value < 0x80) return 1;
   if (value < 0x4000) return 2;
@@ -9,19 +9,19 @@ export function varintBytes(value: number): number {
 }
 
 const firstCapacity = 64 * 1024;
-/** Up to here a loop is quicker than a call out of JavaScript. */
+/** Up to this length, a loop is faster than a call of native code. */
 const byHandBytes = 128;
 
 /**
- * Writes protobuf into one buffer that it uses again and again: what `finish` answers is valid until the next
- * `begin`. That is long enough, because sending copies (see `DirectCall.send`).
+ * Writes protobuf into one buffer that it reuses: the result of `finish` is valid until the next `begin`. That is
+ * enough, because `DirectCall.send` copies.
  */
 export class WireWriter {
   #own = Buffer.allocUnsafe(firstCapacity);
   #buffer: Buffer = this.#own;
   #pos = 0;
 
-  /** Starts over, with room for so many bytes: the caller must not write more. */
+  /** Starts a new message of at most `byteLength` bytes. */
   begin(byteLength: number): void {
     if (byteLength > this.#own.length) {
       let capacity = this.#own.length;
@@ -31,7 +31,7 @@ export class WireWriter {
     this.beginIn(this.#own, 0);
   }
 
-  /** Starts over in a buffer of the caller, which must have room for all that is written. */
+  /** Starts a new message in a buffer of the caller, which must have enough room. */
   beginIn(buffer: Buffer, at: number): void {
     this.#buffer = buffer;
     this.#pos = at;
@@ -69,14 +69,14 @@ export class WireWriter {
     this.varint(low);
   }
 
-  /** A field of a number: nothing for 0, as proto3 has it. */
+  /** A number field; nothing for 0, as in proto3. */
   numberField(tag: number, value: number): void {
     if (value === 0) return;
     this.byte(tag);
     this.varint(value);
   }
 
-  /** A field of text that takes `byteLength` bytes: nothing for empty text. */
+  /** A text field of `byteLength` bytes; nothing for empty text. */
   textField(tag: number, text: string, byteLength: number): void {
     if (byteLength === 0) return;
     this.byte(tag);
@@ -84,7 +84,7 @@ export class WireWriter {
     this.#pos += this.#buffer.write(text, this.#pos, byteLength, 'utf8');
   }
 
-  /** A field of bytes: nothing where there are none. */
+  /** A bytes field; nothing if it is empty. */
   bytesField(tag: number, bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.byte(tag);

@@ -2,10 +2,10 @@ import { limits } from '../../base/limits.js';
 import type { ClientConnection } from './peers.js';
 
 /**
- * Answers of unary calls that have not left for the transport, because a client does not read them. A connection with
- * too many gets no more until some have left: its calls wait, unanswered. Where all connections together have too many,
- * only those without any get one. Nor does a connection get all of the processor: a few answers a turn of the event
- * loop, and the next ones behind what others want.
+ * Limits answers of unary calls that have not left for the transport because a client does not read them. A
+ * connection over its limit gets no more answers until some have left: its calls wait. If all connections together
+ * are over their limit, only connections without an unread answer get one. A connection also gets only a few
+ * answers in each turn of the event loop, so that it does not use all of the processor.
  */
 export class Answers {
   readonly #maxBytes: number;
@@ -18,17 +18,17 @@ export class Answers {
     this.#maxConnectionBytes = Math.min(limits.answerBytesPerConnection, maxBytes / 2);
   }
 
-  /** Bytes that have not left, over all connections. */
+  /** Bytes that have not left for the transport, over all connections. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** More than there should be: who has not read for long has to go. */
+  /** Over the limit: connections that have not read for long are closed. */
   get isPressed(): boolean {
     return this.#bytes >= this.#maxBytes;
   }
 
-  /** Calls `answer` when there is room for what it will send: at once, as a rule. */
+  /** Calls `answer` when there is room for it: usually at once. */
   whenRoom(connection: ClientConnection, answer: () => void): void {
     if (connection.waiting.size === 0 && this.#hasRoom(connection)) {
       this.#begin(connection, answer);
@@ -38,7 +38,7 @@ export class Answers {
     this.#withWaiting.add(connection);
   }
 
-  /** The call is over: its answer is not wanted any more. */
+  /** The call has ended: its answer is not sent. */
   giveUp(connection: ClientConnection, answer: () => void): void {
     connection.waiting.delete(answer);
     if (connection.waiting.size === 0) this.#withWaiting.delete(connection);
@@ -59,7 +59,7 @@ export class Answers {
     for (const each of [...this.#withWaiting]) this.#admit(each);
   }
 
-  /** The connection is gone: nobody waits any more. */
+  /** The connection has closed: drops its waiting answers. */
   forget(connection: ClientConnection): void {
     connection.waiting.clear();
     this.#withWaiting.delete(connection);

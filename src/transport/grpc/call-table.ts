@@ -16,21 +16,21 @@ export interface OpenCallsOptions {
   readonly streamAnswers: StreamAnswers;
   readonly bodies: RequestBodies;
   readonly clock: Clock;
-  /** Streams open at once, over all connections. */
+  /** Open streams, over all connections. */
   readonly maxStreams: number;
-  /** Calls open at once that are no streams, over all connections. */
+  /** Open calls that are not streams, over all connections. */
   readonly maxCalls: number;
 }
 
 /**
- * The calls of one server: bounds how many streams and other calls there are, and how fast streams are opened, gives
- * up calls whose request does not come, and ends them all when the server drains.
+ * The calls of one server. Limits the number of streams and other calls, and the rate at which streams are opened.
+ * Gives up calls whose request does not arrive. Ends all calls when the server drains.
  */
 export class OpenCalls implements CallTable {
   readonly #options: OpenCallsOptions;
   /** In the order in which they were opened. */
   readonly #open = new Set<OpenedCall>();
-  /** Those of them that have no status yet. */
+  /** The open calls without a status. */
   readonly #unanswered = new Set<OpenedCall>();
   readonly #refusals = new Map<Reason, number>();
   #onAllAnswered: () => void = () => {};
@@ -47,12 +47,12 @@ export class OpenCalls implements CallTable {
     return this.#streamCount;
   }
 
-  /** Calls that are open and no streams. */
+  /** Open calls that are not streams. */
   get callCount(): number {
     return this.#callCount;
   }
 
-  /** Calls that were refused because there were too many of something, or because their request did not come. */
+  /** Calls that were refused because of a limit, or because their request did not arrive. */
   get refusals(): ReadonlyMap<Reason, number> {
     return this.#refusals;
   }
@@ -103,7 +103,7 @@ export class OpenCalls implements CallTable {
       const text = `${limits.callsPerConnection} calls are open on this connection, and no more are allowed: wait for their answers`;
       return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
     }
-    // The last ones are for those who have hardly any.
+    // The last places are reserved for connections with few calls.
     const isFull = this.#callCount >= (connection.callCount < limits.freeCalls ? 2 * maxCalls : maxCalls);
     if (!isFull) return undefined;
     const text = `${this.#callCount} calls are open, and no more are allowed: try again, or raise --max-calls`;
@@ -174,7 +174,7 @@ export class OpenCalls implements CallTable {
     if (answerBytes > 0) this.#options.answers.left(connection, answerBytes);
   }
 
-  /** Asks every call to end, and refuses new ones except of other services: health can still be asked. */
+  /** Asks every call to end, and refuses new ones. Other services still accept calls: health checks go on. */
   drain(error: SluiceError): void {
     this.#draining = error;
     this.#sweep?.cancel();
@@ -189,7 +189,9 @@ export class OpenCalls implements CallTable {
     });
   }
 
-  /** Once a second while there are calls: gives up those without a request, and clients that do not read answers. */
+  /**
+   * Once a second while there are calls: gives up calls without a request, and clients that do not read answers.
+   */
   #sweepOverdue(): void {
     const { clock, peers, answers, bodies, streamAnswers } = this.#options;
     const nowMs = clock.monotonicMs();

@@ -8,23 +8,23 @@ import { clientError, type StatusDetail, toStatus } from './status.js';
 import type { StreamAccount } from './stream-answers.js';
 
 /**
- * How a call ends: the server gave it a status; or its client did not wait for one and cancelled it, on a connection
- * that lives on; or its connection is lost.
+ * How a call ends: the server sent a status; the client cancelled it on a connection that lives on; or its
+ * connection was lost.
  */
 export type CallEnd = 'answered' | 'cancelled' | 'broke';
 
 /**
  * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16
- * requests and tell neither how much waits nor when it has left; here a request is read when it is asked for, and a
- * response says when its bytes are with the transport.
+ * requests, and report neither how much waits nor when it has left. Here a request is read when the receiver asks for it,
+ * and a response reports when its bytes are with the transport.
  *
- * How: an interceptor is public API and is given the call underneath. Ours answers with a call whose `start` does
- * not start the handler that grpc-js made but our own listener. What this relies on, beyond the API, is checked by
- * `test/integration/server-direct-call.test.ts`:
+ * An interceptor is public API, and gets the underlying call. Our interceptor returns a call whose `start` starts our own
+ * listener instead of the handler of grpc-js. `test/integration/server-direct-call.test.ts` checks what this relies on
+ * beyond the API:
  * - a handler's first step is `start` on the outermost call, from within the interceptor's event;
  * - `sendMessage` writes to the stream what `serializeMessage` makes of a message, and nothing else;
- * - of a call that is destroyed it hears, and is over, before the callbacks of its writes;
- * - faults that grpc-js finds by itself (too large, not decompressible, too late) end the call by its `sendStatus`.
+ * - a destroyed call reports its end before the callbacks of its writes;
+ * - faults that grpc-js finds itself (too large, not decompressible, too late) end the call by its `sendStatus`.
  */
 export class DirectCall {
   readonly #call: ServerInterceptingCallInterface;
@@ -42,7 +42,7 @@ export class DirectCall {
     this.#owner = owner;
   }
 
-  /** The call has a status, or the client is gone: what is sent from now on goes nowhere. */
+  /** The call has a status, or the client is gone: later messages are dropped. */
   get isOver(): boolean {
     return this.#isOver;
   }
@@ -51,14 +51,14 @@ export class DirectCall {
     return this.#call.getPeer();
   }
 
-  /** What a stream owes its client. */
+  /** What the stream owes its client. */
   get owed(): StreamAccount {
     return this.#owner.owed;
   }
 
   /**
-   * Asks for the next request, or the end of them. What has been received already is handed over from within;
-   * asked for again from within that, it is this loop that turns, and the stack does not grow.
+   * Asks for the next request, or the end of the requests. A request that has arrived already is passed on from
+   * within this call. If it asks again, this loop continues, and the stack does not grow.
    */
   read(): void {
     this.#isReadWanted = true;
@@ -75,8 +75,8 @@ export class DirectCall {
   }
 
   /**
-   * Begins in the next turn of the event loop what a request asks for, unless the call is over by then: a client that
-   * resets its calls at once costs no more than the calls themselves.
+   * Starts the work of a request in the next turn of the event loop, unless the call has ended by then. So a
+   * client that resets its calls at once causes no work beyond the calls themselves.
    */
   nextTurn(begin: () => void): void {
     setImmediate(() => {
@@ -92,14 +92,17 @@ export class DirectCall {
     });
   }
 
-  /** For the one answer of a unary call: calls back when there is room for it; not at all where the call is over. */
+  /**
+   * For the one answer of a unary call: calls back when there is room for it, and not at all if the call has
+   * ended.
+   */
   whenAnswerable(answer: () => void): void {
     this.#owner.whenAnswerable(() => {
       if (!this.#isOver) answer();
     });
   }
 
-  /** As `send`, but of the one answer of a unary call; and the call ends well behind it. */
+  /** Sends the one answer of a unary call, and ends the call with OK. */
   answer(response: Buffer): void {
     if (this.#isOver) return;
     this.#owner.answering(response.length);
@@ -107,20 +110,21 @@ export class DirectCall {
     this.finish();
   }
 
-  /** Tells the client that the call was taken, before there is a response. */
+  /** Tells the client that the call was accepted, before there is a response. */
   sendHeaders(): void {
     if (!this.#isOver) this.#call.sendMetadata(new Metadata());
   }
 
   /**
-   * Sends one encoded response, which is copied: the caller may write over it. `written` is called when the bytes
-   * have left for the transport. Where the stream breaks before it may be called or not; the call is over by then.
+   * Sends one encoded response. It is copied: the caller may reuse the buffer. Calls `written` when the bytes have
+   * left for the transport. If the stream breaks before, `written` may or may not be called; the call has ended by
+   * then.
    */
   send(response: Buffer, written: () => void = ignore): void {
     if (!this.#isOver) this.#call.sendMessage(frameOf(response), written);
   }
 
-  /** As `send`, and counts as owed until it has left. */
+  /** Like `send`. The response counts as owed until it has left for the transport. */
   sendOwed(response: Buffer, written: () => void = ignore): void {
     if (this.#isOver) return;
     const { owed } = this;
@@ -133,25 +137,25 @@ export class DirectCall {
   }
 
   /**
-   * As `send`, but of a whole frame, prefix and all, which is not copied: nobody may write over it until `written`
-   * is called, nor then where the call is over. It may have been destroyed with its connection while the socket was
-   * still at work on the frame.
+   * Sends a whole frame, including its prefix, without a copy. The frame must not be changed until `written` is
+   * called, and never if the call has ended: the connection may have been destroyed while the socket still uses
+   * the frame.
    */
   sendFramed(frame: Buffer, written: () => void): void {
     if (!this.#isOver) this.#call.sendMessage(frame, written);
   }
 
-  /** Ends the call well, after what was sent. */
+  /** Ends the call with OK, after everything that was sent. */
   finish(): void {
     this.#end({ code: statusCode.OK, details: '', metadata: null });
   }
 
-  /** Ends the call with whatever was thrown, after what was sent. */
+  /** Ends the call with an error, after everything that was sent. */
   fail(thrown: unknown, detail?: StatusDetail): void {
     if (!this.#isOver) this.#end(toStatus(this.clientError(thrown), detail));
   }
 
-  /** What was thrown as the client may see it; see `status.ts`. */
+  /** Converts what was thrown into the error for the client; see `status.ts`. */
   clientError(thrown: unknown): SluiceError {
     return clientError(thrown, this.#logger);
   }
@@ -163,7 +167,10 @@ export class DirectCall {
     this.#owner.ended(end);
   }
 
-  /** Only for `DirectListener`: a status of grpc-js itself. A deadline is the client's own word, as a cancellation. */
+  /**
+   * Only for `DirectListener`: grpc-js ended the call. The client set the deadline, so an expired one counts as a
+   * cancellation.
+   */
   endAsGrpcDid(status: PartialStatusObject): void {
     this.#sendStatus(status);
     this.markOver(status.code === statusCode.DEADLINE_EXCEEDED ? 'cancelled' : 'answered');
@@ -176,11 +183,11 @@ export class DirectCall {
   }
 }
 
-/** Who keeps account of a call. */
+/** Keeps account of a call. */
 export interface CallOwner {
-  /** Once, when there is a status or the client has gone. */
+  /** Called once, when there is a status or the client has gone. */
   ended(end: CallEnd): void;
-  /** It is over, and nothing was begun. */
+  /** The call has ended, and nothing was begun. */
   broke(): void;
   whenAnswerable(answer: () => void): void;
   answering(bytes: number): void;
@@ -191,31 +198,34 @@ export type PartialStatusObject = Parameters<ServerInterceptingCallInterface['se
 
 function ignore(): void {}
 
-/** What happens to a call. Nothing is received unless `DirectCall.read` asked for it. */
+/** Receives the events of a call. It gets no request unless it has called `DirectCall.read`. */
 export interface CallReceiver {
-  /** The call has begun. First call: asks for the first request. */
+  /** The call has begun. The first event: asks for the first request. */
   begin(): void;
-  /** One request, still encoded; it belongs to the receiver. */
+  /** One request, still encoded. The receiver owns it. */
   request(bytes: Buffer): void;
   /** There are no more requests. */
   halfClose(): void;
-  /** The call has to end with this error, once what is under way is answered: no more is read. */
+  /** The call has to end with this error once the requests under way are answered. Nothing more is read. */
   stop(error: SluiceError): void;
   /**
-   * The call is over, by whichever side: what it held is to be let go. Last call, always made, and never from within
-   * another. What was sent may still be on its way to a client that is slow to read.
+   * The call has ended, by either side: releases what it holds. Always the last event, and never within another
+   * one. Sent bytes may still be on the way to a slow client.
    */
   over(end: CallEnd): void;
 }
 
-/** Makes the receiver of a call. */
+/** Creates the receiver of a call. */
 export type OpenCall = (call: DirectCall) => CallReceiver;
 
 export interface Route {
   readonly open: OpenCall;
-  /** It may stay open for long: counts against the limit of streams. */
+  /** The call may stay open for long: counts against the limit of streams. */
   readonly isStream: boolean;
-  /** It takes one request, and the client's half is closed behind it: a call that does not bring it in time is given up. */
+  /**
+   * The call takes one request, and the client's half is closed behind it. A call whose request does not arrive in
+   * time is given up.
+   */
   readonly hasOneRequest: boolean;
   readonly longestRequestBytes: number;
 }
@@ -225,47 +235,47 @@ export interface OpenedCall {
   readonly kind: 'unary' | 'stream' | 'delegated';
   /** The address of the client, as `DirectCall.peer`. */
   readonly peer: string;
-  /** Its one request has not come yet. */
+  /** Its one request has not arrived. */
   readonly isWaitingForRequest: boolean;
-  /** Only for the table: what it keeps of the call once it is opened. */
+  /** Only for the table: its entry for the open call. */
   entry: CallEntry | undefined;
-  /** As `CallReceiver.stop`. */
+  /** See `CallReceiver.stop`. */
   stop(error: SluiceError): void;
 }
 
-/** What the table keeps of an open call. */
+/** The table's entry for an open call. */
 export interface CallEntry {
   readonly connection: ClientConnection;
   readonly openedAtMs: number;
-  /** Of a stream: what it owes its client. */
+  /** For a stream: what it owes its client. */
   readonly owed: StreamAccount;
-  /** Of a unary call: the bytes of its answer, until they have left. */
+  /** For a unary call: bytes of its answer that have not left for the transport. */
   answerBytes: number;
-  /** Bytes of its one request that count against the memory for them. */
+  /** Bytes of its one request that count against the memory for requests. */
   requestBytes: number;
-  /** Of a unary call: what waits until there is room for its answer. */
+  /** For a unary call: the callback that waits for room for its answer. */
   waitingAnswer: (() => void) | undefined;
 }
 
-/** Which calls there may be, and which there are. */
+/** Decides which calls may be opened, and knows the open ones. */
 export interface CallTable {
-  /** Undefined for a service that is not ours. */
+  /** Undefined for a service of grpc-js. */
   route(path: string): Route | undefined;
-  /** Notes a call until it is `closed`; throws where there is no room for it. */
+  /** Registers a call until it is `closed`. Throws if there is no room for it. */
   opened(call: OpenedCall): void;
-  /** It was reset before anything was begun. */
+  /** The call was reset before anything was begun. */
   broke(call: OpenedCall): void;
-  /** A request of so many bytes begins to arrive; throws where there is no memory for it. */
+  /** A request of this size begins to arrive. Throws if there is no memory for it. */
   receiving(call: OpenedCall, bytes: number): void;
-  /** The request is not held any more. */
+  /** The request is no longer in memory. */
   letRequestGo(call: OpenedCall): void;
   /** Calls back when there is room for the answer of a unary call. */
   whenAnswerable(call: OpenedCall, answer: () => void): void;
-  /** So many bytes of its answer are about to be sent. */
+  /** An answer of this size is about to be sent. */
   answering(call: OpenedCall, bytes: number): void;
-  /** So many of those have left, and the call goes on. */
+  /** So many bytes of its answers have left for the transport, and the call goes on. */
   answerLeft(call: OpenedCall, bytes: number): void;
-  /** The call has its status; what was sent may still be on its way to the client. */
+  /** The call has its status. Sent bytes may still be on the way to the client. */
   answered(call: OpenedCall): void;
   closed(call: OpenedCall): void;
 }

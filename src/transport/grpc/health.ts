@@ -12,7 +12,7 @@ export interface Health {
   setServing(isServing: boolean): void;
 }
 
-/** The standard health service, for probes and load balancers. Not serving until told otherwise. */
+/** The standard health service, for probes and load balancers. It reports NOT_SERVING until `setServing`. */
 export function addHealth(server: Server): Health {
   const health = new HealthImplementation();
   forgetWatchedNames(health);

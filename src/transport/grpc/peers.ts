@@ -5,7 +5,7 @@ import { TokenBucket } from '../../base/token-bucket.js';
 import { secondMs } from '../../base/units.js';
 
 export interface PeerOptions {
-  /** Connections open at once from one address. */
+  /** Open connections from one address. */
   readonly maxConnectionsPerPeer: number;
   /** Streams that one address may open in a second. */
   readonly maxOpensPerSecond: number;
@@ -18,11 +18,11 @@ interface Host {
   readonly brokenOpens: TokenBucket;
 }
 
-/** One connection, as the bounds on calls see it. */
+/** One connection, with the figures that limit its calls. */
 export class ClientConnection {
-  /** Calls open on it that are no streams. */
+  /** Open calls of the connection that are not streams. */
   callCount = 0;
-  /** Bytes of their answers that have not left for the transport. */
+  /** Bytes of its answers that have not left for the transport. */
   answerBytes = 0;
   /** Bytes of requests that are held for its calls. */
   requestBytes = 0;
@@ -32,13 +32,13 @@ export class ClientConnection {
   leftCount = 0;
   /** Answers begun in this turn of the event loop. */
   answersInTurn = 0;
-  /** Calls whose answer has to wait, oldest first. */
+  /** Calls that wait for room for their answer, oldest first. */
   readonly waiting = new Set<() => void>();
-  /** It came when its address had too many: its calls are refused, and it is closed soon. */
+  /** Its address had too many connections: its calls are refused, and it is closed soon. */
   readonly isSurplus: boolean;
-  /** Closes the connection at once, without an orderly end. */
+  /** Closes the connection at once. */
   readonly cut: () => void;
-  /** Undefined where the transport has no addresses: a socket in the file system. */
+  /** Undefined if the transport has no addresses: a Unix socket. */
   readonly #host: Host | undefined;
   readonly #freeOpens: TokenBucket;
   readonly #refusals: TokenBucket;
@@ -54,7 +54,7 @@ export class ClientConnection {
     this.#refusals = new TokenBucket(limits.refusalsPerSecond, limits.refusalsPerSecond, nowMs);
   }
 
-  /** It stands for all connections over sockets in the file system. */
+  /** It stands for all connections over Unix sockets. */
   get isShared(): boolean {
     return this.#host === undefined;
   }
@@ -63,7 +63,7 @@ export class ClientConnection {
     return this.#host === undefined || this.callCount < limits.callsPerConnection;
   }
 
-  /** A connection that opens few streams may do so also while others of its address open too many. */
+  /** A connection that opens few streams may continue to do so if its address opens too many. */
   mayOpen(nowMs: number): boolean {
     return this.#host === undefined || this.#freeOpens.take(nowMs) || this.#host.opens.take(nowMs);
   }
@@ -78,24 +78,24 @@ export class ClientConnection {
     return nowMs - this.#unreadSinceMs;
   }
 
-  /** A call was refused. One that goes on calling all the same, hundreds of times a second, is cut. */
+  /** A call was refused. A connection that continues to call hundreds of times a second is closed. */
   refused(nowMs: number): void {
     if (this.#host !== undefined && !this.#refusals.take(nowMs)) this.cut();
   }
 
-  /** A call was reset before the broker could begin it. Where an address does that all the time, it is an attack. */
+  /** A call was reset before the broker could begin it. An address that does that all the time is an attacker. */
   broke(nowMs: number): void {
     if (this.#host !== undefined && !this.#host.brokenOpens.take(nowMs)) this.cut();
   }
 }
 
-/** The connections of a server, and what their addresses may do. */
+/** The connections of a server, and the limits of their addresses. */
 export class Peers {
   readonly #options: PeerOptions;
   readonly #clock: Clock;
   readonly #hosts = new Map<string, Host>();
   readonly #connections = new Map<string, ClientConnection>();
-  /** All connections over sockets in the file system: no address tells them apart. */
+  /** All connections over Unix sockets: they have no addresses to distinguish them. */
   readonly #local: ClientConnection;
   #cutCount = 0;
 
@@ -109,7 +109,7 @@ export class Peers {
     return this.#connections.size;
   }
 
-  /** Connections that were closed because of what their client did. */
+  /** Connections that were closed because of their client's behaviour. */
   get cutCount(): number {
     return this.#cutCount;
   }
@@ -118,7 +118,7 @@ export class Peers {
     return this.#connections.values();
   }
 
-  /** A client has connected; `cut` closes the connection at once. */
+  /** A client has connected. `cut` closes the connection at once. */
   connected(address: string, peer: string, cut: () => void): ClientConnection {
     const nowMs = this.#clock.monotonicMs();
     const { maxConnectionsPerPeer, maxOpensPerSecond } = this.#options;
@@ -142,19 +142,19 @@ export class Peers {
     const surplus = host.connectionCount - maxConnectionsPerPeer;
     const connection = new ClientConnection(host, surplus > 0, nowMs, cutOnce);
     this.#connections.set(peer, connection);
-    // It stays for a moment, so that its first call hears why; but not where there is a flood of them.
+    // It stays open for a moment, so that its first call gets the reason; but not in a flood of such connections.
     if (surplus > limits.surplusConnections) cutOnce();
     else if (surplus > 0) this.#clock.after(limits.surplusConnectionMs, cutOnce);
     return connection;
   }
 
-  /** `connection` is what `connected` returned: a client may have connected anew from the same port before. */
+  /** `connection` is what `connected` returned: a client may have connected again from the same port. */
   disconnected(address: string, peer: string, connection: ClientConnection): void {
     if (this.#connections.get(peer) === connection) this.#connections.delete(peer);
     const host = this.#hosts.get(address);
     if (host === undefined) return;
     host.connectionCount--;
-    // What an address has used up is not forgotten as soon as it has no connection left.
+    // The counts of an address are kept for a time after its last connection has closed.
     if (host.connectionCount === 0) this.#clock.after(limits.forgetHostMs, () => this.#forget(address, host));
   }
 

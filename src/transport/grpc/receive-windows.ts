@@ -5,41 +5,42 @@ import { secondMs } from '../../base/units.js';
 export interface ReceiveWindowOptions {
   /** The widest window of a stream. */
   readonly streamWindowBytes: number;
-  /** Memory for what producers have sent and the broker has not read, over all of them. */
+  /** Memory for bytes that producers have sent and the broker has not read, over all producers. */
   readonly receiveBytes: number;
-  /** Changes the window of every stream of a connection, those that are open and those to come. */
+  /** Changes the window of all streams of a connection, open and future ones. */
   readonly apply: (peer: string, streamWindowBytes: number) => void;
 }
 
-/** A connection on which somebody publishes or settles. HTTP/2 has one window for all streams of it. */
+/** A connection with streams that publish or settle. In HTTP/2, one setting covers all of its streams. */
 interface Connection {
   windowBytes: number;
   producerCount: number;
-  /** How many there were when the window was last widened. */
+  /** The number of streams when the window was last widened. */
   usualCount: number;
-  /** Read since then. */
+  /** Bytes read since then. */
   readBytes: number;
 }
 
 /**
- * The receive windows of producers: what one that is held may leave with the broker. Every connection begins with a
- * narrow one, and it is widened while producers use it and the broker reads: so a thousand producers that are held
- * from the start cost little, and a single one with a long round trip soon has the window that it needs. Many producers that open on a
- * connection with a wide window share that window until they learn of the narrow one, a round trip later.
+ * The receive windows of producers: how many unread bytes a held producer may have with the broker. Every
+ * connection begins with a narrow window, which is widened while producers use it and the broker reads. So a
+ * thousand producers that are held from the start cost little, and a single one with a long round trip soon has
+ * the window that it needs. Many producers that open on a connection with a wide window share that window until
+ * they learn of the narrow one, a round trip later.
  */
 export class ReceiveWindows {
   readonly #options: ReceiveWindowOptions;
   readonly #connections = new Map<string, Connection>();
-  /** Of producers. */
+  /** Open streams of producers. */
   #streamCount = 0;
-  /** What all of them may leave here, if they are held now. */
+  /** Bytes that all producers may leave unread if they are held now. */
   #grantedBytes = 0;
 
   constructor(options: ReceiveWindowOptions) {
     this.#options = options;
   }
 
-  /** What a connection begins with. */
+  /** The window that a connection begins with. */
   static initialBytes({ streamWindowBytes }: Pick<ReceiveWindowOptions, 'streamWindowBytes'>): number {
     return Math.min(limits.initialWindowBytes, streamWindowBytes);
   }
@@ -48,7 +49,7 @@ export class ReceiveWindows {
     return this.#grantedBytes;
   }
 
-  /** A producer's stream. Throws TOO_MANY_STREAMS where it could leave more here than there is memory for. */
+  /** A producer's stream has opened. Throws TOO_MANY_STREAMS if its window would exceed the memory. */
   enter(peer: string): void {
     const windowBytes = ReceiveWindows.initialBytes(this.#options);
     if ((this.#streamCount + 1) * windowBytes > this.#options.receiveBytes / 2) {
@@ -59,7 +60,7 @@ export class ReceiveWindows {
     this.#join(peer);
   }
 
-  /** A consumer's stream that settles: it may have a wide window as well, and is never refused. */
+  /** The stream of a consumer that settles has opened. It may get a wide window too, and is never refused. */
   enterConsumer(peer: string): void {
     this.#join(peer);
   }
@@ -92,11 +93,11 @@ export class ReceiveWindows {
     this.#grantedBytes -= connection.windowBytes;
     if (connection.producerCount > 0) return;
     this.#connections.delete(peer);
-    // The next producer on this connection starts with the initial window, like the accounting.
+    // The next producer on this connection starts with the initial window.
     this.#tell(peer, connection, ReceiveWindows.initialBytes(this.#options));
   }
 
-  /** So much of a producer's stream was read: it keeps its window in use. */
+  /** Bytes of a producer's stream were read: it uses its window. */
   read(peer: string, bytes: number): void {
     const connection = this.#connections.get(peer);
     if (connection === undefined || connection.windowBytes >= this.#options.streamWindowBytes) return;
@@ -105,7 +106,7 @@ export class ReceiveWindows {
     if (connection.readBytes < 2 * windowBytes * producerCount) return;
     const widerBytes = Math.min(2 * windowBytes, this.#options.streamWindowBytes);
     const moreBytes = (widerBytes - windowBytes) * producerCount;
-    // The other half is for those who come.
+    // The other half is reserved for new connections.
     if (this.#grantedBytes + moreBytes <= this.#options.receiveBytes / 2) {
       this.#set(peer, connection, widerBytes);
     }

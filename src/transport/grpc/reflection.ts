@@ -10,7 +10,7 @@ import { file_sluice_v1_broker } from '../../gen/sluice/v1/broker_pb.js';
 
 type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
 
-/** The error model is described too: with it grpcurl shows the details of an error as text. */
+/** Describes the error model too: with it, grpcurl shows the details of an error as text. */
 const roots = [
   file_sluice_v1_broker,
   file_sluice_v1_admin,
@@ -27,7 +27,7 @@ export function addReflection(server: Server): void {
     .flatMap((method) => method.requestType.fileDescriptorProtos)
     .map(nameMapEntries);
   const fileDescriptorProtos = [...ours, ...healths];
-  // It is made for what proto-loader loads, and reads nothing of that but the descriptors.
+  // The API expects the result of proto-loader, but reads only the descriptors.
   const loaded = { files: { fileDescriptorProtos } } as unknown as PackageDefinition;
   new ReflectionService(loaded).addToServer(server);
 }
@@ -42,8 +42,8 @@ function withImports(files: Iterable<DescFile>, found = new Set<DescFile>()): Se
 }
 
 /**
- * proto-loader calls the entries of a map after its field, and descriptors have to call them `…Entry`: without that
- * no tool takes the file.
+ * proto-loader names the entries of a map after the field. Descriptors need the suffix `Entry`: tools refuse the
+ * file without it.
  */
 function nameMapEntries(encoded: Uint8Array): Buffer {
   const file = fromBinary(FileDescriptorProtoSchema, encoded);

@@ -4,10 +4,10 @@ import { secondMs } from '../../base/units.js';
 import type { ClientConnection } from './peers.js';
 
 /**
- * Memory for the requests of calls that take one: counted from the moment their length is known until the call has
- * its answer, or until its stream has begun. A connection that holds nothing may send a request of any legal size; above
- * its bound it gets no more. When all connections together are at their bound, only a connection that holds little may
- * add to it.
+ * Memory for the requests of calls that take one: counted from the moment their length is known until the call is
+ * answered, or until its stream has begun. A connection that holds nothing may send a request of any legal size. A
+ * connection at its limit gets no more. If all connections together are at their limit, only a connection that
+ * holds little may add to it.
  */
 export class RequestBodies {
   readonly #maxBytes: number;
@@ -28,7 +28,7 @@ export class RequestBodies {
     return this.#bytes >= this.#maxBytes;
   }
 
-  /** The refusal, where there is no room. */
+  /** Returns the refusal if there is no room. */
   take(connection: ClientConnection, bytes: number): SluiceError | undefined {
     if (!this.#hasRoom(connection, bytes)) {
       const text =

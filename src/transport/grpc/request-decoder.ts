@@ -3,30 +3,30 @@ import { limits } from '../../base/limits.js';
 import { framePrefixBytes } from './grpc-js/framing.js';
 
 export interface RequestDecoderOptions {
-  /** The longest request. */
+  /** The size limit of a request. */
   readonly maxBytes: number;
-  /** How far above that a request is still handed over, so that its refusal can name the batch. Default: not at all. */
+  /** How far above the limit a request is still passed on, so that its refusal can name the batch. Default: 0. */
   readonly readAboveBytes?: number;
   /** The method takes one request: a second one is refused. */
   readonly hasOneRequest: boolean;
-  /** Makes room for a request before any of it is kept. Throws SluiceError where there is none. */
+  /** Reserves room for a request before any of it is kept. Throws SluiceError if there is none. */
   readonly reserve?: (bytes: number) => void;
-  /** A request has been handed over, complete. */
+  /** A complete request has been passed on. */
   readonly handedOver?: () => void;
-  /** Ends the call: what it sends from now on is thrown away. */
+  /** Ends the call: its later bytes are dropped. */
   readonly refuse: (error: SluiceError) => void;
 }
 
 /**
- * Cuts the requests out of the bytes of a call, in place of the decoder of grpc-js. That one keeps what has arrived of a
- * request until the call is over, each part together with everything that the connection read at the same time; it has
- * one limit for all methods; and it does not tell that a call ends inside a request. This one refuses a request by its
- * length, and copies the parts into one block.
+ * Splits the bytes of a call into requests, in place of the decoder of grpc-js. That one keeps the received parts
+ * of a request until the call ends, each part together with everything that the connection read at the same time;
+ * it has one limit for all methods; and it does not report that a call ends inside a request. This one refuses a
+ * request by its length, and copies the parts into one block.
  */
 export class RequestDecoder {
   readonly #options: RequestDecoderOptions;
   readonly #prefix = Buffer.alloc(framePrefixBytes);
-  /** Bytes of the request so far, with its prefix. */
+  /** Bytes of the request so far, including its prefix. */
   #filledBytes = 0;
   #frame: Buffer | undefined;
   #state: 'reading' | 'complete' | 'closed' = 'reading';
@@ -35,7 +35,7 @@ export class RequestDecoder {
     this.#options = options;
   }
 
-  /** The requests that these bytes complete, each with its prefix. */
+  /** Returns the requests that these bytes complete, each with its prefix. */
   write(data: Buffer): Buffer[] {
     const requests: Buffer[] = [];
     try {
@@ -57,23 +57,23 @@ export class RequestDecoder {
     }
   }
 
-  /** A part of a request has arrived, and the rest has not. */
+  /** A part of a request has arrived, but not the rest. */
   get isInsideRequest(): boolean {
     return this.#filledBytes > 0;
   }
 
-  /** Lets go of what it has, and keeps nothing any more. */
+  /** Drops what it has, and keeps nothing more. */
   close(): void {
     this.#state = 'closed';
     this.#frame = undefined;
     this.#filledBytes = 0;
   }
 
-  /** Copies what belongs to the current request, and says how much that was. */
+  /** Copies the bytes of the current request, and returns how many there were. */
   #take(data: Buffer, at: number): number {
     const leftBytes = data.length - at;
     if (this.#filledBytes === 0 && leftBytes >= framePrefixBytes) {
-      // The usual case: the prefix has arrived whole, and is copied together with the request.
+      // The usual case: the whole prefix has arrived, and is copied together with the request.
       this.#frame = this.#allocate(data[at]! !== 0, data.readUInt32BE(at + 1));
     }
     const target = this.#frame ?? this.#prefix;
@@ -98,7 +98,7 @@ export class RequestDecoder {
   }
 }
 
-/** Up to here a loop is quicker than a call out of JavaScript. */
+/** Up to this length, a loop is faster than a call of native code. */
 const byHandBytes = 128;
 
 function copyBytes(source: Buffer, from: number, target: Buffer, to: number, byteLength: number): void {

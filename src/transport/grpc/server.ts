@@ -36,23 +36,23 @@ export interface ServerOptions {
   readonly maxRequestBytes: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
-  /** Memory for what producers have sent and the broker has not read, over all of them. */
+  /** Memory for bytes that producers have sent and the broker has not read, over all producers. */
   readonly receiveBytes: number;
-  /** Streams open at once, over all connections. */
+  /** Open streams, over all connections. */
   readonly maxStreams: number;
-  /** Calls open at once that are no streams, over all connections. */
+  /** Open calls that are not streams, over all connections. */
   readonly maxCalls: number;
   /** Streams that one address may open in a second. */
   readonly maxOpensPerSecond: number;
-  /** Connections open at once from one address. */
+  /** Open connections from one address. */
   readonly maxConnectionsPerPeer: number;
   /** Memory for answers of unary calls that their clients have not read. */
   readonly answerBytes: number;
   /** Memory for answers of streams that are due, or that their clients have not read. */
   readonly streamAnswerBytes: number;
-  /** Memory for requests of calls that take one, until these are answered. */
+  /** Memory for the requests of calls that take one, until they are answered. */
   readonly requestBytes: number;
-  /** How long `close` waits for calls under way before it cuts them off. */
+  /** How long `close` waits for calls under way before it ends them. */
   readonly drainGraceMs: number;
 }
 
@@ -79,47 +79,48 @@ export interface ServerServices {
 }
 
 export interface GuardFigures {
-  /** Calls that are open and no streams. */
+  /** Open calls that are not streams. */
   readonly callCount: number;
-  /** Connections that have an address. */
+  /** Connections with an address. */
   readonly connectionCount: number;
   /** Answers of unary calls that have not left for the transport. */
   readonly answerBytes: number;
   /** Answers of streams that are due, or have not left for the transport. */
   readonly streamAnswerBytes: number;
-  /** Requests that are held for calls that take one. */
+  /** Requests in memory of calls that take one. */
   readonly requestBytes: number;
-  /** Connections that were closed for what their client did, since the start. */
+  /** Connections that were closed because of their client's behaviour, since the start. */
   readonly cutConnectionCount: number;
-  /** Calls that were refused because there were too many of something, since the start. */
+  /** Calls that were refused because of a limit, since the start. */
   readonly refusals: ReadonlyMap<Reason, number>;
 }
 
 export interface RunningServer {
-  /** Where it listens, as clients dial it. */
+  /** The address that it listens on, as clients dial it. */
   readonly address: string;
-  /** 0 for a socket in the file system. */
+  /** 0 for a Unix socket. */
   readonly port: number;
-  /** Streams that are open, for metrics. */
+  /** Open streams, for metrics. */
   readonly streamCount: number;
-  /** What bounds the calls of clients, for metrics. */
+  /** The figures that limit the calls of clients, for metrics. */
   readonly guard: GuardFigures;
-  /** What producers may leave unread if all of them are held now, for metrics. */
+  /** Bytes that producers may leave unread if all of them are held now, for metrics. */
   readonly promisedWindowBytes: number;
   /** Memory of frames that have left, kept for the next ones, for metrics. */
   readonly spareFrameBytes: number;
   readonly isServing: boolean;
-  /** What the health service answers; calls are taken either way. */
+  /** Sets the answer of the health service. Calls are accepted either way. */
   setServing(isServing: boolean): void;
   /**
-   * Health turns to NOT_SERVING, streams end with DRAINING once what they began is answered, and what is not
-   * answered within the grace is cut off; so is, a moment later, a client that does not take its answers. Every step
-   * has a bound: it resolves in any case. The broker must still be working. Harmless twice.
+   * Closes the server in bounded steps. Health changes to NOT_SERVING. Streams end with DRAINING once their
+   * requests under way are answered. Calls without an answer after the grace period are cut off. A moment later so
+   * are clients that do not read their answers. Always resolves. The broker must still be working. May be called
+   * twice.
    */
   close(): Promise<void>;
 }
 
-/** Serves the broker over gRPC. Rejects where it can't listen. Not serving, for health, until it is told so. */
+/** Serves the broker over gRPC. Rejects if it can't listen. Health is NOT_SERVING until `setServing`. */
 export async function startServer(
   broker: Broker,
   options: ServerOptions,
@@ -165,7 +166,7 @@ export async function startServer(
     'grpc.enable_channelz': 0,
     interceptors: [createDirectCallInterceptor(calls, logger)],
   });
-  // The routes answer these methods; without handlers here, a broken interceptor shows as UNIMPLEMENTED.
+  // The routes handle these methods. Without handlers here, a broken interceptor is visible as UNIMPLEMENTED.
   server.addService(createServiceDefinition(BrokerService), {});
   server.addService(createServiceDefinition(AdminService), {});
   const health = addHealth(server);
@@ -220,12 +221,12 @@ export async function startServer(
     close() {
       closed ??= (async () => {
         health.setServing(false);
-        // Those who watch health are told before their calls end.
+        // Health watchers get the news before their calls end.
         await setImmediate();
         server.tryShutdown(() => {});
         calls.drain(draining());
         const isAnswered = await within(clock, options.drainGraceMs, calls.allAnswered());
-        // What is left then are bytes for clients that may not be reading: no reason to keep the others waiting.
+        // The rest are bytes for clients that may not be reading: the shutdown does not wait long for them.
         if (isAnswered) await within(clock, limits.lingerMs, connections.allClosed());
         connections.destroyAll();
         const allOver = Promise.all([calls.allAnswered(), connections.allClosed()]);
@@ -240,8 +241,8 @@ export async function startServer(
 }
 
 /**
- * grpc-js has one log for the process, and writes it past everybody to stderr. What matters of it is thrown or
- * answered as well; its traces (GRPC_TRACE, GRPC_VERBOSITY) show at level debug.
+ * grpc-js has one log for the process, and writes it to stderr. Its errors are also thrown or answered. Its traces
+ * (GRPC_TRACE, GRPC_VERBOSITY) are logged at level debug.
  */
 function logGrpc(logger: Logger): void {
   const log = (text: unknown) => logger.debug({ text }, 'grpc-js says');
@@ -267,7 +268,9 @@ function createRoutes<S extends DescService>(
   });
 }
 
-/** Of a method that takes one request. Only settlements may be long: thousands of ranges, each with its reason. */
+/**
+ * For a method that takes one request. Only settlements may be long: thousands of ranges, each with its reason.
+ */
 function longestRequest(methodName: string, maxRequestBytes: number): number {
   if (methodName === 'Acknowledge') return maxRequestBytes;
   const isConfig = /^(Create|Update)(Topic|Subscription)$/.test(methodName);

@@ -8,14 +8,14 @@ import {
 } from '@bufbuild/protobuf';
 import type { MethodDefinition } from '@grpc/grpc-js';
 
-/** As it stands in the `:path` of a call. */
+/** The `:path` of a call. */
 export function methodPath({ name, parent }: Pick<DescMethod, 'name' | 'parent'>): string {
   return `/${parent.typeName}/${name}`;
 }
 
 /**
- * A protobuf-es service as grpc-js knows services. The server's half passes bytes: its handlers decode, where they
- * decode at all, and answer with bytes. The client's half takes and gives messages.
+ * Converts a protobuf-es service for grpc-js. The server's half passes bytes: handlers decode requests themselves,
+ * and answer with bytes. The client's half uses messages.
  */
 export function createServiceDefinition(
   service: DescService,

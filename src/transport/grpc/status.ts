@@ -19,13 +19,13 @@ import { PublishFailureSchema } from '../../gen/sluice/v1/broker_pb.js';
 
 const detailsKey = 'grpc-status-details-bin';
 
-/** One more detail of a failed call, beside those that every error has. */
+/** An additional detail of a failed call. */
 export interface StatusDetail<D extends DescMessage = DescMessage> {
   readonly schema: D;
   readonly message: MessageShape<D>;
 }
 
-/** The gRPC status of an error, with what programs need to know in `grpc-status-details-bin`. */
+/** The gRPC status of an error, with the details for programs in `grpc-status-details-bin`. */
 export function toStatus(error: SluiceError, extra?: StatusDetail): StatusObject {
   const { field, retryAfterMs, metadata } = error.details;
   const message = errorText(error);
@@ -51,8 +51,8 @@ export function toStatus(error: SluiceError, extra?: StatusDetail): StatusObject
 }
 
 /**
- * What a client may read of an error: bounded, and well-formed, because grpc-js encodes it with `encodeURI`, which
- * throws at half a character.
+ * The text of an error for clients: limited, and well-formed, because grpc-js encodes it with `encodeURI`, which
+ * throws at a lone surrogate.
  */
 export function errorText(error: SluiceError): string {
   const text = error.message.slice(0, limits.maxErrorTextLength);
@@ -60,8 +60,8 @@ export function errorText(error: SluiceError): string {
 }
 
 /**
- * Anything that was thrown, as the error that the client sees. What is INTERNAL is logged with its stack,
- * and the client learns only that there was something. A defect ends the process: see `base/invariant.ts`.
+ * Converts anything that was thrown into the error for the client. An INTERNAL error is logged with its stack, and
+ * the client gets no details. A defect ends the process: see `base/invariant.ts`.
  */
 export function clientError(thrown: unknown, logger: Logger): SluiceError {
   const error = SluiceError.from(thrown);
@@ -70,7 +70,7 @@ export function clientError(thrown: unknown, logger: Logger): SluiceError {
   return new SluiceError('INTERNAL', 'internal error: the log of the broker says more');
 }
 
-/** What a status of Sluice says, read back. */
+/** A status of Sluice, decoded. */
 export interface ReceivedError {
   readonly error: SluiceError;
   /** Details that are not part of every error, such as PublishFailure. */
@@ -84,7 +84,7 @@ const standardDetails = createRegistry(
   PublishFailureSchema,
 );
 
-/** Undefined where the status is not one of ours: a proxy's, or of gRPC itself. */
+/** Undefined if the status does not come from Sluice, but from a proxy or from gRPC itself. */
 export function fromStatus(status: { readonly metadata: Metadata }): ReceivedError | undefined {
   const bytes = status.metadata.get(detailsKey)[0];
   if (!Buffer.isBuffer(bytes)) return undefined;

@@ -25,12 +25,12 @@ export class StreamAnswers {
     return this.#bytes;
   }
 
-  /** There is none left: connections that have read nothing for long have to go. */
+  /** There is none left: connections that have read nothing for long are closed. */
   get isPressed(): boolean {
     return this.#bytes >= this.#maxBytes;
   }
 
-  /** What one stream may hold. */
+  /** How much one stream may hold. */
   get shareBytes(): number {
     return Math.max(0, this.#maxBytes - this.#bytes) * limits.streamAnswersShare;
   }
@@ -58,7 +58,7 @@ export class StreamAccount {
     this.#connection = connection;
   }
 
-  /** The stream holds more than its part, so it must not hold more. */
+  /** The stream holds its part or more, and must not add to it. */
   get isFull(): boolean {
     return this.#bytes > 0 && this.#bytes >= this.#all.shareBytes;
   }
@@ -71,7 +71,7 @@ export class StreamAccount {
     this.#connection.unreadBytes += bytes;
   }
 
-  /** It has left. */
+  /** An answer has left for the transport. */
   remove(bytes: number): void {
     if (this.#isClosed) return;
     this.#take(bytes);
@@ -81,12 +81,12 @@ export class StreamAccount {
     resume();
   }
 
-  /** The stream is full, and reads nothing: calls back, once, when that is over. */
+  /** The stream is full, and reads nothing. Calls back once, when there is room again. */
   whenRoom(resume: () => void): void {
     this.#resume = resume;
   }
 
-  /** The stream is closed, and its memory free. Harmless twice. */
+  /** The stream has closed, and its memory is free. May be called twice. */
   close(): void {
     if (this.#isClosed) return;
     this.#take(this.#bytes);

@@ -5,21 +5,21 @@ import { limits } from '../../base/limits.js';
 export interface AdminHttpOptions {
   /** `127.0.0.1:7071`, `[::1]:7071`, `unix:/run/sluice-admin.sock`; port 0 takes a free one. */
   readonly listen: string;
-  /** The broker takes work: what `/readyz` answers. */
+  /** Whether the broker accepts work: the answer of `/readyz`. */
   readonly isReady: () => boolean;
   /** In the format that its type names. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
 }
 
 export interface AdminHttp {
-  /** Where it listens. */
+  /** The address that it listens on. */
   readonly address: string;
   close(): Promise<void>;
 }
 
 /**
- * What operators' tools ask over plain HTTP: `/metrics`, `/livez` (the process answers), `/readyz` (the broker takes
- * work). Everything else is there for people and programs over gRPC. Rejects where it can't listen.
+ * What operators' tools request over plain HTTP: `/metrics`, `/livez` (the process answers), `/readyz` (the broker
+ * accepts work). Everything else is available over gRPC. Rejects if it can't listen.
  */
 export async function startAdminHttp(options: AdminHttpOptions): Promise<AdminHttp> {
   const server = createServer((request, response) => {
@@ -28,7 +28,7 @@ export async function startAdminHttp(options: AdminHttpOptions): Promise<AdminHt
       response.end();
     });
   });
-  // So many answers at most wait for clients that do not read them, and each for so long.
+  // Limits the answers that wait for clients that do not read them, and how long each may wait.
   server.maxConnections = limits.adminConnections;
   server.timeout = limits.adminIdleMs;
   await listen(server, options.listen);

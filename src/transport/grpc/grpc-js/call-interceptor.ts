@@ -26,7 +26,7 @@ import { connectionOf, dropMetadata, endRequest, isReset } from './http2-session
 
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
-/** Takes the calls that the table has a route for away from grpc-js, and notes the others. */
+/** Routes calls of the broker's own services past grpc-js's handlers, and registers the other calls. */
 export function createDirectCallInterceptor(table: CallTable, logger: Logger): ServerInterceptor {
   return (method, call) => {
     const route = table.route(method.path);
@@ -48,14 +48,14 @@ class RoutedCall extends ServerInterceptingCall {
     base.sendStatus = (status) => this.#listener.onGrpcStatus(status);
   }
 
-  /** The listener of grpc-js, with the object stream behind it, is left aside. */
+  /** Does not start the listener of grpc-js, nor the object stream behind it. */
   override start(): void {
     this.#base.start(this.#listener);
     dropMetadata(this.#base);
   }
 }
 
-/** Hands the events of a call to its receiver, and ends the call when the receiver throws. */
+/** Passes the events of a call to its receiver. Ends the call if the receiver throws. */
 class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly kind: 'unary' | 'stream';
   readonly peer: string;
@@ -120,7 +120,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   onReceiveHalfClose(): void {
     this.isWaitingForRequest = false;
     if (this.#call.isOver || this.#isStopping) return;
-    // Node ends what a lost connection was sending: the client has not closed its half, and the call is over next.
+    // Node ends the readable side of a lost connection: the client has not closed its half, and the call ends
+    // next.
     if (this.#connection?.destroyed === true) return;
     if (this.#decoder.isInsideRequest && !isReset(this.#base)) {
       this.stop(
@@ -133,11 +134,11 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     } catch (thrown) {
       this.#call.fail(thrown);
     }
-    // A stream has taken from its request what it needs; a unary call may still wait for room for its answer.
+    // A stream has read its request; a unary call may still wait for room for its answer.
     if (this.kind === 'stream') this.#table.letRequestGo(this);
   }
 
-  /** A connection that closes has been destroyed before its streams say so. */
+  /** A closing connection is destroyed before its streams report their end. */
   onCancel(): void {
     this.#call.markOver(this.#connection?.destroyed === true ? 'broke' : 'cancelled');
     this.#table.closed(this);
@@ -166,7 +167,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
 
   #over(end: CallEnd): void {
     this.#decoder.close();
-    // The client may leave its half open, and what it has sent of a request with it.
+    // The client may leave its half of the stream open, with a part of a request.
     if (this.isWaitingForRequest) endRequest(this.#base);
     this.#table.answered(this);
     const receiver = this.#receiver;
@@ -174,7 +175,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     try {
       receiver?.over(end);
     } catch (thrown) {
-      // There is nobody left to tell; a fault of ours is logged.
+      // The client is gone. A defect of the broker is logged.
       this.#call.clientError(thrown);
     }
   }
@@ -192,8 +193,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   }
 
   /**
-   * grpc-js ends the call by itself. A request that it could not read becomes an error like every other, after the
-   * answers that the client is still owed; grpc-js says it again for every piece of such a request that arrives.
+   * grpc-js ends the call itself. A request that it could not read becomes an error like any other, after the
+   * answers that the client is still owed. grpc-js reports it again for each part of such a request.
    */
   onGrpcStatus(status: PartialStatusObject): void {
     const error = this.#call.isOver ? undefined : unreadable(status);
@@ -202,7 +203,7 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   }
 }
 
-/** Undefined for what is no fault of a request: the deadline has passed, say. */
+/** Undefined if the request is not at fault, for example because the deadline has passed. */
 function unreadable(status: PartialStatusObject): SluiceError | undefined {
   const text = `the request could not be read: ${status.details}`;
   switch (status.code) {

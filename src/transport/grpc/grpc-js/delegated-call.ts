@@ -8,9 +8,9 @@ import { countFrames, readRequestsWith } from './framing.js';
 import { endRequest } from './http2-sessions.js';
 
 /**
- * A call of another service on this server (health, reflection). Its handler belongs to a library and knows of no
- * bounds, so the call has them: its answers count like those of unary calls, the next request is not read before the
- * answer to the one before has left, and the call ends when the server drains.
+ * A call of another service on this server (health, reflection). Its handler belongs to a library and has no
+ * limits, so the call has them: its answers count like those of unary calls, the next request is not read before
+ * the answer to the previous one has left, and the call ends when the server drains.
  */
 export class DelegatedCall extends ServerInterceptingCall implements OpenedCall {
   readonly kind = 'delegated';
@@ -21,10 +21,10 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
   readonly #table: CallTable;
   readonly #decoder: RequestDecoder;
   #isStopped = false;
-  /** An answer waits for room, or has not left. */
+  /** An answer waits for room, or has not left for the transport. */
   #isAnswering = false;
   #isReadHeld = false;
-  /** Of that answer. */
+  /** The size of that answer. */
   #answerBytes = 0;
 
   constructor(base: ServerInterceptingCallInterface, table: CallTable, hasOneRequest: boolean) {
@@ -33,7 +33,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
         try {
           table.opened(this);
         } catch (thrown) {
-          // Its handler is not told: for it, there is no such call.
+          // Its handler is not told, because it never saw the call.
           this.#isStopped = true;
           base.sendStatus(toStatus(SluiceError.from(thrown)));
           return;
@@ -45,7 +45,8 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
           },
         });
       },
-      // What its handler still says after the status would break the stream, and the client would wait for ever.
+      // A message that the handler sends after the status would break the stream, and the client would wait for
+      // ever.
       sendMessage: (message, next) => {
         if (!this.#isStopped) next(message);
       },
@@ -85,7 +86,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
     else super.startRead();
   }
 
-  /** The handler sends one message at a time: the next one comes when `written` has been called. */
+  /** The handler sends one message at a time: the next one follows the call of `written`. */
   override sendMessage(message: unknown, written: () => void): void {
     this.#isAnswering = true;
     this.#table.whenAnswerable(this, () => {

@@ -1,7 +1,7 @@
 import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { invariant } from '../../../base/invariant.js';
 
-/** What stands before each message of a gRPC stream: a flag for compression, and its length. */
+/** The length of the prefix of each message of a gRPC stream: a compression flag and the message length. */
 export const framePrefixBytes = 5;
 
 export function writeFramePrefix(frame: Buffer): void {
@@ -9,7 +9,7 @@ export function writeFramePrefix(frame: Buffer): void {
   frame.writeUInt32BE(frame.length - framePrefixBytes, 1);
 }
 
-/** A message with its prefix, in memory of its own. */
+/** A message with its prefix, in its own memory. */
 export function frameOf(message: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(framePrefixBytes + message.length);
   writeFramePrefix(frame);
@@ -18,9 +18,9 @@ export function frameOf(message: Buffer): Buffer {
 }
 
 /**
- * From here on the call sends what it is given as it is: whole frames. By itself grpc-js puts the prefix before a
- * message by copying all of it into fresh memory, whatever it came in. The method is a private one of grpc-js 1.14;
- * where it is gone, no call works, and `test/integration/server-direct-call.test.ts` fails.
+ * Makes the call send whole frames as they are. Without this, grpc-js adds the prefix by copying each message into
+ * new memory. The method is a private one of grpc-js 1.14. If it changes, no call works, and
+ * `test/integration/server-direct-call.test.ts` fails.
  */
 export function takeFramesAsTheyAre(call: ServerInterceptingCallInterface): void {
   const opened = call as unknown as { serializeMessage: (message: Buffer) => Buffer };
@@ -31,7 +31,7 @@ export function takeFramesAsTheyAre(call: ServerInterceptingCallInterface): void
   opened.serializeMessage = asItIs;
 }
 
-/** From here on the call tells the length of each frame before it sends it. The same private method. */
+/** Makes the call report the length of each frame before it is sent. Uses the same private method. */
 export function countFrames(call: ServerInterceptingCallInterface, count: (bytes: number) => void): void {
   const opened = call as unknown as { serializeMessage: (message: unknown) => Buffer };
   invariant(
@@ -47,8 +47,8 @@ export function countFrames(call: ServerInterceptingCallInterface, count: (bytes
 }
 
 /**
- * From here on the call reads its requests with this decoder, and decompresses none to more than `maxBytes`. Both
- * fields are private ones of grpc-js 1.14; `test/integration/server-request-bodies.test.ts` fails where they have moved.
+ * Makes the call read its requests with this decoder, and decompress none to more than `maxBytes`. Both fields are
+ * private ones of grpc-js 1.14. If they change, `test/integration/server-request-bodies.test.ts` fails.
  */
 export function readRequestsWith(
   call: ServerInterceptingCallInterface,

@@ -10,12 +10,12 @@ import { Metadata, type Server, type ServerInterceptingCallInterface } from '@gr
 import { invariant } from '../../../base/invariant.js';
 import { limits } from '../../../base/limits.js';
 
-/*
- * What there is to do on the HTTP/2 connections of a grpc-js server, and has no public door: the one file that
- * reaches into private fields. `test/integration/server-lifecycle.test.ts` fails where an update moves them.
+/**
+ * Access to the HTTP/2 connections of a grpc-js server that has no public API. Only this file uses the private
+ * fields. If an update changes them, `test/integration/server-lifecycle.test.ts` fails.
  */
 
-/** Bytes that a client may send before it has to wait for the server to read. */
+/** How many bytes a client may send before it has to wait for the server to read. */
 export interface Windows {
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
@@ -27,8 +27,9 @@ interface ServerInternals {
 }
 
 /**
- * grpc-js has no options for these settings of HTTP/2. The window begins with 64 KiB, and a producer 50 ms away could
- * not pass 1.3 MB/s; a list of headers may take as much, and a thousand calls would hold 64 MiB. To be called before the server binds.
+ * Sets HTTP/2 settings that grpc-js has no options for. The default stream window of 64 KiB would limit a producer
+ * 50 ms away to 1.3 MB/s. The default limit of header lists would let a thousand calls hold 64 MiB. Call this
+ * before the server binds.
  */
 export function changeSettings(server: Server, settings: Settings): void {
   const { commonServerOptions } = internals(server);
@@ -36,21 +37,21 @@ export function changeSettings(server: Server, settings: Settings): void {
   commonServerOptions.settings = { ...commonServerOptions.settings, ...settings };
 }
 
-/** Hears what becomes of one connection. */
+/** Observes one connection. */
 export interface ConnectionObserver {
   broke(): void;
   disconnected(): void;
 }
 
-/** Hears of connections that have an address. */
+/** Observes connections that have an address. */
 export interface ConnectionListener {
   /** `cut` closes the connection at once. */
   connected(address: string, peer: string, cut: () => void): ConnectionObserver;
 }
 
 /**
- * The connection of a call, to be asked for while the call lives: afterwards Node does not tell it any more. Undefined
- * where the client reset the stream before the call began.
+ * The connection of a call. Ask while the call lives: afterwards Node does not know it. Undefined if the client
+ * reset the stream before the call began.
  */
 export function connectionOf(call: ServerInterceptingCallInterface): Http2Session | undefined {
   const { stream } = call as unknown as { readonly stream?: ServerHttp2Stream };
@@ -65,8 +66,8 @@ export function isReset(call: ServerInterceptingCallInterface): boolean {
 }
 
 /**
- * Ends the client's half of a call that has its status, once that has left: what it would still send is of no use. By
- * itself grpc-js leaves the stream open until the client ends it, which it may never do.
+ * Ends the client's half of a call once its status has left: the rest of its requests is not needed. Without this,
+ * grpc-js leaves the stream open until the client ends it, which may never happen.
  */
 export function endRequest(call: ServerInterceptingCallInterface): void {
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
@@ -76,25 +77,25 @@ export function endRequest(call: ServerInterceptingCallInterface): void {
 const noMetadata = new Metadata();
 
 /**
- * Lets go of the headers of a call that has begun: nothing reads them, and grpc-js keeps them for as long as the stream
- * lives. Where an update has moved the field, open calls only cost more.
+ * Drops the headers of a call that has begun: nothing reads them, and grpc-js keeps them as long as the stream
+ * lives. If an update changes the field, open calls only cost more.
  */
 export function dropMetadata(call: ServerInterceptingCallInterface): void {
   (call as unknown as { metadata: Metadata }).metadata = noMetadata;
 }
 
-/** The connections of a server, by the address of the client as grpc-js tells it. */
+/** The connections of a server, by the client address that grpc-js reports. */
 export class Connections {
   readonly #open = new Set<ServerHttp2Session>();
   readonly #byPeer = new Map<string, ServerHttp2Session>();
   #onAllClosed: (() => void) | undefined;
 
-  /** To be called once the server is bound. */
+  /** The server must be bound. */
   constructor(server: Server, { connectionWindowBytes }: Windows, listener: ConnectionListener) {
     const add = (session: ServerHttp2Session) => {
       this.#open.add(session);
       session.once('close', () => this.#closed(session));
-      // HTTP/2 has no setting for the window that all streams of a connection share.
+      // HTTP/2 has no setting for the connection window.
       session.setLocalWindowSize(connectionWindowBytes);
       const peer = peerOf(session);
       if (peer === undefined) return;
@@ -103,7 +104,7 @@ export class Connections {
       const connection = listener.connected(address, peer, () => cut(session));
       watchStreams(session, () => connection.broke());
       session.once('close', () => {
-        // A client that reset its connection may have connected anew from the same port by now.
+        // A client that reset its connection may have connected again from the same port.
         if (this.#byPeer.get(peer) === session) this.#byPeer.delete(peer);
         connection.disconnected();
       });
@@ -116,7 +117,7 @@ export class Connections {
     }
   }
 
-  /** Changes the window of every stream of a connection, those that are open and those to come. */
+  /** Changes the window of all streams of a connection, open and future ones. */
   setStreamWindow(peer: string, initialWindowSize: number): void {
     const session = this.#byPeer.get(peer);
     if (session === undefined || session.closed || session.destroyed) return;
@@ -124,8 +125,8 @@ export class Connections {
   }
 
   /**
-   * Resolves when the last connection has closed. grpc-js can't be asked: its `tryShutdown` waits for the callback of
-   * `session.close`, which never comes where the session was destroyed in the moment before.
+   * Resolves when the last connection has closed. grpc-js can't do this: its `tryShutdown` waits for the callback
+   * of `session.close`, which is never called if the session was destroyed just before.
    */
   async allClosed(): Promise<void> {
     if (this.#open.size === 0) return;
@@ -135,8 +136,8 @@ export class Connections {
   }
 
   /**
-   * Cuts every connection. grpc-js's own `forceShutdown` finds them only with channelz enabled, and `drain` passes
-   * over those that are closing already.
+   * Destroys every connection. `forceShutdown` of grpc-js finds them only with channelz enabled, and `drain` skips
+   * connections that are already closing.
    */
   destroyAll(): void {
     for (const session of [...this.#open]) session.destroy(undefined, constants.NGHTTP2_CANCEL);
@@ -148,7 +149,7 @@ export class Connections {
   }
 }
 
-/** Tells the client why, and closes the connection without waiting for it. */
+/** Tells the client the reason, and closes the connection without waiting. */
 function cut(session: ServerHttp2Session): void {
   if (session.destroyed) return;
   session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -156,14 +157,14 @@ function cut(session: ServerHttp2Session): void {
 }
 
 /**
- * Hears of calls that no well-behaved client makes:
- * - Calls that are reset before the broker was told of them. A client that opens and resets thousands at once sends both
- *   in the same piece of bytes: HTTP/2 has seen the reset of one when it comes to the next.
- * - Headers above the limit. Node refuses them by itself once the client has acknowledged the settings, and not before.
+ * Watches for calls that no well-behaved client makes:
+ * - Calls that are reset before the broker sees them. A client that opens and resets thousands at once sends both
+ *   in the same bytes: HTTP/2 has processed the reset when the call begins.
+ * - Headers above the limit. Node refuses them only after the client has acknowledged the settings.
  */
 function watchStreams(session: ServerHttp2Session, broke: () => void): void {
   let previous: ServerHttp2Stream | undefined;
-  // The types of Node leave out what comes behind the stream: headers, flags, and the headers as they came.
+  // Node's types omit the arguments behind the stream: headers, flags and raw headers.
   session.on('stream', (stream: ServerHttp2Stream, ...rest: readonly unknown[]) => {
     if (headerListBytes(rest[2] as readonly string[]) > limits.headerListBytes) {
       stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -175,7 +176,7 @@ function watchStreams(session: ServerHttp2Session, broke: () => void): void {
   });
 }
 
-/** As HTTP/2 counts them: RFC 9113, 6.5.2. */
+/** The size of a header list as HTTP/2 defines it: RFC 9113, 6.5.2. */
 function headerListBytes(rawHeaders: readonly string[]): number {
   let bytes = rawHeaders.length * 16;
   for (const text of rawHeaders) bytes += text.length;
