@@ -7,18 +7,18 @@ import type { Recovered } from './recovery.js';
 import type { Contradictions } from './recovery-check.js';
 import { seal } from './sealed-value.js';
 
-/** What the metadata lack, as opening found it. */
+/** The losses in the metadata that the opening found. */
 export interface LostMetadata extends Omit<Contradictions, 'faults'> {
-  /** Of records that are altered. */
+  /** The keys of records that do not match their checksum. */
   readonly damagedKeys: readonly Buffer[];
-  /** Extents that were lost, as the records of their partitions say. */
+  /** Extents that were lost, rebuilt from the records of their partitions. */
   readonly extents: LostExtents['found'];
 }
 
 /**
- * Takes out of the metadata what is lost, so that the next start does not find the same again: a topic or subscription that
- * is lost counts as deleted, with all that belongs to it, and extents are made from the records of their partitions.
- * Answers what the store has then. Writes nothing where RocksDB could not read everything.
+ * Removes lost metadata, so that the next start does not find the same losses again: a lost topic or subscription
+ * counts as deleted, with everything that belongs to it, and extents are rebuilt from the records of their
+ * partitions. Returns the remaining metadata. Writes nothing if RocksDB could not read everything.
  */
 export async function acceptLoss(engine: Engine, recovered: Recovered): Promise<Recovered> {
   const { lost } = recovered;

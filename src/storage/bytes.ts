@@ -1,4 +1,6 @@
-/** Whole numbers up to `Number.MAX_SAFE_INTEGER` as eight bytes, big-endian: keys sort as the numbers do. */
+/**
+ * Writes a whole number up to `Number.MAX_SAFE_INTEGER` as eight bytes, big-endian: keys sort like the numbers.
+ */
 export function writeUint64(target: Buffer, value: number, at: number): number {
   target.writeUInt32BE(Math.floor(value / 2 ** 32), at);
   return target.writeUInt32BE(value >>> 0, at + 4);

@@ -1,13 +1,13 @@
 /**
- * The column families of the store, by number. Their names stand in the database and never change; the first is
- * RocksDB's own `default`.
+ * The column families of the store, by number. Their names are part of the database format and never change. The
+ * first one is RocksDB's own `default`.
  */
 export const metadataColumn = 0;
 export const cursorsColumn = 1;
 export const producersColumn = 2;
 const firstPartitionColumn = 3;
 
-/** Partition p of every topic lives in the same column family. */
+/** Partition p of every topic is stored in the same column family. */
 export function partitionColumn(partition: number): number {
   return firstPartitionColumn + partition;
 }

@@ -13,7 +13,7 @@ const tags = {
   failedAttempts: 0x10,
 } as const;
 
-/** Settled intervals become pairs of gap and length, which are small numbers wherever a partition stands. */
+/** Settled intervals become pairs of gap and length: small numbers at any offset. */
 export function encodeCursor(state: CursorState): Buffer {
   const settledLength = writeSettled(state);
   let length = varintFieldLength(state.acknowledgedOffset) + varintFieldLength(state.deadLetterCount);
@@ -34,7 +34,7 @@ export function encodeCursor(state: CursorState): Buffer {
   return bytes;
 }
 
-/** How far a redrive has come is the cursor of somebody who takes everything in order. */
+/** The progress of a redrive is stored as the cursor of a subscription that settles everything in order. */
 export function encodeRedrive(offset: number): Buffer {
   return encodeCursor({ acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 });
 }
@@ -43,7 +43,7 @@ export function decodeRedrive(bytes: Uint8Array): number {
   return decodeCursor(bytes).acknowledgedOffset;
 }
 
-/** Two numbers: always below 128 bytes, so that its own length takes one. */
+/** Two numbers: the length is always below 128 bytes, so it takes one byte. */
 function failedLength({ offset, attempts }: FailedMessage): number {
   return varintFieldLength(offset) + varintFieldLength(attempts);
 }
@@ -51,10 +51,10 @@ function failedLength({ offset, attempts }: FailedMessage): number {
 /** Two numbers of at most eight bytes each. */
 const maxIntervalBytes = 16;
 
-/** Written over again and again: a cursor in many pieces is encoded with every commit that touches it. */
+/** Reused for each cursor: a cursor with many intervals is encoded with every commit that changes it. */
 let settledBytes = Buffer.allocUnsafe(64 * maxIntervalBytes);
 
-/** Leaves gaps and lengths in `settledBytes`, one behind the other. Says how many bytes they take. */
+/** Writes gaps and lengths into `settledBytes`. Returns how many bytes they take. */
 function writeSettled({ acknowledgedOffset, settled }: CursorState): number {
   if (settledBytes.length < settled.length * maxIntervalBytes) {
     settledBytes = Buffer.allocUnsafe(2 * settled.length * maxIntervalBytes);

@@ -2,26 +2,26 @@
 export interface DamagedRange {
   readonly firstOffset: number;
   readonly lastOffset: number;
-  /** What is wrong, for people. */
+  /** A description of the damage, for people. */
   readonly why: string;
 }
 
-/** The damage of one partition that was found since the store was opened, by offset. Nearly always empty. */
+/** The damage found in one partition since the store was opened, by offset. Nearly always empty. */
 export class DamagedOffsets {
   #ranges: DamagedRange[] = [];
 
-  /** The first damaged range that ends at or behind `offset`. */
+  /** The first damaged range that ends at or after `offset`. */
   from(offset: number): DamagedRange | undefined {
     return this.#ranges.find(({ lastOffset }) => lastOffset >= offset);
   }
 
-  /** The damaged range that holds `offset`. */
+  /** The damaged range that contains `offset`. */
   at(offset: number): DamagedRange | undefined {
     const range = this.from(offset);
     return range !== undefined && range.firstOffset <= offset ? range : undefined;
   }
 
-  /** Where a range meets one that is known, the two become one. */
+  /** A range that touches a known one is merged with it. */
   add({ firstOffset, lastOffset, why }: DamagedRange): void {
     const touching = this.#ranges.filter(
       (range) => range.firstOffset <= lastOffset + 1 && range.lastOffset >= firstOffset - 1,

@@ -25,15 +25,15 @@ import type { StorageOptions } from './types.js';
 /**
  * The data directory:
  *
- *     sluice.json      says that the directory is ours, and in which format: see marker.ts
+ *     sluice.json      the marker of the directory, with its format: see marker.ts
  *     db/              RocksDB, with the lock
  *     last-round       how far the database must reach: see round-note.ts
  *     reserve          disk space for the next start, when the disk runs low: see disk-reserve.ts
- *     damage.json      what is damaged beyond reading, if anything: see table-damage.ts
- *     synced-offsets   how far each partition must reach, to name what is missing: see synced-offsets.ts
+ *     damage.json      tables that can't be read, if there are any: see table-damage.ts
+ *     synced-offsets   how far each partition must reach, to name missing messages: see synced-offsets.ts
  *
- * Nothing of an existing store is written before its lock is held. A store is made in this order, and migrated in the
- * same: database → the store's id in it → last-round → sluice.json.
+ * Nothing in an existing store is changed before its lock is held. A store is created, and migrated, in this order:
+ * database → the store's id in it → last-round → sluice.json.
  */
 const databaseName = 'db';
 const syncedOffsetsName = 'synced-offsets';
@@ -41,9 +41,9 @@ const syncedOffsetsName = 'synced-offsets';
 export interface DataDirectory {
   readonly engine: Engine;
   readonly storeId: string;
-  /** False when the database has lost what it knew of its store. `writeIdentity` mends it. */
+  /** False if the database has lost the identity of its store. `writeIdentity` repairs that. */
   readonly hasIdentity: boolean;
-  /** What is missing from the database or damaged: lines for people. */
+  /** Missing or damaged parts of the database, one line for each, for people. */
   readonly missing: readonly string[];
   readonly start: DatabaseStart;
   readonly databasePath: string;
@@ -52,7 +52,7 @@ export interface DataDirectory {
   readonly syncedOffsetsPath: string;
 }
 
-/** Opens or makes the store and takes its lock; migrates an older format. Every refusal says what to do. */
+/** Opens or creates the store and takes its lock. Migrates an older format. Every refusal says what to do. */
 export async function openDataDirectory(
   directory: string,
   { maxPartitionCount, acceptDataLoss }: Pick<StorageOptions, 'maxPartitionCount' | 'acceptDataLoss'>,
@@ -65,7 +65,7 @@ export async function openDataDirectory(
     roundNotePath: join(directory, roundNoteName),
     syncedOffsetsPath: join(directory, syncedOffsetsName),
   };
-  // While another broker serves the directory nothing of it is touched, and its files change while they are looked at.
+  // While another broker uses the directory, nothing is changed, and its files may change at any time.
   if (await Engine.isLocked(paths.databasePath)) throw directoryInUse(directory);
   await usable(directory, () => releaseReserve(directory));
   let check = nothingFound;
@@ -83,7 +83,7 @@ export async function openDataDirectory(
       );
     }
     const isFinished = marker?.format === currentFormat && marker.migratingFrom === undefined;
-    // A migration writes: not before what is missing was accepted.
+    // A migration writes: not before the loss was accepted.
     if (!isFinished && missing.length > 0 && !acceptDataLoss) throw databaseIncomplete(directory, missing);
     const { storeId, hasIdentity } = isFinished
       ? await checkIdentity(directory, engine, marker)
@@ -101,7 +101,7 @@ export async function openDataDirectory(
   }
 }
 
-/** Closes a database that is not used after all. Why it is not is what counts. */
+/** Closes a database that is refused. The caller reports the reason for the refusal. */
 export async function closeRefused(engine: Engine, logger: Logger): Promise<void> {
   try {
     await engine.close();
@@ -111,7 +111,7 @@ export async function closeRefused(engine: Engine, logger: Logger): Promise<void
   }
 }
 
-/** What the directory says of itself; undefined where a store may be made. */
+/** The marker of the directory; undefined if a store may be created. */
 async function inspect(directory: string): Promise<Marker | undefined> {
   const names = await usable(directory, async () => {
     await makeDirectory(directory);
@@ -129,13 +129,16 @@ async function inspect(directory: string): Promise<Marker | undefined> {
   return undefined;
 }
 
-/** The marker is written last: a process that ended before leaves these. The last belongs to the file system. */
+/**
+ * The marker is written last: a process that ended earlier leaves these files. `lost+found` belongs to the file
+ * system.
+ */
 function isOfUnfinishedStore(name: string): boolean {
   const ours = [databaseName, roundNoteName, `${roundNoteName}.new`, `${markerName}.new`];
   return ours.includes(name) || name === 'lost+found';
 }
 
-/** No round was written, and nothing was ever flushed: ours when making the store was cut short. */
+/** No round was written, and no table was flushed: the creation of our store was interrupted. */
 async function isUnfinished(directory: string): Promise<boolean> {
   const note = await usable(directory, () => readFileIfAny(join(directory, roundNoteName)));
   if (note !== undefined && decodeRoundNote(note)?.round !== 0) return false;
@@ -158,7 +161,7 @@ type CheckedIdentity = Pick<DataDirectory, 'storeId' | 'hasIdentity'>;
 
 type Paths = Pick<DataDirectory, 'databasePath' | 'roundNotePath' | 'tableDamagePath'>;
 
-/** Before RocksDB changes them. */
+/** Runs before RocksDB changes the files. */
 async function checkFiles(
   directory: string,
   { databasePath, roundNotePath, tableDamagePath }: Paths,
@@ -175,7 +178,7 @@ async function checkFiles(
     const noted = await readNotedDamage(databasePath, tableDamagePath);
     if (noted !== undefined && !acceptDataLoss) throw new SluiceError('DATA_LOSS', noted);
     if (check.faults.length === 0) {
-      // RocksDB is about to drop the log: what it holds must be missed at the next start as well.
+      // RocksDB is about to drop the log: the next start must still detect its loss.
       await raiseRoundNote(roundNotePath, check.lastSequence, () => syncLogs(databasePath));
       return check;
     }
@@ -192,7 +195,7 @@ function databaseIncomplete(directory: string, faults: readonly string[]): Sluic
   );
 }
 
-/** The marker and the database must be of the same store, and of the same format. */
+/** The marker and the database must belong to the same store, and have the same format. */
 async function checkIdentity(directory: string, engine: Engine, marker: Marker): Promise<CheckedIdentity> {
   const { storeId, format } = marker;
   const identity = await damaged(directory, () => readIdentity(engine));
@@ -204,7 +207,7 @@ async function checkIdentity(directory: string, engine: Engine, marker: Marker):
   );
 }
 
-/** From here on older versions refuse the directory by its marker. */
+/** From here on, older versions refuse the directory because of its marker. */
 async function makeOrMigrate(
   directory: string,
   engine: Engine,
@@ -272,12 +275,12 @@ function directoryInUse(directory: string, cause?: unknown): SluiceError {
   return new SluiceError('DATA_DIRECTORY_IN_USE', message, cause === undefined ? {} : { cause });
 }
 
-/** A file of the database that is not there; only where a database must exist. */
+/** Whether a file of the database is missing. Only if a database must exist. */
 function isMissingFile(error: unknown): boolean {
   return /does not exist|No such file/.test(engineMessage(error));
 }
 
-/** Turns what a damaged database says into DATA_LOSS. */
+/** Turns the errors of a damaged database into DATA_LOSS. */
 async function damaged<T>(directory: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();

@@ -7,17 +7,16 @@ import { type LiveTable, type Manifest, readManifest } from './manifest.js';
 import { decodeRoundNote } from './round-note.js';
 
 /**
- * What is looked at before RocksDB opens the database, because opening it changes its files and some losses can't be
- * seen any more: RocksDB makes column families anew that its MANIFEST does not name, passes over records of its log
- * for unknown column families, takes a missing file of its log for one that it does not need, and takes everything
- * behind a bad record of its log as never written.
+ * A check before RocksDB opens the database. Opening changes the files, and hides some losses: RocksDB creates
+ * column families that its MANIFEST does not name, skips log records of unknown column families, treats a missing
+ * log file as one that is not needed, and treats everything behind a bad log record as never written.
  */
 export interface DatabaseCheck {
-  /** What is missing or damaged, lines for people. */
+  /** Missing or damaged parts, one line for each, for people. */
   readonly faults: readonly string[];
-  /** False for a database that RocksDB must not be given, even if the loss is accepted: it would not come back. */
+  /** False if RocksDB must not open the database even if the loss is accepted: it would not return. */
   readonly canBeOpened: boolean;
-  /** The sequence number of the last whole record of the write-ahead log: the database must reach it. */
+  /** The sequence number of the last whole record of the write-ahead log: the opened database must reach it. */
   readonly lastSequence: number;
 }
 
@@ -25,9 +24,9 @@ export const nothingFound: DatabaseCheck = { faults: [], canBeOpened: true, last
 
 interface CheckedDatabase {
   readonly databasePath: string;
-  /** Undefined where there is no note that could be right. */
+  /** Undefined if no valid note can exist. */
   readonly roundNotePath: string | undefined;
-  /** Column families for partitions that must be there. */
+  /** The number of column families for partitions that must exist. */
   readonly maxPartitionCount: number;
 }
 
@@ -36,7 +35,7 @@ export async function checkDatabase(database: CheckedDatabase): Promise<Database
   const found = await findManifest(databasePath);
   if (typeof found === 'string') return { ...nothingFound, faults: [found], canBeOpened: false };
   const { name: manifestName, manifest } = found;
-  // Of a RocksDB that this does not know, or damaged: RocksDB says which.
+  // Damaged, or written by a RocksDB that this code does not know: RocksDB will report it.
   if (manifest === undefined) return nothingFound;
 
   const names = [...manifest.columns.values()];
@@ -58,7 +57,7 @@ export async function checkDatabase(database: CheckedDatabase): Promise<Database
   }
   faults.push(...checkLogs(logs, manifest.oldestLogNumber, note?.firstLogNumber));
   const lastSequence = Math.max(0, ...logs.map((log) => log.lastSequence ?? 0));
-  // RocksDB opens no database without one of its tables, or with a manifest that it can't read.
+  // RocksDB does not open a database without one of its tables, or with a manifest that it can't read.
   return { faults, canBeOpened: tableFaults.length === 0 && manifest.isComplete, lastSequence };
 }
 
@@ -67,7 +66,7 @@ interface FoundManifest {
   readonly manifest: Manifest | undefined;
 }
 
-/** A fault where there is none. */
+/** The MANIFEST that CURRENT names, or a fault. */
 async function findManifest(databasePath: string): Promise<FoundManifest | string> {
   const current = await readFileIfAny(join(databasePath, 'CURRENT'));
   if (current === undefined) return `${join(databasePath, 'CURRENT')} is missing`;
@@ -92,13 +91,13 @@ async function checkTables(databasePath: string, { columns, tables }: Manifest):
 
 interface LogFile {
   readonly number: number;
-  /** Of the first change that it holds; undefined when it holds none, or its beginning can't be read. */
+  /** The sequence number of the first change; undefined if the log has none, or if its beginning can't be read. */
   readonly firstSequence: number | undefined;
-  /** Of the last change in a record that is whole; undefined when it holds none. */
+  /** The sequence number of the last change in a whole record; undefined if there is none. */
   readonly lastSequence: number | undefined;
 }
 
-/** Each file must go on where the one before ends, and the first must be the one that was begun first. */
+/** Each file must continue where the one before ends, and the first one must be the oldest that is needed. */
 function checkLogs(
   logs: readonly LogFile[],
   oldestNumber: number,
@@ -106,7 +105,7 @@ function checkLogs(
 ): string[] {
   const faults: string[] = [];
   const written = logs.filter(({ lastSequence }) => lastSequence !== undefined);
-  // Where none holds anything, the store was opened and nothing was written: the note says how far it must reach.
+  // If no log has a record, the store was opened and not written: the note says how far it must reach.
   if (written.length > 0 && firstNumber !== undefined) {
     const needed = Math.max(oldestNumber, firstNumber);
     if (!logs.some(({ number }) => number === needed)) {
@@ -133,7 +132,10 @@ async function logNumbers(databasePath: string, oldestNumber: number): Promise<n
     .sort((a, b) => a - b);
 }
 
-/** A multiple of the block of a log. Logs are read as a whole, which RocksDB does again: about a second a gigabyte. */
+/**
+ * A multiple of the block size of a log. Logs are read in full, and RocksDB reads them again: about a second for
+ * each gigabyte.
+ */
 const chunkBytes = 4 * 1024 * 1024;
 
 async function findUnknownFragments(
@@ -164,8 +166,8 @@ async function readLogs(databasePath: string, oldestNumber: number): Promise<Log
 }
 
 /**
- * Checksums are computed at both ends only: a log may have more than a gigabyte, of which `findUnknownFragments` has looked
- * at the headers. Grows as long as no whole record is found.
+ * Checksums are computed only at both ends: a log may exceed a gigabyte, and `findUnknownFragments` has read the
+ * headers. The size grows until a whole record is found.
  */
 const smallestReadBytes = 1024 * 1024;
 
@@ -179,17 +181,17 @@ async function readLog(path: string, number: number): Promise<LogFile> {
     if (length >= size) break;
   }
   for (let length = smallestReadBytes; lastSequence === undefined; length *= 8) {
-    // At a block boundary; blocks are 32 KiB.
+    // At a block boundary. Blocks are 32 KiB.
     const from = Math.max(0, size - (size % smallestReadBytes) - length);
     const { records } = readLogRecords(await readPart(path, from, size - from), from === 0);
-    // RocksDB itself writes batches without changes, to mark where it goes on.
+    // RocksDB also writes batches without changes, to mark where it continues.
     lastSequence = records.map(sequences).findLast(({ count }) => count > 0)?.last;
     if (from === 0) break;
   }
   return { number, firstSequence, lastSequence };
 }
 
-/** A record of the log is a batch: sequence number u64 · count u32 · changes. */
+/** A log record is a batch: sequence number u64 · count u32 · changes. */
 function sequences(record: Buffer): { first: number; count: number; last: number } {
   if (record.length < 12) return { first: 0, count: 0, last: 0 };
   const first = Number(record.readBigUInt64LE(0));
@@ -221,9 +223,9 @@ function fileName(number: number, extension: 'sst' | 'log'): string {
   return `${String(number).padStart(6, '0')}.${extension}`;
 }
 
-/** Where a database that was just opened begins: for the note of the last round. */
+/** The beginning of a database that was just opened, for the note of the last round. */
 export interface DatabaseStart {
-  /** Of the file of the write-ahead log that the opening began. */
+  /** The number of the write-ahead log file that the opening created. */
   readonly firstLogNumber: number;
   readonly columnsLogNumber: number;
 }

@@ -8,28 +8,32 @@ import { MiB } from '../base/units.js';
 import { freeDiskBytes, removeFile } from './files.js';
 
 /**
- * Space on the disk that is kept for the next start. Opening the database writes what its log holds into tables before
- * it drops the log, so on a full disk a broker could not start, and nobody could consume to make room. When the disk
- * runs low, a file takes about as much as the log has; every start begins by removing it.
+ * Disk space that is kept for the next start. Opening the database writes the contents of its log into tables
+ * before it drops the log. Without a reserve, a broker could not start on a full disk, and no consumer could make
+ * room. When the disk runs low, a file takes about as much space as the log. Every start begins by removing the
+ * file.
  */
 export const reserveName = 'reserve';
 
-/** Beside what the log holds: the new log, the manifest, settlements until something was removed. */
+/**
+ * Space beside the contents of the log: for the new log, the manifest, and settlements until something was
+ * removed.
+ */
 const marginBytes = 16 * MiB;
-/** What is kept of the disk for a log of any size. */
+/** The reserve for a log of any size. */
 const largestLogBytes = 256 * MiB;
 const chunk = Buffer.alloc(1 * MiB, 0x52);
 
 export interface DiskReserveServices {
   readonly directory: string;
   readonly databasePath: string;
-  /** 0: the disk is not watched, and nothing is kept. */
+  /** 0: the disk is not watched, and there is no reserve. */
   readonly minFreeDiskBytes: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** Gives the reserve back. Harmless where there is none. */
+/** Removes the reserve, if there is one. */
 export async function releaseReserve(directory: string): Promise<void> {
   await removeFile(join(directory, reserveName));
 }
@@ -45,7 +49,7 @@ export class DiskReserve {
     this.#services = services;
   }
 
-  /** Looks now, and then goes on by itself. */
+  /** Checks the disk now, and then at intervals. */
   start(): void {
     if (this.#isStopped || this.#services.minFreeDiskBytes === 0) return;
     this.#looking = this.#look().finally(() => {
@@ -54,7 +58,7 @@ export class DiskReserve {
     });
   }
 
-  /** The reserve stays. */
+  /** Stops. Keeps the reserve. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#timer?.cancel();
@@ -65,12 +69,12 @@ export class DiskReserve {
     const { directory, databasePath, minFreeDiskBytes, logger } = this.#services;
     try {
       const freeBytes = await freeDiskBytes(directory);
-      // Most disks are far from full: then nothing else is looked at.
+      // Most disks are far from full: then nothing else is checked.
       if (freeBytes >= minFreeDiskBytes + 2 * (largestLogBytes + marginBytes)) return;
       const wantedBytes = marginBytes + Math.min(largestLogBytes, await logBytes(databasePath));
       const missingBytes = wantedBytes - this.#heldBytes;
       if (missingBytes <= 0 || freeBytes >= minFreeDiskBytes + 2 * wantedBytes) return;
-      // Half of what is left stays for those who write now.
+      // Half of the remaining space is left for the current writers.
       if (freeBytes < 2 * missingBytes) return;
       await this.#extend(missingBytes);
       logger.info(
@@ -96,7 +100,7 @@ export class DiskReserve {
   }
 }
 
-/** Of the files of the database's write-ahead log. */
+/** The size of the files of the write-ahead log. */
 async function logBytes(databasePath: string): Promise<number> {
   const names = (await readdir(databasePath)).filter((name) => name.endsWith('.log'));
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(databasePath, name))).size));

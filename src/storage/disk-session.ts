@@ -8,15 +8,15 @@ import type { Run } from './run.js';
 export interface DiskSessionServices {
   readonly engine: Engine;
   readonly slots: ReadSlots;
-  /** What is to be read at once. */
+  /** How many bytes one read takes from the disk. */
   readonly readAheadBytes: () => number;
-  /** It holds so many bytes more, or less, than before. */
+  /** The session holds so many bytes more, or less, than before. */
   readonly heldBytesChanged: (bytes: number) => void;
 }
 
 /**
- * A reader behind the tail: a scan, open for moments, the runs that were read last, and one read ahead. The runs stay until
- * the reader has passed them, because a consumer with little credit comes back into the middle of them.
+ * Reads behind the tail: holds a scan that is open for moments, the runs read last, and one read ahead. The runs
+ * stay until the reader has passed them, because a consumer with little credit comes back to the middle of a run.
  */
 export class DiskSession {
   readonly #services: DiskSessionServices;
@@ -24,7 +24,7 @@ export class DiskSession {
   #scan: LogScan | undefined;
   #window: Run[] = [];
   #windowBytes = 0;
-  /** Where the window ends and the scan goes on. */
+  /** The end of the window, where the scan continues. */
   #nextOffset: number;
   #fetching: Promise<void> | undefined;
   #failure: unknown;
@@ -36,19 +36,19 @@ export class DiskSession {
     this.#nextOffset = offset;
   }
 
-  /** False for an offset that it can only reach by beginning again. */
+  /** False for an offset that needs a new session. */
   covers(offset: number): boolean {
     const first = this.#window[0]?.firstOffset ?? this.#nextOffset;
     return !this.#isClosed && first <= offset && offset <= this.#nextOffset;
   }
 
-  /** For an offset that it covers and that is committed. */
+  /** For a committed offset that the session covers. */
   read(offset: number, maxBytes: number): Run[] | Promise<Run[]> {
     this.#dropBelow(offset);
     return this.#window.length > 0 ? this.#take(maxBytes) : this.#fetchAndTake(maxBytes);
   }
 
-  /** A read under way is answered with nothing. */
+  /** A read under way is answered with an empty list. */
   close(): void {
     this.#isClosed = true;
     this.#setWindow([]);
@@ -68,7 +68,7 @@ export class DiskSession {
   }
 
   async #fetchAndTake(maxBytes: number): Promise<Run[]> {
-    // The second time at most: a scan that was at the end of its snapshot gives way to a new one.
+    // At most twice: a scan at the end of its snapshot is replaced by a new one.
     while (this.#window.length === 0) {
       this.#fetching ??= this.#fetch();
       await this.#fetching;
@@ -92,13 +92,13 @@ export class DiskSession {
     return taken;
   }
 
-  /** After an error nothing is read on: the reader is told when it gets there. */
+  /** After an error nothing is read ahead: the reader gets the error when it reaches that offset. */
   #mayReadAhead(): boolean {
     if (this.#failure !== undefined) return false;
     return this.#nextOffset < this.#log.endOffset && !this.#log.tail.holds(this.#nextOffset);
   }
 
-  /** Extends the window. Never rejects: what failed is kept for the read that gets there. */
+  /** Extends the window. Never rejects: an error is kept for the read that reaches it. */
   async #fetch(): Promise<void> {
     try {
       const { engine, slots, readAheadBytes } = this.#services;
@@ -120,8 +120,8 @@ export class DiskSession {
   }
 
   /**
-   * Lets go of the scan, not of what was read or is being read. It is opened again where reading goes on. Closing can't
-   * fail, and waits by itself for a read under way, which is answered as ever.
+   * Closes the scan, but keeps the runs and the read under way. The scan is opened again where reading continues.
+   * Closing can't fail, and waits for a read under way, which is answered as usual.
    */
   closeScan(): void {
     void this.#scan?.close();

@@ -1,26 +1,26 @@
 /**
- * The log format of RocksDB, in which both its write-ahead log and its MANIFEST are kept: blocks of 32 KiB, in each of
- * them fragments of records, little-endian:
+ * The log format of RocksDB, for both its write-ahead log and its MANIFEST: blocks of 32 KiB that contain fragments of
+ * records, little-endian:
  *
  *     checksum u32 (masked CRC-32C of type and data) · length u16 · type u8 · data
  *
- * A record is one FULL fragment, or FIRST, any number of MIDDLE, LAST. What is left of a block that has no room for
- * another fragment is zero. https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format
+ * A record is one FULL fragment, or FIRST, any number of MIDDLE, LAST. If a block has no room for another fragment, the
+ * rest of it is zero. https://github.com/facebook/rocksdb/wiki/Write-Ahead-Log-File-Format
  */
 const blockBytes = 32 * 1024;
 const headerBytes = 7;
 
 const fragment = { full: 1, first: 2, middle: 3, last: 4 } as const;
 
-/** Records that are whole, in order. `isDamaged`: something that is no record was passed over, or cuts the end off. */
+/** Whole records, in order. `isDamaged`: bytes that are not a record were skipped, or cut off the end. */
 export interface LogRecords {
   readonly records: readonly Buffer[];
   readonly isDamaged: boolean;
-  /** A fragment that is not the last one has a wrong checksum: RocksDB takes this for damage, not for the end. */
+  /** A fragment that is not the last one has a wrong checksum: RocksDB treats this as damage, not as the end. */
   readonly hasBadFragment: boolean;
 }
 
-/** Reads what begins at a block boundary. The first record may have begun before: then it is passed over. */
+/** Reads from a block boundary. A first record that began earlier is skipped. */
 export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords {
   const records: Buffer[] = [];
   let parts: Buffer[] | undefined;
@@ -63,7 +63,7 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
           parts = undefined;
         }
       }
-      // Other types are hints that hold no data of ours.
+      // Other types are hints that contain none of our data.
       isSynchronised = true;
     }
   }
@@ -71,9 +71,8 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
 }
 
 /**
- * Where the first fragment of a kind stands that is never written here; undefined when there is none. RocksDB takes
- * some of those kinds for logs that it uses again, and then never ends to read. Looks at headers only. For whole
- * blocks.
+ * The position of the first fragment of a type that RocksDB never writes here; undefined if there is none. RocksDB
+ * takes some of those types for reused logs, and then never stops reading. Reads headers of whole blocks only.
  */
 export function findUnknownFragment(bytes: Buffer): number | undefined {
   for (let blockAt = 0; blockAt < bytes.length; blockAt += blockBytes) {
@@ -84,7 +83,7 @@ export function findUnknownFragment(bytes: Buffer): number | undefined {
       if (type > fragment.last) return at;
       if (type === 0 && length === 0) break;
       at += headerBytes + length;
-      // A length that is wrong: there RocksDB sees for itself that the log is damaged.
+      // The length is wrong: RocksDB detects that damage itself.
       if (at > blockEnd) return undefined;
     }
   }
@@ -96,7 +95,7 @@ function isFragment(bytes: Buffer, at: number, blockEnd: number): boolean {
   return end <= blockEnd && unmask(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end);
 }
 
-/** Behind damage that hides where the next fragment begins: tried byte by byte to the end of the block. */
+/** Damage hides where the next fragment begins: tries each byte to the end of the block. */
 function nextFragment(bytes: Buffer, from: number, blockEnd: number): number {
   for (let at = from; at + headerBytes <= blockEnd; at++) {
     const type = bytes[at + 6]!;
@@ -117,7 +116,7 @@ const table = Uint32Array.from({ length: 256 }, (_, index) => {
   return value;
 });
 
-/** CRC-32C (Castagnoli), which Node does not have. */
+/** CRC-32C (Castagnoli), which Node does not provide. */
 export function crc32c(bytes: Uint8Array, from = 0, to = bytes.length): number {
   let crc = 0xffffffff;
   for (let at = from; at < to; at++) crc = table[(crc ^ bytes[at]!) & 0xff]! ^ (crc >>> 8);

@@ -15,7 +15,7 @@ import { columnNames } from './columns.js';
  * The key-value store below everything else, and the only file that knows RocksDB. The main thread opens it; the
  * writer thread attaches to the open database by its handle.
  *
- * The options were measured with 64 KiB values, one in each of 16 partitions a batch, every batch synced, 2 cores:
+ * The options were measured with batches of 16 values of 64 KiB, one for each partition, every batch synced, 2 cores:
  *
  * | partitions' columns     | topics | MB/s | memory   | opened after a kill |
  * | ----------------------- | ------ | ---- | -------- | ------------------- |
@@ -27,14 +27,14 @@ import { columnNames } from './columns.js';
  * | level, 32 MiB           | 100    |  194 |   370 MB | 0.6 s               |
  * | level, 16 MiB           | 100    |  178 |   220 MB | 0.6 s               |
  *
- * Two bounds decide. A column may hold six memtables of a quarter of its budget when flushing lags behind: 384 MiB
- * for all partitions at 16 MiB. And RocksDB keeps its log until the column with the oldest unflushed write is
- * flushed, or the log exceeds four times that, 1.6 GB: so much is read at opening in the worst case. The whole
- * store with 16 MiB, 10 GB written to 16 partitions of one topic and then killed: 163 MB/s, 590 MB at the most,
- * 1.4 GB of log, opened in 1.4 s; in 0.1 s after an orderly end.
+ * Two limits determine the choice. A column may hold six memtables of a quarter of its budget when flushing lags
+ * behind: 384 MiB for all partitions at 16 MiB. RocksDB keeps its log until the column with the oldest unflushed write
+ * is flushed, or until the log exceeds four times that, 1.6 GB: the worst case of what an opening has to read. The
+ * whole store with 16 MiB, killed after 10 GB were written to 16 partitions of one topic: 163 MB/s, 590 MB of memory at
+ * most, 1.4 GB of log, opened in 1.4 s; in 0.1 s after an orderly end.
  *
- * What retention removes, one range deletion a second and partition, is on the disk until compaction meets it. A broker
- * with 8 partitions at full speed for a minute, and what then stood on its disk:
+ * Removed messages (one range deletion for each second and partition) stay on the disk until a compaction. The files on
+ * the disk of a broker with 8 partitions after a minute at full speed:
  *
  * | retention                      | RocksDB's default order | by compensated size  |
  * | ------------------------------ | ----------------------- | -------------------- |
@@ -43,19 +43,19 @@ import { columnNames } from './columns.js';
  * | 128 MiB a partition            | 234 MiB/s, 556 files    | 220 MiB/s, 577 files |
  * | none                           | 167 MiB/s               | 177 and 184 MiB/s    |
  *
- * With 1 GiB in a single partition, it is 160 MiB/s without retention and 50 to 90 with it, in either order: a deletion
- * makes the newest file overlap all that is kept. Each file costs some 10 KB of memory and a file descriptor.
+ * With 1 GiB in a single partition, the speed is 160 MiB/s without retention and 50 to 90 with it, in either order: a
+ * deletion makes the newest file overlap all kept files. Each file takes some 10 KB of memory and a file descriptor.
  */
 const partitionOptions: ColumnOptions = {
   compaction: 'level',
   memtableMemoryBudget: 16 * MiB,
-  // First what deletions cover: by the default order, what retention had removed stayed on the disk for minutes.
+  // Compacts first what deletions cover. With the default order, removed messages stayed on the disk for minutes.
   compactionPriority: 'byCompensatedSize',
-  // Only takes away the training of dictionaries: level compaction compresses from its third level on regardless.
+  // Only disables the training of dictionaries: level compaction compresses from its third level on regardless.
   compression: false,
-  // Readers go forwards once; what is worth keeping is in the tail, and the rest in the page cache.
+  // Readers read forwards once: the tail and the page cache hold what is read often.
   cacheSize: 0,
-  // One block holds many small records; a large record makes a block by itself.
+  // A block holds many small records. A large record has a block of its own.
   blockSize: 16 * KiB,
 };
 
@@ -79,9 +79,9 @@ export interface KeyRange {
 
 export interface ScanOptions {
   readonly isReverse?: boolean;
-  /** Without values the second of each entry is undefined. */
+  /** Without values, the second element of each entry is undefined. */
   readonly hasValues?: boolean;
-  /** `next` stops behind the entry that passes this. */
+  /** `next` stops after the entry that exceeds this. */
   readonly batchBytes?: number;
 }
 
@@ -96,7 +96,7 @@ export class Engine {
     this.#columns = names.map((name) => db.columns[name]!);
   }
 
-  /** Opens or creates the database and takes its lock. Rejects with what `engineFault` can tell apart. */
+  /** Opens or creates the database and takes its lock. `engineFault` classifies the error of a rejection. */
   static async open(directory: string, maxPartitionCount: number, mayCreate = true): Promise<Engine> {
     const names = columnNames(maxPartitionCount);
     const columns = Object.fromEntries(
@@ -113,12 +113,12 @@ export class Engine {
   }
 
   /**
-   * Whether a process has the database open. Asks RocksDB for its lock and opens nothing: where a database exists, this open
-   * ends right after the lock was taken. So it holds for any path to the database, and for processes that /proc/locks does
-   * not show because they run in another container. The lock is free again afterwards.
+   * Whether a process has the database open. Asks RocksDB for its lock and opens nothing: if a database exists,
+   * this open ends right after the lock was taken. It works for any path to the database, and for processes that
+   * /proc/locks does not show because they run in another container. The lock is free again afterwards.
    */
   static async isLocked(directory: string): Promise<boolean> {
-    // RocksDB would make the file.
+    // RocksDB would create the file.
     if (!existsSync(join(directory, 'LOCK'))) return false;
     const db = new RocksLevel(directory, { createIfMissing: false, errorIfExists: true });
     try {
@@ -131,7 +131,7 @@ export class Engine {
     return false;
   }
 
-  /** The same database in another thread: for batches and `clear`. It must not be closed there. */
+  /** Attaches another thread to the same database, for batches and `clear`. That thread must not close it. */
   static async attach(handle: bigint, names: readonly string[]): Promise<Engine> {
     const db = new RocksLevel(handle);
     await db.open();
@@ -143,7 +143,7 @@ export class Engine {
     return this.#db.handle;
   }
 
-  /** Of the last change. Each put, deletion and cleared range counts as one. */
+  /** The sequence number of the last change. Each put, deletion and cleared range counts as one. */
   get sequence(): number {
     return this.#db.sequence;
   }
@@ -157,7 +157,7 @@ export class Engine {
     return value;
   }
 
-  /** A snapshot. Blocks for one seek. */
+  /** Opens a snapshot. Blocks for one seek. */
   scan(column: number, range: KeyRange, options: ScanOptions = {}): Scan {
     return new Scan(
       this.#db.iterator({
@@ -171,7 +171,7 @@ export class Engine {
     );
   }
 
-  /** Removes a range, however large, by one small write. Not synced. */
+  /** Removes a range of any size by one small write. Not synced. */
   async clear(column: number, range: KeyRange): Promise<void> {
     await this.#db.clear({ column: this.#columns[column]!, keyEncoding: 'buffer', ...range });
   }
@@ -180,7 +180,7 @@ export class Engine {
     return new WriteBatch(this.#db._chainedBatch(), this.#columns);
   }
 
-  /** Every scan must be closed, and the writer thread be gone. */
+  /** Every scan must be closed, and the writer thread must have ended. */
   close(): Promise<void> {
     return this.#db.close();
   }
@@ -198,18 +198,18 @@ export class Scan {
     return this.#iterator.nextv(maxCount);
   }
 
-  /** The first entry at or above `key` is next (at or below it, in reverse). Blocks. */
+  /** Continues at the first entry at or above `key` (at or below it, in reverse). Blocks. */
   seek(key: Buffer): void {
     this.#iterator.seek(key, { keyEncoding: 'buffer' });
   }
 
-  /** Waits for a `next` under way. Harmless twice. */
+  /** Waits for a `next` under way. May be called twice. */
   close(): Promise<void> {
     return this.#iterator.close();
   }
 }
 
-/** One batch that is used again and again: its memory grows to the largest round and stays. */
+/** One batch that is reused: its memory grows to the largest round and stays. */
 export class WriteBatch {
   readonly #batch: Batch;
   readonly #columns: readonly ColumnHandle[];
@@ -227,7 +227,7 @@ export class WriteBatch {
     this.#batch._del(key, { column: this.#columns[column]! });
   }
 
-  /** Writes everything atomically and empties the batch. Blocks the thread, for the sync too. */
+  /** Writes everything atomically and empties the batch. Blocks the thread, including the sync. */
   write(isSynced: boolean): void {
     this.#batch._writeSync({ sync: isSynced });
     this.#batch._clear();
@@ -237,7 +237,7 @@ export class WriteBatch {
 /** `io`: the system failed to read or write. */
 export type EngineFault = 'locked' | 'corruption' | 'io' | 'other';
 
-/** What an error of the engine means. The binding wraps what made opening fail. */
+/** The meaning of an engine error. The binding wraps the cause of a failed opening. */
 export function engineFault(error: unknown): EngineFault {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const code = 'code' in cause ? cause.code : undefined;
@@ -248,14 +248,14 @@ export function engineFault(error: unknown): EngineFault {
   return 'other';
 }
 
-/** The innermost message: the outer one of opening only says that it failed. */
+/** The innermost message: the outer message of an opening only says that it failed. */
 export function engineMessage(error: unknown): string {
   let message = String(error);
   for (let cause = error; cause instanceof Error; cause = cause.cause) message = cause.message;
   return message;
 }
 
-/** The same for whoever reads over the network: files by their names, without the directories of this machine. */
+/** The same for clients: with the names of files, without the directories of this machine. */
 export function damageMessage(error: unknown): string {
   return engineMessage(error).replace(/\S*\/(?=\d+\.(sst|log|blob))/g, '');
 }

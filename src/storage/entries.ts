@@ -1,14 +1,14 @@
 import { invariant } from '../base/invariant.js';
 
 /**
- * Encoded `messages` fields as they stand in requests, records and deliveries: tag, length, message, and so on
- * without gaps. The store never looks into a message, only from one to the next.
+ * Encoded `messages` fields as they are in requests, records and deliveries: tag, length, message, without gaps.
+ * The store never reads the message itself, only its length.
  */
 
 /** Field 15, length-delimited. */
 export const entryTag = 0x7a;
 
-/** Where the entry that begins at `at` ends. */
+/** The end of the entry that begins at `at`. */
 export function entryEnd(bytes: Uint8Array, at: number): number {
   invariant(bytes[at] === entryTag, `no message entry begins at byte ${at} of ${bytes.length}`);
   let length = 0;
@@ -25,7 +25,7 @@ export function entryEnd(bytes: Uint8Array, at: number): number {
   }
 }
 
-/** Where each of `count` entries ends; together they must fill `bytes` exactly. */
+/** The end of each of `count` entries. Together they must fill `bytes` exactly. */
 export function entryEnds(bytes: Uint8Array, count: number): Uint32Array {
   const ends = new Uint32Array(count);
   let at = 0;

@@ -1,4 +1,4 @@
-/** A queue whose `shift` stays constant at any length. */
+/** A queue with a constant-time `shift` at any length. */
 export class Fifo<T> {
   #items: (T | undefined)[] = [];
   #head = 0;
@@ -20,7 +20,7 @@ export class Fifo<T> {
     const item = this.#items[this.#head];
     this.#items[this.#head] = undefined;
     this.#head++;
-    // Moving the rest down costs no more than the shifts since the last time.
+    // Moving the rest costs no more than the shifts since the last time.
     if (this.#head * 2 >= this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-/** The whole file, or nothing of it, also after a loss of power. */
+/** Replaces the file atomically, also in a loss of power. */
 export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
   const temporaryPath = `${path}.new`;
   await syncing(temporaryPath, 'w', (file) => file.writeFile(content));
@@ -24,8 +24,8 @@ async function syncing(
 }
 
 /**
- * Makes a directory and those above it. Node's own `recursive` never ends where making one inside an existing
- * directory fails with ENOENT, as in /proc.
+ * Creates a directory and its parents. Node's own `recursive` never returns if creating a directory inside an
+ * existing one fails with ENOENT, as in /proc.
  */
 export async function makeDirectory(path: string): Promise<void> {
   const parent = dirname(path);
@@ -39,24 +39,24 @@ export async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-/** A file that is there and at most as long, synced. */
+/** Overwrites an existing file that is at most as long, and syncs it. */
 export async function overwriteFile(path: string, content: Uint8Array): Promise<void> {
   await syncing(path, 'r+', async (file) => {
     await file.write(content, 0, content.length, 0);
   });
 }
 
-/** Syncs what a file holds. */
+/** Syncs the contents of a file. */
 export async function syncFile(path: string): Promise<void> {
   await syncing(path, 'r+');
 }
 
-/** Harmless when there is none. */
+/** Removes the file, if it exists. */
 export async function removeFile(path: string): Promise<void> {
   await rm(path, { force: true });
 }
 
-/** Undefined when there is none. */
+/** The contents; undefined if the file does not exist. */
 export async function readFileIfAny(path: string): Promise<Buffer | undefined> {
   return await ifAny(readFile(path));
 }
@@ -78,7 +78,7 @@ function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-/** What an ordinary process may still write to the disk that holds this directory. */
+/** The bytes that an unprivileged process may still write to the disk of this directory. */
 export async function freeDiskBytes(directory: string): Promise<number> {
   const { bavail, bsize } = await statfs(directory);
   return bavail * bsize;

@@ -6,9 +6,9 @@ import { firstReadable, readOnce } from './read-around.js';
 import { DamagedRecord, type LogRecord, readRecord } from './record.js';
 
 /**
- * The first committed record from `fromOffset` to before `endOffset` for which `isFound` holds, by binary search: it
- * must hold for all later ones too. Undefined when it holds for none. Damaged records are passed over, as if they did
- * not exist: what they were can't be known.
+ * The first committed record from `fromOffset` to before `endOffset` for which `isFound` is true, by binary
+ * search: it must be true for all later records too. Undefined if it is true for none. Damaged records are
+ * skipped.
  */
 export async function findRecord(
   engine: Engine,
@@ -35,7 +35,7 @@ export async function findRecord(
   return found;
 }
 
-/** The record that holds an offset, or the first behind it that is whole and begins before `endOffset`. */
+/** The record that contains an offset, or the first whole one behind it that begins before `endOffset`. */
 export async function nextReadable(
   engine: Engine,
   log: PartitionLog,

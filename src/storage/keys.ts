@@ -8,7 +8,9 @@ import type { KeyRange } from './engine.js';
 
 // --- Column `partition-NNN`: topic id u32 · last offset u64 ---------------------------------------------------
 
-/** Of the record that *ends* with this offset: the first key at or above `logKey(t, o)` holds offset o. */
+/**
+ * The key of the record that *ends* with this offset: the first key at or above `logKey(t, o)` contains offset o.
+ */
 export function logKey(topicId: number, lastOffset: number): Buffer {
   const key = Buffer.allocUnsafe(12);
   writeUint64(key, lastOffset, key.writeUInt32BE(topicId, 0));
@@ -19,17 +21,17 @@ export function lastOffsetOfLogKey(key: Buffer): number {
   return readUint64(key, 4);
 }
 
-/** Records that hold `fromOffset` or something later. */
+/** Records that contain `fromOffset` or a later offset. */
 export function logRange(topicId: number, fromOffset: number): KeyRange {
   return { gte: logKey(topicId, fromOffset), lt: logKey(topicId + 1, 0) };
 }
 
-/** Records that hold `fromOffset` or something later, and end before `untilOffset`. */
+/** Records that contain `fromOffset` or a later offset, and end before `untilOffset`. */
 export function logRangeUntil(topicId: number, fromOffset: number, untilOffset: number): KeyRange {
   return { gte: logKey(topicId, fromOffset), lt: logKey(topicId, untilOffset) };
 }
 
-/** Records that lie wholly below `offset`. */
+/** Records that end below `offset`. */
 export function logRangeBelow(topicId: number, offset: number): KeyRange {
   return { gte: logKey(topicId, 0), lt: logKey(topicId, offset) };
 }
@@ -130,14 +132,14 @@ export const metadataKind = {
   counters: 1,
   topic: 2,
   subscription: 3,
-  /** How far a partition reaches: topic id u32 · partition u16. */
+  /** The extent of a partition: topic id u32 · partition u16. */
   extent: 4,
-  /** A topic that was deleted and whose messages may not be gone yet. */
+  /** A deleted topic whose messages may still exist. */
   deletedTopic: 5,
   deletedSubscription: 6,
   /** Format and id of the store: format u32 · id 16 bytes. */
   store: 7,
-  /** How far a migration has come; gone when it is finished. */
+  /** The progress of a migration; absent when it is finished. */
   migration: 8,
 } as const;
 
@@ -176,10 +178,10 @@ export function partitionOfExtentKey(key: Buffer): number {
 
 export const metadataRange: KeyRange = { gte: Buffer.of(0), lt: Buffer.of(0xff) };
 
-/** Every key of a column: keys are shorter than this, or begin with less. */
+/** Every key of a column: keys are shorter than this, or begin with lower bytes. */
 export const everything: KeyRange = { gte: Buffer.of(0), lt: Buffer.alloc(8, 0xff) };
 
-/** Behind this key and nothing between. */
+/** The smallest key above this one. */
 export function keyBehind(key: Buffer): Buffer {
   return Buffer.concat([key, Buffer.of(0)]);
 }

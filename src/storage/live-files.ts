@@ -13,14 +13,14 @@ interface WatchedLog extends WatchedFile {
 }
 
 /**
- * Notices that files of the open database were removed or replaced: RocksDB goes on writing to the open file, and the next
- * start does not find what was written. Watches the file of the write-ahead log that rounds go into, with one look at a
- * directory for each round. In the writer thread.
+ * Detects that files of the open database were removed or replaced: RocksDB continues to write to the open file,
+ * and the next start would not find those writes. Watches the current file of the write-ahead log, with one stat
+ * for each round. Runs in the writer thread.
  */
 export class LiveFiles {
   readonly #databasePath: string;
   readonly #lock: WatchedFile;
-  /** Undefined when there was none. */
+  /** Undefined if there was none. */
   #log: WatchedLog | undefined;
 
   constructor(databasePath: string) {
@@ -30,12 +30,12 @@ export class LiveFiles {
     this.#log = newestLog(databasePath);
   }
 
-  /** A round was written. Throws when what it went into is not there any more. */
+  /** A round was written. Throws if the file that it was written to no longer exists. */
   check(): void {
     if (this.#log === undefined || !isThere(this.#log)) this.refresh();
   }
 
-  /** Now and then: finds the file that rounds go into now. RocksDB removes earlier ones itself. */
+  /** Called at intervals: finds the current log file. RocksDB removes earlier ones itself. */
   refresh(): void {
     if (!isThere(this.#lock)) {
       throw removed(this.#lock.path, 'the data directory was removed or replaced while the broker ran');
@@ -50,7 +50,7 @@ export class LiveFiles {
   }
 }
 
-/** Looks again where a file was removed between the listing and the look at it. */
+/** Repeats the search if a file was removed between the listing and its stat. */
 function newestLog(databasePath: string): WatchedLog | undefined {
   for (let before = 0; ; ) {
     const names = readdirSync(databasePath).filter((name) => /^\d+\.log$/.test(name));

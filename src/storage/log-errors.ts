@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { damageMessage } from './engine.js';
 import type { PartitionLog } from './partition-log.js';
 
-/** Messages that were stored and can't be read any more. Offsets, both included. */
+/** Stored messages that can no longer be read. Both offsets included. */
 export function dataLoss(
   log: PartitionLog,
   firstOffset: number,
@@ -23,7 +23,7 @@ export function dataLoss(
   );
 }
 
-/** The disk did not read, twice. Not remembered: it may read another time. */
+/** The disk failed to read, twice. Not remembered: a later read may succeed. */
 export function readFailed(log: PartitionLog, offset: number, error: unknown): SluiceError {
   return new SluiceError(
     'READ_FAILED',
@@ -39,7 +39,7 @@ export function readFailed(log: PartitionLog, offset: number, error: unknown): S
   );
 }
 
-/** Throws when a read at this offset can't be answered, now or later. */
+/** Throws if a read at this offset can never be answered, or not now. */
 export function checkReadable(log: PartitionLog, offset: number): void {
   if (log.isDeleted) {
     throw new SluiceError('TOPIC_DELETED', `topic ${log.topicId} was deleted`);

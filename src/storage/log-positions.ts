@@ -4,7 +4,7 @@ import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
 import type { LogRecord } from './record.js';
 
-/** Finds places in logs by time and by bytes. Damaged records are passed over. */
+/** Finds positions in logs by time and by bytes. Skips damaged records. */
 export class LogPositions {
   readonly #engine: Engine;
   readonly #slots: ReadSlots;
@@ -15,8 +15,9 @@ export class LogPositions {
   }
 
   /**
-   * The first offset accepted at or after a time; the end when there is none. Where the wall clock was set back, what
-   * lies before counts as no later than what lies behind: publish times are ordered between two such steps only.
+   * The first offset accepted at or after a time; the end offset if there is none. If the wall clock was set back,
+   * offsets before that step count as no later than the ones behind it: publish times are ordered only between two
+   * steps.
    */
   offsetAt(log: PartitionLog, timeMs: number): Promise<number> {
     return this.#slots.run(async () => {
@@ -31,14 +32,14 @@ export class LogPositions {
         const record = await findRecord(this.#engine, log, isLate, start, end);
         if (record === undefined) break;
         found = Math.max(record.firstOffset, firstOffset);
-        // Everything from the step on is late enough: what lies before may be, too.
+        // Everything from the step on is late enough. Offsets before it may be, too.
         if (record.firstOffset > start) break;
       }
       return found;
     });
   }
 
-  /** The lowest offset from which on no more than this many bytes of messages are kept. */
+  /** The lowest offset from which at most this many bytes of messages are kept. */
   offsetOfNewest(log: PartitionLog, bytes: number): Promise<number> {
     return this.#slots.run(async () => {
       const { firstOffset, endOffset, endPosition } = log;
@@ -46,7 +47,7 @@ export class LogPositions {
       const record = await findRecord(this.#engine, log, isNew);
       const next = record?.firstOffset ?? endOffset;
       if (next <= firstOffset) return firstOffset;
-      // The limit lies in the record before, unless that one is damaged: its newest messages are kept as well.
+      // The limit is inside the record before, unless that one is damaged: its newest messages are kept too.
       const straddling = await nextReadable(this.#engine, log, next - 1, next);
       return straddling === undefined
         ? next
@@ -54,7 +55,7 @@ export class LogPositions {
     });
   }
 
-  /** Bytes of the partition before the record that holds the offset. */
+  /** Bytes of the partition before the record that contains the offset. */
   async positionOf(log: PartitionLog, offset: number): Promise<number> {
     const { endOffset, endPosition } = log;
     if (offset >= endOffset) return endPosition;
@@ -63,7 +64,7 @@ export class LogPositions {
   }
 }
 
-/** The first message of a record that begins at or behind a position; one past the last where there is none. */
+/** The first message of a record that begins at or after a position; one past the last if there is none. */
 function firstFrom({ position, runs, lastOffset }: LogRecord, fromPosition: number): number {
   let start = position;
   for (const { firstOffset, count, ends, messages } of runs) {

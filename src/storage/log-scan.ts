@@ -10,26 +10,26 @@ import { DamagedRecord, type LogRecord, readRecord } from './record.js';
 import type { Run } from './run.js';
 
 /**
- * Goes through the records of one partition on the disk, as they were when it was opened, and takes nothing on
- * trust: every record must be whole and follow the one before. Opening blocks for one seek.
+ * Reads the records of one partition from the disk, as of the opening, and trusts nothing: every record must be
+ * whole and follow the one before. Opening blocks for one seek.
  *
- * It ends at damage: `next` answers everything before it and then rejects, each time it is called. The damage is
- * remembered in the log, and what lies behind it is for a scan that begins there.
+ * A scan ends at damage: `next` answers everything before it, and then rejects on each call. The log remembers the
+ * damage. Messages behind it need a new scan.
  */
 export class LogScan {
   readonly #engine: Engine;
   readonly #log: PartitionLog;
   readonly #batchBytes: number;
-  /** Undefined when there is nothing to read before known damage, or after an error. */
+  /** Undefined if there is nothing to read before known damage, or after an error. */
   #scan: Scan | undefined;
-  /** At least this far the records must reach: they were committed before the scan was opened. */
+  /** The records must reach this offset: it was committed before the scan was opened. */
   readonly #endOffset: number;
   #nextOffset: number;
   #isFirst = true;
   #isFinished = false;
   #failure: unknown;
 
-  /** `batchBytes`: what one call of `next` reads, about. */
+  /** `batchBytes`: about how much one call of `next` reads. */
   constructor(engine: Engine, log: PartitionLog, offset: number, batchBytes: number) {
     this.#engine = engine;
     this.#log = log;
@@ -40,8 +40,8 @@ export class LogScan {
   }
 
   /**
-   * The next runs, about `batchBytes` of them, beginning with the one that holds the first offset; none when
-   * there are no more. Rejects with DATA_LOSS at damage, after everything before it has been answered.
+   * The next runs, about `batchBytes` of them, from the one that contains the first offset on; none at the end.
+   * Rejects with DATA_LOSS at damage, after everything before it has been answered.
    */
   async next(): Promise<Run[]> {
     if (this.#failure !== undefined) throw this.#failure;
@@ -49,7 +49,7 @@ export class LogScan {
     const runs: Run[] = [];
     try {
       for (const [key, value] of await this.#entries()) {
-        // Written, but the main thread has not been told yet: not committed for anybody.
+        // Written, but the main thread does not know it yet: not committed.
         if (lastOffsetOfLogKey(key) >= this.#log.endOffset) {
           this.#isFinished = true;
           break;
@@ -75,7 +75,7 @@ export class LogScan {
     await scan?.close();
   }
 
-  /** Up to known damage: a batch that runs into it would be lost as a whole. */
+  /** Ends at known damage: a batch that reaches damage would be lost as a whole. */
   #open(): void {
     const { topicId, partition, damage } = this.#log;
     const known = damage.from(this.#nextOffset);
@@ -112,7 +112,7 @@ export class LogScan {
     }
   }
 
-  /** What can be read before the damage. The scan goes on without an engine's scan: it ends there. */
+  /** The entries before the damage. The scan ends there. */
   async #readAround(): Promise<Entries> {
     const { before, damage } = await readAroundDamage(
       this.#engine,
@@ -129,7 +129,7 @@ export class LogScan {
     return before;
   }
 
-  /** So many records came before the damage that it was not met again. */
+  /** So many records came before the damage that the second read did not reach it. */
   #reopenBehind(offset: number): void {
     const { topicId, partition } = this.#log;
     this.#scan = this.#engine.scan(partitionColumn(partition), logRange(topicId, offset), {
@@ -154,7 +154,7 @@ export class LogScan {
     return record;
   }
 
-  /** What looks like a loss is none where the messages were removed after the read was asked for. */
+  /** Not a loss if the messages were removed after the read began. */
   #loss(lastOffset: number, why: string): Error {
     checkReadable(this.#log, this.#nextOffset);
     return dataLoss(this.#log, this.#nextOffset, lastOffset, why);

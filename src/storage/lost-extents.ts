@@ -8,9 +8,9 @@ import type { CatalogTopic } from './types.js';
 type Extents = ReadonlyMap<number, ReadonlyMap<number, Extent>>;
 
 export interface LostExtents {
-  /** A line for people for each partition that has messages and no extent. */
+  /** One line, for people, for each partition that has messages and no extent. */
   readonly faults: readonly string[];
-  /** For a start that accepts the loss: what the records of these partitions say. */
+  /** For a start that accepts the loss: the extents according to the records of these partitions. */
   readonly found: readonly {
     readonly topicId: number;
     readonly partition: number;
@@ -19,8 +19,8 @@ export interface LostExtents {
 }
 
 /**
- * Looks for messages in the partitions that have no extent. Such a partition would count as empty: its messages would be
- * forgotten, and their offsets be given again. One seek for each partition that never had a message.
+ * Searches partitions without an extent for messages. Such a partition would count as empty: its messages would be
+ * forgotten, and their offsets assigned again. One seek for each partition that never had a message.
  */
 export async function findLostExtents(
   engine: Engine,
@@ -46,7 +46,7 @@ export async function findLostExtents(
   return { faults, found };
 }
 
-/** Ids of topics by partition, ascending. */
+/** Topic ids by partition, ascending. */
 function partitionsWithoutExtent(
   topics: ReadonlyMap<number, CatalogTopic>,
   extents: Extents,

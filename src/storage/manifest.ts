@@ -1,19 +1,19 @@
 import { readLogRecords } from './engine-log.js';
 
 /**
- * RocksDB's MANIFEST: what the database consists of, as a log of edits. Each edit is a list of fields, a tag and a
- * value of variable length. Only what tells whether all files are there is kept.
+ * RocksDB's MANIFEST: the contents of the database, as a log of edits. Each edit is a list of fields: a tag and a
+ * value of variable length. Only the fields that show whether all files exist are kept.
  * https://github.com/facebook/rocksdb/blob/main/db/version_edit.h
  */
 export interface Manifest {
   /** Names of the column families by their ids. */
   readonly columns: ReadonlyMap<number, string>;
   readonly tables: ReadonlyMap<number, LiveTable>;
-  /** The lowest of the numbers that the column families note: each opening raises all of them. */
+  /** The lowest of the log numbers that the column families note. Each opening raises all of them. */
   readonly logNumberOfColumns: number;
-  /** Files of the write-ahead log with lower numbers are not needed; there need not be one of this number. */
+  /** Log files with lower numbers are not needed. A file with this number need not exist. */
   readonly oldestLogNumber: number;
-  /** RocksDB can read it to its end, and finds what it asks of a manifest. */
+  /** RocksDB can read it to its end, and finds all required fields. */
   readonly isComplete: boolean;
 }
 
@@ -44,13 +44,13 @@ const tag = {
 
 const requiredTags = [tag.logNumber, tag.nextFileNumber, tag.lastSequence];
 
-/** Fields with this bit may be passed over by those who don't know them: a length and as many bytes. */
+/** A reader may skip unknown fields with this bit: a length and as many bytes. */
 const ignorable = 1 << 13;
 const endOfNewFile = 1;
-/** Behind the key of a record: its sequence number and kind. */
+/** Follows the key of a record: its sequence number and kind. */
 const internalKeySuffixBytes = 8;
 
-/** Undefined when the bytes are not those of a manifest that this knows. */
+/** Undefined if the bytes are not a manifest that this code can read. */
 export function readManifest(bytes: Buffer): Manifest | undefined {
   const columns = new Map<number, string>([[0, 'default']]);
   const logNumbers = new Map<number, number>();
@@ -121,7 +121,7 @@ function userKey(internalKey: Buffer): Buffer {
   return internalKey.subarray(0, Math.max(0, internalKey.length - internalKeySuffixBytes));
 }
 
-/** False for a field that it does not know. */
+/** False for an unknown field. */
 function skip(reader: FieldReader, field: number): boolean {
   switch (field) {
     case tag.comparator:

@@ -3,11 +3,11 @@ import { crc32 } from 'node:zlib';
 import { SluiceError } from '../base/errors.js';
 import { replaceFile } from './files.js';
 
-/** The file that says that a data directory is one of Sluice, and in which format. JSON, for people to read. */
+/** The file that marks a data directory of Sluice and its format. JSON, so that people can read it. */
 export const markerName = 'sluice.json';
 
 /**
- * Raised when older versions could not read what newer ones write.
+ * The format increases when older versions can't read what newer ones write.
  *
  * | format | since                                                                                               |
  * | ------ | --------------------------------------------------------------------------------------------------- |
@@ -18,9 +18,11 @@ export const currentFormat = 2;
 
 export interface Marker {
   readonly format: number;
-  /** Column families for partitions that the database has. */
+  /** Column families for partitions in the database. */
   readonly maxPartitionCount: number;
-  /** The same id stands in the database and in the note of the last round: files of two stores are never mixed. */
+  /**
+   * The same id is in the database and in the note of the last round, so that files of two stores are never mixed.
+   */
   readonly storeId: string;
   /** The format that the database is being migrated from; absent when the migration is finished. */
   readonly migratingFrom?: number;
@@ -37,7 +39,7 @@ export function parseMarker(directory: string, bytes: Buffer): Marker {
       `${path} was not written by Sluice, or is damaged: restore it from a backup`,
     );
   }
-  // Before the checksum: what a newer version writes into the file is not known.
+  // Before the checksum: the other fields of a newer version are unknown.
   if (format > currentFormat) {
     throw new SluiceError(
       'DATA_DIRECTORY_NEWER',
@@ -65,19 +67,19 @@ export async function writeMarker(directory: string, marker: Marker): Promise<vo
   await replaceFile(join(directory, markerName), `${text}\n`);
 }
 
-/** Of the values: how the text is laid out does not matter. */
+/** The checksum of the values: the layout of the text does not matter. */
 function checksum({ format, maxPartitionCount, storeId, migratingFrom = 0 }: Marker): string {
   const values = JSON.stringify([format, maxPartitionCount, storeId, migratingFrom]);
   return crc32(values).toString(16).padStart(8, '0');
 }
 
-/** Undefined when the bytes are not JSON of an object. */
+/** Undefined if the bytes are not a JSON object. */
 export function parseObject(bytes: Buffer): Record<string, unknown> | undefined {
   try {
     const parsed: unknown = JSON.parse(bytes.toString());
     return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : undefined;
   } catch {
-    // Not JSON: as foreign as JSON with something else in it.
+    // Not JSON: not a marker of Sluice.
     return undefined;
   }
 }

@@ -14,7 +14,7 @@ import type { Extent } from './partition-log.js';
 import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from './types.js';
 import { varintFieldLength, writeVarintField } from './varint.js';
 
-/** The small records: between the types of the broker and the private protobuf messages. */
+/** Converts small records between the broker's types and the private protobuf messages. */
 
 const durabilityRecords: Readonly<Record<Durability, DurabilityRecord>> = {
   written: DurabilityRecord.WRITTEN,
@@ -97,7 +97,7 @@ export function encodeSubscription({ subscriptionId, topicId, config }: CatalogS
   );
 }
 
-/** The name of the topic stands in the topic's own record. */
+/** The name of the topic is in the topic's own record. */
 export function decodeSubscription(
   bytes: Uint8Array,
   topicName: (topicId: number) => string,
@@ -120,7 +120,7 @@ export function decodeSubscription(
   return { subscriptionId: record.subscriptionId, topicId: record.topicId, config };
 }
 
-/** The ids that come next. */
+/** The next free ids. */
 export interface Counters {
   readonly nextTopicId: number;
   readonly nextSubscriptionId: number;
@@ -168,7 +168,10 @@ export function decodeDeadLetter(bytes: Uint8Array): Pick<DeadLetterNote, 'attem
   return { attempts: fromBinary(DeadLetterRecordSchema, bytes).attempts };
 }
 
-/** One is written with every commit for each partition it touches: plain numbers, and clock steps if there are any. */
+/**
+ * One is written with every commit for each partition that it changes: plain numbers, and clock steps if there are
+ * any.
+ */
 const extentBytes = 40;
 
 export function encodeExtent(extent: Extent): Buffer {

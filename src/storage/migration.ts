@@ -4,14 +4,14 @@ import { everything, keyBehind, metadataKind, migrationKey, storeKey } from './k
 import { currentFormat } from './marker.js';
 import { seal, unseal } from './sealed-value.js';
 
-/** What the database says of the store. */
+/** The store's identity as the database has it. */
 export interface StoreIdentity {
   readonly format: number;
   /** Hexadecimal, 16 bytes. */
   readonly storeId: string;
 }
 
-/** Undefined in a database that was just made, or has a format before 2. Throws DamagedRecord. */
+/** Undefined in a database that was just created, or has a format before 2. Throws DamagedRecord. */
 export async function readIdentity(engine: Engine): Promise<StoreIdentity | undefined> {
   const sealed = await engine.get(metadataColumn, storeKey);
   if (sealed === undefined) return undefined;
@@ -33,8 +33,8 @@ export function writeIdentity(engine: Engine, storeId: string): void {
 const migratedColumns = [metadataColumn, cursorsColumn, producersColumn];
 
 /**
- * From format 1 to 2: every small record gets its checksum. Goes on where an earlier try ended: each batch holds how
- * far it has come. `writeIdentity` ends it. `migrated` is called after each batch.
+ * Migrates format 1 to 2: adds a checksum to every small record. Continues an interrupted migration: each batch
+ * stores its progress. `writeIdentity` ends it. Calls `migrated` after each batch.
  */
 export async function sealSmallRecords(
   engine: Engine,

@@ -2,19 +2,21 @@ import { SluiceError } from '../base/errors.js';
 import { DamagedOffsets } from './damaged-offsets.js';
 import { TailSegment } from './tail.js';
 
-/** What the metadata say of a partition. */
+/** The metadata of a partition. */
 export interface Extent {
   /** The first offset that is kept. */
   readonly firstOffset: number;
   readonly endOffset: number;
-  /** Positions count the bytes of messages that a partition ever got: what is kept lies between the two. */
+  /**
+   * Positions count the bytes of all messages that a partition ever got. The kept messages are between these two.
+   */
   readonly firstPosition: number;
   readonly endPosition: number;
-  /** Of the newest round that touched the partition. */
+  /** The publish time of the newest round that wrote to the partition. */
   readonly lastPublishTimeMs: number;
   /**
-   * Offsets whose publish time is lower than that before, because the wall clock was set back: the newest few, in
-   * order. Between two of them publish times never go back.
+   * Offsets whose publish time is lower than the one before, because the wall clock was set back: the newest few,
+   * in order. Between two of them publish times never go back.
    */
   readonly clockSteps: readonly number[];
 }
@@ -28,16 +30,18 @@ export const emptyExtent: Extent = {
   clockSteps: [],
 };
 
-/** One partition in memory. Three ends: what was given out, what went into rounds, what is committed. */
+/**
+ * One partition in memory. It has three ends: of assigned offsets, of offsets in rounds, and of committed offsets.
+ */
 export class PartitionLog {
   readonly topicId: number;
   readonly partition: number;
   /** Moves up with retention. */
   firstOffset: number;
   firstPosition: number;
-  /** What the next append gets. Never given twice. */
+  /** The offset of the next append. Never assigned twice. */
   nextOffset: number;
-  /** Where the next round's records begin. */
+  /** The first offset of the next round's records. */
   plannedOffset: number;
   plannedPosition: number;
   /** One past the last committed message. */
@@ -45,10 +49,10 @@ export class PartitionLog {
   endPosition: number;
   /** Everything below is synced. */
   syncedOffset: number;
-  /** Of the newest round that was planned. */
+  /** The publish time of the newest planned round. */
   lastPublishTimeMs: number;
   clockSteps: readonly number[];
-  /** Readers find out by their next read, whoever holds the log. */
+  /** Readers that still hold the log learn of the deletion with their next read. */
   isDeleted = false;
   readonly tail = new TailSegment();
   readonly damage = new DamagedOffsets();
@@ -63,7 +67,7 @@ export class PartitionLog {
     this.endOffset = extent.endOffset;
     this.plannedPosition = extent.endPosition;
     this.endPosition = extent.endPosition;
-    // Opening the database flushes and syncs what its log held.
+    // Opening the database flushes and syncs the contents of its log.
     this.syncedOffset = extent.endOffset;
     this.lastPublishTimeMs = extent.lastPublishTimeMs;
     this.clockSteps = extent.clockSteps;
@@ -89,7 +93,7 @@ export class LogTable {
     return this.#topics.get(topicId)?.length ?? 0;
   }
 
-  /** Makes or grows a topic. */
+  /** Creates a topic, or adds partitions. */
   grow(topicId: number, partitionCount: number, extentOf?: (partition: number) => Extent | undefined): void {
     const logs = this.#topics.get(topicId) ?? [];
     while (logs.length < partitionCount) {
@@ -98,7 +102,7 @@ export class LogTable {
     this.#topics.set(topicId, logs);
   }
 
-  /** Answers what was deleted. */
+  /** Returns the deleted logs. */
   delete(topicId: number): readonly PartitionLog[] {
     const logs = this.#topics.get(topicId) ?? [];
     for (const log of logs) log.isDeleted = true;

@@ -10,7 +10,7 @@ import { DamagedRecord } from './record.js';
 import { unseal } from './sealed-value.js';
 import type { DeadLetterNote, ProducerState } from './types.js';
 
-/** Small reads of what is committed. They reject with DATA_LOSS where the database is damaged. */
+/** Small reads of committed records. They reject with DATA_LOSS if the database is damaged. */
 export class PointReads {
   readonly #engine: Engine;
 
@@ -78,7 +78,7 @@ export class PointReads {
     });
   }
 
-  /** Never many: one entry for each partition of a topic, or as many as the limit says. */
+  /** Never many entries: one for each partition of a topic, or at most the given limit. */
   #cursorEntries(
     range: KeyRange,
     what: string,
@@ -101,7 +101,7 @@ export class PointReads {
   }
 }
 
-/** The first failure of reading the disk is tried again. */
+/** Repeats a read once if the disk failed. */
 async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
   for (let isRetry = false; ; isRetry = true) {
     try {

@@ -3,9 +3,10 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 
 /**
- * The publish times of rounds. They never go back by a little: a wall clock that is set back by up to
- * `limits.clockHoldMs` is waited for. One that is set back by more was wrong before, and is followed: a message stamped
- * years ahead must not stamp all that follow. Partitions note where that happened (`Extent.clockSteps`).
+ * The publish times of rounds. They never go back by a little: if the wall clock is set back by up to
+ * `limits.clockHoldMs`, the publish time stands still until the clock has caught up. A clock that is set back by
+ * more was wrong before, and is followed: a message with a time years ahead must not determine the times of all
+ * later ones. Partitions note where that happened (`Extent.clockSteps`).
  */
 export class PublishClock {
   readonly #clock: Clock;
@@ -32,7 +33,7 @@ export class PublishClock {
   }
 }
 
-/** The largest time that a Date holds stands for everything later. */
+/** The largest time that a Date can hold stands for all later ones. */
 function isoTime(timeMs: number): string {
   return new Date(Math.min(timeMs, 8.64e15)).toISOString();
 }

@@ -6,14 +6,15 @@ import type { PartitionLog } from './partition-log.js';
 import { DamagedRecord, readRecord } from './record.js';
 
 /**
- * Reading around damage. The engine reads whole blocks, and one altered bit makes a block unreadable. A scan that met
- * an error is over: `next` on it ends the process. So what lies around the block is found by fresh scans.
+ * Reading around damage. The engine reads whole blocks, and one changed bit makes a block unreadable. After an
+ * error, a scan must not be used: `next` would end the process. So the records around the block are found by new
+ * scans.
  */
 
-/** Records of one partition, key and value, as the engine keeps them. */
+/** Records of one partition, key and value, as stored by the engine. */
 export type Entries = [key: Buffer, value: Buffer][];
 
-/** Opens a scan, reads once, closes it. The first error of reading the disk is tried again. */
+/** Opens a scan, reads once, and closes it. Repeats the read once if the disk failed. */
 export async function readOnce(
   engine: Engine,
   partition: number,
@@ -37,13 +38,13 @@ export async function readOnce(
 export interface AroundDamage {
   /** The records before the damage. */
   readonly before: Entries;
-  /** Undefined when everything that was asked for can be read after all. */
+  /** Undefined if everything that was requested can be read after all. */
   readonly damage: DamagedRange | undefined;
 }
 
 /**
- * After a scan from `offset` has failed: reads what lies before the damage, at most `maxCount` records, and finds the
- * offsets that can't be read.
+ * After a scan from `offset` has failed: reads at most `maxCount` records before the damage, and finds the offsets
+ * that can't be read.
  */
 export async function readAroundDamage(
   engine: Engine,
@@ -73,8 +74,8 @@ export async function readAroundDamage(
 }
 
 /**
- * The first offset behind `damagedOffset` that can be read, or `endOffset`. Goes forward in growing steps until a read
- * succeeds, and then halves the last step: about twenty reads of one block each.
+ * The first offset behind `damagedOffset` that can be read, or `endOffset`. Goes forward in growing steps until a
+ * read succeeds, and then halves the last step: about twenty reads of one block each.
  */
 export async function firstReadable(
   engine: Engine,
@@ -101,7 +102,7 @@ export async function firstReadable(
   return readable;
 }
 
-/** The first offset of the record that holds `offset` or follows it; undefined where its block is damaged. */
+/** The first offset of the record that contains `offset` or follows it; undefined if its block is damaged. */
 async function readableAt(engine: Engine, log: PartitionLog, offset: number): Promise<number | undefined> {
   try {
     const [entry] = await readOnce(engine, log.partition, logRange(log.topicId, offset), 1, 1);

@@ -1,6 +1,6 @@
 import { Fifo } from './fifo.js';
 
-/** Bounds how many reads of the disk run at once; the others wait in the order they came. */
+/** Limits how many reads of the disk run at once. The others wait, first come, first served. */
 export class ReadSlots {
   #freeCount: number;
   readonly #waiting = new Fifo<() => void>();

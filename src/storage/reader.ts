@@ -11,23 +11,23 @@ import type { LogReader, StoredRun } from './types.js';
 export interface ReaderServices {
   readonly engine: Engine;
   readonly slots: ReadSlots;
-  /** What is to be read at once. */
+  /** How many bytes one read takes from the disk. */
   readonly readAheadBytes: () => number;
   /** A reader holds so many bytes more, or less, than before. */
   readonly heldBytesChanged: (bytes: number) => void;
   readonly isClosed: () => boolean;
-  /** A reader is about to hold something, or uses what it holds. */
+  /** A reader is about to hold data of the disk, or uses the data that it holds. */
   readonly holds: (reader: Reader) => void;
   readonly releases: (reader: Reader) => void;
 }
 
-/** Reads from the tail where it can, from the disk where it must. */
+/** Reads from the tail if possible, otherwise from the disk. */
 export class Reader implements LogReader {
   readonly #services: ReaderServices;
   readonly #log: PartitionLog;
   #session: DiskSession | undefined;
   #isReading = false;
-  /** Since it was last asked, about. */
+  /** About how long it has not been used. */
   #idleMs = 0;
 
   constructor(services: ReaderServices, log: PartitionLog) {
@@ -55,7 +55,9 @@ export class Reader implements LogReader {
     this.#services.releases(this);
   }
 
-  /** Called every `limits.scanOpenMs`: lets go of the scan, and of everything else where it was not used for long. */
+  /**
+   * Called every `limits.scanOpenMs`: closes the scan. Gives up everything else if the reader was idle for long.
+   */
   sweep(): void {
     this.#session?.closeScan();
     if (this.#isReading) return;
@@ -63,7 +65,7 @@ export class Reader implements LogReader {
     if (this.#idleMs >= limits.readerIdleMs) this.close();
   }
 
-  /** Between two reads: what it holds may be given up. */
+  /** Between two reads: its data may be given up. */
   get isResting(): boolean {
     return !this.#isReading;
   }

@@ -6,19 +6,19 @@ import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
 import { Reader } from './reader.js';
 
-/** All readers that hold something of the disk, so that none of them holds it for long without using it. */
+/** All readers that hold data of the disk, so that none of them holds data for long without using it. */
 export class Readers {
   readonly #clock: Clock;
   readonly #engine: Engine;
   readonly #slots: ReadSlots;
   readonly #maxBytes: number;
-  /** Those that have waited longest for their next read come first. */
+  /** The least recently used reader comes first. */
   readonly #holding = new Set<Reader>();
   #heldBytes = 0;
   #sweep: Timer | undefined;
   #isClosed = false;
 
-  /** `maxBytes`: what all of them may hold of the disk. */
+  /** `maxBytes`: how much data of the disk all of them may hold. */
   constructor(clock: Clock, engine: Engine, slots: ReadSlots, maxBytes: number) {
     this.#clock = clock;
     this.#engine = engine;
@@ -38,7 +38,7 @@ export class Readers {
           if (bytes > 0) this.#makeRoom();
         },
         holds: (reader) => {
-          // The last is the one that was used last.
+          // The most recently used reader comes last.
           this.#holding.delete(reader);
           this.#holding.add(reader);
           this.#sweepLater();
@@ -61,12 +61,12 @@ export class Readers {
     for (const reader of this.#holding) reader.close();
   }
 
-  /** Bytes of the disk that they hold. */
+  /** Bytes of the disk that the readers hold. */
   get heldBytes(): number {
     return this.#heldBytes;
   }
 
-  /** Who is not reading can read again what it gives up. */
+  /** A reader without a read under way can read again what it gives up. */
   #makeRoom(): void {
     for (const reader of this.#holding) {
       if (this.#heldBytes <= this.#maxBytes) return;
@@ -74,7 +74,7 @@ export class Readers {
     }
   }
 
-  /** What one of them reads at once, and holds twice: the more of them there are, the less. */
+  /** How much one reader reads at once, and holds twice. It decreases with the number of readers. */
   #readAheadBytes(): number {
     const bounds = {
       totalBytes: this.#maxBytes / 2,

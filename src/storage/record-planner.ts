@@ -10,7 +10,7 @@ interface OpenRun {
   byteLength: number;
 }
 
-/** Turns the appends that one round brings to one partition into records of about `limits.recordBytes`. */
+/** Lays out the appends of one round to one partition as records of about `limits.recordBytes`. */
 export class RecordPlanner {
   readonly #partition: number;
   readonly #publishTimeMs: number;
@@ -46,12 +46,12 @@ export class RecordPlanner {
     return this.#drafts;
   }
 
-  /** Where the partition's bytes will stand behind the last record. */
+  /** The position of the partition behind the last record. */
   get position(): number {
     return this.#position;
   }
 
-  /** Too large for one record: its messages are found, and go into as many records as they need. */
+  /** The append is too large for one record: splits it between messages into as many records as needed. */
   #addByMessage(append: Append): void {
     for (const chunk of append.chunks) {
       let from = 0;
@@ -80,7 +80,7 @@ export class RecordPlanner {
     if (this.#byteLength + byteLength > limits.recordBytes) this.#close();
   }
 
-  /** The run that the append goes on with: messages of one run differ in nothing that the header says. */
+  /** The run that the append extends: messages of one run have the same header. */
   #run({ producerId, targetSubscriptionId = 0 }: Append): OpenRun {
     const last = this.#runs.at(-1);
     if (last?.producerId === producerId && last.targetSubscriptionId === targetSubscriptionId) return last;

@@ -5,7 +5,7 @@ import { lastOffsetOfLogKey } from './keys.js';
 import { Run, type RunHeader } from './run.js';
 
 /**
- * A log record: what one commit brought to one partition, or a part of it. Big-endian:
+ * A log record: the messages of one commit for one partition, or a part of them. Big-endian:
  *
  *     checksum u32       CRC-32 of the key, then of everything behind the checksum
  *     version u8         1
@@ -15,8 +15,8 @@ import { Run, type RunHeader } from './run.js';
  *     run count u32
  *     first offset u64
  *     publish time u64   of all its messages
- *     position u64       bytes of messages that the partition got before this record
- *     for each run:      count u32 · byte length u32 · target subscription id u32, 0 for everybody ·
+ *     position u64       bytes of all messages of the partition before this record
+ *     for each run:      count u32 · byte length u32 · target subscription id u32, 0 for all ·
  *                        length of producer id u16 · producer id
  *     for each run:      its messages, byte for byte as they were published
  */
@@ -34,7 +34,7 @@ export interface RecordHeader {
   readonly position: number;
 }
 
-/** All of a record but its messages. */
+/** A record without its messages. */
 export interface RecordOutline extends RecordHeader {
   readonly runs: readonly RunHeader[];
 }
@@ -51,7 +51,7 @@ export interface LogRecord extends RecordHeader {
   readonly runs: readonly Run[];
 }
 
-/** The bytes of a record are not what was written. */
+/** The bytes of a record are not the bytes that were written. */
 export class DamagedRecord extends Error {
   override readonly name = 'DamagedRecord';
 }
@@ -63,7 +63,7 @@ export function recordByteLength({ runs }: RecordOutline): number {
   );
 }
 
-/** Writes the record without its checksum; answers where the messages begin. */
+/** Writes the record without its checksum. Returns where the messages begin. */
 export function writeRecord({ outline, chunks }: RecordDraft, target: Buffer, at: number): number {
   at = target.writeUInt32BE(0, at);
   at = target.writeUInt8(recordVersion, at);
@@ -95,14 +95,14 @@ function checksum(key: Uint8Array, value: Uint8Array): number {
   return crc32(value.subarray(checksumBytes), crc32(key));
 }
 
-/** Puts the checksum into a record that is otherwise complete. */
+/** Writes the checksum of an otherwise complete record. */
 export function sealRecord(key: Buffer, value: Buffer): void {
   value.writeUInt32BE(checksum(key, value), 0);
 }
 
 /**
- * The record, whose runs share the memory of `bytes`. Throws DamagedRecord unless key and value are exactly what
- * was written for this partition.
+ * The record. Its runs share the memory of `bytes`. Throws DamagedRecord unless key and value are exactly what was
+ * written for this partition.
  */
 export function readRecord(keyBytes: Uint8Array, bytes: Uint8Array, partition: number): LogRecord {
   const key = asBuffer(keyBytes);

@@ -4,9 +4,9 @@ import { everything, producerRange, subscriptionRange } from './keys.js';
 import type { Recovered } from './recovery.js';
 
 /**
- * Records that belong together, checked against each other at opening. A record whose owner is missing says that the
- * owner was lost: a subscription, an extent or a producer without its topic, a cursor or a note without its
- * subscription, an id that the counters never gave out.
+ * Checks records that belong together against each other when the store is opened. A record without its owner
+ * shows that the owner was lost: a subscription, an extent or a producer without its topic, a cursor or a note
+ * without its subscription, an id above the counters.
  */
 export async function findContradictions(
   engine: Engine,
@@ -72,12 +72,12 @@ export async function findContradictions(
 export interface Contradictions {
   /** Lines for people. */
   readonly faults: readonly string[];
-  /** Topics and subscriptions that are lost: records that belong to them are there. */
+  /** Lost topics and subscriptions: records that belong to them exist. */
   readonly topicIds: ReadonlySet<number>;
   readonly subscriptionIds: ReadonlySet<number>;
-  /** Of partitions that their topic does not have. */
+  /** Extents of partitions that their topic does not have. */
   readonly surplusExtents: readonly { readonly topicId: number; readonly partition: number }[];
-  /** False: RocksDB could not read all of it, so what seems to be missing may be there. */
+  /** False: RocksDB could not read all records, so records that seem to be missing may exist. */
   readonly isReadable: boolean;
 }
 
@@ -89,7 +89,7 @@ interface Owners {
   readonly behind: (id: number) => Buffer;
 }
 
-/** Looks at one record of each owner, whose id begins each key of the column. */
+/** Reads one record of each owner. Each key of the column begins with the id of its owner. */
 async function findOrphans(
   engine: Engine,
   column: number,

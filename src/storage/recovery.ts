@@ -29,7 +29,7 @@ export interface Recovered {
   readonly lastPublishTimeMs: number;
   readonly deletedTopicIds: ReadonlySet<number>;
   readonly deletedSubscriptionIds: ReadonlySet<number>;
-  /** What is damaged or missing, a line each; those records are left out of the rest. */
+  /** Damaged or missing records, one line for each. The other fields do not contain them. */
   readonly faults: readonly string[];
   readonly lost: LostMetadata;
 }
@@ -47,7 +47,7 @@ const nameOfKind: Readonly<Record<MetadataKind, string>> = {
   [metadataKind.migration]: 'the progress of a migration',
 };
 
-/** Rejects only where the database can't be read at all for a reason other than damage. */
+/** Rejects only if the database can't be read for a reason other than damage. */
 export async function recover(engine: Engine): Promise<Recovered> {
   const topics = new Map<number, CatalogTopic>();
   const subscriptionRecords: Buffer[] = [];
@@ -99,7 +99,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
       for (const [key, value] of entries) takeChecked(key, value);
     }
   } catch (error) {
-    // After an error a scan is over: what lies behind it is missing here, and will be found to be.
+    // After an error the scan ends: the records behind it are missing here, and will be reported.
     if (engineFault(error) !== 'corruption') throw error;
     isReadable = false;
     faults.push(`the catalog can't be read to its end: ${engineMessage(error)}`);
@@ -130,7 +130,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
   return {
     ...recovered,
     lost,
-    // For a start that accepts the loss: without what has lost its other half, and no id given twice.
+    // For a start that accepts the loss: drops records without their owner, and no id is given out twice.
     subscriptions: recovered.subscriptions.filter(({ topicId }) => topics.has(topicId)),
     nextTopicId: nextId(recovered.nextTopicId, [
       topics.keys(),
@@ -146,7 +146,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
   };
 }
 
-/** Behind every id that is in use. */
+/** The first id above every id that is in use. */
 function nextId(noted: number, used: readonly Iterable<number>[]): number {
   let next = noted;
   for (const ids of used) for (const id of ids) next = Math.max(next, id + 1);
@@ -158,7 +158,7 @@ function describeMetadataKey(key: Buffer): string {
   return key.length >= 5 ? `${name} ${idOfMetadataKey(key)}` : name;
 }
 
-/** What a crash may have left of deletions that were committed. Cheap where nothing is left. */
+/** Finishes deletions that were committed before a crash. Cheap if there are none. */
 export async function clearDeleted(
   engine: Engine,
   recovered: Recovered,

@@ -1,4 +1,4 @@
-/** What the engine uses of the binding, which comes without types. */
+/** The parts of the binding that the engine uses. It has no types of its own. */
 declare module '@nxtedition/rocksdb' {
   export type ColumnHandle = { readonly __column: unique symbol };
 

@@ -11,8 +11,8 @@ export interface RoundNoteOptions {
 }
 
 /**
- * Keeps the note of the last round, in the writer thread. Each round costs a write of one sector to memory of the
- * system and a look at a directory, some ten microseconds together. A sync now and then runs beside the rounds.
+ * Keeps the note of the last round, in the writer thread. Each round costs the write of one sector to the page
+ * cache and one stat of the directory, about ten microseconds together. Syncs run beside the rounds, at intervals.
  */
 export class RoundNoteWriter {
   readonly #options: RoundNoteOptions;
@@ -32,7 +32,7 @@ export class RoundNoteWriter {
     this.#liveFiles = new LiveFiles(options.databasePath);
   }
 
-  /** A round is written. Throws when it can't be noted, or when a file is gone that it was written to. */
+  /** A round was written. Throws if it can't be noted, or if a file that it was written to no longer exists. */
   roundWritten(sequence: number, isSynced: boolean): void {
     this.#round++;
     noteRound(this.#bytes, this.#round, sequence, isSynced);
@@ -55,7 +55,7 @@ export class RoundNoteWriter {
     if (this.#isSyncing) return;
     this.#isSyncing = true;
     fdatasync(this.#file, () => {
-      // A failure leaves the note older than it could be, on a disk whose next sync of a round will fail as well.
+      // A failure leaves the note older than necessary. On such a disk the next sync of a round will fail too.
       this.#isSyncing = false;
     });
   }

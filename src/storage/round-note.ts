@@ -5,21 +5,21 @@ import { overwriteFile, readFileIfAny, replaceFile } from './files.js';
 
 /**
  * The note of the last round: a small file beside the database that says how far the database must reach. RocksDB
- * recovers its log up to the first error and takes the rest as never written; the note tells a store that lost
- * acknowledged data so from one that is whole, whatever the data is: messages, cursors, producers, the catalog.
+ * recovers its log up to the first error, and treats the rest as never written. The note shows whether acknowledged data
+ * was lost that way: messages, cursors, producers, or the catalog.
  *
- * The writer thread overwrites the note after each round and before anybody is told of the round:
+ * The writer thread overwrites the note after each round and before the round is answered:
  *
  *     write the round (and sync it) → overwrite the note → receipts
  *
- * The note itself is synced only now and then. A process that is killed leaves it exact. After a loss of power it may
- * be some rounds behind, never ahead of what was synced. What was written without a sync counts only while the
- * machine has not been started anew since.
+ * The note itself is synced only at intervals. It is exact after a kill of the process. After a loss of power it may be
+ * some rounds behind, but never ahead of what was synced. Rounds that were written without a sync count only until the
+ * next boot of the machine.
  *
  * One sector, big-endian:
  *
  *     magic u32 · version u32 · checksum u32 (CRC-32 of what follows) · store id 16 bytes ·
- *     round u64 · written sequence u64 · synced sequence u64 · boot id 16 bytes, zero where there is none ·
+ *     round u64 · written sequence u64 · synced sequence u64 · boot id 16 bytes, zero if there is none ·
  *     first log number u64 · log number of the columns u64
  */
 export const roundNoteName = 'last-round';
@@ -40,9 +40,9 @@ export interface RoundNote {
   readonly syncedSequence: number;
   /** Of the system's start in which it was written, hexadecimal; empty where the system has none. */
   readonly bootId: string;
-  /** The file of the database's write-ahead log that was begun when the store was last opened. */
+  /** The write-ahead log file that was created when the store was last opened. */
   readonly firstLogNumber: number;
-  /** The lowest log number that a column family noted then: see manifest.ts. */
+  /** The lowest log number that a column family noted at that time: see manifest.ts. */
   readonly columnsLogNumber: number;
 }
 
@@ -65,7 +65,7 @@ function sealNote(bytes: Buffer): void {
   bytes.writeUInt32BE(crc32(bytes.subarray(checkedFrom)), 8);
 }
 
-/** The same note after another round, in place. */
+/** Changes the note in place for another round. */
 export function noteRound(bytes: Buffer, round: number, sequence: number, isSynced: boolean): void {
   writeUint64(bytes, round, 28);
   writeUint64(bytes, sequence, 36);
@@ -73,7 +73,7 @@ export function noteRound(bytes: Buffer, round: number, sequence: number, isSync
   sealNote(bytes);
 }
 
-/** Undefined when the bytes are not what was written. */
+/** Undefined if the bytes are not what was written. */
 export function decodeRoundNote(bytes: Buffer): RoundNote | undefined {
   if (
     bytes.length !== noteBytes ||
@@ -100,8 +100,8 @@ export async function writeRoundNote(path: string, note: RoundNote): Promise<voi
 }
 
 /**
- * Where the write-ahead log holds more than was noted, as after a loss of power: the database must reach it. `sync` syncs
- * the log first, of which the end may be in the memory of the system only.
+ * Raises the note if the write-ahead log contains more, as after a loss of power: the database must reach it.
+ * `sync` syncs the log first, because its end may only be in the page cache.
  */
 export async function raiseRoundNote(
   path: string,
@@ -113,17 +113,17 @@ export async function raiseRoundNote(
   if (note === undefined || note.syncedSequence >= sequence) return;
   const writtenSequence = Math.max(note.writtenSequence, sequence);
   await sync();
-  // In place: one sector, and the file stays the one that a writer may hold.
+  // In place: one sector, and the same file, which a writer may have open.
   await overwriteFile(path, encodeRoundNote({ ...note, syncedSequence: sequence, writtenSequence }));
 }
 
-/** Which start of the system this is. Empty where the system does not say. */
+/** The id of the current boot of the system. Empty if the system has none. */
 export async function readBootId(): Promise<string> {
   try {
     const text = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
     return text.trim().replaceAll('-', '');
   } catch {
-    // Not Linux: then only what was synced is checked.
+    // Not Linux: only synced rounds are checked.
     return '';
   }
 }
@@ -135,13 +135,13 @@ export interface DatabaseEnd {
 }
 
 export interface CheckedNote {
-  /** Of the last round that was noted; 0 where that is not known. */
+  /** The last noted round; 0 if unknown. */
   readonly round: number;
-  /** What should be in the database and is not: lines for people, empty when all is there. */
+  /** Missing parts of the database, one line for each, for people. Empty if nothing is missing. */
   readonly missing: readonly string[];
 }
 
-/** Compares what the note says with the database as it was opened. */
+/** Compares the note with the opened database. */
 export async function checkRoundNote(path: string, database: DatabaseEnd): Promise<CheckedNote> {
   const bytes = await readFileIfAny(path);
   if (bytes === undefined) return unchecked(`${path} is missing`);

@@ -29,7 +29,7 @@ export interface PlanContext {
   readonly memory: SpareMemory;
 }
 
-/** What a round brings to one partition. */
+/** What a round adds to one partition. */
 export interface Growth {
   readonly log: PartitionLog;
   readonly endOffset: number;
@@ -37,30 +37,30 @@ export interface Growth {
   readonly records: readonly RecordOutline[];
 }
 
-/** Whom to tell of a transaction. */
+/** The callbacks of a transaction. */
 export interface Submitter {
   readonly onCommitted?: Transaction['onCommitted'];
   readonly onFailed?: Transaction['onFailed'];
 }
 
 /**
- * A round as it is remembered until it is written. Its messages are in the block: of the submissions, and so of the
- * requests that they came in, nothing is kept but whom to tell.
+ * A round, as it is remembered until it is written. Its messages are in the block. Of the submissions, and of
+ * their requests, only the callbacks are kept.
  */
 export interface RoundPlan extends BuiltRound {
   /** In the order of submission. */
   readonly submitters: readonly Submitter[];
-  /** Notes that it makes of what it deletes. */
+  /** Notes of the deletions of this transaction. */
   readonly deletions: readonly Buffer[];
   readonly isSynced: boolean;
   readonly byteLength: number;
-  /** Their records stand in the block one after the other. */
+  /** Their records are in the block, one after another. */
   readonly growths: readonly Growth[];
 }
 
 /**
- * Lays out one round: everything of these submissions, in their order. Updates of one cursor become one, and so
- * do appends to one partition.
+ * Lays out one round: everything of these submissions, in order. Updates of one cursor are merged, and so are
+ * appends to one partition.
  */
 export function planRound(submissions: readonly Submission[], context: PlanContext): RoundPlan {
   const round = new RoundBuilder();
@@ -93,7 +93,7 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
       round.put(producersColumn, key, encodeProducer(producer));
     }
     for (const cursor of transaction.cursors ?? []) {
-      // Partitions are numbered below 2^16.
+      // Partition numbers are below 2^16.
       cursors.set(cursor.subscriptionId * 2 ** 16 + cursor.partition, cursor);
     }
     for (const { subscriptionId, partition, first, last } of transaction.forgottenDeadLetters ?? []) {
@@ -142,7 +142,7 @@ export function planRound(submissions: readonly Submission[], context: PlanConte
   };
 }
 
-/** The catalog. Whatever puts something into it takes its id for good. */
+/** The catalog. A transaction that puts an entry also stores that its id is used. */
 function planMetadata(round: RoundBuilder, transaction: Transaction, context: PlanContext): void {
   const { putTopics = [], putSubscriptions = [], deleteTopics = [], deleteSubscriptions = [] } = transaction;
   const { topic, subscription, deletedTopic, deletedSubscription } = keys.metadataKind;
@@ -178,7 +178,7 @@ function planGrowth(round: RoundBuilder, log: PartitionLog, planner: RecordPlann
   return { log, endOffset: log.plannedOffset, endPosition: log.plannedPosition, records };
 }
 
-/** Where the publish times of the partition go back; of many such places only the newest count. */
+/** Notes an offset where the publish times of the partition go back. Only the newest few are kept. */
 function noteClock(log: PartitionLog, firstOffset: number, publishTimeMs: number): void {
   if (publishTimeMs < log.lastPublishTimeMs) {
     const kept = log.clockSteps.filter((offset) => offset > log.firstOffset);
@@ -187,7 +187,7 @@ function noteClock(log: PartitionLog, firstOffset: number, publishTimeMs: number
   log.lastPublishTimeMs = publishTimeMs;
 }
 
-/** In the same batch as the records: so the next offset survives the removal of all of them. */
+/** In the same batch as the records: the next offset survives the removal of all records. */
 function planExtent(round: RoundBuilder, log: PartitionLog): void {
   const extent = {
     firstOffset: log.firstOffset,
@@ -200,7 +200,7 @@ function planExtent(round: RoundBuilder, log: PartitionLog): void {
   round.put(metadataColumn, keys.extentKey(log.topicId, log.partition), encodeExtent(extent));
 }
 
-/** The runs of a round, once its block is back: for the tail. They share its memory. */
+/** The runs of a round whose block is back, for the tail. They share its memory. */
 export function runsOfRound(
   plan: RoundPlan,
   block: ArrayBuffer,

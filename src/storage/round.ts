@@ -5,8 +5,8 @@ import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
 import { sealBytes } from './sealed-value.js';
 
 /**
- * One commit as it goes to the writer thread: everything in one block of memory, which is handed over without a
- * copy and comes back when it is on disk. Big-endian:
+ * One commit in the form that the writer thread gets: one block of memory, which is transferred without a copy and
+ * comes back when it is on disk. Big-endian:
  *
  *     operation count u32
  *     for each operation: kind u8 · column u16 · key length u16 · value length u32 · key · value
@@ -43,7 +43,7 @@ const nothing = Buffer.alloc(0);
 
 export interface RoundBlock {
   readonly block: ArrayBuffer;
-  /** The round is the beginning of its block. */
+  /** The round fills the beginning of its block. */
   readonly usedBytes: number;
 }
 
@@ -85,7 +85,7 @@ export class RoundBuilder {
     this.#byteLength += operationHeaderBytes + operation.key.length + operation.valueLength;
   }
 
-  /** Lays it out in a block of this memory. */
+  /** Lays the round out in a block of this memory. */
   build(memory: SpareMemory): BuiltRound {
     const block = memory.take(this.#byteLength);
     const target = Buffer.from(block, 0, this.#byteLength);
@@ -107,7 +107,7 @@ export class RoundBuilder {
   }
 }
 
-/** Shows the operations of a round, in order. Keys and values share its memory. */
+/** Visits the operations of a round, in order. Keys and values share its memory. */
 export function visitRound({ block, usedBytes }: RoundBlock, visitor: RoundVisitor): void {
   const source = Buffer.from(block, 0, usedBytes);
   const count = source.readUInt32BE(0);

@@ -1,10 +1,10 @@
 import { entryEnds } from './entries.js';
 import type { StoredRun } from './types.js';
 
-/** What a log record knows of one of its runs, apart from the messages. */
+/** The header of a run in a log record. */
 export interface RunHeader {
   readonly producerId: string;
-  /** 0: everybody. */
+  /** 0: all subscriptions. */
   readonly targetSubscriptionId: number;
   readonly count: number;
   readonly byteLength: number;

@@ -2,9 +2,8 @@ import { crc32 } from 'node:zlib';
 import { DamagedRecord } from './record.js';
 
 /**
- * Every small record (catalog, counters, extents, cursors, notes of dead letters and redrives, producers) ends with a
- * CRC-32 of its key and of the value before the checksum. So an altered record, or one under a wrong key, is never
- * believed.
+ * Every small record (catalog, counters, extents, cursors, notes of dead letters and redrives, producers) ends
+ * with a CRC-32 of its key and its value. A changed record, or a record under a wrong key, is detected.
  */
 export const sealBytes = 4;
 
@@ -12,7 +11,7 @@ function checksum(key: Uint8Array, value: Uint8Array): number {
   return crc32(value.subarray(0, value.length - sealBytes), crc32(key));
 }
 
-/** Fills in the checksum of a value whose last four bytes are kept free for it. */
+/** Writes the checksum of a value whose last four bytes are reserved for it. */
 export function sealInPlace(key: Uint8Array, value: Buffer): void {
   value.writeUInt32BE(checksum(key, value), value.length - sealBytes);
 }

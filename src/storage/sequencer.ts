@@ -6,7 +6,7 @@ import { createSubmission, type Submission } from './submission.js';
 import type { SyncedOffset } from './synced-offsets.js';
 import type { Append, CatalogTopic, Transaction } from './types.js';
 
-/** Ids stay below the largest, so that every range of keys has an end. */
+/** Ids stay below the largest number, so that every range of keys has an end. */
 const maxId = 2 ** 32 - 2;
 
 const none: readonly never[] = [];
@@ -21,7 +21,7 @@ export class Sequencer {
   readonly #subscriptionIds: Set<number>;
   #nextTopicId: number;
   #nextSubscriptionId: number;
-  /** Notes of deletions that were committed, and of those that wait for `takeRetiredDeletions`. */
+  /** Notes of committed deletions, and notes that wait for `takeRetiredDeletions`. */
   #deletions: Buffer[];
   #retiring: Buffer[] = [];
 
@@ -58,17 +58,17 @@ export class Sequencer {
     return this.#subscriptionIds.has(subscriptionId);
   }
 
-  /** Throws on a topic or partition that is not there. */
+  /** Throws if the topic or the partition does not exist. */
   log(topicId: number, partition: number): PartitionLog {
     return this.#logs.get(topicId, partition);
   }
 
-  /** The logs of one partition, of every topic that has it. */
+  /** The logs of one partition number, over all topics that have it. */
   logsOf(partition: number): PartitionLog[] {
     return [...this.#logs].filter((log) => log.partition === partition);
   }
 
-  /** Gives the appends their offsets. Throws before it changes anything. */
+  /** Assigns offsets to the appends. Throws before it changes anything. */
   accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
     const { appends = none, putTopics = none, putSubscriptions = none } = transaction;
     for (const topic of putTopics) this.#checkTopic(topic);
@@ -88,7 +88,7 @@ export class Sequencer {
     };
   }
 
-  /** Undefined for a transaction that deletes nothing, as nearly all do. */
+  /** Undefined for a transaction without deletions, as nearly all are. */
   #delete({ deleteTopics = none, deleteSubscriptions = none }: Transaction) {
     if (deleteTopics.length + deleteSubscriptions.length === 0) return undefined;
     for (const id of deleteSubscriptions) this.#subscriptionIds.delete(id);
@@ -109,7 +109,7 @@ export class Sequencer {
     this.#deletions.push(...keys);
   }
 
-  /** How far each partition is synced. Deletions that are committed by now are not among them any more. */
+  /** How far each partition is synced. Does not contain deletions that are committed by now. */
   syncedOffsets(): SyncedOffset[] {
     this.#retiring.push(...this.#deletions);
     this.#deletions = [];

@@ -16,8 +16,9 @@ import type { Storage, StorageListener, StorageOptions, StorageServices } from '
 export { freeDiskBytes } from './files.js';
 
 /**
- * Opens the store of a data directory, or makes one. Rejects with INVALID_SETTING, DATA_DIRECTORY_FOREIGN, _NEWER,
- * _IN_USE or _UNUSABLE, with SYNCED_DATA_MISSING, or with DATA_LOSS when the database can't be opened at all.
+ * Opens the store of a data directory, or creates one. Rejects with INVALID_SETTING, DATA_DIRECTORY_FOREIGN,
+ * _NEWER, _IN_USE or _UNUSABLE, with SYNCED_DATA_MISSING, or with DATA_LOSS if the database can't be opened at
+ * all.
  */
 export async function openStorage(
   options: StorageOptions,
@@ -36,7 +37,7 @@ export async function openStorage(
     known = recovered;
     if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
     const bootId = await readBootId();
-    // Opening the database has synced all that it holds.
+    // Opening the database has synced everything in it.
     const syncedSequence = engine.sequence;
     const noted = await checkRoundNote(roundNotePath, { storeId, sequence: syncedSequence, bootId });
     const missing = [
@@ -50,7 +51,7 @@ export async function openStorage(
     if (missing.length > 0 && !acceptDataLoss) throw syncedDataMissing(missing);
     const warnings = [...recovered.faults, ...missing];
     for (const line of warnings) logger.warn({ directory }, line);
-    // Before anything is written: the note names the file of the write-ahead log that it goes into.
+    // Written before anything else: the note names the write-ahead log file of the next rounds.
     const note = {
       storeId,
       round: noted.round,
@@ -97,7 +98,7 @@ export async function openStorage(
   }
 }
 
-/** Opening begins a compaction. Where it meets damage before opening has written everything, the write fails. */
+/** Opening starts a compaction. If that meets damage before opening has written everything, the write fails. */
 function describeOpeningDamage(
   error: unknown,
   recovered: Recovered,

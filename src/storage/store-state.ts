@@ -4,7 +4,7 @@ import type { Recovered } from './recovery.js';
 import type { DamageSite } from './table-damage.js';
 import type { WriterThreadData } from './writer-protocol.js';
 
-/** What opening found. */
+/** The result of opening. */
 export interface Opened {
   readonly engine: Engine;
   readonly recovered: Recovered;
@@ -16,7 +16,7 @@ export interface Opened {
 
 export type StoreState =
   | { readonly kind: 'open' }
-  /** Takes nothing new; what was submitted is being written. */
+  /** Accepts nothing new. Submitted transactions are being written. */
   | { readonly kind: 'closing' }
-  /** A write failed: what is in memory may be ahead of the disk, and nothing more is written. */
+  /** A write failed: memory may be ahead of the disk, and nothing more is written. */
   | { readonly kind: 'failed'; readonly error: SluiceError };

@@ -43,11 +43,7 @@ export class Store implements Storage {
   readonly #logger: Logger;
   readonly #sequencer: Sequencer;
   readonly #writer: Writer;
-  /**
-   * Of the blocks of rounds. Whoever still looks at a block that the tail gave back sees what was there, until the
-   * block is used again: then it is handed to the writer thread in the same turn, which detaches every view of it.
-   * Nobody ever sees the wrong bytes.
-   */
+  /** Recycled round buffers. Stale views are detached when a buffer is used again; they never show other bytes. */
   readonly #memory = new SpareMemory(limits.spareRoundBytes);
   readonly #tail: Tail;
   readonly #positions: LogPositions;
@@ -57,11 +53,11 @@ export class Store implements Storage {
   readonly #reserve: DiskReserve;
   #channel: WriterChannel | undefined;
   #state: StoreState = { kind: 'open' };
-  /** Partitions that have grown since everything was last synced. */
+  /** Partitions that have grown since the last sync. */
   readonly #unsynced = new Set<PartitionLog>();
   #closed: Promise<void> | undefined;
   #onIdle: (() => void) | undefined;
-  /** Settled when the listener knows of a failure. */
+  /** Resolves when the listener knows of a failure. */
   #reported: Promise<void> | undefined;
 
   private constructor(
@@ -124,7 +120,7 @@ export class Store implements Storage {
       failed: (failure) => store.#failed(failure),
     });
     store.#reserve.start();
-    // A loss that was accepted must not be found again, nor a deletion be kept that has been seen through.
+    // An accepted loss must not be found again, and finished deletions must not be kept.
     if (opened.warnings.length > 0 || store.#sequencer.hasDeletions) store.#syncedOffsets.changed();
     return store;
   }
@@ -203,7 +199,7 @@ export class Store implements Storage {
     const firstOffset = Math.min(offset, log.endOffset);
     if (firstOffset <= log.firstOffset) return;
     const firstPosition = await this.#positions.positionOf(log, firstOffset);
-    // Something may have been faster meanwhile.
+    // The partition may have changed during the await.
     if (log.isDeleted || firstOffset <= log.firstOffset) return;
     this.#checkOpen();
     log.firstOffset = firstOffset;
@@ -250,7 +246,7 @@ export class Store implements Storage {
   }
 
   async #close(): Promise<void> {
-    // What was only written is synced too, so that the note of synced offsets covers all.
+    // Syncs written rounds too, so that the note of synced offsets covers everything.
     if (this.#state.kind === 'open') {
       this.submit({ durability: 'synced' });
       this.#state = { kind: 'closing' };
@@ -265,7 +261,7 @@ export class Store implements Storage {
       await this.#engine.close();
     } catch (error) {
       endOnDefect(error);
-      // A compaction may have met damage since the last write: closing is where that comes out.
+      // A compaction may have met damage since the last write: closing reports it.
       if (this.#state.kind !== 'failed' && engineFault(error) === 'corruption') {
         this.#failed({ message: engineMessage(error), isDamage: true });
         await this.#reported;
@@ -281,7 +277,7 @@ export class Store implements Storage {
     if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
   }
 
-  /** A round is on disk: readers see it, then those who wait for it hear of it. */
+  /** A round is on disk: first readers see it, then its submitters are answered. */
   #written(block: ArrayBuffer): void {
     if (this.#state.kind === 'failed') return;
     const plan = this.#writer.finishRound();
@@ -309,7 +305,7 @@ export class Store implements Storage {
     if (this.#writer.isIdle) this.#onIdle?.();
   }
 
-  /** A synced write syncs everything that was written before it as well. */
+  /** A synced write also syncs everything that was written before it. */
   #noteSynced(): void {
     if (this.#unsynced.size === 0) return;
     for (const log of this.#unsynced) log.syncedOffset = log.endOffset;
@@ -323,7 +319,7 @@ export class Store implements Storage {
     this.#syncedOffsets.changed();
   }
 
-  /** The note of synced offsets does not name them any more: nobody needs to know that they were deleted. */
+  /** The note of synced offsets no longer names the deleted partitions: their deletion need not be remembered. */
   #retireDeletions(): void {
     const retired = this.#sequencer.takeRetiredDeletions();
     if (retired.length === 0 || this.#state.kind !== 'open') return;
@@ -331,8 +327,8 @@ export class Store implements Storage {
   }
 
   /**
-   * Poisoned: everything in flight is refused, and nothing is tried again. Of damage the listener hears when it has been
-   * located: reading still works.
+   * The store has failed: everything in flight is refused, and nothing is retried. The listener learns of damage
+   * after it was located: reading still works.
    */
   #failed({ message, isDamage }: WriteFailure): void {
     const error = isDamage

@@ -4,21 +4,21 @@ import type { Transaction } from './types.js';
 /** A transaction on its way to the disk, with what it means for the store's accounting. */
 export interface Submission {
   readonly transaction: Transaction;
-  /** Of each append, in order. */
+  /** The log of each append, in order. */
   readonly appendLogs: readonly PartitionLog[];
-  /** All partitions of the topics that it deletes. */
+  /** All partitions of the deleted topics. */
   readonly deletedLogs: readonly PartitionLog[];
-  /** Partitions whose first offset has moved up: what is wholly below is removed. */
+  /** Partitions whose first offset has moved up: records below it are removed. */
   readonly raisedLogs: readonly PartitionLog[];
-  /** Notes that it makes of what it deletes. */
+  /** Notes of the deletions of this transaction. */
   readonly deletions: readonly Buffer[];
-  /** Notes of deletions that it removes. */
+  /** Notes of deletions that this transaction removes. */
   readonly retiredDeletions: readonly Buffer[];
-  /** About what it occupies in memory. */
+  /** About how much memory it occupies. */
   readonly byteLength: number;
 }
 
-/** A transaction costs something even when it carries no message. */
+/** A transaction without messages occupies memory too. */
 const overheadBytes = 256;
 const updateBytes = 128;
 
@@ -32,7 +32,7 @@ export function createSubmission(
   const updateCount = producers.length + cursors.length + redrives.length;
   let byteLength = overheadBytes + updateCount * updateBytes;
   for (const append of transaction.appends ?? none) byteLength += append.byteLength;
-  // One for every request: written out, for spreading objects costs more than all the rest of it.
+  // One for every request. Written out, because spreading the objects costs more than everything else here.
   return {
     transaction,
     appendLogs: changes.appendLogs ?? none,

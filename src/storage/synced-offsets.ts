@@ -9,9 +9,9 @@ import { listFaults } from './faults.js';
 import { readFileIfAny, replaceFile } from './files.js';
 
 /**
- * A file beside the database that says how far each partition was known to be synced. RocksDB recovers its log up
- * to the first error and takes the rest as never written; this is how a store that lost acknowledged messages so
- * is told from one that is whole. Big-endian:
+ * A file beside the database that says how far each partition was known to be synced. RocksDB recovers its log up to
+ * the first error, and treats the rest as never written. The file shows which synced messages were lost that way.
+ * Big-endian:
  *
  *     magic u32 · version u32 · checksum u32 (CRC-32 of what follows) · count u32
  *     for each partition: topic id u32 · partition u16 · end offset u64
@@ -43,7 +43,7 @@ export function encodeSyncedOffsets(offsets: readonly SyncedOffset[]): Buffer {
   return bytes;
 }
 
-/** Undefined when the bytes are not what was written. */
+/** Undefined if the bytes are not what was written. */
 export function decodeSyncedOffsets(bytes: Buffer): SyncedOffset[] | undefined {
   if (
     bytes.length < headerBytes ||
@@ -64,15 +64,15 @@ export function decodeSyncedOffsets(bytes: Buffer): SyncedOffset[] | undefined {
 }
 
 /**
- * What the file knows to be synced and the store does not have: one line each, empty when all is there.
- * `endOffsetOf` is undefined for a topic that was deleted, whose messages nobody misses.
+ * What the file lists as synced and the store does not have: one line for each partition, empty if nothing is
+ * missing. `endOffsetOf` returns undefined for a deleted topic.
  */
 export async function findMissing(
   path: string,
   endOffsetOf: (topicId: number, partition: number) => number | undefined,
 ): Promise<string[]> {
   const bytes = await readFileIfAny(path);
-  // A store that ended before it first wrote the file.
+  // The store ended before it first wrote the file.
   if (bytes === undefined) return [];
   const offsets = decodeSyncedOffsets(bytes);
   if (offsets === undefined) return [`${path} is damaged: what should be in the store can't be checked`];
@@ -98,22 +98,22 @@ export interface SyncedOffsetsServices {
   readonly logger: Logger;
   /** How far every partition is synced now. */
   readonly collect: () => readonly SyncedOffset[];
-  /** The file holds what `collect` last answered. */
+  /** The file contains what `collect` last returned. */
   readonly written: () => void;
 }
 
-/** Keeps the file: soon after a change, and at the end. */
+/** Maintains the file: writes it soon after a change, and at the end. */
 export class SyncedOffsetsFile {
   readonly #services: SyncedOffsetsServices;
   #timer: Timer | undefined;
-  /** The last write that was begun: one follows the other. */
+  /** The last write: writes follow one another. */
   #writing = Promise.resolve();
 
   constructor(services: SyncedOffsetsServices) {
     this.#services = services;
   }
 
-  /** Something was synced. What changes while a write is under way is noted by the next one. */
+  /** Something was synced. A change during a write is noted by the next write. */
   changed(): void {
     this.#timer ??= this.#services.clock.after(limits.syncedOffsetsEveryMs, () => {
       this.#timer = undefined;
@@ -128,7 +128,7 @@ export class SyncedOffsetsFile {
     await this.#write();
   }
 
-  /** A failure costs only the check at the next start: the file then says less than it could. */
+  /** A failure weakens only the check at the next start: the file then lists less than it could. */
   async #write(): Promise<void> {
     const { path, collect, logger, written } = this.#services;
     try {

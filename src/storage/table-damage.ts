@@ -13,17 +13,17 @@ import type { PartitionLog } from './partition-log.js';
 import { type AroundDamage, readAroundDamage, readOnce } from './read-around.js';
 
 /**
- * Damage that RocksDB found in the background, when it compacted tables. It then takes no writes any more, and there is
- * no way to make it go on: the binding has neither `Resume` nor a repair. So the damage is located and noted in a file,
- * and the next start refuses with the same words instead of running into it again.
+ * Damage that RocksDB found in a background compaction. RocksDB then accepts no more writes, and can't be resumed:
+ * the binding has neither `Resume` nor a repair. So the damage is located and noted in a file, and the next start
+ * refuses with the same message instead of meeting the damage again.
  */
 export const tableDamageName = 'damage.json';
 
-/** What the file holds. */
+/** The contents of the file. */
 interface NotedDamage {
   /** Name of the table in `db/`. */
   readonly table: string;
-  /** CRC-32 of the whole table: another file of the name, from a backup, is not damaged. */
+  /** CRC-32 of the whole table: another file of the same name, from a backup, is not damaged. */
   readonly tableChecksum: number;
   readonly message: string;
 }
@@ -32,11 +32,11 @@ export interface DamageSite {
   readonly engine: Engine;
   readonly databasePath: string;
   readonly notePath: string;
-  /** Of one partition, those of all topics. */
+  /** The logs of one partition number, over all topics. */
   readonly logsOf: (partition: number) => readonly PartitionLog[];
 }
 
-/** Says what the damage has taken and notes it. */
+/** Describes what the damage affects, and notes it. */
 export async function reportTableDamage(site: DamageSite, engineError: string): Promise<SluiceError> {
   const number = /(\d+)\.sst/.exec(engineError)?.[1];
   const why = damageMessage(engineError);
@@ -55,7 +55,7 @@ export async function reportTableDamage(site: DamageSite, engineError: string): 
   return new SluiceError('DATA_LOSS', message);
 }
 
-/** The same where even that may fail: then the error says so. */
+/** The same if even that may fail: then the error says so. */
 export async function describeDamage(site: DamageSite, engineError: string): Promise<SluiceError> {
   try {
     return await reportTableDamage(site, engineError);
@@ -66,7 +66,7 @@ export async function describeDamage(site: DamageSite, engineError: string): Pro
   }
 }
 
-/** What was noted of a table that is still there as it was; undefined otherwise. */
+/** The noted damage, if the damaged table still exists unchanged; undefined otherwise. */
 export async function readNotedDamage(databasePath: string, notePath: string): Promise<string | undefined> {
   const bytes = await readFileIfAny(notePath);
   if (bytes === undefined) return undefined;
@@ -75,7 +75,7 @@ export async function readNotedDamage(databasePath: string, notePath: string): P
     const table = await readFileIfAny(join(databasePath, noted.table));
     if (table !== undefined && crc32(table) === noted.tableChecksum) return noted.message;
   }
-  // The table was replaced or compacted away. Where the note itself is damaged, the damage will be found again.
+  // The table was replaced or compacted away. If the note itself is damaged, the damage will be found again.
   await removeFile(notePath);
   return undefined;
 }
@@ -100,7 +100,7 @@ async function describeTable(site: DamageSite, number: number): Promise<string> 
     lost.push(...(await lostOffsets(site, Number(partition), table)));
   } catch (error) {
     endOnDefect(error);
-    // As when closing the database found the damage: there is nothing to read from any more.
+    // For example if closing the database found the damage: the database can't be read any more.
     return `${of} (which ones could not be found out: ${damageMessage(error)})`;
   }
   if (lost.length > 0) return `which holds ${lost.join('; ')}`;
@@ -123,13 +123,13 @@ const nameOfColumn: Readonly<Record<string, string>> = {
   producers: 'producers',
 };
 
-/** Keys of cursors begin with a subscription's id, those of producers with a topic's. */
+/** Keys of cursors begin with the id of a subscription, keys of producers with the id of a topic. */
 function ownersOf({ smallestKey, largestKey }: LiveTable): string {
   if (smallestKey.length < 5 || largestKey.length < 5) return '';
   return ` of the ids ${smallestKey.readUInt32BE(0)} to ${largestKey.readUInt32BE(0)}`;
 }
 
-/** What of a log can't be read, among the keys of the table. */
+/** The unreadable offsets of a log, among the keys of the table. */
 async function damagedRanges(
   engine: Engine,
   log: PartitionLog,
@@ -154,7 +154,7 @@ async function damagedRanges(
 
 const recordsAtOnce = 1_000;
 
-/** Many records at once; only where that fails, one by one. */
+/** Reads many records at once, and one by one only if that fails. */
 async function readToDamage(engine: Engine, log: PartitionLog, offset: number): Promise<AroundDamage> {
   try {
     const range = logRange(log.topicId, offset);

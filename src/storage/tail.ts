@@ -15,7 +15,7 @@ export class TailSegment {
   /** Drops the oldest runs. */
   drop(count: number): void {
     this.#head = Math.min(this.#head + count, this.#runs.length);
-    // Moving the rest down costs as much as was dropped since the last time: constant for each run.
+    // Moving the rest costs as much as was dropped since the last time: constant for each run.
     if (this.#head * 2 < this.#runs.length) return;
     this.#runs = this.#runs.slice(this.#head);
     this.#head = 0;
@@ -31,7 +31,7 @@ export class TailSegment {
     return first !== undefined && first.firstOffset <= offset && offset < this.#runs.at(-1)!.endOffset;
   }
 
-  /** Runs from the one that holds `offset`, until `maxBytes` are reached. Only for an offset that it holds. */
+  /** Runs from the one that contains `offset`, until `maxBytes` are reached. Only for an offset in the segment. */
   read(offset: number, maxBytes: number): Run[] {
     let low = this.#head;
     let high = this.#runs.length - 1;
@@ -56,12 +56,12 @@ interface TailRound {
   readonly parts: readonly { readonly segment: TailSegment; readonly runs: readonly Run[] }[];
 }
 
-/** What a run costs beside its messages: two objects and its place in an array, about. The same for a round. */
+/** About what a run costs beside its messages: two objects and its place in an array. A round costs the same. */
 const overheadBytes = 256;
 
 /**
- * Committed rounds in memory, for consumers that keep up. The memory of a round is one block, shared by all its
- * runs, so whole rounds leave it, oldest first.
+ * Committed rounds in memory, for consumers that keep up. A round is one block of memory that all its runs share,
+ * so whole rounds are dropped, oldest first.
  */
 export class Tail {
   readonly #maxBytes: number;

@@ -3,7 +3,7 @@ import type { Logger } from '../base/logger.js';
 import type { Durability, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState, Interval } from '../base/positions.js';
 
-/** A topic of the catalog. Ids are never used again. */
+/** A topic of the catalog. Ids are never reused. */
 export interface CatalogTopic {
   readonly topicId: number;
   readonly config: TopicConfig;
@@ -15,15 +15,15 @@ export interface CatalogSubscription {
   readonly config: SubscriptionConfig;
 }
 
-/** Messages for one partition, as they came: they get consecutive offsets, in this order. */
+/** Messages for one partition, as published: they get consecutive offsets, in this order. */
 export interface Append {
   readonly topicId: number;
   readonly partition: number;
   /** Empty for an anonymous producer. */
   readonly producerId: string;
-  /** The only subscription that the messages are for; absent or 0: everybody's. */
+  /** The only subscription that gets the messages; absent or 0: all subscriptions. */
   readonly targetSubscriptionId?: number;
-  /** Encoded `messages` fields (number 15, with tag and length): each chunk holds one or more whole ones. */
+  /** Encoded `messages` fields (number 15, with tag and length). Each chunk contains one or more whole fields. */
   readonly chunks: readonly Uint8Array[];
   /** Messages in all chunks together, at least 1. */
   readonly count: number;
@@ -38,7 +38,7 @@ export interface ProducerState {
   readonly lastSequence: number;
   /** The last sequence of the epochs before. */
   readonly baseSequence: number;
-  /** Of the call that claimed the epoch; 0 or absent: none. */
+  /** From the call that claimed the epoch; 0 or absent: none. */
   readonly claimId?: number;
 }
 
@@ -51,13 +51,16 @@ export interface CursorUpdate {
   readonly subscriptionId: number;
   readonly partition: number;
   /**
-   * Called when the commit is put together, so that many settlements of one cursor cost one write. It may
-   * already hold later changes: they become durable early, and are answered by their own commit.
+   * Called when the commit is built, so that many settlements of one cursor cost one write. The state may already
+   * contain later changes: they become durable early, and are answered by their own commit.
    */
   readonly state: () => CursorState;
 }
 
-/** A note that a subscription gave up a message; kept until a seek goes back to it, or as long as the subscription. */
+/**
+ * A note that a subscription dead-lettered a message. Kept until a seek to before the message, or until the
+ * subscription is deleted.
+ */
 export interface DeadLetterNote {
   readonly subscriptionId: number;
   readonly partition: number;
@@ -65,23 +68,23 @@ export interface DeadLetterNote {
   readonly attempts: number;
 }
 
-/** The notes of these messages are removed, before `deadLetters` of the same transaction are added. */
+/** Removes the notes of these messages, before `deadLetters` of the same transaction are added. */
 export interface DeadLetterRange extends Interval {
   readonly subscriptionId: number;
   readonly partition: number;
 }
 
-/** How far a subscription's dead letters have been sent back to it. Kept as long as the subscription. */
+/** How far a subscription's dead letters have been sent back. Kept until the subscription is deleted. */
 export interface RedriveUpdate {
   readonly subscriptionId: number;
   readonly deadLetterTopicId: number;
-  /** Of the dead-letter topic. */
+  /** The partition of the dead-letter topic. */
   readonly partition: number;
-  /** Everything below that the subscription gave up has been sent back. */
+  /** All dead letters of the subscription below this offset have been sent back. */
   readonly offset: number;
 }
 
-/** One atomic change. All of it is durable, or none of it happened. */
+/** One atomic change: all of it becomes durable, or nothing. */
 export interface Transaction {
   readonly durability: Durability;
   readonly appends?: readonly Append[];
@@ -99,7 +102,7 @@ export interface Transaction {
   readonly deleteSubscriptions?: readonly number[];
   /** Called once, in the order of submission, after the commit. Never from within `submit`. */
   readonly onCommitted?: () => void;
-  /** Called once instead, when storage has failed. Nothing of the transaction may be relied on. */
+  /** Called once instead if storage has failed: the transaction may or may not be on disk. */
   readonly onFailed?: (error: Error) => void;
 }
 
@@ -110,35 +113,39 @@ export interface StoredRun {
   readonly count: number;
   readonly publishTimeMs: number;
   readonly producerId: string;
-  /** The only subscription that the messages are for; 0: everybody's. */
+  /** The only subscription that gets the messages; 0: all subscriptions. */
   readonly targetSubscriptionId: number;
   /** Encoded `messages` fields (number 15), byte for byte as they were published. */
   readonly messages: Uint8Array;
-  /** `ends[i]` is where message i ends in `messages`. Computed when first asked for, then kept. */
+  /** `ends[i]` is the end of message i in `messages`. Computed by the first access, then kept. */
   readonly ends: Uint32Array;
 }
 
-/** Reads one partition forwards. Between reads it may hold an iterator and one read ahead; close it when idle. */
+/**
+ * Reads one partition forwards. Between reads it may hold an iterator and data that was read ahead. Close it when
+ * it is no longer used.
+ */
 export interface LogReader {
   /**
-   * Committed runs from the one that holds `offset` on, about `maxBytes` of them (at least one, unless the log
-   * ends there). The first may begin before `offset`. Answers at once when memory has them, otherwise later. Good
-   * until the event loop goes on: then their memory may be used for newer messages. Copy what is needed for longer.
-   * One read at a time. Throws or rejects with OFFSET_OUT_OF_RANGE below the first offset, DATA_LOSS at damage.
+   * Committed runs from the one that contains `offset` on, about `maxBytes` of them (at least one, unless the log
+   * ends there). The first may begin before `offset`. Returns at once if memory has them, otherwise a promise. The
+   * runs are valid until the event loop continues: then their memory may be reused. Copy what is needed for
+   * longer. One read at a time. Throws or rejects with OFFSET_OUT_OF_RANGE below the first offset, with DATA_LOSS
+   * at damage.
    */
   read(offset: number, maxBytes: number): readonly StoredRun[] | Promise<readonly StoredRun[]>;
-  /** Gives up what it holds. A read under way is answered with an empty list. Harmless twice. */
+  /** Gives up what it holds. A read under way is answered with an empty list. May be called twice. */
   close(): void;
 }
 
 /** What the store holds in memory, as it accounts for it. */
 export interface StorageUsage {
-  /** Waiting for the writer, or with it. */
+  /** Waiting for the writer, or being written. */
   readonly queuedBytes: number;
   readonly tailBytes: number;
   /** What log readers hold of the disk. */
   readonly readAheadBytes: number;
-  /** Of rounds that the tail has dropped, kept for the next ones. */
+  /** Blocks that the tail has dropped, kept for the next rounds. */
   readonly spareRoundBytes: number;
 }
 
@@ -147,16 +154,18 @@ export interface PartitionExtent {
   readonly firstOffset: number;
   /** One past the last committed message: what readers see. */
   readonly endOffset: number;
-  /** Encoded bytes kept, about. */
+  /** About how many encoded bytes are kept. */
   readonly bytes: number;
 }
 
 export interface StorageListener {
-  /** A partition has grown: once for each partition and commit, after the `onCommitted` of its transactions. */
+  /**
+   * A partition has grown. Called once for each partition and commit, after the `onCommitted` of its transactions.
+   */
   grown(topicId: number, partition: number, endOffset: number): void;
   /** There is room again after `hasRoom` was false. */
   room(): void;
-  /** A write failed: the store takes nothing any more, and the process is to end. */
+  /** A write failed: the store accepts nothing more, and the process has to end. */
   failed(error: Error): void;
 }
 
@@ -164,9 +173,9 @@ export interface StorageOptions {
   readonly directory: string;
   /** Column families for partitions. May be raised at a restart, never lowered. */
   readonly maxPartitionCount: number;
-  /** Open although messages that were synced are missing. */
+  /** Opens the store although synced messages are missing. */
   readonly acceptDataLoss: boolean;
-  /** Below this much free space producers are held: before it gets there, a reserve is kept for the next start. */
+  /** Below this much free space producers are held. Before that, a reserve is kept for the next start. */
   readonly minFreeDiskBytes: number;
   readonly tailBytes: number;
   readonly writerQueueBytes: number;
@@ -182,61 +191,61 @@ export interface StorageServices {
 
 /** The store. One implementation: `openStorage` in storage.ts. */
 export interface Storage {
-  /** The catalog as it was at opening. */
+  /** The catalog as it was when the store was opened. */
   readonly recovered: {
     readonly topics: readonly CatalogTopic[];
     readonly subscriptions: readonly CatalogSubscription[];
   };
-  /** Known messages of damage and loss at opening that a setting accepted: for the log. */
+  /** Damage and losses that a setting accepted when the store was opened, for the log. */
   readonly warnings: readonly string[];
 
-  /** An id that no topic ever had; it is taken for good by the first commit that puts a topic. */
+  /** An id that no topic ever had. The first commit that puts a topic with it makes it final. */
   nextTopicId(): number;
   nextSubscriptionId(): number;
 
   /**
-   * Hands a transaction to the writer. Offsets are given at once: the result is the first offset of each append,
-   * in order. Throws STORAGE_FAILED when the store has failed or is closed. Never blocks: look at `hasRoom` first.
+   * Submits a transaction to the writer. Assigns offsets at once: returns the first offset of each append, in
+   * order. Throws STORAGE_FAILED if the store has failed or is closed. Never blocks: check `hasRoom` first.
    */
   submit(transaction: Transaction): readonly number[];
   /** False while more than `writerQueueBytes` wait for the writer. */
   readonly hasRoom: boolean;
   readonly usage: StorageUsage;
-  /** What may still be submitted before there is no room; negative when there is none. */
+  /** How many bytes may still be submitted; negative if the queue is over its limit. */
   readonly roomBytes: number;
-  /** Bytes that were ever submitted since the store was opened: only grows. */
+  /** Bytes that were submitted since the store was opened. Never decreases. */
   readonly submittedBytes: number;
-  /** Bytes that wait for the writer or are with it. */
+  /** Bytes that wait for the writer, or are being written. */
   readonly queuedBytes: number;
 
-  /** What readers see of a partition. Throws on a topic or partition that is not there. */
+  /** What readers see of a partition. Throws if the topic or the partition does not exist. */
   extent(topicId: number, partition: number): PartitionExtent;
   openReader(topicId: number, partition: number): LogReader;
-  /** The first message accepted at or after this time; the end offset when there is none. */
+  /** The first offset accepted at or after this time; the end offset if there is none. */
   offsetAt(topicId: number, partition: number, timeMs: number): Promise<number>;
 
-  /** Bytes of the messages that are kept from this offset on, by whole records: never too few. */
+  /** Bytes of the messages from this offset on, in whole records: never too few. */
   bytesFrom(topicId: number, partition: number, offset: number): Promise<number>;
-  /** The lowest offset from which on no more than this many bytes of messages are kept. */
+  /** The lowest offset from which at most this many bytes of messages are kept. */
   offsetOfNewest(topicId: number, partition: number, bytes: number): Promise<number>;
   /**
-   * Retention: moves the first offset of a partition up to `offset`, at once for readers, and removes what is
-   * below. Resolves when that is committed. Never moves it down; offsets are never given again, however much is
+   * Retention: moves the first offset of a partition up to `offset`, at once for readers, and removes the messages
+   * below. Resolves when that is committed. Never moves it down. Offsets are never reused, however much is
    * removed.
    */
   removeBelow(topicId: number, partition: number, offset: number): Promise<void>;
 
-  /** What is committed, like the three below: the state of a transaction that still waits is not seen. */
+  /** The committed state, as for the three methods below: transactions that still wait do not count. */
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined>;
-  /** By partition; a partition that was never written is absent. */
+  /** By partition. A partition without a stored cursor is absent. */
   readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>>;
-  /** The note that a subscription gave up this message, if it did. */
+  /** The note that the subscription dead-lettered this message, if there is one. */
   readDeadLetter(
     subscriptionId: number,
     partition: number,
     offset: number,
   ): Promise<DeadLetterNote | undefined>;
-  /** Of the messages `first` to `last`, those that a subscription gave up: ascending, the first `limit` of them. */
+  /** The messages from `first` to `last` that the subscription dead-lettered: ascending, at most `limit`. */
   readDeadLetterOffsets(
     subscriptionId: number,
     partition: number,
@@ -247,6 +256,6 @@ export interface Storage {
   /** By partition of the dead-letter topic: how far the subscription's dead letters have been sent back. */
   readRedrives(subscriptionId: number, deadLetterTopicId: number): Promise<ReadonlyMap<number, number>>;
 
-  /** Waits for what was submitted, notes the synced offsets, closes the database. */
+  /** Waits for submitted transactions, notes the synced offsets, and closes the database. */
   close(): Promise<void>;
 }

@@ -1,7 +1,6 @@
 /**
- * Protobuf's variable-length numbers, for the few records that are written with every commit: several times
- * faster than through generated code, which makes a BigInt of each. Whole numbers from 0 to
- * `Number.MAX_SAFE_INTEGER`.
+ * Protobuf's variable-length numbers, for the few records that are written with every commit: several times faster
+ * than the generated code, which creates a BigInt for each. Whole numbers from 0 to `Number.MAX_SAFE_INTEGER`.
  */
 export function varintLength(value: number): number {
   let length = 1;
@@ -9,7 +8,7 @@ export function varintLength(value: number): number {
   return length;
 }
 
-/** Answers where the next byte goes. */
+/** Returns the position of the next byte. */
 export function writeVarint(target: Uint8Array, value: number, at: number): number {
   let rest = value;
   while (rest >= 0x80) {
@@ -20,7 +19,7 @@ export function writeVarint(target: Uint8Array, value: number, at: number): numb
   return at;
 }
 
-/** A field with a one-byte tag; nothing for 0, which is what a reader takes an absent field for. */
+/** A field with a one-byte tag. Nothing for 0, because an absent field is read as 0. */
 export function varintFieldLength(value: number): number {
   return value === 0 ? 0 : 1 + varintLength(value);
 }

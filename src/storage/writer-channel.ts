@@ -4,20 +4,20 @@ import type { RoundBlock } from './round.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 export interface WriteFailure {
-  /** What the database or the system says. */
+  /** The message of the database or the system. */
   readonly message: string;
-  /** The database is damaged: it takes no write any more, after a start neither. */
+  /** The database is damaged: it accepts no more writes, not even after a restart. */
   readonly isDamage: boolean;
 }
 
 export interface WriterChannelListener {
-  /** The oldest round under way is on disk; here is its block. */
+  /** The oldest round under way is on disk. Returns its block. */
   written(block: ArrayBuffer): void;
-  /** The oldest round under way was not written, and nothing will be any more. Once. */
+  /** The oldest round under way was not written, and nothing more will be. Called once. */
   failed(failure: WriteFailure): void;
 }
 
-/** The writer thread as the main thread sees it. */
+/** The writer thread, as the main thread uses it. */
 export class WriterChannel {
   readonly #worker: Worker;
   readonly #listener: WriterChannelListener;
@@ -62,12 +62,12 @@ export class WriterChannel {
     return new WriterChannel(worker, listener);
   }
 
-  /** Hands a round over; its block is gone here until `written` brings it back. */
+  /** Transfers a round to the thread. The block is unusable here until `written` returns it. */
   send({ block, usedBytes }: RoundBlock, isSynced: boolean): void {
     this.#post({ kind: 'round', block, usedBytes, isSynced }, [block]);
   }
 
-  /** Resolves when the thread has done what it was given, and is gone. */
+  /** Resolves when the thread has written everything and has ended. */
   async end(): Promise<void> {
     if (this.#state === 'open') this.#state = 'ending';
     this.#post({ kind: 'end' });

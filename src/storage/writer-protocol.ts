@@ -1,13 +1,13 @@
 import type { RoundBlock } from './round.js';
 import type { RoundNote } from './round-note.js';
 
-/** What the main thread and the writer thread say to each other. */
+/** The messages between the main thread and the writer thread. */
 
 export interface WriterThreadData {
-  /** Of the open database. */
+  /** The handle of the open database. */
   readonly handle: bigint;
   readonly columnNames: readonly string[];
-  /** Where the note of the last round is, and what it says. */
+  /** The path of the note of the last round, and its contents. */
   readonly notePath: string;
   readonly databasePath: string;
   readonly note: RoundNote;
@@ -15,12 +15,12 @@ export interface WriterThreadData {
 
 export type ToWriterThread =
   | ({ readonly kind: 'round'; readonly isSynced: boolean } & RoundBlock)
-  /** Nothing more will come. */
+  /** The last message. */
   | { readonly kind: 'end' };
 
 export type FromWriterThread =
   | { readonly kind: 'ready' }
-  /** The oldest round that was not answered yet is written; here is its block. */
+  /** The oldest unanswered round is written. Returns its block. */
   | { readonly kind: 'written'; readonly block: ArrayBuffer }
-  /** The oldest round that was not answered yet failed; it and everything later is not written. */
+  /** The oldest unanswered round failed: neither it nor any later one is written. */
   | { readonly kind: 'failed'; readonly message: string; readonly isDamage: boolean };

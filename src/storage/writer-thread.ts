@@ -9,8 +9,8 @@ import { sealInPlace } from './sealed-value.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 /**
- * The one thread that writes. A write blocks until it is on disk, which the main thread must not do. Rounds are
- * written in the order they come; after a failed one, none is.
+ * The only thread that writes. A write blocks until it is on disk, which the main thread must not do. Rounds are
+ * written in order. After a failed round, nothing is written.
  */
 const port = parentPort!;
 const { handle, columnNames, notePath, databasePath, note } = workerData as WriterThreadData;
@@ -44,12 +44,12 @@ async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
     clear: (column, range) => clears.push(() => engine.clear(column, range)),
   });
   batch.write(isSynced);
-  // What is cleared next is not synced: it must not count as such.
+  // The ranges that are cleared next are not synced, and must not count as synced.
   roundNote.roundWritten(engine.sequence, isSynced);
   for (const clear of clears) await clear();
 }
 
-/** Rounds that arrive while one awaits its `clear` wait here: one at a time, in order. */
+/** Rounds that arrive during a `clear` wait here: one at a time, in order. */
 let last = Promise.resolve();
 
 async function handleRound(round: RoundBlock, isSynced: boolean): Promise<void> {

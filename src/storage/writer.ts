@@ -24,7 +24,7 @@ export class Writer {
   readonly #waiting = new Fifo<Submission>();
   readonly #underWay = new Fifo<RoundPlan>();
   #waitingBytes = 0;
-  /** All that was ever submitted. */
+  /** All bytes that were ever submitted. */
   #submittedBytes = 0;
   #underWayBytes = 0;
   #isGathering = false;
@@ -63,7 +63,7 @@ export class Writer {
     this.#gatherSoon();
   }
 
-  /** The oldest round is written: it counts no more, and the next may go. */
+  /** The oldest round is written: it no longer counts, and the next one may be sent. */
   finishRound(): RoundPlan {
     const plan = this.#underWay.shift()!;
     this.#underWayBytes -= plan.byteLength;
@@ -71,7 +71,7 @@ export class Writer {
     return plan;
   }
 
-  /** Whoever submitted what was not written, oldest first; afterwards it is empty. */
+  /** The submitters of everything that was not written, oldest first. Afterwards the writer is empty. */
   abandon(): Submitter[] {
     const abandoned: Submitter[] = [];
     for (let plan = this.#underWay.shift(); plan !== undefined; plan = this.#underWay.shift()) {
@@ -85,7 +85,7 @@ export class Writer {
     return abandoned;
   }
 
-  /** True once after each time that there was no room, when there is room again. */
+  /** True once, when there is room again after there was none. */
   takeRoom(): boolean {
     if (!this.#wasFull || !this.hasRoom) return false;
     this.#wasFull = false;
@@ -106,7 +106,7 @@ export class Writer {
     });
   }
 
-  /** One round: at least one submission, whole ones only, up to about `limits.roundBytes`. */
+  /** One round: at least one submission, only whole ones, up to about `limits.roundBytes`. */
   #gather(): void {
     const submissions: Submission[] = [];
     let byteLength = 0;
