@@ -8,7 +8,7 @@ import { deliverKey, deliverNone } from '../cases/deliver.js';
 import { latency } from '../cases/latency.js';
 import { publishBatched, publishSingle } from '../cases/publish.js';
 import { replay } from '../cases/replay.js';
-import { describeMachine, type Row } from '../report.js';
+import { describeMachine } from '../report.js';
 import { type BaseBuild, buildBase, describeTree } from './base-build.js';
 import { Comparisons } from './comparison.js';
 import { heldRatio } from './paired-ratio.js';
@@ -81,12 +81,13 @@ async function compare(
       for (let pair = 0; pair < pairCount; pair += 1) {
         console.error(`${name}: pair ${pair + 1} of ${pairCount}`);
         // They take turns at being first: a machine that becomes slower or faster favours neither.
-        const isTreeFirst = pair % 2 === 0;
-        const rows: Partial<Record<'tree' | 'base', readonly Row[]>> = {};
-        for (const which of isTreeFirst ? (['tree', 'base'] as const) : (['base', 'tree'] as const)) {
-          rows[which] = await run(which === 'tree' ? settings : baseSettings);
+        if (pair % 2 === 0) {
+          const treeRows = await run(settings);
+          comparisons.add(treeRows, await run(baseSettings));
+        } else {
+          const baseRows = await run(baseSettings);
+          comparisons.add(await run(settings), baseRows);
         }
-        comparisons.add(rows.tree!, rows.base!);
       }
     } catch (error) {
       console.error(error);

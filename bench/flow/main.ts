@@ -8,6 +8,7 @@ import { repositoryRoot } from '../../test/support/repository.js';
 import { describeMachine, formatTable, type Row } from '../report.js';
 import { measureLongWay } from './long-way.js';
 import { play } from './play.js';
+import type { Phases, Scene } from './scene.js';
 import { scenes, stallMs } from './scenes.js';
 
 const longWay = 'long-way';
@@ -36,6 +37,18 @@ const { values: flags, positionals: names } = parseArgs({
   },
 });
 
+function phasesOf(scene: Scene, wholeMs: number): Phases {
+  const partMs = Math.max(5 * secondMs, wholeMs / 3);
+  const isRepeated = scene.isRepeatable === true;
+  return {
+    rounds: isRepeated ? repeatedRounds : 1,
+    warmupMs: wholeMs,
+    aloneMs: isRepeated ? partMs : wholeMs,
+    troubleMs: isRepeated ? partMs : scene.name === 'disk-stall' ? stallMs : wholeMs,
+    afterMs: partMs,
+  };
+}
+
 async function main(): Promise<void> {
   const seconds = Number(flags.seconds);
   if (!(seconds > 0)) throw new Error(`--seconds: "${flags.seconds}" is not a number above 0`);
@@ -51,17 +64,8 @@ async function main(): Promise<void> {
   mkdirSync(flags.plots, { recursive: true });
   for (const scene of scenes.filter(({ name }) => isChosen(name))) {
     console.error(`${scene.name}: ${scene.about}`);
-    const partMs = Math.max(5 * secondMs, (seconds * secondMs) / 3);
-    const wholeMs = seconds * secondMs;
     try {
-      const isRepeated = scene.isRepeatable === true;
-      const { row, plot, misses } = await play(scene, {
-        rounds: isRepeated ? repeatedRounds : 1,
-        warmupMs: wholeMs,
-        aloneMs: isRepeated ? partMs : wholeMs,
-        troubleMs: isRepeated ? partMs : scene.name === 'disk-stall' ? stallMs : wholeMs,
-        afterMs: partMs,
-      });
+      const { row, plot, misses } = await play(scene, phasesOf(scene, seconds * secondMs));
       rows.push(row);
       console.error(`  ${row.result}\n  ${row.check}`);
       writeFileSync(join(flags.plots, `${scene.name}.svg`), plot);

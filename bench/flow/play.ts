@@ -65,12 +65,8 @@ export async function play(scene: Scene, phases: Phases): Promise<Played> {
   }
 }
 
-async function playOn(scene: Scene, phases: Phases, world: World): Promise<Played> {
-  const { broker } = world;
-  const { address } = broker;
-  const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
-  const turnMs = scene.turnMs ?? 1 * secondMs;
-  const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + (rounds - 1) * calmMs + afterMs;
+async function prepare(scene: Scene, world: World): Promise<void> {
+  const { address } = world.broker;
   const { topic, dropsUnacknowledged: dropUnacknowledged = false } = scene;
   const maxBytes = BigInt(scene.retainedBytes ?? retainedBytes);
   await createTopic(address, {
@@ -84,6 +80,52 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   await createSubscription(address, { topic: flowTopic, name: subscription, ackDeadline });
   if (scene.others === 'reader') await fill(address, storedTopic, storedBytes);
   await scene.prepare?.(world);
+}
+
+/** Begins and ends the trouble of the scene in each round. */
+async function makeTroubles(
+  scene: Scene,
+  { rounds, aloneMs, troubleMs }: Phases,
+  world: World,
+  aloneFromMs: number,
+): Promise<{ troubles: readonly Trouble[]; seen: string | undefined }> {
+  const troubles: Trouble[] = [];
+  let seen: string | undefined;
+  for (let fromMs = aloneFromMs; troubles.length < rounds; ) {
+    const beginsMs = fromMs + aloneMs;
+    await until(beginsMs);
+    await scene.begin?.(world);
+    const begunMs = systemClock.wallMs();
+    // A stall does not take effect at once: the first second belongs to neither side.
+    const stalledMs = begunMs + 1_000;
+    await until(begunMs + troubleMs);
+    const endedMs = systemClock.wallMs();
+    seen = await scene.end?.(world);
+    troubles.push({ aloneFromMs: fromMs, beginsMs, stalledMs, endedMs });
+    fromMs = systemClock.wallMs() + calmMs;
+  }
+  return { troubles, seen };
+}
+
+/** What of the bar was missed, in words. */
+function missesOf(
+  scene: Scene,
+  { growth, othersShare, recovery }: { growth: number; othersShare: number; recovery: number },
+): string[] {
+  const misses: string[] = [];
+  if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
+  if (othersShare < bar.othersShare) misses.push('the others');
+  if (recovery > bar.recoveryMs) misses.push('recovery');
+  return misses;
+}
+
+async function playOn(scene: Scene, phases: Phases, world: World): Promise<Played> {
+  const { broker } = world;
+  const { address } = broker;
+  const { rounds, warmupMs, aloneMs, troubleMs, afterMs } = phases;
+  const turnMs = scene.turnMs ?? 1 * secondMs;
+  const totalMs = warmupMs + rounds * (aloneMs + troubleMs + turnMs) + (rounds - 1) * calmMs + afterMs;
+  await prepare(scene, world);
 
   const rss = new SampleLog(sampleEveryMs, () => broker.rssBytes());
   const producing = runInWorker('publish', {
@@ -119,21 +161,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   await consuming.running;
   const beginMs = systemClock.wallMs();
   const aloneFromMs = beginMs + warmupMs;
-  const troubles: Trouble[] = [];
-  let seen: string | undefined;
-  for (let fromMs = aloneFromMs; troubles.length < rounds; ) {
-    const beginsMs = fromMs + aloneMs;
-    await until(beginsMs);
-    await scene.begin?.(world);
-    const begunMs = systemClock.wallMs();
-    // Whoever begins a stall is not at once in it: the first second belongs to neither side.
-    const stalledMs = begunMs + 1_000;
-    await until(begunMs + troubleMs);
-    const endedMs = systemClock.wallMs();
-    seen = await scene.end?.(world);
-    troubles.push({ aloneFromMs: fromMs, beginsMs, stalledMs, endedMs });
-    fromMs = systemClock.wallMs() + calmMs;
-  }
+  const { troubles, seen } = await makeTroubles(scene, phases, world, aloneFromMs);
 
   const published = await producing;
   const consumed = await consuming.result;
@@ -160,10 +188,7 @@ async function playOn(scene: Scene, phases: Phases, world: World): Promise<Playe
   const full = fullRate(producers, first.aloneFromMs, first.beginsMs);
   const recovery = scene.stopsProducers ? recoveryMs(producers, endedMs, full) : 0;
 
-  const misses: string[] = [];
-  if (growth > scene.allowedBytes + bar.growthBytes) misses.push('memory');
-  if (othersOwn.share < bar.othersShare) misses.push('the others');
-  if (recovery > bar.recoveryMs) misses.push('recovery');
+  const misses = missesOf(scene, { growth, othersShare: othersOwn.share, recovery });
   const values = {
     producersAloneMibPerSecond: own.alone / MiB,
     producersBesideMibPerSecond: own.beside / MiB,

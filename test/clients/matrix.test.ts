@@ -66,6 +66,14 @@ describe('interop: every producer against every consumer', () => {
     assert.equal(received, count);
   }
 
+  /** Waits until so many messages are stored; throws the failure of a program as soon as there is one. */
+  async function untilStored(count: number, topic: string, failure: () => unknown): Promise<void> {
+    while ((await storedCount(client, topic)) < count) {
+      if (failure() !== undefined) throw failure();
+      await new Promise<void>((resolve) => systemClock.after(20, resolve));
+    }
+  }
+
   for (const producer of clientLanguages) {
     describe(`from ${producer.name}`, () => {
       before(async function () {
@@ -111,23 +119,15 @@ describe('interop: every producer against every consumer', () => {
           failure = error;
         });
         for (const share of [0.1, 0.3, 0.5, 0.7]) {
-          while ((await storedCount(client, topic)) < share * messages.length) {
-            if (failure !== undefined) throw failure;
-            await new Promise<void>((resolve) => systemClock.after(20, resolve));
-          }
+          await untilStored(share * messages.length, topic, () => failure);
           client.close();
           await broker.restart();
           client = connect(broker.address);
         }
         await all;
-        const found = new Set<string>();
-        let count = 0;
-        for await (const { runs } of client.broker.read({ topic })) {
-          for (const run of runs) {
-            count += run.messages.length;
-            for (const { payload } of run.messages) found.add(Buffer.from(payload).toString());
-          }
-        }
+        const payloads = await storedPayloads(client, topic);
+        const count = payloads.length;
+        const found = new Set(payloads);
         assert.equal(count, messages.length, 'the log has more or fewer messages than were sent');
         assert.equal(found.size, messages.length, 'a message is in the log twice');
       });
@@ -150,4 +150,15 @@ async function payloadsAt(client: SluiceClient, topic: string, receipts: unknown
     assert(payload !== undefined, `there is no message at ${place}`);
     return payload;
   });
+}
+
+/** Everything that the log of a topic has. */
+async function storedPayloads(client: SluiceClient, topic: string): Promise<string[]> {
+  const payloads: string[] = [];
+  for await (const { runs } of client.broker.read({ topic })) {
+    for (const { messages } of runs) {
+      payloads.push(...messages.map(({ payload }) => Buffer.from(payload).toString()));
+    }
+  }
+  return payloads;
 }

@@ -46,6 +46,15 @@ function parseMessages(stdout: Buffer): Printed[] {
     .map((line) => JSON.parse(line) as Printed);
 }
 
+/** The offsets of each partition go up. */
+function assertAscending(messages: readonly Printed[]): void {
+  const lastOffsets = new Map<number, number>();
+  for (const { partition, offset } of messages) {
+    assert(offset > (lastOffsets.get(partition) ?? -1), `partition ${partition} goes back at ${offset}`);
+    lastOffsets.set(partition, offset);
+  }
+}
+
 /** Every byte as one character, so that any bytes can be compared and sorted as text. */
 function payloadOf({ payload, payloadBase64 }: Printed): string {
   const bytes = payload === undefined ? Buffer.from(payloadBase64 ?? '', 'base64') : Buffer.from(payload);
@@ -86,23 +95,15 @@ describe('the command line and a broker', function () {
     const exits = await Promise.all(consumers.map(({ exited }) => exited));
     for (const { exitCode, stderr } of exits) assert.equal(exitCode, 130, stderr);
 
-    const received: Printed[] = [];
-    for (const { stdout } of [last, ...exits]) {
-      const messages = parseMessages(stdout);
-      const lastOffsets = new Map<number, number>();
-      for (const { partition, offset } of messages) {
-        assert(offset > (lastOffsets.get(partition) ?? -1), `partition ${partition} goes back at ${offset}`);
-        lastOffsets.set(partition, offset);
-      }
-      received.push(...messages);
-    }
+    const received = [last, ...exits].map(({ stdout }) => parseMessages(stdout));
+    for (const messages of received) assertAscending(messages);
     const lines = corpus.toString('latin1').split('\n');
     assert.equal(lines.length, lineCount);
-    assert.deepEqual(received.map(payloadOf).toSorted(), lines.toSorted());
+    assert.deepEqual(received.flat().map(payloadOf).toSorted(), lines.toSorted());
 
     // One key, one partition; and within a partition the lines stand in the order of the file.
     const partitions = new Map<string, number>();
-    for (const { key, partition } of received) {
+    for (const { key, partition } of received.flat()) {
       if (key === undefined) continue;
       assert.equal(partitions.get(key) ?? partition, partition, `key ${key} is in two partitions`);
       partitions.set(key, partition);

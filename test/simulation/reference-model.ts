@@ -7,6 +7,7 @@ import type {
   Append,
   CatalogSubscription,
   CatalogTopic,
+  DeadLetterNote,
   RedriveUpdate,
   Transaction,
 } from '../../src/storage/types.js';
@@ -95,37 +96,60 @@ export class ReferenceModel {
 
   /** Its catalog, messages and dead letters; cursors are compared by `checkCursors`. */
   submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
-    const { putTopics, putSubscriptions, cursors, deleteSubscriptions, deleteTopics, appends, deadLetters } =
-      transaction;
-    for (const topic of putTopics ?? []) this.#putTopic(topic);
-    for (const subscription of putSubscriptions ?? []) this.#putSubscription(subscription, cursors ?? []);
-    for (const id of deleteSubscriptions ?? []) this.subscriptions.delete(id);
-    for (const id of deleteTopics ?? []) this.#deleteTopic(id);
+    const {
+      putTopics = [],
+      deleteTopics = [],
+      putSubscriptions = [],
+      deleteSubscriptions = [],
+    } = transaction;
+    const { cursors = [], redrives = [], appends = [], deadLetters } = transaction;
+    for (const topic of putTopics) this.#putTopic(topic);
+    for (const subscription of putSubscriptions) this.#putSubscription(subscription, cursors);
+    for (const id of deleteSubscriptions) this.subscriptions.delete(id);
+    for (const id of deleteTopics) this.#deleteTopic(id);
+    for (const redrive of redrives) this.#checkRedrive(redrive, appends);
+    for (const [i, append] of appends.entries()) {
+      const isTargeted = (append.targetSubscriptionId ?? 0) !== 0;
+      assert.equal(isTargeted, redrives.length > 0, 'only a redrive is for one subscription');
+      this.#append(append, firstOffsets[i]!);
+    }
+    if (deadLetters !== undefined) this.#noteDeadLetters(deadLetters, appends, firstOffsets);
+  }
+
+  #append(
+    { topicId, partition, chunks, count, targetSubscriptionId = 0 }: Append,
+    firstOffset: number,
+  ): void {
+    const topic = this.topics.get(topicId)!;
+    const entries = topic.entries[partition]!;
+    assert.equal(firstOffset, entries.length, `offsets of topic ${topicId}/${partition} are not dense`);
+    const added = splitEntries(chunks);
+    assert.equal(added.length, count, 'an append is not what it says');
+    entries.push(...added);
+    topic.targets[partition]!.push(...added.map(() => targetSubscriptionId));
+  }
+
+  /** Each note belongs to a message that its subscription gave up, and to an append of the same commit. */
+  #noteDeadLetters(
+    notes: readonly DeadLetterNote[],
+    appends: readonly Append[],
+    firstOffsets: readonly number[],
+  ): void {
     /** Where the dead letters of this commit are, by what they were. */
     const placeBySource = new Map<string, Omit<DeadLetter, 'source' | 'subscriptionId'>>();
-    const redrives = transaction.redrives ?? [];
-    for (const redrive of redrives) this.#checkRedrive(redrive, appends ?? []);
-    for (const [i, { topicId, partition, chunks, count, targetSubscriptionId = 0 }] of (
-      appends ?? []
-    ).entries()) {
-      const topic = this.topics.get(topicId)!;
-      const entries = topic.entries[partition]!;
-      assert.equal(targetSubscriptionId !== 0, redrives.length > 0, 'only a redrive is for one subscription');
-      assert.equal(firstOffsets[i], entries.length, `offsets of topic ${topicId}/${partition} are not dense`);
-      const added = splitEntries(chunks);
-      assert.equal(added.length, count, 'an append is not what it says');
-      entries.push(...added);
-      topic.targets[partition]!.push(...added.map(() => targetSubscriptionId));
-      if (deadLetters === undefined) continue;
-      for (const [at, entry] of added.entries()) {
+    for (const [i, { topicId, partition, chunks }] of appends.entries()) {
+      for (const [at, entry] of splitEntries(chunks).entries()) {
         placeBySource.set(sourceOf(entry), { topicId, partition, offset: firstOffsets[i]! + at });
       }
     }
-    for (const note of deadLetters ?? []) {
+    for (const note of notes) {
       const { model, config, topicId } = this.subscriptions.get(note.subscriptionId)!;
       const message = model.partitions[note.partition]![note.offset]!;
       const name = `${note.partition}/${note.offset} of ${config.name}`;
-      assert.ok(message.deadLetterAttempts > 0, `${name} is dead-lettered, but nobody gave it up`);
+      assert.ok(
+        message.deadLetterAttempts > 0,
+        `${name} is dead-lettered, but the subscription did not give it up`,
+      );
       assert.equal(note.attempts, message.deadLetterAttempts, `${name} is dead-lettered with other attempts`);
       model.deadLettered(note.partition, note.offset);
       const source = `${this.topics.get(topicId)!.name}/${config.name}/${note.partition}/${note.offset}`;

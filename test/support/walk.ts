@@ -18,25 +18,36 @@ export interface WalkStep {
 }
 
 export function parseWalk(markdown: string): readonly WalkStep[] {
-  const steps: { line: number; command: string; expectedLines: string[]; waits: WalkStep['waits'] }[] = [];
+  const parser = new WalkParser();
   let isWalk = false;
-  let isBlock = false;
-  let waits: { file: string; text: string }[] = [];
   for (const [i, text] of markdown.split('\n').entries()) {
-    const wait = /^<!-- walk:wait (\S+) (.+) -->$/.exec(text);
     if (text === '<!-- walk:begin -->') isWalk = true;
     else if (text === '<!-- walk:end -->') isWalk = false;
-    else if (!isWalk) continue;
-    else if (wait !== null) waits.push({ file: wait[1]!, text: wait[2]! });
-    else if (text.startsWith('```')) isBlock = text === '```console';
-    else if (!isBlock) continue;
-    else if (text.startsWith('$ ')) {
-      steps.push({ line: i + 1, command: text.slice(2), expectedLines: [], waits });
-      waits = [];
-    } else if (text.startsWith('> ')) steps.at(-1)!.command += `\n${text.slice(2)}`;
-    else steps.at(-1)!.expectedLines.push(text);
+    else if (isWalk) parser.add(text, i + 1);
   }
-  return steps;
+  return parser.steps;
+}
+
+/** Takes the lines of a walk one by one. */
+class WalkParser {
+  readonly steps: { line: number; command: string; expectedLines: string[]; waits: WalkStep['waits'] }[] = [];
+  #isBlock = false;
+  #waits: { file: string; text: string }[] = [];
+
+  add(text: string, line: number): void {
+    const wait = /^<!-- walk:wait (\S+) (.+) -->$/.exec(text);
+    if (wait !== null) this.#waits.push({ file: wait[1]!, text: wait[2]! });
+    else if (text.startsWith('```')) this.#isBlock = text === '```console';
+    else if (this.#isBlock) this.#addToBlock(text, line);
+  }
+
+  #addToBlock(text: string, line: number): void {
+    if (text.startsWith('$ ')) {
+      this.steps.push({ line, command: text.slice(2), expectedLines: [], waits: this.#waits });
+      this.#waits = [];
+    } else if (text.startsWith('> ')) this.steps.at(-1)!.command += `\n${text.slice(2)}`;
+    else this.steps.at(-1)!.expectedLines.push(text);
+  }
 }
 
 /** Whether a command printed what the page says. Blank lines at the end do not count. */

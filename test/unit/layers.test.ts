@@ -64,23 +64,25 @@ function importsOf(path: string): Import[] {
 function fault({ file, target, isTypeOnly }: Import): string | undefined {
   const layer = file.split('/')[0]!;
   if (layer === 'gen') return undefined;
-  if (target.startsWith('.')) {
-    const path = relative(src, resolve(src, dirname(file), target));
-    if (path.startsWith('..')) return `${file} leaves src/: ${target}`;
-    const folder = path.split('/')[0]!;
-    if (folder === layer) return undefined;
-    // The API layer calls the broker. Of what lies below the broker it knows only types.
-    const isWordsOnly = layer === 'api' && folder === 'core';
-    if (isWordsOnly && !isTypeOnly) return `${file} may import only types from ${folder}/`;
-    const mayImport = allowed[layer]?.some((each) => path === each || path.startsWith(`${each}/`));
-    return mayImport ? undefined : `${file} may not import ${path}`;
-  }
+  if (target.startsWith('.')) return faultInside(file, layer, target, isTypeOnly);
   if (layer === 'core') return `${file} is pure and may not import ${target}`;
   for (const [name, where] of Object.entries(confined)) {
     const isThat = target === name || target.startsWith(`${name}/`);
     if (isThat && !where.test(file)) return `${file} may not import ${target}`;
   }
   return undefined;
+}
+
+function faultInside(file: string, layer: string, target: string, isTypeOnly: boolean): string | undefined {
+  const path = relative(src, resolve(src, dirname(file), target));
+  if (path.startsWith('..')) return `${file} leaves src/: ${target}`;
+  const folder = path.split('/')[0]!;
+  if (folder === layer) return undefined;
+  // The API layer calls the broker. Of what lies below the broker it knows only types.
+  const isTypesOnly = layer === 'api' && folder === 'core';
+  if (isTypesOnly && !isTypeOnly) return `${file} may import only types from ${folder}/`;
+  const mayImport = allowed[layer]?.some((each) => path === each || path.startsWith(`${each}/`));
+  return mayImport ? undefined : `${file} may not import ${path}`;
 }
 
 describe('layers', () => {

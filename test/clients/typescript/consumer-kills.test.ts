@@ -27,15 +27,20 @@ describe('a Consumer of the TypeScript client, and a broker that is killed again
       const problems: string[] = [];
       const options = { topic, subscription: 's', concurrency: 8, maxOutstandingMessages: 2_000 };
       const consumer = sluice.client.consumer(options);
-      const running = consumer.run(async (delivery) => {
-        const i = Number(delivery.payload);
+      const begin = (i: number): void => {
         const key = i % keyCount;
+        const next = nextOfKey.get(key) ?? key;
         if (durable.has(i)) problems.push(`${i} was durable and came again`);
         if (busyKeys.has(key)) problems.push(`${i}: another message of its key is being handled`);
         // Back to what was not acknowledged; never past what was not handled.
-        if (i > (nextOfKey.get(key) ?? key)) problems.push(`${i}: one before it was not handled`);
-        nextOfKey.set(key, Math.max(nextOfKey.get(key) ?? key, i + keyCount));
+        if (i > next) problems.push(`${i}: one before it was not handled`);
+        nextOfKey.set(key, Math.max(next, i + keyCount));
         busyKeys.add(key);
+      };
+      const running = consumer.run(async (delivery) => {
+        const i = Number(delivery.payload);
+        const key = i % keyCount;
+        begin(i);
         if (i % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
         if (i % 1_001 === 0 && delivery.attempt === 1) {
           busyKeys.delete(key);
@@ -44,9 +49,7 @@ describe('a Consumer of the TypeScript client, and a broker that is killed again
         }
         handled.add(i);
         busyKeys.delete(key);
-        void delivery.ack().then((isDurable) => {
-          if (isDurable) durable.add(i);
-        });
+        void delivery.ack().then((isDurable) => isDurable && durable.add(i));
       });
       for (let kill = 1; kill <= 3; kill++) {
         const count = (kill * total) / 5 + randomInt(total / 10);

@@ -28,14 +28,7 @@ describe('the TypeScript client carries unchanged', () => {
       }
       const receipts = await Promise.all(sending);
       await producer.close();
-      const stored = new Map<string, Message>();
-      for await (const { runs } of client.broker.read({ topic: name })) {
-        for (const run of runs) {
-          for (const [i, message] of run.messages.entries()) {
-            stored.set(`${run.partition}/${run.firstOffset + BigInt(i)}`, message);
-          }
-        }
-      }
+      const stored = await storedMessages(client, name);
       assert.equal(stored.size, messages.length);
       const lastOffsets = new Map<string, bigint>();
       for (const [i, { partition, offset }] of receipts.entries()) {
@@ -56,4 +49,17 @@ function assertSame(found: Message | undefined, expected: CaseMessage): void {
   assert.deepEqual(found.headers, expected.headers);
   const time = found.eventTime && { seconds: found.eventTime.seconds, nanos: found.eventTime.nanos };
   assert.deepEqual(time, expected.eventTime);
+}
+
+/** All messages of a topic, by `partition/offset`. */
+async function storedMessages(client: SluiceClient, topic: string): Promise<Map<string, Message>> {
+  const stored = new Map<string, Message>();
+  for await (const { runs } of client.broker.read({ topic })) {
+    for (const run of runs) {
+      for (const [i, message] of run.messages.entries()) {
+        stored.set(`${run.partition}/${run.firstOffset + BigInt(i)}`, message);
+      }
+    }
+  }
+  return stored;
 }

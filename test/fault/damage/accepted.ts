@@ -1,9 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import type { SluiceClient } from '@sluice/client';
 import { MessageSchema } from '@sluice/client/api';
-import { type Acknowledged, partitionOf } from './acknowledged.js';
+import { type Acknowledged, type PartitionRecord, partitionOf } from './acknowledged.js';
 import { answerTo } from './audit.js';
-import { isCovered, type Verdict, type Violation, type ViolationKind } from './judge.js';
+import { isCovered, isFoundByCompaction, type Verdict, type Violation, type ViolationKind } from './judge.js';
 import type { Life, Observation, Reading } from './observation.js';
 
 /**
@@ -40,25 +40,27 @@ export function judgeAccepted(
   const violations: Violation[] = [];
   const add = (kind: ViolationKind, text: string) =>
     violations.push({ kind, text: `with the loss accepted: ${text}` });
-  const [first, second] = lives;
   for (const text of lost) add('missing', `published after it, ${text}`);
   for (const [index, life] of lives.entries()) {
     const name = `start ${index + 1}`;
-    if (life.kind === 'died' || life.kind === 'hung') add(life.kind, `${name}: ${life.text}`);
-    // What no opening and no read touches, a compaction may find: then the broker ends by a loss that names the table.
-    if (life.kind === 'refused' && !(life.reason === 'DATA_LOSS' && /\.sst/.test(life.text))) {
-      add('inconsistent', `${name} is refused: ${life.text}`);
-    }
-    if (life.kind !== 'served') continue;
-    new AcceptedJudge(acknowledged, refusal, life.observation, index === 2 ? published : [], add).judge();
+    if (life.kind === 'served') {
+      const publishedBefore = index === 2 ? published : [];
+      new AcceptedJudge(acknowledged, refusal, life.observation, publishedBefore, add).judge();
+    } else if (life.kind !== 'refused') add(life.kind, `${name}: ${life.text}`);
+    else if (!isFoundByCompaction(life)) add('inconsistent', `${name} is refused: ${life.text}`);
   }
-  if (first?.kind === 'served' && second?.kind === 'served') {
-    for (const [place, { value }] of saidValues(first.observation)) {
-      const later = saidValues(second.observation).get(place);
-      if (later?.value !== value) add('inconsistent', `${place}: ${later?.value} instead of ${value}`);
-    }
-  }
+  for (const text of contradictions(lives[0], lives[1])) add('inconsistent', text);
   return { outcome: violations.length > 0 ? 'failed' : 'served with losses', violations };
+}
+
+/** What the later start says otherwise than the earlier one, where both served. */
+function* contradictions(earlier: Life | undefined, later: Life | undefined): Generator<string> {
+  if (earlier?.kind !== 'served' || later?.kind !== 'served') return;
+  const laterValues = saidValues(later.observation);
+  for (const [place, { value }] of saidValues(earlier.observation)) {
+    const laterValue = laterValues.get(place)?.value;
+    if (laterValue !== value) yield `${place}: ${laterValue} instead of ${value}`;
+  }
 }
 
 /** What both starts must say alike: how far each partition reaches, and what each read brings. */
@@ -104,20 +106,27 @@ class AcceptedJudge {
     const { topics, subscriptions, producers } = this.#observation;
     for (const [kind, answers] of Object.entries({ topics, subscriptions, producers })) {
       for (const [name, answer] of Object.entries(answers)) {
-        if (answer.kind !== 'failed') continue;
-        const isMissing = /NOT_FOUND/.test(answer.text);
-        if (!isMissing) this.#add('untyped', `${kind} ${name}: ${answer.text}`);
-        else if (!this.#mayMissRecords) this.#add('missing', `${kind} ${name}: ${answer.text}`);
+        if (answer.kind === 'failed') this.#judgeFailure(`${kind} ${name}: ${answer.text}`, answer.text);
       }
     }
+    if (!this.#mayMissRecords) this.#judgeProducers();
+    for (const reading of this.#observation.readings) this.#judgeReading(reading);
+  }
+
+  #judgeFailure(what: string, text: string): void {
+    const isMissing = /NOT_FOUND/.test(text);
+    if (!isMissing) this.#add('untyped', what);
+    else if (!this.#mayMissRecords) this.#add('missing', what);
+  }
+
+  #judgeProducers(): void {
     for (const [key, { epoch, lastSequence }] of this.#acknowledged.producers) {
-      const answer = producers[key];
-      if (answer?.kind !== 'said' || this.#mayMissRecords) continue;
+      const answer = this.#observation.producers[key];
+      if (answer?.kind !== 'said') continue;
       if (answer.value.epoch !== epoch || answer.value.lastSequence !== lastSequence) {
         this.#add('missing', `producer ${key}: ${JSON.stringify(answer.value)}`);
       }
     }
-    for (const reading of this.#observation.readings) this.#judgeReading(reading);
   }
 
   #judgeReading({ topic, partition, from, messages, losses, failure }: Reading): void {
@@ -127,11 +136,32 @@ class AcceptedJudge {
     if (answer?.kind !== 'said') return;
     const record = partitionOf(this.#acknowledged, topic, partition);
     const extent = answer.value.extents[partition] ?? { firstOffset: 0, nextOffset: 0 };
-    if (extent.nextOffset < record.nextOffset && !this.#mayMissRecords) {
+    if (!this.#mayMissRecords && extent.nextOffset < record.nextOffset) {
       this.#add('missing', `topic ${topic}/${partition} ends at ${extent.nextOffset}`);
     }
-    const isReadable = extent.nextOffset >= from && partition < answer.value.extents.length;
-    if (failure !== undefined && isReadable) this.#add('untyped', `${name}: ${failure}`);
+    const seen = this.#judgeMessages(name, record, { topic, partition, from, messages });
+    if (failure !== undefined) {
+      const isReadable = extent.nextOffset >= from && partition < answer.value.extents.length;
+      if (isReadable) this.#add('untyped', `${name}: ${failure}`);
+      return;
+    }
+    if (topic === 'gone' && this.#mayMissRecords) return;
+    const firstOffset = Math.max(from, extent.firstOffset);
+    const offsets = [...record.messages]
+      .filter(([offset, { target }]) => target === undefined && offset >= firstOffset)
+      .map(([offset]) => offset)
+      .filter((offset) => offset < extent.nextOffset && !seen.has(offset));
+    for (const offset of offsets) {
+      if (!isCovered(losses, partition, offset)) this.#add('missing', `${name}: ${offset} is not there`);
+    }
+  }
+
+  /** Answers the offsets that the read brought. */
+  #judgeMessages(
+    name: string,
+    record: PartitionRecord,
+    { topic, partition, from, messages }: Pick<Reading, 'topic' | 'partition' | 'from' | 'messages'>,
+  ): ReadonlySet<number> {
     const seen = new Set<number>();
     let previous = from - 1;
     for (const [offset, digest] of messages) {
@@ -139,23 +169,18 @@ class AcceptedJudge {
       previous = offset;
       seen.add(offset);
       if (this.#published.has(`${topic}/${partition}/${offset}`)) continue;
-      const stored = record.messages.get(offset);
       // An earlier topic of the name may be there again.
       if (topic === 'gone' && this.#mayMissRecords) continue;
-      if (stored === undefined && offset >= record.firstOffset) {
-        this.#add('invented', `${name}: ${offset} was never stored`);
-      }
-      if (stored !== undefined && stored.digest !== digest) {
-        this.#add('altered', `${name}: ${offset} has other bytes`);
-      }
+      this.#judgeMessage(`${name}: ${offset}`, offset, digest, record);
     }
-    if (failure !== undefined) return;
-    for (const [offset, { target }] of record.messages) {
-      if (offset < from || offset < extent.firstOffset || offset >= extent.nextOffset) continue;
-      if (target !== undefined || seen.has(offset) || isCovered(losses, partition, offset)) continue;
-      if (topic === 'gone' && this.#mayMissRecords) continue;
-      this.#add('missing', `${name}: ${offset} is not there`);
-    }
+    return seen;
+  }
+
+  #judgeMessage(name: string, offset: number, digest: string, record: PartitionRecord): void {
+    const stored = record.messages.get(offset);
+    if (stored === undefined) {
+      if (offset >= record.firstOffset) this.#add('invented', `${name} was never stored`);
+    } else if (stored.digest !== digest) this.#add('altered', `${name} has other bytes`);
   }
 }
 

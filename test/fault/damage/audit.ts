@@ -1,5 +1,5 @@
 import { type SluiceClient, SluiceError } from '@sluice/client';
-import { MessageStatus_State as State } from '@sluice/client/api';
+import { type MessageRun, MessageStatus_State as State } from '@sluice/client/api';
 import { type Acknowledged, digestOf } from './acknowledged.js';
 import { subscriptionConfig, topicConfig } from './builder.js';
 import type { Answer, Loss, MessageAnswer, Observation, Reading } from './observation.js';
@@ -58,25 +58,22 @@ async function subscriptionNames({ admin }: SluiceClient): Promise<string[]> {
 /** Messages that are looked at one by one: all that failed somewhere, and the borders of what is settled. */
 function inspectedMessages({ topics, subscriptions }: Acknowledged): Set<string> {
   const places = new Set<string>();
+  const add = (topic: string, partition: number, offsets: Iterable<number>): void => {
+    const { firstOffset, nextOffset } = topics.get(topic)!.partitions[partition]!;
+    for (const offset of offsets) {
+      if (offset >= firstOffset && offset < nextOffset) places.add(`${topic}/${partition}/${offset}`);
+    }
+  };
   for (const { name, partitions } of topics.values()) {
     for (const [partition, { firstOffset, nextOffset }] of partitions.entries()) {
-      for (const offset of [firstOffset, nextOffset - 1]) {
-        if (offset >= firstOffset && offset < nextOffset) places.add(`${name}/${partition}/${offset}`);
-      }
+      add(name, partition, [firstOffset, nextOffset - 1]);
     }
   }
   for (const { topic, standings } of subscriptions.values()) {
     for (const [partition, { settled, failed, deadLettered }] of standings.entries()) {
-      const { firstOffset, nextOffset } = topics.get(topic)!.partitions[partition]!;
       const borders = [...settled].filter((offset) => !settled.has(offset + 1)).slice(0, 5);
-      for (const offset of [
-        ...failed.keys(),
-        ...deadLettered.keys(),
-        ...borders,
-        ...borders.map((at) => at + 1),
-      ]) {
-        if (offset >= firstOffset && offset < nextOffset) places.add(`${topic}/${partition}/${offset}`);
-      }
+      add(topic, partition, [...failed.keys(), ...deadLettered.keys()]);
+      add(topic, partition, [...borders, ...borders.map((at) => at + 1)]);
     }
   }
   return places;
@@ -142,16 +139,12 @@ async function read(
   const messages: [number, string][] = [];
   const losses: Loss[] = [];
   const reading = { topic, partition, from, messages, losses };
-  for (let next = from; ; ) {
-    const start = { position: { case: 'offset' as const, value: BigInt(next) } };
+  let next = from;
+  while (true) {
     try {
-      for await (const { runs } of broker.read({ topic, partition, start })) {
-        for (const { firstOffset, messages: found, producerId } of runs) {
-          for (const [index, message] of found.entries()) {
-            messages.push([Number(firstOffset) + index, digestOf(message, producerId)]);
-          }
-          next = Number(firstOffset) + found.length;
-        }
+      for await (const run of runsFrom(broker, topic, partition, next)) {
+        messages.push(...digestsOf(run));
+        next = Number(run.firstOffset) + run.messages.length;
       }
       return reading;
     } catch (thrown) {
@@ -167,6 +160,20 @@ async function read(
       if (next >= end) return reading;
     }
   }
+}
+
+function digestsOf({ firstOffset, messages, producerId }: MessageRun): [number, string][] {
+  return messages.map((message, index) => [Number(firstOffset) + index, digestOf(message, producerId)]);
+}
+
+async function* runsFrom(
+  broker: SluiceClient['broker'],
+  topic: string,
+  partition: number,
+  offset: number,
+): AsyncGenerator<MessageRun> {
+  const start = { position: { case: 'offset' as const, value: BigInt(offset) } };
+  for await (const { runs } of broker.read({ topic, partition, start })) yield* runs;
 }
 
 async function each<T>(

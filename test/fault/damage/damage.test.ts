@@ -51,16 +51,16 @@ describe('damaged stores', function () {
     const failed: string[] = [];
     const outcomes = new Map<string, number>();
     let acceptedCount = 0;
+    const run = async (seed: number) => {
+      const result = await runs.run(seed);
+      const { outcome } = result.verdict;
+      outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
+      if (outcome === 'failed') failed.push(describeRun(result));
+      if (result.plan.variant === 'flushed') assert.equal(outcome, 'served with losses', describeRun(result));
+      if (result.isLossAccepted) acceptedCount += 1;
+    };
     const work = async () => {
-      for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) {
-        const result = await runs.run(seed);
-        const { outcome } = result.verdict;
-        outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
-        if (outcome === 'failed') failed.push(describeRun(result));
-        if (result.plan.variant === 'flushed')
-          assert.equal(outcome, 'served with losses', describeRun(result));
-        if (result.isLossAccepted) acceptedCount += 1;
-      }
+      for (let seed = seeds.shift(); seed !== undefined; seed = seeds.shift()) await run(seed);
     };
     await Promise.all(Array.from({ length: runsAtOnce }, work));
     assert.deepEqual(failed, []);

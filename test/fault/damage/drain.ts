@@ -64,16 +64,22 @@ class Drain {
         if (this.#due.size === 0 && backlog <= this.#passedOver) return undefined;
         if (this.#due.size === before) return `${backlog} messages are due and do not come`;
       } catch (thrown) {
-        const failure = failureOf(thrown);
-        if (failure.kind === 'failed') return failure.text;
-        const { loss } = failure;
-        if (!this.#losses.some(({ text }) => text === loss.text)) this.#losses.push(loss);
-        // What lies before the damage may have come in this session: the next one tells.
-        if (this.#due.size < before) continue;
-        const passed = await this.#pass(loss);
-        if (passed !== undefined) return passed;
+        const obstacle = await this.#passFailure(failureOf(thrown), this.#due.size < before);
+        if (obstacle !== undefined) return obstacle;
       }
     }
+  }
+
+  /** Goes on behind damage. Answers why it can't; `hasProgress` says that the session brought something. */
+  async #passFailure(
+    failure: ReturnType<typeof failureOf>,
+    hasProgress: boolean,
+  ): Promise<string | undefined> {
+    if (failure.kind === 'failed') return failure.text;
+    const { loss } = failure;
+    if (!this.#losses.some(({ text }) => text === loss.text)) this.#losses.push(loss);
+    // What lies before the damage may have come in this session: the next one tells.
+    return hasProgress ? undefined : await this.#pass(loss);
   }
 
   /** One session: takes and acknowledges until nothing is due, or until it fails. */

@@ -164,23 +164,24 @@ describe('delivery to many consumers of one partition', () => {
     const done = new Promise<void>((resolve) => {
       allSeen = resolve;
     });
-    const consume = async (consumer: TestConsumer): Promise<void> => {
-      for (;;) {
-        await consumer.until(() => consumer.inbox.length > 0);
-        const message = consumer.inbox.shift()!;
-        if (isFailing(message)) {
-          await consumer.settle([message], nack(0));
-          if (message.key !== '') forgetBehind(consumer, message);
-        } else {
-          const { settledCount } = await consumer.settle([message], ack);
-          // What was taken back meanwhile comes again, and counts then.
-          if (settledCount === 0n) continue;
-          assert.ok(!seen.has(message.offset), `message ${message.offset} was settled twice`);
-          seen.add(message.offset);
-          settled(message);
-          if (seen.size === count) allSeen();
-        }
+    const consumeOne = async (consumer: TestConsumer): Promise<void> => {
+      await consumer.until(() => consumer.inbox.length > 0);
+      const message = consumer.inbox.shift()!;
+      if (isFailing(message)) {
+        await consumer.settle([message], nack(0));
+        if (message.key !== '') forgetBehind(consumer, message);
+        return;
       }
+      const { settledCount } = await consumer.settle([message], ack);
+      // What was taken back meanwhile comes again, and counts then.
+      if (settledCount === 0n) return;
+      assert.ok(!seen.has(message.offset), `message ${message.offset} was settled twice`);
+      seen.add(message.offset);
+      settled(message);
+      if (seen.size === count) allSeen();
+    };
+    const consume = async (consumer: TestConsumer): Promise<void> => {
+      for (;;) await consumeOne(consumer);
     };
     const working = Promise.all(consumers.map(consume));
     try {

@@ -23,6 +23,24 @@ async function openConsumers(address: string, count: number): Promise<Http2Conne
   return connections;
 }
 
+/** Closes a server so many turns of the event loop after each of its connections has left. */
+async function closeServerWhile(leave: (connection: Http2Connection) => void, turns: number): Promise<void> {
+  const { server, client } = await startHarness(new FakeBroker(), { drainGraceMs: 2_000 });
+  const connections = await Promise.all(
+    Array.from({ length: 8 }, () => Http2Connection.open(server.address)),
+  );
+  for (const connection of connections) {
+    const call = connection.call('/sluice.v1.Broker/Subscribe').on('error', () => {});
+    call.resume();
+    await connection.barrier();
+  }
+  for (const connection of connections) leave(connection);
+  for (let turn = 0; turn < turns; turn++) await setImmediate();
+  await server.close();
+  for (const connection of connections) connection.close();
+  client.close();
+}
+
 describe('a broker that is asked to end as connections close', function () {
   this.timeout(300_000);
 
@@ -30,27 +48,11 @@ describe('a broker that is asked to end as connections close', function () {
   // callback of its close. That moment is short, so every one is tried, by turns of the event loop.
   for (const end of ['is cut', 'ends with an error'] as const) {
     it(`closes its server, whichever turn of the event loop a connection ${end} in`, async () => {
-      for (let turns = 0; turns < 30; turns++) {
-        const { server, client } = await startHarness(new FakeBroker(), { drainGraceMs: 2_000 });
-        const connections = await Promise.all(
-          Array.from({ length: 8 }, () => Http2Connection.open(server.address)),
-        );
-        for (const connection of connections) {
-          connection
-            .call('/sluice.v1.Broker/Subscribe')
-            .on('error', () => {})
-            .resume();
-          await connection.barrier();
-        }
-        for (const connection of connections) {
-          if (end === 'is cut') connection.close();
-          else connection.session.goaway(constants.NGHTTP2_INTERNAL_ERROR);
-        }
-        for (let turn = 0; turn < turns; turn++) await setImmediate();
-        await server.close();
-        for (const connection of connections) connection.close();
-        client.close();
-      }
+      const leave = (connection: Http2Connection): void => {
+        if (end === 'is cut') connection.close();
+        else connection.session.goaway(constants.NGHTTP2_INTERNAL_ERROR);
+      };
+      for (let turns = 0; turns < 30; turns++) await closeServerWhile(leave, turns);
     });
   }
 

@@ -17,69 +17,98 @@ const command = fc.record({
   atMs: fc.nat(100),
 });
 
+type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
+
+interface Held {
+  readonly session: Session;
+  readonly delivery: DeliveryRecord;
+  deadlineMs: number;
+}
+
+/** A lease table, and beside it a plain map from each offset to its lease. */
+class Subject {
+  readonly #sessions = ['a', 'b', 'c'].map((id) => new Session(id, plenty));
+  readonly #deadlines = new DeadlineHeap<Lease>();
+  readonly #table = new LeaseTable(this.#deadlines, new Outbox());
+  readonly #held = new Map<number, Held>();
+  readonly #deliveries: DeliveryRecord[] = [];
+
+  run({ kind, first, length, session: sessionIndex, atMs }: Command): void {
+    const session = this.#sessions[sessionIndex]!;
+    const last = Math.min(end, first + length) - 1;
+    const offsets = Array.from({ length: last - first + 1 }, (_, i) => first + i);
+    const mine = offsets.filter((offset) => this.#held.get(offset)?.session === session);
+    if (kind === 'lease') this.#lease(session, offsets);
+    else if (kind === 'start') this.#start(first, atMs);
+    else if (kind === 'due') this.#expire(atMs);
+    else if (kind === 'end') {
+      assert.deepEqual(offsetsOf(this.#table.end(first, last, { session })), mine);
+      for (const offset of mine) this.#held.delete(offset);
+    } else {
+      assert.deepEqual(offsetsOf(this.#table.extend(first, last, { session }, atMs)), mine);
+      for (const offset of mine) this.#held.get(offset)!.deadlineMs = atMs;
+    }
+  }
+
+  #lease(session: Session, offsets: readonly number[]): void {
+    if (offsets.some((offset) => this.#held.has(offset))) return;
+    const first = offsets[0]!;
+    const last = offsets.at(-1)!;
+    const delivery = { id: this.#deliveries.length, session, partition: 0, first, last, isSent: false };
+    this.#deliveries.push(delivery);
+    const deadlineMs = Number.POSITIVE_INFINITY;
+    this.#table.add(new Lease(delivery, index, first, last, deadlineMs));
+    for (const offset of offsets) this.#held.set(offset, { session, delivery, deadlineMs });
+  }
+
+  #start(first: number, atMs: number): void {
+    if (this.#deliveries.length === 0) return;
+    const delivery = this.#deliveries[first % this.#deliveries.length]!;
+    this.#table.start(delivery, atMs);
+    for (const held of this.#held.values()) {
+      if (held.delivery === delivery && held.deadlineMs === Number.POSITIVE_INFINITY) held.deadlineMs = atMs;
+    }
+  }
+
+  #expire(atMs: number): void {
+    const leases: Lease[] = [];
+    for (let lease = this.#deadlines.popDue(atMs); lease; lease = this.#deadlines.popDue(atMs)) {
+      leases.push(lease);
+    }
+    const due = [...this.#held.keys()].filter((offset) => this.#held.get(offset)!.deadlineMs <= atMs);
+    assert.deepEqual(
+      offsetsOf(this.#table.revokeAll(leases)),
+      due.sort((a, b) => a - b),
+    );
+    for (const offset of due) this.#held.delete(offset);
+  }
+
+  check(): void {
+    assert.equal(this.#table.messageCount, this.#held.size);
+    for (const each of this.#sessions) {
+      const count = [...this.#held.values()].filter(({ session }) => session === each).length;
+      assert.equal(each.outstandingMessages, count);
+      assert.equal(each.outstandingBytes, count * messageBytes);
+    }
+    for (let offset = 0; offset < end; offset += 1) {
+      const lease = this.#table.at(offset);
+      const held = this.#held.get(offset);
+      assert.equal(lease?.delivery, held?.delivery, `holder of ${offset}`);
+      assert.equal(lease?.deadlineMs, held?.deadlineMs, `deadline of ${offset}`);
+    }
+    const soonest = Math.min(...Array.from(this.#held.values(), ({ deadlineMs }) => deadlineMs));
+    assert.equal(this.#deadlines.nextAtMs, soonest);
+  }
+}
+
 describe('LeaseTable', () => {
   it('knows who holds what until when, and returns credit exactly once', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 60 }), (commands) => {
-        const sessions = ['a', 'b', 'c'].map((id) => new Session(id, plenty));
-        const deadlines = new DeadlineHeap<Lease>();
-        const table = new LeaseTable(deadlines, new Outbox());
-        const holders = new Map<number, { session: Session; delivery: DeliveryRecord; deadlineMs: number }>();
-        const deliveries: DeliveryRecord[] = [];
-
-        for (const { kind, first, length, session: sessionIndex, atMs } of commands) {
-          const session = sessions[sessionIndex]!;
-          const last = Math.min(end, first + length) - 1;
-          const offsets = Array.from({ length: last - first + 1 }, (_, i) => first + i);
-          const mine = offsets.filter((offset) => holders.get(offset)?.session === session);
-
-          if (kind === 'lease' && !offsets.some((offset) => holders.has(offset))) {
-            const delivery = { id: deliveries.length, session, partition: 0, first, last, isSent: false };
-            deliveries.push(delivery);
-            table.add(new Lease(delivery, index, first, last, Number.POSITIVE_INFINITY));
-            for (const offset of offsets)
-              holders.set(offset, { session, delivery, deadlineMs: Number.POSITIVE_INFINITY });
-          } else if (kind === 'end') {
-            assert.deepEqual(offsetsOf(table.end(first, last, { session: session })), mine);
-            for (const offset of mine) holders.delete(offset);
-          } else if (kind === 'extend') {
-            assert.deepEqual(offsetsOf(table.extend(first, last, { session }, atMs)), mine);
-            for (const offset of mine) holders.get(offset)!.deadlineMs = atMs;
-          } else if (kind === 'start' && deliveries.length > 0) {
-            const delivery = deliveries[first % deliveries.length]!;
-            table.start(delivery, atMs);
-            for (const held of holders.values()) {
-              if (held.delivery === delivery && held.deadlineMs === Number.POSITIVE_INFINITY)
-                held.deadlineMs = atMs;
-            }
-          } else if (kind === 'due') {
-            const leases: Lease[] = [];
-            for (let lease = deadlines.popDue(atMs); lease; lease = deadlines.popDue(atMs))
-              leases.push(lease);
-            const due = [...holders.keys()].filter((offset) => holders.get(offset)!.deadlineMs <= atMs);
-            assert.deepEqual(
-              offsetsOf(table.revokeAll(leases)),
-              due.sort((a, b) => a - b),
-            );
-            for (const offset of due) holders.delete(offset);
-          }
-
-          assert.equal(table.messageCount, holders.size);
-          for (const each of sessions) {
-            const count = [...holders.values()].filter(({ session: holder }) => holder === each).length;
-            assert.equal(each.outstandingMessages, count);
-            assert.equal(each.outstandingBytes, count * messageBytes);
-          }
-          for (let offset = 0; offset < end; offset += 1) {
-            assert.equal(table.at(offset)?.delivery, holders.get(offset)?.delivery, `holder of ${offset}`);
-            assert.equal(
-              table.at(offset)?.deadlineMs,
-              holders.get(offset)?.deadlineMs,
-              `deadline of ${offset}`,
-            );
-          }
-          const soonest = Math.min(...Array.from(holders.values(), ({ deadlineMs }) => deadlineMs));
-          assert.equal(deadlines.nextAtMs, soonest);
+        const subject = new Subject();
+        for (const each of commands) {
+          subject.run(each);
+          subject.check();
         }
       }),
       { numRuns: 300 },

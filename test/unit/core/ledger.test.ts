@@ -15,37 +15,48 @@ const change = fc.oneof(
   fc.record({ kind: fc.constant('raise' as const), first: fc.nat(end / 2), length: fc.constant(1) }),
 );
 
+type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
+
+/** Makes a change to the ledger, and notes in `settled` which offsets it settles. */
+function apply({ kind, first, length }: Change, ledger: Ledger, settled: Set<number>): void {
+  const last = Math.min(end, first + length) - 1;
+  if (kind === 'fail') {
+    if (!ledger.isSettled(first)) ledger.fail(first, ledger.attempts(first) + 1, 0);
+  } else if (kind === 'raise') {
+    ledger.raiseFloor(first);
+    for (let offset = 0; offset < first; offset += 1) settled.add(offset);
+  } else {
+    ledger.settle(first, last);
+    for (let offset = first; offset <= last; offset += 1) settled.add(offset);
+  }
+}
+
+function compare(ledger: Ledger, settled: ReadonlySet<number>): void {
+  const { state } = ledger;
+  assert.deepEqual(new Ledger(state).state, state);
+  assert.equal(ledger.backlog(end), end - settled.size);
+  assert.ok(!settled.has(state.acknowledgedOffset), 'the acknowledged offset is settled itself');
+  let previousLast = state.acknowledgedOffset;
+  for (const { first, last } of state.settled) {
+    assert.ok(first > previousLast + (previousLast === state.acknowledgedOffset ? 0 : 1), 'touching');
+    previousLast = last;
+  }
+  for (const { offset, attempts } of state.failed) {
+    assert.ok(attempts > 0 && !settled.has(offset), `${offset} is settled and failed`);
+  }
+  for (let offset = 0; offset < end; offset += 1) {
+    assert.equal(ledger.isSettled(offset), settled.has(offset));
+  }
+}
+
 describe('Ledger', () => {
   it('comes back from its state as it was, and the state is in its normal form', () => {
     fc.assert(
       fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
         const ledger = new Ledger(freshCursor);
         const settled = new Set<number>();
-        for (const { kind, first, length } of changes) {
-          const last = Math.min(end, first + length) - 1;
-          if (kind === 'fail' && !ledger.isSettled(first)) ledger.fail(first, ledger.attempts(first) + 1, 0);
-          if (kind === 'raise') ledger.raiseFloor(first);
-          if (kind === 'settle') ledger.settle(first, last);
-          if (kind !== 'fail') {
-            for (let o = kind === 'raise' ? 0 : first; o < (kind === 'raise' ? first : last + 1); o += 1)
-              settled.add(o);
-          }
-        }
-        const { state } = ledger;
-        assert.deepEqual(new Ledger(state).state, state);
-        assert.equal(ledger.backlog(end), end - settled.size);
-        assert.ok(!settled.has(state.acknowledgedOffset), 'the acknowledged offset is settled itself');
-        let previousLast = state.acknowledgedOffset;
-        for (const { first, last } of state.settled) {
-          assert.ok(first > previousLast + (previousLast === state.acknowledgedOffset ? 0 : 1), 'touching');
-          previousLast = last;
-        }
-        for (const { offset, attempts } of state.failed) {
-          assert.ok(attempts > 0 && !settled.has(offset), `${offset} is settled and failed`);
-        }
-        for (let offset = 0; offset < end; offset += 1) {
-          assert.equal(ledger.isSettled(offset), settled.has(offset));
-        }
+        for (const each of changes) apply(each, ledger, settled);
+        compare(ledger, settled);
       }),
       { numRuns: 500 },
     );

@@ -10,36 +10,58 @@ const command = fc.oneof(
   { weight: 4, arbitrary: fc.record({ kind: fc.constant('front' as const), first: offset, last: offset }) },
 );
 
+type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
+
+/** An offset map, and beside it a plain map with the same content. */
+class Subject {
+  readonly #map = new OffsetMap<string>();
+  readonly #reference = new Map<number, string>();
+
+  run({ kind, first, last }: Command, i: number): void {
+    if (kind === 'set') {
+      for (let each = first; each <= Math.min(last, first + 40); each += 1) {
+        this.#map.set(each, `${i}-${each}`);
+        this.#reference.set(each, `${i}-${each}`);
+      }
+      return;
+    }
+    const from = kind === 'front' ? 0 : first;
+    const gone = this.#ascending().filter((each) => each >= from && each <= last);
+    assert.equal(this.#map.deleteRange(from, last), gone.length);
+    for (const each of gone) this.#reference.delete(each);
+  }
+
+  check(at: number): void {
+    assert.equal(this.#map.size, this.#reference.size);
+    assert.equal(this.#map.get(at), this.#reference.get(at));
+    assert.equal(this.#map.nextFrom(at), this.#ascending().find((each) => each >= at) ?? Infinity);
+    assert.deepEqual(
+      this.#map.map((each, value) => [each, value]),
+      this.#ascending().map((each) => [each, this.#reference.get(each)]),
+    );
+  }
+
+  clear(): void {
+    this.#map.clear();
+    assert.equal(this.#map.size, 0);
+    assert.equal(this.#map.nextFrom(0), Infinity);
+  }
+
+  #ascending(): number[] {
+    return [...this.#reference.keys()].sort((a, b) => a - b);
+  }
+}
+
 describe('OffsetMap', () => {
   it('holds what a map of all offsets holds, in order', () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 200 }), (commands) => {
-        const subject = new OffsetMap<string>();
-        const reference = new Map<number, string>();
-        const ascending = () => [...reference.keys()].sort((a, b) => a - b);
-        for (const [i, { kind, first, last }] of commands.entries()) {
-          if (kind === 'set') {
-            for (let each = first; each <= Math.min(last, first + 40); each += 1) {
-              subject.set(each, `${i}-${each}`);
-              reference.set(each, `${i}-${each}`);
-            }
-          } else {
-            const from = kind === 'front' ? 0 : first;
-            const gone = ascending().filter((each) => each >= from && each <= last);
-            assert.equal(subject.deleteRange(from, last), gone.length);
-            for (const each of gone) reference.delete(each);
-          }
-          assert.equal(subject.size, reference.size);
-          assert.equal(subject.get(first), reference.get(first));
-          assert.equal(subject.nextFrom(first), ascending().find((each) => each >= first) ?? Infinity);
-          assert.deepEqual(
-            subject.map((each, value) => [each, value]),
-            ascending().map((each) => [each, reference.get(each)]),
-          );
+        const subject = new Subject();
+        for (const [i, each] of commands.entries()) {
+          subject.run(each, i);
+          subject.check(each.first);
         }
         subject.clear();
-        assert.equal(subject.size, 0);
-        assert.equal(subject.nextFrom(0), Infinity);
       }),
     );
   });

@@ -20,10 +20,8 @@ describe('RangeSet', () => {
           const last = first + length - 1;
           if (isRemoval) ranges.remove(first, last);
           else ranges.add(first, last);
-          for (let offset = first; offset <= last; offset += 1) {
-            if (isRemoval) plain.delete(offset);
-            else plain.add(offset);
-          }
+          const set = (offset: number) => (isRemoval ? plain.delete(offset) : plain.add(offset));
+          for (let offset = first; offset <= last; offset += 1) set(offset);
           compare(ranges, plain);
         }
       }),

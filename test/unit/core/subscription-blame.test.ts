@@ -38,26 +38,32 @@ describe('a stream that ends', () => {
       const handled: number[] = [];
       const deadLetterRequests: { offset: number; attempts: number; reason: string }[] = [];
       let crashes = 0;
-      for (let i = 0; handled.length < 7 || deadLetterRequests.length < 1; i += 1) {
-        assert.ok(i < 20, 'too many processes');
-        const sessionId = `process-${i}`;
+      const handle = (sessionId: string, offsets: readonly number[]): void => {
+        for (const offset of offsets) h.settle(sessionId, 0, offset, offset);
+        handled.push(...offsets);
+      };
+      const crash = (sessionId: string): void => {
+        crashes += 1;
+        h.close(sessionId, 'broke');
+        const requests = h.effects().deadLetterRequests;
+        deadLetterRequests.push(...requests);
+        for (const { offset } of requests) h.subscription.deadLettered(0, offset);
+      };
+      /** One process: handles what it gets, until it gets nothing or message 3. */
+      const run = (sessionId: string): void => {
         h.open(sessionId, eight);
-        for (let isRunning = true; isRunning; ) {
-          const messages = h.deliverAll(sessionId);
-          if (messages.length === 0) break;
+        while (h.deliverAll(sessionId).length > 0) {
           const held = heldBy(h, sessionId, 8);
           if (held.includes(3)) {
-            isRunning = false;
-            crashes += 1;
-            h.close(sessionId, 'broke');
-            deadLetterRequests.push(...h.effects().deadLetterRequests);
-            for (const { offset } of deadLetterRequests) h.subscription.deadLettered(0, offset);
+            crash(sessionId);
+            return;
           }
-          for (const offset of isRunning ? held : []) {
-            h.settle(sessionId, 0, offset, offset);
-            handled.push(offset);
-          }
+          handle(sessionId, held);
         }
+      };
+      for (let i = 0; handled.length < 7 || deadLetterRequests.length < 1; i += 1) {
+        assert.ok(i < 20, 'too many processes');
+        run(`process-${i}`);
       }
       assert.deepEqual(
         deadLetterRequests.map(({ offset }) => offset),

@@ -107,6 +107,27 @@ function expectSame(batch: ScannedBatch, bytes: Uint8Array): void {
   });
 }
 
+const alteration = fc.record({
+  at: fc.noBias(fc.nat()),
+  kind: fc.constantFrom('replace', 'replace', 'replace', 'insert', 'remove', 'cut' as const),
+  byte: fc.integer({ min: 0, max: 255 }),
+});
+
+function alter(
+  request: Uint8Array,
+  changes: readonly (typeof alteration extends fc.Arbitrary<infer T> ? T : never)[],
+): Uint8Array {
+  const bytes = [...request];
+  for (const { at, kind, byte } of changes) {
+    const i = at % (bytes.length + 1);
+    if (kind === 'replace') bytes[i] = byte;
+    else if (kind === 'insert') bytes.splice(i, 0, byte);
+    else if (kind === 'remove') bytes.splice(i, 1);
+    else bytes.length = i;
+  }
+  return Uint8Array.from(bytes);
+}
+
 describe('PublishScanner', () => {
   it('finds in any valid request what a decoder finds', () => {
     fc.assert(
@@ -119,26 +140,13 @@ describe('PublishScanner', () => {
   });
 
   it('never accepts altered bytes that a decoder rejects, and throws nothing but SluiceError', () => {
-    const alteration = fc.record({
-      at: fc.noBias(fc.nat()),
-      kind: fc.constantFrom('replace', 'replace', 'replace', 'insert', 'remove', 'cut' as const),
-      byte: fc.integer({ min: 0, max: 255 }),
-    });
     let acceptedCount = 0;
     fc.assert(
       fc.property(
         arbitraryRequest,
         fc.array(alteration, { minLength: 1, maxLength: 2 }),
         (request, changes) => {
-          const bytes = [...encode(request)];
-          for (const { at, kind, byte } of changes) {
-            const i = at % (bytes.length + 1);
-            if (kind === 'replace') bytes[i] = byte;
-            else if (kind === 'insert') bytes.splice(i, 0, byte);
-            else if (kind === 'remove') bytes.splice(i, 1);
-            else bytes.length = i;
-          }
-          const altered = Uint8Array.from(bytes);
+          const altered = alter(encode(request), changes);
           let batch: ScannedBatch;
           try {
             batch = scan(altered);

@@ -49,6 +49,18 @@ export interface ReferenceSession {
 }
 
 /** The state of a subscription over an array of messages for each partition: every question is a loop. */
+/** Why a message must not pass another one that it is ordered with; undefined when it may. */
+function orderObjection(
+  message: ReferenceMessage,
+  other: ReferenceMessage,
+  sessionId: string,
+): string | undefined {
+  if (other.state === 'held' && other.holder !== sessionId) return `${other.holder} is at ${other.offset}`;
+  if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;
+  if (other.state === 'held' && other.offset > message.offset) return `${other.offset} is already out`;
+  return undefined;
+}
+
 export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
@@ -153,10 +165,8 @@ export class Reference {
     if (message.isSuspect && held.length > 0) return `it is a suspect, and ${sessionId} holds something`;
     for (const other of this.partitions[message.partition]!) {
       if (other.isTargetedElsewhere || !this.#isOrdered(message, other)) continue;
-      if (other.state === 'held' && other.holder !== sessionId)
-        return `${other.holder} is at ${other.offset}`;
-      if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;
-      if (other.state === 'held' && other.offset > message.offset) return `${other.offset} is already out`;
+      const objection = orderObjection(message, other, sessionId);
+      if (objection !== undefined) return objection;
     }
     return undefined;
   }
