@@ -1,8 +1,8 @@
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { columnNames } from './columns.js';
 import { findUnknownFragment, readLogRecords } from './engine-log.js';
-import { readFileIfAny, syncFile } from './files.js';
+import { readFileIfAny, readFilePart, syncFile } from './files.js';
 import { type LiveTable, type Manifest, readManifest } from './manifest.js';
 import { decodeRoundNote } from './round-note.js';
 
@@ -149,7 +149,7 @@ async function findUnknownFragments(
     const path = join(databasePath, name);
     const size = (await sizeOf(path)) ?? 0;
     for (let from = 0; from < size; from += chunkBytes) {
-      const at = findUnknownFragment(await readPart(path, from, Math.min(chunkBytes, size - from)));
+      const at = findUnknownFragment(await readFilePart(path, from, Math.min(chunkBytes, size - from)));
       if (at === undefined) continue;
       faults.push(`${name} is damaged: at byte ${from + at} there is a record of an unknown kind`);
       break;
@@ -176,14 +176,14 @@ async function readLog(path: string, number: number): Promise<LogFile> {
   let firstSequence: number | undefined;
   let lastSequence: number | undefined;
   for (let length = smallestReadBytes; firstSequence === undefined; length *= 8) {
-    const { records } = readLogRecords(await readPart(path, 0, Math.min(size, length)), true);
+    const { records } = readLogRecords(await readFilePart(path, 0, Math.min(size, length)), true);
     firstSequence = records.map(sequences).find(({ count }) => count > 0)?.first;
     if (length >= size) break;
   }
   for (let length = smallestReadBytes; lastSequence === undefined; length *= 8) {
     // At a block boundary. Blocks are 32 KiB.
     const from = Math.max(0, size - (size % smallestReadBytes) - length);
-    const { records } = readLogRecords(await readPart(path, from, size - from), from === 0);
+    const { records } = readLogRecords(await readFilePart(path, from, size - from), from === 0);
     // RocksDB also writes batches without changes, to mark where it continues.
     lastSequence = records.map(sequences).findLast(({ count }) => count > 0)?.last;
     if (from === 0) break;
@@ -197,17 +197,6 @@ function sequences(record: Buffer): { first: number; count: number; last: number
   const first = Number(record.readBigUInt64LE(0));
   const count = record.readUInt32LE(8);
   return { first, count, last: first + count - 1 };
-}
-
-async function readPart(path: string, from: number, length: number): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const bytes = Buffer.alloc(length);
-    const { bytesRead } = await file.read(bytes, 0, length, from);
-    return bytes.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

@@ -10,6 +10,7 @@ import {
 import { endOnDefect } from '../base/invariant.js';
 import { KiB, MiB } from '../base/units.js';
 import { columnNames } from './columns.js';
+import { readFilePart } from './files.js';
 
 /**
  * The key-value store below everything else, and the only file that knows RocksDB. The main thread opens it; the
@@ -66,6 +67,9 @@ const smallColumnOptions: ColumnOptions = {
   cacheSize: 4 * MiB,
 };
 
+/** A block ends with the record that passes its size: a record of the log has about 256 KiB, or one large message. */
+const largestBlockBytes = 64 * MiB;
+
 /** Threads that flush and compact. */
 const backgroundThreads = 2;
 
@@ -86,11 +90,14 @@ export interface ScanOptions {
 }
 
 export class Engine {
+  /** Empty in the writer thread, which reads nothing. */
+  readonly #directory: string;
   readonly #db: RocksLevel;
   readonly #columns: readonly ColumnHandle[];
   readonly #names: readonly string[];
 
-  private constructor(db: RocksLevel, names: readonly string[]) {
+  private constructor(db: RocksLevel, names: readonly string[], directory = '') {
+    this.#directory = directory;
     this.#db = db;
     this.#names = names;
     this.#columns = names.map((name) => db.columns[name]!);
@@ -109,7 +116,7 @@ export class Engine {
       walCompression: false,
     });
     await db.open();
-    return new Engine(db, names);
+    return new Engine(db, names, directory);
   }
 
   /**
@@ -155,6 +162,17 @@ export class Engine {
   async get(column: number, key: Buffer): Promise<Buffer | undefined> {
     const [value] = await this.#db.getMany([key], { column: this.#columns[column]!, ...encodings });
     return value;
+  }
+
+  /**
+   * The bytes of the table block that made a read fail with this error; undefined where the error names none. The binding
+   * has no read without the checksum of the block.
+   */
+  async readDamagedBlock(error: unknown): Promise<Buffer | undefined> {
+    const [, table, offset, size] =
+      /block checksum mismatch.*?(\d+\.sst) offset (\d+) size (\d+)/s.exec(engineMessage(error)) ?? [];
+    if (table === undefined || Number(size) > largestBlockBytes) return undefined;
+    return await readFilePart(join(this.#directory, table), Number(offset), Number(size));
   }
 
   /** Opens a snapshot. Blocks for one seek. */

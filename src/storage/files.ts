@@ -61,6 +61,18 @@ export async function readFileIfAny(path: string): Promise<Buffer | undefined> {
   return await ifAny(readFile(path));
 }
 
+/** What the file holds from `from` on, at most `length` bytes. */
+export async function readFilePart(path: string, from: number, length: number): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = Buffer.alloc(length);
+    const { bytesRead } = await file.read(bytes, 0, length, from);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 export async function readDirectoryIfAny(path: string): Promise<string[] | undefined> {
   return await ifAny(readdir(path));
 }

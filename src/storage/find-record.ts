@@ -1,8 +1,8 @@
 import { type Engine, engineFault } from './engine.js';
-import { lastOffsetOfLogKey, logRange } from './keys.js';
+import { lastOffsetOfLogKey } from './keys.js';
 import { readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
-import { firstReadable, readOnce } from './read-around.js';
+import { firstReadable, readFirst } from './read-around.js';
 import { DamagedRecord, type LogRecord, readRecord } from './record.js';
 
 /**
@@ -49,7 +49,7 @@ export async function nextReadable(
       continue;
     }
     try {
-      const [entry] = await readOnce(engine, log.partition, logRange(log.topicId, at), 1, 1);
+      const entry = await readFirst(engine, log, at);
       if (entry === undefined) return undefined;
       at = lastOffsetOfLogKey(entry[0]) + 1;
       const record = readRecord(entry[0], entry[1], log.partition);

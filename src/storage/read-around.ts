@@ -4,11 +4,12 @@ import { damageMessage, type Engine, engineFault, type KeyRange } from './engine
 import { lastOffsetOfLogKey, logRange } from './keys.js';
 import type { PartitionLog } from './partition-log.js';
 import { DamagedRecord, readRecord } from './record.js';
+import { wholeRecordsOf } from './table-block.js';
 
 /**
  * Reading around damage. The engine reads whole blocks, and one changed bit makes a block unreadable. After an
  * error, a scan must not be used: `next` would end the process. So the records around the block are found by new
- * scans.
+ * scans, and the records of the block that are whole are taken from the table file.
  */
 
 /** Records of one partition, key and value, as stored by the engine. */
@@ -33,6 +34,38 @@ export async function readOnce(
       await scan.close();
     }
   }
+}
+
+/**
+ * The first record that can be read at or behind an offset, key and value; from the block itself where the engine refuses
+ * the block. Undefined behind the last record. Rejects with the engine's error where no record of the block is whole.
+ */
+export async function readFirst(
+  engine: Engine,
+  log: PartitionLog,
+  offset: number,
+): Promise<Entries[number] | undefined> {
+  try {
+    return (await readOnce(engine, log.partition, logRange(log.topicId, offset), 1, 1))[0];
+  } catch (error) {
+    if (engineFault(error) !== 'corruption') throw error;
+    const [first] = await wholeRecords(engine, log, offset, error);
+    if (first === undefined) throw error;
+    return first;
+  }
+}
+
+/** Of the block that this error names, those that hold `offset` or follow it. */
+async function wholeRecords(
+  engine: Engine,
+  log: PartitionLog,
+  offset: number,
+  error: unknown,
+): Promise<Entries> {
+  const block = await engine.readDamagedBlock(error);
+  if (block === undefined) return [];
+  const records = wholeRecordsOf(block, log.topicId, log.partition);
+  return records.filter(([key]) => lastOffsetOfLogKey(key) >= offset);
 }
 
 export interface AroundDamage {
@@ -66,6 +99,14 @@ export async function readAroundDamage(
     return { before, damage: undefined };
   } catch (error) {
     if (engineFault(error) !== 'corruption') throw error;
+    const damagedOffset = next;
+    for (const entry of await wholeRecords(engine, log, next, error)) {
+      if (readRecord(entry[0], entry[1], log.partition).firstOffset > next) break;
+      before.push(entry);
+      next = lastOffsetOfLogKey(entry[0]) + 1;
+    }
+    // What follows, the next read meets.
+    if (next > damagedOffset) return { before, damage: undefined };
     const lastOffset = (await firstReadable(engine, log, next, endOffset)) - 1;
     return { before, damage: { firstOffset: next, lastOffset, why: describe(error) } };
   } finally {
@@ -74,8 +115,9 @@ export async function readAroundDamage(
 }
 
 /**
- * The first offset behind `damagedOffset` that can be read, or `endOffset`. Goes forward in growing steps until a
- * read succeeds, and then halves the last step: about twenty reads of one block each.
+ * The first offset behind `damagedOffset` that can be read, or `endOffset`; `damagedOffset` itself can't. If no record
+ * behind it in its block is whole, goes forward in growing steps until a read succeeds, and then halves the last step:
+ * about twenty reads of one block each.
  */
 export async function firstReadable(
   engine: Engine,
@@ -83,33 +125,40 @@ export async function firstReadable(
   damagedOffset: number,
   endOffset: number,
 ): Promise<number> {
+  const inBlock = await readableFrom(engine, log, damagedOffset);
+  if (inBlock !== undefined) return Math.min(endOffset, Math.max(inBlock, damagedOffset + 1));
   let damaged = damagedOffset;
   let readable = endOffset;
+  let tried = endOffset;
   for (let step = 1; damaged + step < endOffset; step *= 2) {
-    const found = await readableAt(engine, log, damaged + step);
+    const found = await readableFrom(engine, log, damaged + step);
     if (found !== undefined) {
-      readable = Math.min(endOffset, Math.max(found, damaged + 1));
+      readable = found;
+      tried = damaged + step;
       break;
     }
     damaged += step;
   }
-  while (readable - damaged > 1) {
-    const middle = damaged + Math.floor((readable - damaged) / 2);
-    const found = await readableAt(engine, log, middle);
+  while (tried - damaged > 1) {
+    const middle = damaged + Math.floor((tried - damaged) / 2);
+    const found = await readableFrom(engine, log, middle);
     if (found === undefined) damaged = middle;
-    else readable = Math.max(found, damaged + 1);
+    else {
+      readable = found;
+      tried = middle;
+    }
   }
-  return readable;
+  return Math.min(endOffset, readable);
 }
 
-/** The first offset of the record that contains `offset` or follows it; undefined if its block is damaged. */
-async function readableAt(engine: Engine, log: PartitionLog, offset: number): Promise<number | undefined> {
+/** The first offset at or behind `offset` that can be read; undefined where no record of its block is whole. */
+async function readableFrom(engine: Engine, log: PartitionLog, offset: number): Promise<number | undefined> {
   try {
-    const [entry] = await readOnce(engine, log.partition, logRange(log.topicId, offset), 1, 1);
+    const entry = await readFirst(engine, log, offset);
     if (entry === undefined) return offset;
-    const firstOffset = readRecord(entry[0], entry[1], log.partition).firstOffset;
-    return Math.min(firstOffset, offset);
+    return Math.max(readRecord(entry[0], entry[1], log.partition).firstOffset, offset);
   } catch (error) {
+    // The engine reads the block: such a record is named by itself.
     if (error instanceof DamagedRecord) return offset;
     if (engineFault(error) !== 'corruption') throw error;
     return undefined;

@@ -100,6 +100,13 @@ export function sealRecord(key: Buffer, value: Buffer): void {
   value.writeUInt32BE(checksum(key, value), 0);
 }
 
+/** What the key of a record must say, as the record itself has it; undefined where it can be no record. */
+export function lastOffsetOfRecord(value: Buffer): number | undefined {
+  if (value.length < headerBytes) return undefined;
+  const lastOffset = readUint64(value, 16) + value.readUInt32BE(8) - 1;
+  return Number.isSafeInteger(lastOffset) && lastOffset >= 0 ? lastOffset : undefined;
+}
+
 /**
  * The record. Its runs share the memory of `bytes`. Throws DamagedRecord unless key and value are exactly what was
  * written for this partition.

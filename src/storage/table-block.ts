@@ -1,0 +1,80 @@
+import { logKey } from './keys.js';
+import { DamagedRecord, lastOffsetOfRecord, readRecord } from './record.js';
+
+/**
+ * A data block of a RocksDB table, not compressed: entries, then the places of those that begin an interval. A checksum
+ * covers the block as a whole, so RocksDB gives nothing of a block with one altered bit. The records of the log have their
+ * own checksums, which tell those that are still whole. Little-endian:
+ *
+ *     for each entry:     shared varint · unshared varint · value length varint · unshared bytes of the key · value
+ *     for each interval:  u32, where its first entry begins, which shares nothing
+ *     number of intervals u32
+ *
+ * `shared`: so many bytes are those of the key before. https://github.com/facebook/rocksdb/blob/main/table/block_based/block_builder.cc
+ */
+
+/** Of the key of a log record, and RocksDB's sequence number and kind behind it. */
+const internalKeyBytes = 12 + 8;
+
+/** The records of a topic's partition that are whole, key and value, in the order in which they stand. */
+export function wholeRecordsOf(block: Buffer, topicId: number, partition: number): [Buffer, Buffer][] {
+  const records: [Buffer, Buffer][] = [];
+  const starts = startsOfIntervals(block);
+  for (let at: number | undefined = 0; at !== undefined; ) {
+    const from: number = at;
+    const entry = entryAt(block, from);
+    const record = entry && wholeRecord(entry.value, topicId, partition);
+    if (record !== undefined) records.push(record);
+    const nextStart = starts.find((start) => start > from);
+    // No entry reaches into the next interval: there its lengths are altered.
+    const isBroken =
+      entry === undefined || (record === undefined && nextStart !== undefined && entry.end > nextStart);
+    at = isBroken ? nextStart : entry.end;
+  }
+  return records;
+}
+
+/** Ascending; none where that is altered. */
+function startsOfIntervals(block: Buffer): number[] {
+  if (block.length < 4) return [];
+  const count = block.readUInt32LE(block.length - 4);
+  const end = block.length - 4 - 4 * count;
+  if (end <= 0) return [];
+  return Array.from({ length: count }, (_, index) => block.readUInt32LE(end + 4 * index)).sort(
+    (a, b) => a - b,
+  );
+}
+
+function entryAt(block: Buffer, from: number): { value: Buffer; end: number } | undefined {
+  let at = from;
+  const lengths: number[] = [];
+  for (let field = 0; field < 3; field++) {
+    let length = 0;
+    for (let scale = 1; ; scale *= 0x80) {
+      const byte = block[at++];
+      if (byte === undefined || scale > 2 ** 28) return undefined;
+      length += (byte & 0x7f) * scale;
+      if (byte < 0x80) break;
+    }
+    lengths.push(length);
+  }
+  const [shared = 0, unshared = 0, valueBytes = 0] = lengths;
+  const valueAt = at + unshared;
+  const end = valueAt + valueBytes;
+  if (shared + unshared !== internalKeyBytes || end > block.length) return undefined;
+  return { value: block.subarray(valueAt, end), end };
+}
+
+/** The key follows from the value, so that an altered key takes no entries that share bytes with it. */
+function wholeRecord(value: Buffer, topicId: number, partition: number): [Buffer, Buffer] | undefined {
+  const lastOffset = lastOffsetOfRecord(value);
+  if (lastOffset === undefined) return undefined;
+  const key = logKey(topicId, lastOffset);
+  try {
+    readRecord(key, value, partition);
+    return [key, value];
+  } catch (error) {
+    if (error instanceof DamagedRecord) return undefined;
+    throw error;
+  }
+}
