@@ -115,7 +115,7 @@ async def consume(client: Client, topic: str, subscription: str, messages: list[
     async def is_caught_up() -> bool:
         request = GetSubscriptionRequest(topic=topic, name=subscription)
         try:
-            found = await client.admin.get_subscription(request, timeout_ms=5_000)
+            found = await client.admin.get_subscription(request, timeout=5)
         except SluiceError:
             # It is down: asked again later.
             return False

@@ -99,6 +99,7 @@ def stubs_of(files: list[FileDescriptorProto]) -> str:
         f'{GENERATED}"""The calls of the API, one method each."""\n\n'
         "from collections.abc import AsyncIterable, AsyncIterator, Mapping\n\n"
         "from ..calls import Calls\n"
+        "from ..seconds import seconds_of\n"
         f"from . import (\n{imports})\n"
     )
     return head + "".join(stub_of(*service) for service in services)
@@ -132,12 +133,14 @@ def method_of(method: MethodDescriptorProto, path: str, doc: str) -> str:
         f"        self,\n"
         f"        {parameter},\n"
         f"        *,\n"
-        f"        timeout_ms: float | None = None,\n"
+        f"        timeout: float | None = None,\n"
         f"        metadata: Mapping[str, str] | None = None,\n"
+        f"        timeout_ms: float | None = None,\n"
         f"    ) -> {returns}:\n"
         f"{doc}"
+        f'        timeout = seconds_of("timeout", timeout, timeout_ms)\n'
         f"        {answer}self._calls.{sent}_{received}(\n"
-        f'            "{path}", {argument}, {response}, timeout_ms, metadata\n'
+        f'            "{path}", {argument}, {response}, timeout, metadata\n'
         f"        )\n"
     )
 

@@ -60,13 +60,13 @@ class Calls:
         path: str,
         request: Encodable,
         response: Decodable[Response],
-        timeout_ms: float | None,
+        timeout: float | None,
         metadata: Mapping[str, str] | None,
     ) -> Response:
         merged = await self.metadata(metadata)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(path)
         try:
-            answer = await call(request.SerializeToString(), timeout=seconds(timeout_ms), metadata=merged)
+            answer = await call(request.SerializeToString(), timeout=timeout, metadata=merged)
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             if failure.code == StatusCode.UNAVAILABLE:
@@ -79,13 +79,13 @@ class Calls:
         path: str,
         requests: AsyncIterable[Encodable],
         response: Decodable[Response],
-        timeout_ms: float | None,
+        timeout: float | None,
         metadata: Mapping[str, str] | None,
     ) -> Response:
         merged = await self.metadata(metadata)
         call: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = self._channel.stream_unary(path)
         try:
-            answer = await call(encoded(requests), timeout=seconds(timeout_ms), metadata=merged)
+            answer = await call(encoded(requests), timeout=timeout, metadata=merged)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
         return response.FromString(answer)
@@ -95,12 +95,12 @@ class Calls:
         path: str,
         request: Encodable,
         response: Decodable[Response],
-        timeout_ms: float | None,
+        timeout: float | None,
         metadata: Mapping[str, str] | None,
     ) -> AsyncIterator[Response]:
         merged = await self.metadata(metadata)
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        call = start(request.SerializeToString(), timeout=seconds(timeout_ms), metadata=merged)
+        call = start(request.SerializeToString(), timeout=timeout, metadata=merged)
         async for answer in responses(call):
             yield response.FromString(answer)
 
@@ -109,18 +109,14 @@ class Calls:
         path: str,
         requests: AsyncIterable[Encodable],
         response: Decodable[Response],
-        timeout_ms: float | None,
+        timeout: float | None,
         metadata: Mapping[str, str] | None,
     ) -> AsyncIterator[Response]:
         merged = await self.metadata(metadata)
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
-        call = start(encoded(requests), timeout=seconds(timeout_ms), metadata=merged)
+        call = start(encoded(requests), timeout=timeout, metadata=merged)
         async for answer in responses(call):
             yield response.FromString(answer)
-
-
-def seconds(timeout_ms: float | None) -> float | None:
-    return None if timeout_ms is None else timeout_ms / 1000
 
 
 async def encoded(requests: AsyncIterable[Encodable]) -> AsyncIterator[bytes]:

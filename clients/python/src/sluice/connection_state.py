@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 
 from .errors import SluiceError, StatusCode
+from .seconds import warn_of_ms
 
 logger = logging.getLogger("sluice")
 PROBE_TIMEOUT_S = 2.0
@@ -43,8 +44,14 @@ class ConnectionState:
     """Of `waiting`, in plain words."""
     error: SluiceError | None = None
     """What a call failed with, if one did."""
-    next_attempt_in_ms: float | None = None
-    """When the next attempt comes, in ms from now; None: with the next call."""
+    next_attempt_in: float | None = None
+    """When the next attempt comes, in seconds from now; None: with the next call."""
+
+    @property
+    def next_attempt_in_ms(self) -> float | None:
+        """Deprecated: `next_attempt_in`, in milliseconds."""
+        warn_of_ms("next_attempt_in")
+        return None if self.next_attempt_in is None else self.next_attempt_in * 1000
 
 
 Listener = Callable[[ConnectionState], None]
@@ -98,29 +105,29 @@ class ConnectionStates:
         self._probing = None
         self._change(ConnectionState("ready"))
 
-    def failed(self, error: SluiceError, next_attempt_in_ms: float | None) -> None:
+    def failed(self, error: SluiceError, next_attempt_in: float | None) -> None:
         """A call has failed; None: the call is not tried again."""
         if error.code not in CODES and error.reason not in REASONS:
             return
         cause = cause_of(error.message, self._target)
         is_unexplained = cause is None and error.message.startswith("failed to connect") and not self._has_tls
         if not is_unexplained:
-            self._wait(cause or error.message, error, next_attempt_in_ms)
+            self._wait(cause or error.message, error, next_attempt_in)
             return
         if self._probing is None:
             self._probing = asyncio.create_task(probe(self._target))
-        task = asyncio.create_task(self._wait_probed(self._probing, error, next_attempt_in_ms))
+        task = asyncio.create_task(self._wait_probed(self._probing, error, next_attempt_in))
         self._waiting_for_probe.add(task)
         task.add_done_callback(self._waiting_for_probe.discard)
 
     async def _wait_probed(
-        self, probing: asyncio.Task[str | None], error: SluiceError, next_attempt_in_ms: float | None
+        self, probing: asyncio.Task[str | None], error: SluiceError, next_attempt_in: float | None
     ) -> None:
         """A peer that ends the connection without a word may speak TLS."""
         cause = await probing
         # Otherwise it has answered meanwhile.
         if self._probing is probing:
-            self._wait(cause or error.message, error, next_attempt_in_ms)
+            self._wait(cause or error.message, error, next_attempt_in)
 
     async def close(self) -> None:
         self._change(ConnectionState("closed"))
@@ -130,11 +137,11 @@ class ConnectionStates:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _wait(self, cause: str, error: SluiceError | None, next_attempt_in_ms: float | None) -> None:
+    def _wait(self, cause: str, error: SluiceError | None, next_attempt_in: float | None) -> None:
         last = self._state
-        if next_attempt_in_ms is None and last is not None and (last.kind, last.cause) == ("waiting", cause):
+        if next_attempt_in is None and last is not None and (last.kind, last.cause) == ("waiting", cause):
             return
-        self._change(ConnectionState("waiting", cause, error, next_attempt_in_ms))
+        self._change(ConnectionState("waiting", cause, error, next_attempt_in))
 
     def _change(self, state: ConnectionState) -> None:
         last = self._state
@@ -142,7 +149,7 @@ class ConnectionStates:
             return
         self._state = state
         if state.kind == "waiting":
-            when = "" if state.next_attempt_in_ms is None else f"; next attempt in {state.next_attempt_in_ms:.0f} ms"
+            when = "" if state.next_attempt_in is None else f"; next attempt in {state.next_attempt_in:.3f} s"
             # One that repeats itself is said loudly only once.
             is_news = last is None or last.cause != state.cause
             logger.log(logging.WARNING if is_news else logging.INFO, "%s: %s%s", self._target, state.cause, when)

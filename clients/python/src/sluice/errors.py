@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from .seconds import warn_of_ms
 from .v1 import PublishError, PublishFailure
 
 StatusCode = grpc.StatusCode
@@ -24,7 +25,7 @@ BUFFER_FULL = "BUFFER_FULL"
 CLOSED = "CLOSED"
 """Reason: the producer or consumer has been closed on this side (CANCELLED)."""
 RETRY_TIMEOUT = "RETRY_TIMEOUT"
-"""Reason: a message was not stored within `retry_timeout_ms` (DEADLINE_EXCEEDED); it may be stored all the same."""
+"""Reason: a message was not stored within `retry_timeout` (DEADLINE_EXCEEDED); it may be stored all the same."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class SluiceError(Exception):
     """Facts for programs."""
     field_violations: tuple[FieldViolation, ...]
     """What was wrong with the request, field by field."""
-    retry_after_ms: float | None
-    """How long the broker asks to wait before the next try."""
+    retry_after: float | None
+    """How long the broker asks to wait before the next try, in seconds."""
     publish_failure: PublishFailure | None
     """Of a failed `Publish`: how much of its stream is durable."""
 
@@ -63,7 +64,7 @@ class SluiceError(Exception):
         reason: str = "",
         metadata: Mapping[str, str] | None = None,
         field_violations: Iterable[FieldViolation] = (),
-        retry_after_ms: float | None = None,
+        retry_after: float | None = None,
         publish_failure: PublishFailure | None = None,
     ) -> None:
         super().__init__(message)
@@ -71,13 +72,19 @@ class SluiceError(Exception):
         self.reason = reason or code.name
         self.metadata = metadata or {}
         self.field_violations = tuple(field_violations)
-        self.retry_after_ms = retry_after_ms
+        self.retry_after = retry_after
         self.publish_failure = publish_failure
 
     @property
     def message(self) -> str:
         """For people."""
         return str(self.args[0])
+
+    @property
+    def retry_after_ms(self) -> float | None:
+        """Deprecated: `retry_after`, in milliseconds."""
+        warn_of_ms("retry_after")
+        return None if self.retry_after is None else self.retry_after * 1000
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -107,7 +114,7 @@ def read_details(details: bytes) -> dict[str, Any]:
                 fields |= {"reason": info.reason, "metadata": dict(info.metadata)}
             elif name == "google.rpc.RetryInfo":
                 retry = error_details_pb2.RetryInfo.FromString(detail.value)
-                fields["retry_after_ms"] = duration_ms(retry.retry_delay)
+                fields["retry_after"] = duration_s(retry.retry_delay)
             elif name == "google.rpc.BadRequest":
                 request = error_details_pb2.BadRequest.FromString(detail.value)
                 found = [FieldViolation(v.field, v.description) for v in request.field_violations]
@@ -122,13 +129,13 @@ def read_details(details: bytes) -> dict[str, Any]:
 def from_publish_error(error: PublishError) -> SluiceError:
     """Why one batch of a PublishStream was refused."""
     code = CODES.get(error.code, StatusCode.UNKNOWN)
-    delay = duration_ms(error.retry_delay) if error.HasField("retry_delay") else None
-    return SluiceError(error.message, code=code, reason=error.reason, retry_after_ms=delay)
+    delay = duration_s(error.retry_delay) if error.HasField("retry_delay") else None
+    return SluiceError(error.message, code=code, reason=error.reason, retry_after=delay)
 
 
 def closed(what: str) -> SluiceError:
     return SluiceError(f"the {what} is closed", code=StatusCode.CANCELLED, reason=CLOSED)
 
 
-def duration_ms(duration: Duration) -> float:
-    return duration.seconds * 1000 + duration.nanos / 1e6
+def duration_s(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9

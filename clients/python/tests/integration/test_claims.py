@@ -84,7 +84,7 @@ async def test_a_batch_that_was_given_up_is_not_taken_for_the_next_one(
     shared_broker: Broker, client: Client, topic: str, is_stored: bool
 ) -> None:
     async with holding_proxy(shared_broker.address) as proxy, Client(proxy.address) as behind:
-        producer = await behind.producer(topic, producer_id="web", retry_timeout_ms=3_000).open()
+        producer = await behind.producer(topic, producer_id="web", retry_timeout=3).open()
         assert await outcome(producer, "1") == "stored"
         if is_stored:
             proxy.swallow_answers()
@@ -125,7 +125,7 @@ async def test_a_claim_is_repeated_with_one_number_and_an_old_broker_is_named(fa
     fake.answers["OpenProducer"] = lose
     async with Client(fake.address) as client:
         for _ in range(2):
-            producer = await within(client.producer("t", retry_min_backoff_ms=1).open())
+            producer = await within(client.producer("t", retry_min_backoff=0.001).open())
             await within(producer.close())
         assert claims[:3] == [claims[0]] * 3
         assert claims[3:] == [claims[3]] * 3

@@ -139,7 +139,7 @@ async def test_deadlines_and_cancellation_reach_the_broker(fake: FakeBroker) -> 
         # The connection is there: the call reaches the broker before its time is over.
         await client.admin.get_subscription(GetSubscriptionRequest(topic="t", name="s"))
         with pytest.raises(SluiceError) as caught:
-            await client.admin.get_topic(GetTopicRequest(name="t"), timeout_ms=1_000)
+            await client.admin.get_topic(GetTopicRequest(name="t"), timeout=1)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
         await within(ended.get())
         asked.clear()
@@ -154,7 +154,7 @@ async def test_deadlines_and_cancellation_reach_the_broker(fake: FakeBroker) -> 
 async def test_what_is_not_there_is_unavailable(topic: str) -> None:
     async with Client(f"127.0.0.1:{free_port()}") as client:
         with pytest.raises(SluiceError) as caught:
-            await within(client.producer(topic, retry_timeout_ms=2_000).open())
+            await within(client.producer(topic, retry_timeout=2).open())
         assert (caught.value.code, caught.value.reason) == (StatusCode.UNAVAILABLE, "UNAVAILABLE")
 
 

@@ -44,7 +44,7 @@ async def test_a_failed_message_of_a_key_holds_back_its_key_only(client: Client,
     async def handler(delivery: Delivery) -> None:
         if delivery.payload == b"4":
             # For longer than the test takes.
-            delivery.nack(delay_ms=600_000)
+            delivery.nack(delay=600)
             return
         handled.note(delivery)
 
@@ -68,7 +68,7 @@ async def test_a_delay_holds_a_message_back(client: Client, topic: str) -> None:
         nonlocal nacked_at, again_at
         if delivery.attempt == 1 and delivery.payload == b"a":
             nacked_at = loop.time()
-            assert await delivery.nack(delay_ms=400, reason="later") is True
+            assert await delivery.nack(delay=0.4, reason="later") is True
             return
         again_at = again_at or loop.time()
         handled.note(delivery)

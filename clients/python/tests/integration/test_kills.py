@@ -22,7 +22,7 @@ async def test_a_producer_loses_and_doubles_nothing(own_broker: Broker) -> None:
         futures: list[asyncio.Future[Receipt]] = []
 
         async def produce() -> None:
-            async with client.producer("t", retry_min_backoff_ms=20, batch_max_bytes=4_096) as producer:
+            async with client.producer("t", retry_min_backoff=0.02, batch_max_bytes=4_096) as producer:
                 for i in range(count):
                     if i % 100 == 0:
                         await producer.room()
@@ -106,7 +106,7 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
                 sending = [producer.send(f"{i}", key=f"key-{i % 97}") for i in range(first, first + 1_000)]
                 await within(asyncio.gather(*sending))
         keeping = asyncio.create_task(note_durable())
-        consumer = client.consumer("t", "s", concurrency=4, retry_min_backoff_ms=20)
+        consumer = client.consumer("t", "s", concurrency=4, retry_min_backoff=0.02)
         running = asyncio.create_task(consumer.run(handler))
         for kill in range(1, KILLS + 1):
             target = count * kill // (KILLS + 1)
@@ -127,7 +127,7 @@ async def test_a_consumer_handles_all_and_nothing_durable_again(own_broker: Brok
 
 
 async def test_a_producer_waits_for_a_broker_that_is_away(own_broker: Broker) -> None:
-    async with Client(own_broker.address) as client, client.producer("t", retry_min_backoff_ms=10) as producer:
+    async with Client(own_broker.address) as client, client.producer("t", retry_min_backoff=0.01) as producer:
         await within(producer.send("before"))
         await own_broker.kill()
         during = producer.send("during")

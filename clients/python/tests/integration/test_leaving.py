@@ -70,7 +70,7 @@ async def test_one_half_closes_before_its_session_is_opened(own_broker: Broker) 
 async def test_a_late_answer_does_not_settle_what_was_delivered_again(client: Client, topic: str) -> None:
     await create_subscription_with_topic(client, topic, ORDERING_PARTITION, ack_deadline_ms=60_000, backoff_ms=5)
     await publish(client, topic, "m")
-    settings = client.consumer(topic, "s", extend_leases=False, ack_interval_ms=3_600_000)
+    settings = client.consumer(topic, "s", extend_leases=False, ack_interval=3_600)
     async with settings as consumer:
         deliveries = aiter(consumer)
         first = await within(anext(deliveries))
@@ -82,7 +82,7 @@ async def test_a_late_answer_does_not_settle_what_was_delivered_again(client: Cl
         assert await within(acknowledged) is False
         assert await first.ack() is False
         assert await backlog_of(client, topic, "s") == 1
-        assert await within(second.nack(delay_ms=0)) is True
+        assert await within(second.nack(delay=0)) is True
         third = await within(anext(deliveries))
         assert third.attempt == 3
         third.ack()

@@ -77,7 +77,7 @@ async def test_everything_to_one_partition(client: Client, topic: str) -> None:
 
 
 async def test_a_refused_batch_fails_alone(client: Client, topic: str) -> None:
-    async with client.producer(topic, batch_max_messages=5, linger_ms=0) as producer:
+    async with client.producer(topic, batch_max_messages=5, linger=0) as producer:
         sending = [
             producer.send(f"{i}", headers={"sluice-mine": "x"} if i == 52 else {"mine": "x"}) for i in range(100)
         ]
@@ -161,7 +161,7 @@ async def settle_all(client: Client, topic: str, count: int) -> None:
 
 async def test_a_full_buffer_makes_senders_wait(client: Client, topic: str) -> None:
     await full_topic(client, topic, BacklogLimit.WHEN_FULL_BLOCK)
-    async with client.producer(topic, buffer_max_bytes=1_000, batch_max_messages=5, linger_ms=0) as producer:
+    async with client.producer(topic, buffer_max_bytes=1_000, batch_max_messages=5, linger=0) as producer:
         sending = [producer.send(bytes(100)) for _ in range(60)]
         room = asyncio.create_task(producer.room())
         await within(sending[0])
@@ -202,7 +202,7 @@ async def test_a_full_buffer_makes_senders_fail_if_they_would_rather(client: Cli
 
 async def test_a_rejected_batch_is_tried_again_until_there_is_room(client: Client, topic: str) -> None:
     await full_topic(client, topic, BacklogLimit.WHEN_FULL_REJECT)
-    async with client.producer(topic, batch_max_messages=5, linger_ms=0, retry_min_backoff_ms=5) as producer:
+    async with client.producer(topic, batch_max_messages=5, linger=0, retry_min_backoff=0.005) as producer:
         sending = [producer.send(f"{i}") for i in range(40)]
         await within(sending[0])
         await within(settle_all(client, topic, 40))
@@ -214,7 +214,7 @@ async def test_a_rejected_batch_is_tried_again_until_there_is_room(client: Clien
 
 async def test_a_batch_that_is_tried_for_too_long_fails_and_those_behind_it_go_on(client: Client, topic: str) -> None:
     await full_topic(client, topic, BacklogLimit.WHEN_FULL_BLOCK)
-    async with client.producer(topic, batch_max_messages=20, max_in_flight=1, retry_timeout_ms=1_500) as producer:
+    async with client.producer(topic, batch_max_messages=20, max_in_flight=1, retry_timeout=1.5) as producer:
         first = [producer.send(f"{i}") for i in range(20)]
         second = [producer.send(f"{i}") for i in range(20, 40)]
         third = [producer.send(f"{i}") for i in range(40, 60)]
@@ -241,7 +241,7 @@ async def test_a_batch_that_is_tried_for_too_long_fails_and_those_behind_it_go_o
 
 
 async def test_closing_sends_what_waits_and_takes_no_more(client: Client, topic: str) -> None:
-    producer = await client.producer(topic, linger_ms=3_600_000).open()
+    producer = await client.producer(topic, linger=3_600).open()
     sent = producer.send("waits")
     closing = asyncio.create_task(producer.close())
     assert (await within(sent)).offset == 0
@@ -253,14 +253,14 @@ async def test_closing_sends_what_waits_and_takes_no_more(client: Client, topic:
 
 
 async def test_flushing_waits_for_all_receipts(client: Client, topic: str) -> None:
-    async with client.producer(topic, linger_ms=3_600_000) as producer:
+    async with client.producer(topic, linger=3_600) as producer:
         sending = [producer.send("x") for _ in range(1_500)]
         await within(producer.flush())
         assert all(future.done() for future in sending)
 
 
 async def test_cancelling_stops_the_wait_and_not_the_message(client: Client, topic: str) -> None:
-    async with client.producer(topic, linger_ms=50) as producer:
+    async with client.producer(topic, linger=0.05) as producer:
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(producer.send("sent all the same"), 0.001)
         assert (await within(producer.send("next"))).offset == 1

@@ -82,7 +82,7 @@ async def test_run_says_at_the_first_failure_why_it_does_not_begin(
             assert waiting.cause == f"nothing listens at {own_broker.address}"
             assert waiting.error is not None
             assert waiting.error.code == StatusCode.UNAVAILABLE
-            assert waiting.next_attempt_in_ms is not None
+            assert waiting.next_attempt_in is not None
             await own_broker.start()
             await states.next("ready")
             await within(handled.wait())

@@ -1,4 +1,4 @@
-"""`retry_timeout_ms` holds whatever the broker does: here its process is stopped."""
+"""`retry_timeout` holds whatever the broker does: here its process is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sluice import RETRY_TIMEOUT, Client, Producer, SluiceError
 from tests.support.broker import Broker
 from tests.support.waiting import within
 
-TIMEOUT_MS = 2_000
+TIMEOUT_S = 2.0
 
 
 @contextlib.contextmanager
@@ -31,7 +31,7 @@ async def timed(act: Awaitable[object]) -> str:
     began_at = loop.time()
 
     async def timer() -> float:
-        await asyncio.sleep(TIMEOUT_MS / 1000)
+        await asyncio.sleep(TIMEOUT_S)
         return loop.time()
 
     timing = asyncio.create_task(timer())
@@ -41,7 +41,7 @@ async def timed(act: Awaitable[object]) -> str:
     except SluiceError as error:
         result = error.reason
     ended_at = loop.time()
-    if ended_at < began_at + (TIMEOUT_MS - 100) / 1000:
+    if ended_at < began_at + TIMEOUT_S - 0.1:
         timing.cancel()
         return f"{result} early"
     return f"{result} late" if ended_at > await timing + 1 else f"{result} in time"
@@ -57,7 +57,7 @@ async def send_after(producer: Producer, delay_s: float, sent: asyncio.Event | N
 
 async def test_each_send_takes_as_long_as_it_may(own_broker: Broker) -> None:
     async with Client(own_broker.address) as client:
-        producer = await client.producer("t", when_full="fail", retry_timeout_ms=TIMEOUT_MS).open()
+        producer = await client.producer("t", when_full="fail", retry_timeout=TIMEOUT_S).open()
         await within(producer.send("ok"))
         with stopped(own_broker):
             outcomes = await asyncio.gather(*(send_after(producer, delay_s) for delay_s in (0, 0.7, 1.4)))
@@ -72,7 +72,7 @@ async def test_each_send_takes_as_long_as_it_may(own_broker: Broker) -> None:
 
 async def test_also_in_line_and_before_the_linger_and_so_does_close(own_broker: Broker) -> None:
     async with Client(own_broker.address) as client:
-        producer = client.producer("t", retry_timeout_ms=TIMEOUT_MS, buffer_max_bytes=1, linger_ms=60_000)
+        producer = client.producer("t", retry_timeout=TIMEOUT_S, buffer_max_bytes=1, linger=60)
         await within(producer.open())
         with stopped(own_broker):
             sent = [asyncio.Event() for _ in range(3)]

@@ -124,14 +124,14 @@ def test_offsets_that_are_removed_are_not_taken() -> None:
 
 
 def test_pauses_double_with_jitter_and_an_asked_one_counts() -> None:
-    backoff = Backoff(50, 5_000)
-    for expected in (50, 100, 200):
-        assert expected / 2 <= backoff.next_ms() <= expected
-    assert backoff.next_ms(30_000) == 30_000
+    backoff = Backoff(0.05, 5)
+    for expected in (0.05, 0.1, 0.2):
+        assert expected / 2 <= backoff.next_s() <= expected
+    assert backoff.next_s(30) == 30
     for _ in range(20):
-        assert backoff.next_ms() <= 5_000
+        assert backoff.next_s() <= 5
     backoff.reset()
-    assert backoff.next_ms() <= 50
+    assert backoff.next_s() <= 0.05
 
 
 def test_where_a_subscription_starts() -> None:

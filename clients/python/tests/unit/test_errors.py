@@ -29,7 +29,7 @@ def test_reads_every_detail_that_the_broker_sends() -> None:
     fields = read_details(status_with(info, retry, request, failure))
     assert fields["reason"] == ErrorReason.BACKLOG_FULL
     assert fields["metadata"] == {"topic": "t"}
-    assert fields["retry_after_ms"] == 1_500
+    assert fields["retry_after"] == 1.5
     assert fields["field_violations"] == [FieldViolation("topic", "is missing")]
     assert fields["publish_failure"].durable_request_count == 3
 
@@ -48,7 +48,7 @@ def test_reads_a_refused_batch() -> None:
     refused.retry_delay.FromMilliseconds(250)
     error = from_publish_error(refused)
     assert (error.code, error.reason) == (StatusCode.RESOURCE_EXHAUSTED, ErrorReason.BACKLOG_FULL)
-    assert error.retry_after_ms == 250
+    assert error.retry_after == 0.25
     assert from_publish_error(PublishError(code=99, message="?")).code == StatusCode.UNKNOWN
 
 

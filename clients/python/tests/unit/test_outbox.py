@@ -76,7 +76,7 @@ async def test_only_what_can_not_be_read_fails(fake: FakeBroker, code: StatusCod
     log.code = code
     large = {2, 5, 6}
     async with Client(fake.address) as client:
-        settings = client.producer("t", batch_max_messages=1, retry_min_backoff_ms=1, retry_max_backoff_ms=2)
+        settings = client.producer("t", batch_max_messages=1, retry_min_backoff=0.001, retry_max_backoff=0.002)
         async with settings as producer:
             sending = [producer.send(bytes(LARGE) if i in large else f"{i}") for i in range(10)]
             results = await within(asyncio.gather(*sending, return_exceptions=True))
@@ -89,7 +89,7 @@ async def test_only_what_can_not_be_read_fails(fake: FakeBroker, code: StatusCod
 async def test_a_proxy_that_limits_the_rate_is_waited_for(fake: FakeBroker) -> None:
     log = Log(fake)
     async with Client(fake.address) as client:
-        settings = client.producer("t", batch_max_messages=1, retry_min_backoff_ms=1, retry_max_backoff_ms=2)
+        settings = client.producer("t", batch_max_messages=1, retry_min_backoff=0.001, retry_max_backoff=0.002)
         async with settings as producer:
             log.refusals = 4
             receipts: list[Receipt] = await within(asyncio.gather(*(producer.send(text) for text in "abc")))
@@ -102,7 +102,7 @@ async def test_what_waits_for_a_slot_goes_in_as_few_requests_as_there_can_be(fak
     log.gate.clear()
     async with (
         Client(fake.address) as client,
-        client.producer("t", linger_ms=0, max_in_flight=1, batch_max_messages=200) as producer,
+        client.producer("t", linger=0, max_in_flight=1, batch_max_messages=200) as producer,
     ):
         # Each of them has waited for its linger when the next one comes.
         # A timer that comes later weakens the check, and does not fail it.
@@ -137,7 +137,7 @@ async def test_what_expires_while_a_stream_is_opened_is_fenced_before_another_ha
 
     fake.answers["GetProducer"] = position
     async with Client(fake.address, metadata=metadata) as client:
-        settings = client.producer("t", retry_timeout_ms=2_000, retry_min_backoff_ms=1, retry_max_backoff_ms=2)
+        settings = client.producer("t", retry_timeout=2, retry_min_backoff=0.001, retry_max_backoff=0.002)
         async with settings as producer:
             with pytest.raises(SluiceError) as caught:
                 # It breaks its stream, and may lie in the connection.

@@ -28,7 +28,7 @@ class Bench:
 
 
 async def test_a_batch_goes_when_it_has_enough_messages() -> None:
-    bench = Bench(batch_max_messages=3, linger_ms=60_000)
+    bench = Bench(batch_max_messages=3, linger=60)
     for _ in range(7):
         bench.put()
     assert [len(batch) for batch in bench.queue.batches] == [3, 3]
@@ -36,7 +36,7 @@ async def test_a_batch_goes_when_it_has_enough_messages() -> None:
 
 
 async def test_a_batch_goes_before_it_is_too_large() -> None:
-    bench = Bench(batch_max_bytes=1_000, linger_ms=60_000)
+    bench = Bench(batch_max_bytes=1_000, linger=60)
     for size in (400, 400, 400, 5_000, 10):
         bench.put(bytes(size))
     bench.queue.close_batch()
@@ -45,7 +45,7 @@ async def test_a_batch_goes_before_it_is_too_large() -> None:
 
 
 async def test_a_batch_goes_when_its_first_message_has_waited() -> None:
-    bench = Bench(linger_ms=1)
+    bench = Bench(linger=0.001)
     bench.put()
     bench.put()
     assert not bench.queue.batches
@@ -84,7 +84,7 @@ async def test_messages_stand_in_line_while_there_is_no_room() -> None:
 
 
 async def test_what_waits_for_a_slot_gathers_whatever_the_linger() -> None:
-    bench = Bench(linger_ms=0, batch_max_messages=5)
+    bench = Bench(linger=0, batch_max_messages=5)
     bench.has_slot = False
     for _ in range(12):
         bench.put()
@@ -99,7 +99,7 @@ async def test_what_waits_for_a_slot_gathers_whatever_the_linger() -> None:
 
 
 async def test_messages_expire_in_order_and_those_behind_them_do_not() -> None:
-    bench = Bench(batch_max_messages=2, linger_ms=60_000, retry_timeout_ms=1_000, buffer_max_bytes=12)
+    bench = Bench(batch_max_messages=2, linger=60, retry_timeout=1, buffer_max_bytes=12)
     # Two batches, the second because its message came much later; then one that is open, and two in line.
     futures = [bench.put(at=at) for at in (10.0, 10.6, 11.2, 11.8, 12.4)]
     assert [len(batch) for batch in bench.queue.batches] == [1, 1]

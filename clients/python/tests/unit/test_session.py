@@ -80,7 +80,7 @@ async def test_acknowledgements_go_as_ranges(fake: FakeBroker) -> None:
 
 
 async def test_acknowledgements_do_not_wait_when_much_of_the_credit_is_used(fake: FakeBroker) -> None:
-    settings = {"ack_interval_ms": 3_600_000, "max_outstanding_messages": 40, "concurrency": 20}
+    settings = {"ack_interval": 3_600, "max_outstanding_messages": 40, "concurrency": 20}
     async with consuming(fake, Log(), **settings) as (_, session):
         await session.deliver(*(str(i) for i in range(10)))
         _, settlements = await session.next_settlements()
@@ -193,9 +193,29 @@ async def test_leases_are_left_alone_when_that_is_wanted(fake: FakeBroker) -> No
         delivery = log.deliveries["long"]
         # An extension that comes later is not noticed: a busy machine weakens the check, and does not fail it.
         await asyncio.sleep(0.1)
-        delivery.extend(5_000)
+        delivery.extend(by=5)
         _, (extension,) = await session.next_settlements()
         assert extension.extend.by.ToMilliseconds() == 5_000, "the first that came is the handler's own"
+        gate.set()
+
+
+async def test_delays_in_milliseconds_are_taken_with_a_warning(fake: FakeBroker) -> None:
+    log = Log()
+    gate = log.hold("long")
+    async with consuming(fake, log) as (_, session):
+        await session.deliver("long")
+        await until(lambda: bool(log.began))
+        delivery = log.deliveries["long"]
+        with pytest.warns(DeprecationWarning, match="by_ms is deprecated: give by, in seconds") as found:
+            delivery.extend(by_ms=5_000)
+        assert found[0].filename == __file__
+        _, (extension,) = await session.next_settlements()
+        assert extension.extend.by.ToMilliseconds() == 5_000
+        with pytest.warns(DeprecationWarning, match="delay_ms is deprecated: give delay, in seconds") as found:
+            delivery.nack(delay_ms=1_500, reason="later")
+        assert found[0].filename == __file__
+        _, (nack,) = await session.next_settlements()
+        assert nack.nack.delay.ToMilliseconds() == 1_500
         gate.set()
 
 
@@ -211,7 +231,7 @@ async def test_a_handler_of_a_lost_session_keeps_its_partition_busy(fake: FakeBr
     log = Log()
     gate = log.hold("long")
     async with Client(fake.address) as client:
-        consumer = client.consumer("t", "s", concurrency=8, retry_min_backoff_ms=1)
+        consumer = client.consumer("t", "s", concurrency=8, retry_min_backoff=0.001)
         running = asyncio.create_task(consumer.run(log))
         first = await within(sessions.get())
         await first.deliver("long", "queued")
@@ -242,7 +262,7 @@ async def test_a_handler_of_a_lost_session_keeps_its_partition_busy(fake: FakeBr
 async def test_closing_grants_nothing_settles_and_leaves(fake: FakeBroker) -> None:
     log = Log()
     gate = log.hold("long")
-    async with consuming(fake, log, ack_interval_ms=3_600_000) as (consumer, session):
+    async with consuming(fake, log, ack_interval=3_600) as (consumer, session):
         await session.deliver("long", "queued")
         await until(lambda: "long" in log.began)
         closing = asyncio.create_task(consumer.close())
@@ -263,7 +283,7 @@ async def test_closing_grants_nothing_settles_and_leaves(fake: FakeBroker) -> No
 async def test_handlers_that_take_too_long_are_cancelled(fake: FakeBroker) -> None:
     log = Log()
     log.hold("endless")
-    async with consuming(fake, log, drain_timeout_ms=20) as (consumer, session):
+    async with consuming(fake, log, drain_timeout=0.02) as (consumer, session):
         await session.deliver("endless")
         await until(lambda: "endless" in log.began)
         await within(consumer.close())
@@ -303,7 +323,7 @@ async def test_what_may_mend_is_tried_again(fake: FakeBroker) -> None:
 
     fake.script = script
     async with Client(fake.address) as client:
-        consumer = client.consumer("t", "s", retry_min_backoff_ms=1)
+        consumer = client.consumer("t", "s", retry_min_backoff=0.001)
         running = asyncio.create_task(consumer.run(Log()))
         await within(opened.wait())
         assert len(fake.sessions) == 5
@@ -336,7 +356,7 @@ async def test_the_iterator_holds_what_is_behind_a_nack(fake: FakeBroker) -> Non
         session = await within(started)
         await session.deliver("a", "b", "c")
         delivery = await within(first)
-        delivery.nack(delay_ms=1_500)
+        delivery.nack(delay=1.5)
         nacked, (nack,) = await session.next_settlements()
         assert nack.nack.delay.ToMilliseconds() == 1_500
         waiting = asyncio.create_task(anext(deliveries))

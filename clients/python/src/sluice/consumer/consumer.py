@@ -143,7 +143,7 @@ class Consumer:
 
     async def _receive(self) -> None:
         """Stream after stream, until the consumer is closed or over."""
-        backoff = Backoff(self.settings.retry_min_backoff_ms, self.settings.retry_max_backoff_ms)
+        backoff = Backoff(self.settings.retry_min_backoff, self.settings.retry_max_backoff)
         try:
             while self._closing is None:
                 try:
@@ -156,10 +156,10 @@ class Consumer:
                 if error.code in FINAL_CODES and error.reason != ErrorReason.SESSION_NOT_FOUND:
                     self._error = error
                     return
-                wait_ms = backoff.next_ms(error.retry_after_ms)
-                logger.info("%s: again in %d ms after %s", self.settings.subscription, wait_ms, error)
-                self._calls.states.failed(error, wait_ms)
-                await asyncio.sleep(wait_ms / 1000)
+                wait_s = backoff.next_s(error.retry_after)
+                logger.info("%s: again in %.3f s after %s", self.settings.subscription, wait_s, error)
+                self._calls.states.failed(error, wait_s)
+                await asyncio.sleep(wait_s)
         except Exception as fault:
             self._error = SluiceError(f"a fault of the client: {fault!r}", code=StatusCode.INTERNAL)
             raise
@@ -196,26 +196,26 @@ class Consumer:
 
     async def close(self) -> None:
         """
-        Takes no more messages, lets running handlers finish (for `drain_timeout_ms`; then they are cancelled), has
+        Takes no more messages, lets running handlers finish (for `drain_timeout`; then they are cancelled), has
         their settlements answered, and leaves: what was not begun is free for others, and has not failed. Harmless
         twice. From within a handler it only begins, and does not wait.
         """
-        await self._close(self.settings.drain_timeout_ms, LEAVE_TIMEOUT_S)
+        await self._close(self.settings.drain_timeout, LEAVE_TIMEOUT_S)
 
-    async def _close(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
+    async def _close(self, drain_timeout_s: float, leave_timeout_s: float) -> None:
         if self._closing is None:
             self._lanes.clear()
             if self._session is not None:
                 self._session.drain()
             if self._workers is not None:
                 self._workers.begin_to_stop()
-            self._closing = asyncio.create_task(self._shut_down(drain_timeout_ms, leave_timeout_s))
+            self._closing = asyncio.create_task(self._shut_down(drain_timeout_s, leave_timeout_s))
         if self._workers is None or not self._workers.is_current:
             await asyncio.shield(self._closing)
 
-    async def _shut_down(self, drain_timeout_ms: float, leave_timeout_s: float) -> None:
+    async def _shut_down(self, drain_timeout_s: float, leave_timeout_s: float) -> None:
         if self._workers is not None:
-            await self._workers.stop(drain_timeout_ms)
+            await self._workers.stop(drain_timeout_s)
         if self._task is not None:
             if self._session is not None:
                 await self._leave(self._session, self._task, leave_timeout_s)
@@ -235,7 +235,7 @@ class Consumer:
 
     async def _end(self) -> None:
         if self._workers is not None:
-            await self._workers.stop(self.settings.drain_timeout_ms)
+            await self._workers.stop(self.settings.drain_timeout)
         self._ended.set()
         self._news.set()
 

@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ..seconds import seconds_of
 from ..v1 import Message, MessageRun
 from ..wire import to_datetime
 from .settlements import NOTHING_SETTLED, SettlementResult
@@ -117,17 +118,19 @@ class Delivery:
             return NOTHING_SETTLED
         return self.session.ack(self)
 
-    def nack(self, delay_ms: float | None = None, reason: str = "") -> SettlementResult:
-        """Failed: it comes again after the subscription's backoff, or after this delay."""
+    def nack(self, *, delay: float | None = None, reason: str = "", delay_ms: float | None = None) -> SettlementResult:
+        """Failed: it comes again after the subscription's backoff, or after this delay, in seconds."""
+        delay = seconds_of("delay", delay, delay_ms)
         if self.state != HELD:
             return NOTHING_SETTLED
-        return self.session.nack(self, delay_ms, reason)
+        return self.session.nack(self, delay, reason)
 
-    def extend(self, by_ms: float | None = None) -> SettlementResult:
-        """Still at work: the lease ends so long from now (default: the subscription's time for a message)."""
+    def extend(self, *, by: float | None = None, by_ms: float | None = None) -> SettlementResult:
+        """Still at work: the lease ends so many seconds from now (default: the subscription's time for a message)."""
+        by = seconds_of("by", by, by_ms)
         if self.state != HELD:
             return NOTHING_SETTLED
-        return self.session.extend(self, by_ms)
+        return self.session.extend(self, by)
 
     def dead_letter(self, reason: str = "") -> SettlementResult:
         """Hopeless: to the dead-letter topic at once."""

@@ -24,7 +24,7 @@ from .session import Session
 from .settings import ConsumerSettings
 
 METHOD = "/sluice.v1.Broker/Consume"
-CALL_TIMEOUT_MS = 10_000
+CALL_TIMEOUT_S = 10.0
 
 
 class Opening:
@@ -103,6 +103,6 @@ async def read_opened(stream: BytesStream) -> tuple[SessionOpened, ConsumeRespon
 
 async def ordering_of(calls: Calls, settings: ConsumerSettings) -> Ordering:
     request = GetSubscriptionRequest(topic=settings.topic, name=settings.subscription)
-    found = await AdminStub(calls).get_subscription(request, timeout_ms=CALL_TIMEOUT_MS)
+    found = await AdminStub(calls).get_subscription(request, timeout=CALL_TIMEOUT_S)
     ordering = found.subscription.ordering
     return ORDERING_PARTITION if ordering == ORDERING_UNSPECIFIED else ordering

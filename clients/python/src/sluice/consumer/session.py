@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from ..calls import BytesStream
-from ..errors import duration_ms
+from ..errors import duration_s
 from ..v1 import (
     ConsumeRequest,
     ConsumeResponse,
@@ -65,7 +65,7 @@ class Session:
         self._arrived = arrived
         self._can_take_more = can_take_more
         self._loop = asyncio.get_running_loop()
-        self._ack_deadline_ms = duration_ms(opened.ack_deadline)
+        self._ack_deadline_s = duration_s(opened.ack_deadline)
         self._writer = RequestWriter(stream)
         self._held: dict[int, dict[int, Delivery]] = {}
         """By partition and offset: neither settled nor taken back."""
@@ -167,14 +167,14 @@ class Session:
             # Much of the credit is used up: the broker waits for it.
             self.flush_acks()
         elif self._ack_timer is None:
-            self._ack_timer = self._loop.call_later(self._settings.ack_interval_ms / 1000, self._acks_due)
+            self._ack_timer = self._loop.call_later(self._settings.ack_interval, self._acks_due)
         return result
 
-    def nack(self, delivery: Delivery, delay_ms: float | None, reason: str) -> SettlementResult:
+    def nack(self, delivery: Delivery, delay_s: float | None, reason: str) -> SettlementResult:
         item = settlement(delivery.partition, delivery.offset, delivery.offset)
         item.nack.reason = reason[:MAX_REASON_LENGTH]
-        if delay_ms is not None:
-            item.nack.delay.FromMicroseconds(round(delay_ms * 1000))
+        if delay_s is not None:
+            item.nack.delay.FromMicroseconds(round(delay_s * 1_000_000))
         self._let_go(delivery)
         # Behind it, the broker takes back what it does not know to be done.
         self.flush_acks()
@@ -188,9 +188,9 @@ class Session:
         self._let_go(delivery)
         return self._settle(delivery, item)
 
-    def extend(self, delivery: Delivery, by_ms: float | None) -> SettlementResult:
+    def extend(self, delivery: Delivery, by_s: float | None) -> SettlementResult:
         item = settlement(delivery.partition, delivery.offset, delivery.offset)
-        item.extend.by.FromMicroseconds(round((self._ack_deadline_ms if by_ms is None else by_ms) * 1000))
+        item.extend.by.FromMicroseconds(round((self._ack_deadline_s if by_s is None else by_s) * 1_000_000))
         return self._settle(delivery, item)
 
     def _let_go(self, delivery: Delivery) -> None:
@@ -260,7 +260,7 @@ class Session:
 
     @property
     def _lease_every_s(self) -> float:
-        return max(0.01, self._ack_deadline_ms / 3 / 1000)
+        return max(0.01, self._ack_deadline_s / 3)
 
     def _extend_leases(self) -> None:
         self._lease_timer = self._loop.call_later(self._lease_every_s, self._extend_leases)
@@ -269,7 +269,7 @@ class Session:
         for partition, held in self._held.items():
             for first, last in spans_of(held):
                 item = settlement(partition, first, last)
-                item.extend.by.FromMicroseconds(round(self._ack_deadline_ms * 1000))
+                item.extend.by.FromMicroseconds(round(self._ack_deadline_s * 1_000_000))
                 self._others.append(item)
                 if len(self._others) == MAX_OTHERS:
                     self._flush_others()

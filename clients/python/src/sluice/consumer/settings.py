@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from datetime import datetime
 from typing import Literal
 
 from ..connection import MIB
+from ..seconds import set_seconds
 from ..v1 import StartPosition
 from ..wire import to_nanoseconds
 
 
 @dataclass(frozen=True)
 class ConsumerSettings:
-    """Settings of a consumer. All but the topic and the subscription have a default."""
+    """Settings of a consumer. All but the topic and the subscription have a default. Times are in seconds."""
 
     topic: str
     subscription: str
@@ -33,18 +34,37 @@ class ConsumerSettings:
     max_outstanding_bytes: int = 16 * MIB
     concurrency: int = 1
     """Handlers at once. Order is kept as the subscription orders: by partition, by key, or not."""
-    ack_interval_ms: float = 5
+    ack_interval: float = 0.005
     """Acknowledgements are gathered so long and sent as ranges."""
     extend_leases: bool = True
     """Leases of what is held are extended at a third of their time."""
-    drain_timeout_ms: float = 30_000
+    drain_timeout: float = 30.0
     """How long `close` waits for handlers."""
-    retry_min_backoff_ms: float = 50
+    retry_min_backoff: float = 0.05
     """Pause before a broken stream is opened again; it doubles, with jitter,"""
-    retry_max_backoff_ms: float = 5_000
+    retry_max_backoff: float = 5.0
     """up to this. A longer pause that the broker asks for counts."""
+    # Of the version before.
+    ack_interval_ms: InitVar[float | None] = None
+    drain_timeout_ms: InitVar[float | None] = None
+    retry_min_backoff_ms: InitVar[float | None] = None
+    retry_max_backoff_ms: InitVar[float | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(
+        self,
+        ack_interval_ms: float | None,
+        drain_timeout_ms: float | None,
+        retry_min_backoff_ms: float | None,
+        retry_max_backoff_ms: float | None,
+    ) -> None:
+        given = {
+            "ack_interval": ack_interval_ms,
+            "drain_timeout": drain_timeout_ms,
+            "retry_min_backoff": retry_min_backoff_ms,
+            "retry_max_backoff": retry_max_backoff_ms,
+        }
+        # The caller of `Client.consumer`.
+        set_seconds(self, given, stack_level=4)
         for name in ("max_outstanding_messages", "max_outstanding_bytes", "concurrency"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")

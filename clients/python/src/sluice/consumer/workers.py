@@ -49,12 +49,12 @@ class Workers:
         """No handler begins any more."""
         self._is_stopping = True
 
-    async def stop(self, timeout_ms: float) -> None:
+    async def stop(self, timeout_s: float) -> None:
         """Begins nothing more, waits for what has begun, and cancels what takes longer."""
         self.begin_to_stop()
         others = self._tasks - {asyncio.current_task()}
-        if others and timeout_ms > 0:
-            await asyncio.wait(others, timeout=timeout_ms / 1000)
+        if others and timeout_s > 0:
+            await asyncio.wait(others, timeout=timeout_s)
         self._is_cancelling = True
         others = self._tasks - {asyncio.current_task()}
         for task in others:

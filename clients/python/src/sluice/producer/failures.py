@@ -55,9 +55,9 @@ def fenced(producer_id: str, epoch: int, current_epoch: int) -> SluiceError:
     return SluiceError(text, code=StatusCode.FAILED_PRECONDITION, reason=reason, metadata=metadata)
 
 
-def not_in_time(retry_timeout_ms: float | None, cause: SluiceError | None) -> SluiceError:
+def not_in_time(retry_timeout: float | None, cause: SluiceError | None) -> SluiceError:
     """The time of a message is over."""
-    text = f"not stored within {retry_timeout_ms} ms"
+    text = f"not stored within {retry_timeout} s"
     if cause is not None:
         text += f": {cause.message}"
     error = SluiceError(text, code=StatusCode.DEADLINE_EXCEEDED, reason=RETRY_TIMEOUT)

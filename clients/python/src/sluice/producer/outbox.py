@@ -37,7 +37,7 @@ class Outbox:
         self._settings = settings
         self._broker = BrokerStub(calls)
         self._admin = AdminStub(calls)
-        self._backoff = Backoff(settings.retry_min_backoff_ms, settings.retry_max_backoff_ms)
+        self._backoff = Backoff(settings.retry_min_backoff, settings.retry_max_backoff)
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self.queue = SendQueue(settings, self._ready, self._has_slot)
@@ -109,7 +109,7 @@ class Outbox:
         if self._must_renew:
             # While it was being opened, the time of a batch that was sent before ran out.
             stream.cancel()
-            raise Failure(not_in_time(self._settings.retry_timeout_ms, None))
+            raise Failure(not_in_time(self._settings.retry_timeout, None))
         self._stream = stream
         self._given_up = self._loop.create_future()
         self._cause = None
@@ -134,7 +134,7 @@ class Outbox:
 
     async def _read(self, stream: BytesStream) -> bytes | None:
         """The next answer. Raises Failure when the stream is given up."""
-        if self._settings.retry_timeout_ms is None:
+        if self._settings.retry_timeout is None:
             return await stream.read()
         reading: asyncio.Future[bytes | None] = asyncio.ensure_future(stream.read())
         given_up: asyncio.Future[Any] = self._given_up
@@ -142,7 +142,7 @@ class Outbox:
             await asyncio.wait({reading, given_up}, return_when=asyncio.FIRST_COMPLETED)
             # What was received before may be of another epoch.
             if given_up.done():
-                raise Failure(not_in_time(self._settings.retry_timeout_ms, None))
+                raise Failure(not_in_time(self._settings.retry_timeout, None))
             return reading.result()
         finally:
             reading.cancel()
@@ -233,11 +233,11 @@ class Outbox:
         if not is_given_up:
             self._cause = error
         # What was refused for good, or was given up, is no reason to wait.
-        wait_ms = 0.0 if is_given_up or refused is not None else self._failed(error)
+        wait_s = 0.0 if is_given_up or refused is not None else self._failed(error)
         claim_id: int | None = None
         while True:
-            if wait_ms > 0:
-                await asyncio.sleep(wait_ms / 1000)
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
             is_renewing = self._must_renew or refused is not None
             if is_renewing and claim_id is None:
                 claim_id = new_claim_id()
@@ -247,7 +247,7 @@ class Outbox:
                 if is_final(thrown) or not is_passing(thrown):
                     raise
                 self._cause = thrown
-                wait_ms = self._failed(thrown)
+                wait_s = self._failed(thrown)
                 continue
             self._calls.states.answered()
             if not is_renewing and position.epoch != self._epoch:
@@ -260,7 +260,7 @@ class Outbox:
                     self._pop().reject(refused)
             elif self._would_reuse(position.last_sequence):
                 self._must_renew = True
-                wait_ms = 0
+                wait_s = 0
                 continue
             self._numbered_sequence = position.last_sequence
             logger.info("%s: going on behind message %d", self._settings.producer_id, position.last_sequence)
@@ -275,9 +275,9 @@ class Outbox:
 
     def _failed(self, error: SluiceError) -> float:
         """Says how long to wait before the next try."""
-        wait_ms = self._backoff.next_ms(error.retry_after_ms)
-        self._calls.states.failed(error, wait_ms)
-        return wait_ms
+        wait_s = self._backoff.next_s(error.retry_after)
+        self._calls.states.failed(error, wait_s)
+        return wait_s
 
     def _refusal(self, failure: Failure, oldest: Batch | None) -> SluiceError | None:
         """Why the oldest batch was refused for good; None where it was not, or where that is not known yet."""
@@ -333,5 +333,5 @@ class Outbox:
                 self._leave_stream()
                 if not self._given_up.done():
                     self._given_up.set_result(None)
-            self.queue.expire(now, not_in_time(self._settings.retry_timeout_ms, self._cause))
+            self.queue.expire(now, not_in_time(self._settings.retry_timeout, self._cause))
         self.watch_expiry()

@@ -15,10 +15,10 @@ from ..v1.stubs import AdminStub, BrokerStub
 from .failures import is_final, is_passing
 from .settings import ProducerSettings
 
-CALL_TIMEOUT_MS = 10_000
+CALL_TIMEOUT_S = 10.0
 """A broker that does not answer by then is asked again."""
-OPEN_TIMEOUT_MS = 10_000
-"""How long opening is tried where no `retry_timeout_ms` is set."""
+OPEN_TIMEOUT_S = 10.0
+"""How long opening is tried where no `retry_timeout` is set."""
 
 
 class Position(NamedTuple):
@@ -36,7 +36,7 @@ def new_claim_id() -> int:
 async def position_of(broker: BrokerStub, topic: str, producer_id: str) -> Position:
     """Epoch and last durable sequence. Claims nothing."""
     request = GetProducerRequest(topic=topic, producer_id=producer_id)
-    found = await broker.get_producer(request, timeout_ms=CALL_TIMEOUT_MS)
+    found = await broker.get_producer(request, timeout=CALL_TIMEOUT_S)
     return Position(found.epoch, found.last_sequence)
 
 
@@ -46,12 +46,12 @@ async def claim(
     producer_id: str,
     claim_id: int,
     current_epoch: int | None = None,
-    timeout_ms: float = CALL_TIMEOUT_MS,
+    timeout: float = CALL_TIMEOUT_S,
 ) -> Position:
     """One try to claim the name of a producer; with `current_epoch`, only while that is its epoch."""
     request = OpenProducerRequest(topic=topic, producer_id=producer_id, claim_id=claim_id, current_epoch=current_epoch)
     try:
-        claimed = await broker.open_producer(request, timeout_ms=timeout_ms)
+        claimed = await broker.open_producer(request, timeout=timeout)
     except SluiceError as error:
         if error.code != StatusCode.UNIMPLEMENTED:
             raise
@@ -65,34 +65,33 @@ async def open_position(
 ) -> tuple[Position, int]:
     """Claims the name of a producer, and says how many partitions its topic has."""
     loop = asyncio.get_running_loop()
-    timeout_ms = OPEN_TIMEOUT_MS if settings.retry_timeout_ms is None else settings.retry_timeout_ms
-    until = loop.time() + timeout_ms / 1000
-    backoff = Backoff(settings.retry_min_backoff_ms, settings.retry_max_backoff_ms)
+    until = loop.time() + (OPEN_TIMEOUT_S if settings.retry_timeout is None else settings.retry_timeout)
+    backoff = Backoff(settings.retry_min_backoff, settings.retry_max_backoff)
     # The same for every try: a try whose answer was lost may have been the one that claimed.
     claim_id = new_claim_id()
     last: SluiceError | None = None
     while True:
-        limit_ms = max(1, min(CALL_TIMEOUT_MS, (until - loop.time()) * 1000))
+        limit_s = max(0.001, min(CALL_TIMEOUT_S, until - loop.time()))
         try:
-            position = await claim(broker, settings.topic, settings.producer_id, claim_id, timeout_ms=limit_ms)
-            return position, await partition_count_of(admin, settings.topic, limit_ms)
+            position = await claim(broker, settings.topic, settings.producer_id, claim_id, timeout=limit_s)
+            return position, await partition_count_of(admin, settings.topic, limit_s)
         except SluiceError as error:
-            wait_ms = backoff.next_ms(error.retry_after_ms)
+            wait_s = backoff.next_s(error.retry_after)
             if is_final(error) or not is_passing(error):
                 raise
             # That the time is over says less than what went wrong before.
             if last is None or error.code != StatusCode.DEADLINE_EXCEEDED:
                 last = error
-            if loop.time() + wait_ms / 1000 >= until:
+            if loop.time() + wait_s >= until:
                 raise last from None
-            states.failed(error, wait_ms)
-        await asyncio.sleep(wait_ms / 1000)
+            states.failed(error, wait_s)
+        await asyncio.sleep(wait_s)
 
 
-async def partition_count_of(admin: AdminStub, topic: str, timeout_ms: float = CALL_TIMEOUT_MS) -> int:
+async def partition_count_of(admin: AdminStub, topic: str, timeout: float = CALL_TIMEOUT_S) -> int:
     """A topic that was deleted meanwhile will be made with one."""
     try:
-        found = await admin.get_topic(GetTopicRequest(name=topic), timeout_ms=timeout_ms)
+        found = await admin.get_topic(GetTopicRequest(name=topic), timeout=timeout)
     except SluiceError as error:
         if error.reason != ErrorReason.TOPIC_NOT_FOUND:
             raise

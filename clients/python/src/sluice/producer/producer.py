@@ -35,7 +35,7 @@ class Producer:
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(calls, settings)
         self._queue = self._outbox.queue
-        self._has_timeout = settings.retry_timeout_ms is not None
+        self._has_timeout = settings.retry_timeout is not None
         self._task: asyncio.Task[None] | None = None
         self._end: SluiceError | None = closed("producer")
         """Why nothing more is taken; None while it is open."""
@@ -43,7 +43,7 @@ class Producer:
     async def open(self) -> Producer:
         """
         Claims the name of the producer, which fences an older process of the name, and asks where that one ended. Tries
-        for `retry_timeout_ms`, or for 10 s. Raises SluiceError. Harmless twice.
+        for `retry_timeout`, or for 10 s. Raises SluiceError. Harmless twice.
         """
         if self._task is not None:
             return self

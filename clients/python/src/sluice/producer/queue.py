@@ -13,7 +13,7 @@ from .settings import ProducerSettings
 
 MAX_GATHER_S = 0.5
 """
-With `retry_timeout_ms`, the messages of one batch were handed over within so long: they share the time that is left
+With `retry_timeout`, the messages of one batch were handed over within so long: they share the time that is left
 to the oldest.
 """
 
@@ -48,10 +48,9 @@ class SendQueue:
         self._line: deque[Entry] = deque()
         self._waiting_for_room: deque[asyncio.Future[None]] = deque()
         self._waiting_for_idle: list[asyncio.Future[None]] = []
-        timeout_ms = settings.retry_timeout_ms
-        self._timeout_s = None if timeout_ms is None else timeout_ms / 1000
-        linger_s = settings.linger_ms / 1000
-        self._linger_s = linger_s if timeout_ms is None else min(linger_s, MAX_GATHER_S)
+        self._timeout_s = settings.retry_timeout
+        linger_s = settings.linger
+        self._linger_s = linger_s if self._timeout_s is None else min(linger_s, MAX_GATHER_S)
 
     @property
     def has_room(self) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from typing import Literal
 
 from ..connection import KIB, MIB
+from ..seconds import set_seconds
 
 
 @dataclass(frozen=True)
 class ProducerSettings:
-    """Settings of a producer. Every one but the topic has a default."""
+    """Settings of a producer. Every one but the topic has a default. Times are in seconds."""
 
     topic: str
     _: KW_ONLY
@@ -27,7 +28,7 @@ class ProducerSettings:
     """A batch goes when it is about this large,"""
     batch_max_messages: int = 1_000
     """or has so many messages,"""
-    linger_ms: float = 1
+    linger: float = 0.001
     """or its first message has waited so long."""
     max_in_flight: int = 8
     """Batches that were sent and have no receipt yet. What waits behind them gathers in larger batches."""
@@ -35,18 +36,37 @@ class ProducerSettings:
     """Messages that were handed over and have no receipt yet, about."""
     when_full: Literal["wait", "fail"] = "wait"
     """What `send` does while the buffer is full: the message waits, or fails with BUFFER_FULL."""
-    retry_timeout_ms: float | None = None
+    retry_timeout: float | None = None
     """
     How long a message is tried, from when it was handed over (± 1 s), whatever the broker does; after it, it fails with
     RETRY_TIMEOUT (it may be stored all the same), and what is behind it goes on. Opening and `close` take no longer,
     either. Default: for ever, and 10 s for opening.
     """
-    retry_min_backoff_ms: float = 50
+    retry_min_backoff: float = 0.05
     """Pause before the first retry; it doubles, with jitter,"""
-    retry_max_backoff_ms: float = 5_000
+    retry_max_backoff: float = 5.0
     """up to this. A longer pause that the broker asks for counts."""
+    # Of the version before.
+    linger_ms: InitVar[float | None] = None
+    retry_timeout_ms: InitVar[float | None] = None
+    retry_min_backoff_ms: InitVar[float | None] = None
+    retry_max_backoff_ms: InitVar[float | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(
+        self,
+        linger_ms: float | None,
+        retry_timeout_ms: float | None,
+        retry_min_backoff_ms: float | None,
+        retry_max_backoff_ms: float | None,
+    ) -> None:
+        given = {
+            "linger": linger_ms,
+            "retry_timeout": retry_timeout_ms,
+            "retry_min_backoff": retry_min_backoff_ms,
+            "retry_max_backoff": retry_max_backoff_ms,
+        }
+        # The caller of `Client.producer`.
+        set_seconds(self, given, stack_level=4)
         for name in ("batch_max_bytes", "batch_max_messages", "max_in_flight", "buffer_max_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
