@@ -197,7 +197,7 @@ class StoredBroker implements Broker {
     const topic = this.#catalog.topic(topicName);
     const { state } = await this.#producers.load(topic.topicId, producerId);
     if (state === undefined) {
-      throw new SluiceError('PRODUCER_NOT_FOUND', `topic "${topicName}" knows no producer "${producerId}"`, {
+      throw new SluiceError('PRODUCER_NOT_FOUND', `topic "${topicName}" has no producer "${producerId}"`, {
         metadata: { topic: topicName, producerId },
       });
     }

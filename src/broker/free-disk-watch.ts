@@ -138,7 +138,9 @@ export class FreeDiskWatch implements RefusingGate {
       this.#marginBytes = freeBytes - minFreeBytes - untabledBytes;
       const isLow = this.#marginBytes < 0;
       if (isLow !== this.#isLow) {
-        const message = isLow ? 'disk nearly full: producers are held' : 'disk has room: publishing goes on';
+        const message = isLow
+          ? 'disk nearly full: producers are held'
+          : 'disk has room: publishing continues';
         logger.warn({ freeBytes, minFreeBytes, untabledBytes }, message);
       }
       this.#isLow = isLow;

@@ -58,7 +58,7 @@ function decodeToken(token: string): string | undefined {
   // Decoding ignores characters that are not base64url: a token is valid only if encoding it again gives the same
   // text.
   if (!text.startsWith(tokenPrefix) || Buffer.from(text).toString('base64url') !== token) {
-    throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token is not one that this list gave out', {
+    throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token does not come from this list', {
       field: 'page_token',
     });
   }

@@ -344,7 +344,7 @@ export class SubscriptionRunner implements Sleeper {
     this.#redrive?.stop(
       new SluiceError(
         'REDRIVE_REPLACED',
-        `another call redrives the dead letters of subscription "${name}" of topic "${topic}", and goes on where this one was`,
+        `another call redrives the dead letters of subscription "${name}" of topic "${topic}", and continues where this one stopped`,
         { metadata: { topic, subscription: name } },
       ),
     );
@@ -467,7 +467,7 @@ export class SubscriptionRunner implements Sleeper {
 export function sessionNotFound(sessionId: string): SluiceError {
   return new SluiceError(
     'SESSION_NOT_FOUND',
-    `there is no session "${sessionId}": it ended, and what it held is delivered again`,
+    `there is no session "${sessionId}": it ended, and its messages are delivered again`,
     { metadata: { sessionId } },
   );
 }

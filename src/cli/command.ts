@@ -2,32 +2,32 @@ import type { Clock } from '../base/clock.js';
 import type { Output } from './output.js';
 import { type Parameters, parseParameters, type ValuesOf } from './parameters.js';
 
-/** What a command works with, so that tests can hand it something else. */
+/** What a command needs from its environment. Tests pass their own. */
 export interface Context {
   readonly stdin: AsyncIterable<Uint8Array>;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
-  /** Of this program. */
+  /** The version of this program. */
   readonly version: string;
-  /** Fires when the user or the system asks the process to end. */
+  /** Aborts when the user or the system asks the process to end. */
   readonly interrupted: AbortSignal;
 }
 
 export interface Command {
-  /** As it is typed: `topic create`. */
+  /** The command as the user types it: `topic create`. */
   readonly path: string;
   /** One line for the list of commands. */
   readonly summary: string;
-  /** Paragraphs for its own help. */
+  /** Paragraphs of its help text. */
   readonly notes: readonly string[];
   /** Whole command lines. */
   readonly examples: readonly string[];
   readonly parameters: Parameters;
   /** Help beyond the parameters. */
   readonly extraHelp?: () => string;
-  /** Resolves when the command has done its work; throws where it could not. */
+  /** Resolves when the command has done its work. Throws if it could not. */
   run(argv: readonly string[], context: Context): Promise<void>;
 }
 

@@ -11,7 +11,7 @@ import { subscribe } from './commands/subscribe.js';
 import { subscriptionCommands } from './commands/subscription.js';
 import { topicCommands } from './commands/topic.js';
 
-/** Every command, in the order of the help. */
+/** Every command, in the order of the help text. */
 export const commands: readonly Command[] = [
   serve,
   publish,

@@ -17,7 +17,7 @@ export const pair: Kind<readonly [string, string]> = {
   format: ([name, content]) => `${name}=${content}`,
 };
 
-/** What every command that calls a broker takes. */
+/** The parameters of every command that calls a broker. */
 export const connectionParameters = {
   server: value(address, 'Broker to call (default SLUICE_SERVER, or 127.0.0.1:7070)'),
   tls: toggle('Connect with TLS, trusting the authorities of the system'),
@@ -27,7 +27,7 @@ export const connectionParameters = {
 
 export type ConnectionValues = ValuesOf<typeof connectionParameters>;
 
-/** Connects, works, and closes the connection whatever happens. Throws Unreachable where there is none. */
+/** Connects, runs `work`, and always closes the connection. Throws Unreachable if there is no connection. */
 export async function withClient<T>(
   values: ConnectionValues,
   context: Context,
@@ -64,7 +64,7 @@ function readAuthority(path: string): Buffer {
   return pem;
 }
 
-/** A call that is answered at once, or not at all. */
+/** The options of a call that is answered at once, or fails. */
 export function promptCall(context: Context): CallOptions {
   return { timeoutMs: limits.cliCallTimeoutMs, signal: context.interrupted };
 }

@@ -8,7 +8,7 @@ import {
 } from '@sluice/client/api';
 import { type Kind, ValueFault } from '../config/kinds.js';
 
-/** The values of an enum of the API as people write them. */
+/** The values of an enum of the API, in the spelling of the command line. */
 function named<T extends number>(values: Readonly<Record<string, T>>): Kind<T> {
   const names = Object.keys(values);
   return {
@@ -18,7 +18,7 @@ function named<T extends number>(values: Readonly<Record<string, T>>): Kind<T> {
       if (value === undefined) throw new ValueFault(`one of ${names.join(', ')}`);
       return value;
     },
-    // A broker that is newer than this program may say more than is known here.
+    // A newer broker may send values that are unknown here.
     format: (value) => names.find((name) => values[name] === value) ?? '-',
   };
 }

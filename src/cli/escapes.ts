@@ -5,7 +5,7 @@ const escapeSequence = /\\(x[0-9a-fA-F]{2}|.|$)/gs;
 
 export const escapesHelp = '\\t, \\n, \\0, \\\\ and \\xHH (a byte) are escapes';
 
-/** The byte or character that an escape stands for, without its backslash; undefined for one that does not exist. */
+/** The byte or character of an escape, given without its backslash; undefined if there is no such escape. */
 export function unescaped(name: string): string | Uint8Array | undefined {
   if (name.length === 3) return Buffer.from(name.slice(1), 'hex');
   return byLetter[name];

@@ -2,7 +2,7 @@ import { SluiceError as CallError, StatusCode } from '@sluice/client';
 import { SluiceError as BrokerError } from '../base/errors.js';
 import { OutputClosed } from './output.js';
 
-/** What the process says to the shell. Documented in `sluice --help`. */
+/** Exit codes. `sluice --help` documents them. */
 export const ExitCode = {
   ok: 0,
   /** The broker refused, or a file could not be read. */
@@ -13,7 +13,7 @@ export const ExitCode = {
   unavailable: 3,
   /** A defect of the broker itself: it ended at once, before it could store anything wrong. EX_SOFTWARE. */
   defect: 70,
-  /** The data directory is damaged, foreign or of a newer version: starting again does not help. */
+  /** The data directory is damaged, foreign or of a newer version: another start does not help. */
   damaged: 65,
   interrupted: 130,
 } as const;
@@ -36,7 +36,7 @@ export class Unreachable extends Error {
   }
 }
 
-/** A command did part of its work and has already said what: only the exit code is left. */
+/** A command did part of its work and has already reported that: only the exit code is left. */
 export class Reported extends Error {
   override readonly name = 'Reported';
   readonly exitCode: ExitCode;
@@ -53,7 +53,7 @@ export interface Failure {
   readonly lines: readonly string[];
 }
 
-/** What is said of anything that a command threw: what was wrong, its reason, and what to do. */
+/** Describes an error that a command threw: what is wrong, its reason, and what to do. */
 export function describeFailure(thrown: unknown, commandPath: string): Failure {
   if (thrown instanceof OutputClosed) return { exitCode: ExitCode.ok, lines: [] };
   if (thrown instanceof Reported) return { exitCode: thrown.exitCode, lines: [] };
@@ -83,7 +83,7 @@ function describeCallError(error: CallError): Failure {
   return { exitCode: isUnavailable ? ExitCode.unavailable : ExitCode.failed, lines };
 }
 
-/** The gRPC library wraps the one thing worth knowing, why a connection failed, into a paragraph. */
+/** The gRPC library hides the cause of a failed connection in a long text. */
 function describeMessage({ reason, message }: CallError): string {
   const [cause] =
     /connect E[A-Z]+ \S+|getaddrinfo \S+ \S+|Name resolution failed for target \S+/.exec(message) ?? [];
@@ -95,7 +95,7 @@ function describeMessage({ reason, message }: CallError): string {
 }
 
 function describeBrokerError(error: BrokerError): Failure {
-  // A port in use is found only by trying: the setting is well formed.
+  // Whether a port is in use is found only by listening: the setting itself is valid.
   const isUsage = error.reason === 'INVALID_SETTING' && error.details.cause === undefined;
   const [first, ...rest] = error.message.split('\n');
   const lines = [`${first} (${error.reason})`, ...rest];
@@ -106,13 +106,13 @@ function describeBrokerError(error: BrokerError): Failure {
   return { exitCode: isUsage ? ExitCode.usage : otherCode, lines };
 }
 
-/** Nothing gets better by starting again. */
+/** Another start does not help. */
 const unusableDirectory: ReadonlySet<string> = new Set(['DATA_DIRECTORY_FOREIGN', 'DATA_DIRECTORY_NEWER']);
 
 const portInUse =
-  'something listens there already; choose another with --listen, or --listen 127.0.0.1:0 for a free one';
+  'the address is in use; choose another one with --listen, or a free port with --listen 127.0.0.1:0';
 
-/** Node's words for a certificate of another name, in plain ones. */
+/** Replaces Node's message about a certificate of another name by a plain one. */
 function withoutJargon(cause: string): string {
   const [, host, names = ''] =
     /altnames: (?:Host|IP): (\S+?)\.? is not in the cert's (?:altnames|list): *(.*)$/.exec(cause) ?? [];
@@ -135,13 +135,16 @@ const hints: Readonly<Record<string, string>> = {
   UNAVAILABLE: 'is the broker running there? start one with `sluice serve`, or name another with --server',
   DEADLINE_EXCEEDED:
     'the broker did not answer in time: is it overloaded, or is something else listening there?',
-  TOPIC_NOT_FOUND: 'see what exists with `sluice topic list`, or make it with `sluice topic create <topic>`',
-  AUTO_CREATE_DISABLED: 'make the topic first: `sluice topic create <topic>`',
-  SUBSCRIPTION_NOT_FOUND: 'see what exists with `sluice subscription list`',
-  SEQUENCE_GAP: 'go on from where the producer stands with --resume',
-  PRODUCER_FENCED: 'another process publishes as this producer now; once it has ended, go on with --resume',
+  TOPIC_NOT_FOUND:
+    'list the topics with `sluice topic list`, or create it with `sluice topic create <topic>`',
+  AUTO_CREATE_DISABLED: 'create the topic first: `sluice topic create <topic>`',
+  SUBSCRIPTION_NOT_FOUND: 'list the subscriptions with `sluice subscription list`',
+  SEQUENCE_GAP: 'continue after the stored lines with --resume',
+  PRODUCER_FENCED:
+    'another process publishes as this producer now; when it has ended, continue with --resume',
   BACKLOG_FULL: 'a subscription has fallen behind: see which with `sluice subscription list <topic>`',
   INVALID_SETTING: 'every setting: `sluice serve --help`',
-  DATA_DIRECTORY_IN_USE: 'another broker works on it; give this one its own with --data-dir',
-  SYNCED_DATA_MISSING: 'restore the directory from a copy, or start without what is lost: --accept-data-loss',
+  DATA_DIRECTORY_IN_USE: 'another broker uses it; choose another directory with --data-dir',
+  SYNCED_DATA_MISSING:
+    'restore the directory from a backup, or start without the lost data: --accept-data-loss',
 };

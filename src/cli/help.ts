@@ -56,7 +56,7 @@ function select(
   return Object.entries(command.parameters).filter(([, parameter]) => predicate(parameter));
 }
 
-/** Two columns, the first as wide as it needs to be. A text too wide for it stands on its own line. */
+/** Two columns, the first as wide as needed. A text that is too wide for it has its own line. */
 export function columns(rows: readonly (readonly string[])[]): string {
   const widest = Math.min(38, Math.max(...rows.map(([left]) => left!.length)));
   const indent = ' '.repeat(widest + 2);

@@ -7,21 +7,21 @@ import { ExitCode } from './exit.js';
 import { Output } from './output.js';
 import { run } from './run.js';
 
-// Deprecations are for the programmers of this command, not for its users: the gRPC library calls Node in a deprecated
-// way for each TLS connection to an IP address.
+// Deprecation warnings are for programmers, not for users: the gRPC library calls Node in a deprecated way for
+// each TLS connection to an IP address.
 process.noDeprecation = true;
 
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // The first one lets the command finish what it has begun; the second does not wait.
+    // The first interrupt lets the command finish its work; the second one ends it.
     if (interrupt.signal.aborted) process.exit(ExitCode.interrupted);
     interrupt.abort();
-    // What waits for others, a pipe that is not read or a broker that hangs, does not wait for ever. `serve` bounds its
-    // own steps.
+    // A command that waits for a full pipe or a hanging broker is ended after a time. `serve` limits its own
+    // steps.
     if (process.argv[2] !== 'serve') {
       systemClock.after(limits.cliInterruptLimitMs, () => {
-        process.stderr.write('sluice: interrupted, and what was under way has not ended in time\n');
+        process.stderr.write('sluice: interrupted, and the command did not end in time\n');
         process.exit(ExitCode.interrupted);
       });
     }
@@ -38,5 +38,5 @@ const exitCode = await run(commands, process.argv.slice(2), {
   clock: systemClock,
   interrupted: interrupt.signal,
 });
-// Everything has been written by now; an open stdin must not keep the process.
+// Everything has been written by now. An open stdin must not keep the process alive.
 process.exit(exitCode);

@@ -2,12 +2,12 @@ import { fstatSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { limits } from '../base/limits.js';
 
-/** Nobody reads any more (`| head`): what is left to print is not wanted. */
+/** The output has no reader any more (`| head`): the rest need not be printed. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed';
 }
 
-/** Stdout or stderr. A write resolves when the bytes have been taken, so a slow reader slows whoever prints. */
+/** Stdout or stderr. A write resolves when the bytes have been taken, so a slow reader slows the writer. */
 export class Output {
   readonly #stream: Writable & { readonly fd?: number };
   readonly isTerminal: boolean;
@@ -18,22 +18,22 @@ export class Output {
     this.#stream = stream;
     this.isTerminal = stream.isTTY === true;
     this.#heldBytes = heldBytes;
-    // Every failed write is told to its writer; without a listener the process would end here.
+    // Every failed write rejects. Without this listener the process would end.
     stream.on('error', () => {
       this.#isClosed = true;
     });
   }
 
   /**
-   * The most that was written and that its reader may not have read: 0 for what is no pipe. Looked up when it is asked
-   * for: in Node 20, an fstat before the broker's modules are loaded leaves CommonJS packages without their exports
-   * where the command is installed through symbolic links.
+   * The most bytes that were written and that the reader may not have read; 0 if the output is not a pipe.
+   * Determined at the first use: in Node 20, an fstat before the broker's modules are loaded leaves CommonJS
+   * packages without their exports if the command is installed through symbolic links.
    */
   get heldBytes(): number {
     return this.#heldBytes ?? heldBytesOf(this.#stream.fd);
   }
 
-  /** Throws OutputClosed when nobody reads any more. */
+  /** Throws OutputClosed if the output has no reader any more. */
   async write(data: string | Uint8Array): Promise<void> {
     if (data.length === 0) return;
     if (this.#isClosed) throw new OutputClosed();

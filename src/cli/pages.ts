@@ -1,4 +1,4 @@
-/** Everything of a list that comes in pages. */
+/** All items of a paged list. */
 export async function allPages<T>(
   fetchPage: (pageToken: string) => Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>,
 ): Promise<T[]> {

@@ -3,13 +3,13 @@ import { type Kind, ValueFault } from '../config/kinds.js';
 import { suggest } from '../config/suggest.js';
 import { UsageError } from './exit.js';
 
-/** One thing that a command takes: a flag, or an operand (which may be given as a flag of its name too). */
+/** A parameter of a command: a flag, or an operand, which may also be given as a flag of its name. */
 export interface Parameter<T> {
   readonly form: 'switch' | 'value' | 'list' | 'operand';
   readonly placeholder: string;
   readonly doc: string;
   readonly isRequired: boolean;
-  /** `values` as they were given, in order; empty when they were not. */
+  /** `values` as given, in order; empty if there are none. */
   read(values: readonly string[]): T;
 }
 
@@ -36,7 +36,7 @@ export function toggle(doc: string): Parameter<boolean> {
   };
 }
 
-/** `--limit <n>`, which may be left out. */
+/** `--limit <n>`, optional. */
 export function value<T>(kind: Kind<T>, doc: string): Parameter<T | undefined> {
   return {
     form: 'value',
@@ -47,7 +47,7 @@ export function value<T>(kind: Kind<T>, doc: string): Parameter<T | undefined> {
   };
 }
 
-/** `--batch-size <n>`, with what it is when left out. */
+/** `--batch-size <n>`, with its default. */
 export function valueOr<T>(kind: Kind<T>, fallback: NoInfer<T>, doc: string): Parameter<T> {
   return {
     form: 'value',
@@ -58,7 +58,7 @@ export function valueOr<T>(kind: Kind<T>, fallback: NoInfer<T>, doc: string): Pa
   };
 }
 
-/** `--header <name=value>`, as often as wanted. */
+/** `--header <name=value>`, repeatable. */
 export function list<T>(kind: Kind<T>, doc: string): Parameter<readonly T[]> {
   return {
     form: 'list',
@@ -76,7 +76,7 @@ export function operand<T>(kind: Kind<T>, doc: string): Parameter<T> {
     placeholder: kind.placeholder,
     doc,
     isRequired: true,
-    // Whoever parses has refused a missing one.
+    // The parser has refused a missing operand.
     read: (values) => readLast(kind, values) as T,
   };
 }
@@ -91,7 +91,7 @@ export function toFlag(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-/** Reads a command line against its table. Throws a UsageError that names what is wrong. */
+/** Parses a command line by its table. Throws a UsageError that names the fault. */
 export function parseParameters<P extends Parameters>(parameters: P, argv: readonly string[]): ValuesOf<P> {
   const given = collect(parameters, argv);
   const values: Record<string, unknown> = {};
@@ -111,7 +111,7 @@ export function parseParameters<P extends Parameters>(parameters: P, argv: reado
   return values as ValuesOf<P>;
 }
 
-/** The texts that were given for every parameter. */
+/** The texts that were given for each parameter. */
 function collect(parameters: Parameters, argv: readonly string[]): Map<string, string[]> {
   const byFlag = new Map(Object.keys(parameters).map((name) => [toFlag(name), name]));
   const { tokens } = parseArgs({
@@ -137,7 +137,7 @@ function collect(parameters: Parameters, argv: readonly string[]): Map<string, s
     }
     const isSwitch = parameters[name]!.form === 'switch';
     if (isSwitch && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
-    // `--topic --json`: the value was forgotten. A value that does begin with dashes is written `--topic=--json`.
+    // `--topic --json`: the value is missing. A value that begins with dashes is written `--topic=--json`.
     if (!isSwitch && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))) {
       throw new UsageError(`${token.rawName} needs a value: ${parameters[name]!.placeholder}`);
     }

@@ -33,7 +33,7 @@ export interface Range {
   readonly last: bigint;
 }
 
-/** Ranges of offsets, joined where they touch. Cheap when they come in order, as they nearly always do. */
+/** Ranges of offsets, merged where they touch. Cheap if they come in order, as they nearly always do. */
 export class RangeSet {
   readonly #byPartition = new Map<number, { first: bigint; last: bigint }[]>();
 
@@ -49,7 +49,7 @@ export class RangeSet {
     return this.#byPartition.size === 0;
   }
 
-  /** Everything, in order of partition and offset, merged. */
+  /** All ranges, in order of partition and offset, merged. */
   toArray(): Range[] {
     const merged: { partition: number; first: bigint; last: bigint }[] = [];
     for (const [partition, ranges] of [...this.#byPartition].sort(([a], [b]) => a - b)) {
@@ -65,7 +65,7 @@ export class RangeSet {
     return merged;
   }
 
-  /** As `toArray`, and empty afterwards. */
+  /** Like `toArray`. Afterwards the set is empty. */
   take(): Range[] {
     const ranges = this.toArray();
     this.#byPartition.clear();

@@ -2,12 +2,12 @@ import type { Clock, Timer } from '../base/clock.js';
 import { limits } from '../base/limits.js';
 import type { Output } from './output.js';
 
-/** What makes the line of a terminal empty before something else is written there; empty for what is no terminal. */
+/** Clears the line of a terminal before other text is written; empty if stderr is not a terminal. */
 export function clearedLine({ stderr }: { readonly stderr: Output }): string {
   return stderr.isTerminal ? '\r\u001b[K' : '';
 }
 
-/** A line on stderr that says how far the work has come, now and then. On a terminal it overwrites itself. */
+/** A line on stderr that reports progress at intervals. On a terminal it overwrites itself. */
 export class Progress {
   readonly #clock: Clock;
   readonly #stderr: Output;
@@ -24,7 +24,7 @@ export class Progress {
     this.#schedule();
   }
 
-  /** Stops, and leaves the terminal's line empty. */
+  /** Stops, and clears the line of the terminal. */
   async end(): Promise<void> {
     this.#timer?.cancel();
     if (this.#hasWritten) await this.#stderr.write(clearedLine({ stderr: this.#stderr }));
@@ -34,7 +34,7 @@ export class Progress {
     this.#timer = this.#clock.after(limits.cliProgressEveryMs, () => {
       const text = this.#describe(this.#clock.monotonicMs() - this.#startedAtMs);
       this.#hasWritten = true;
-      // Progress that nobody can see is no reason to stop working.
+      // The work continues even if the progress can't be written.
       const end = this.#stderr.isTerminal ? '' : '\n';
       this.#stderr.write(`${clearedLine({ stderr: this.#stderr })}${text}${end}`).catch(() => {});
       this.#schedule();

@@ -4,7 +4,7 @@ import { describeFailure, ExitCode, UsageError } from './exit.js';
 import { describeCommand, overview } from './help.js';
 import { OutputClosed } from './output.js';
 
-/** Finds the command, runs it, and says on stderr what went wrong. Never throws. */
+/** Finds and runs the command, and reports errors on stderr. Never throws. */
 export async function run(
   commands: readonly Command[],
   argv: readonly string[],
@@ -27,7 +27,7 @@ export async function run(
 
 async function report(error: unknown, commandPath: string, context: Context): Promise<ExitCode> {
   const { exitCode, lines } = describeFailure(error, commandPath);
-  // Whoever interrupts a command knows why its calls were cancelled.
+  // The user interrupted the command: cancelled calls need no explanation.
   if (context.interrupted.aborted) return ExitCode.interrupted;
   const [first, ...rest] = lines;
   if (first === undefined) return exitCode;
@@ -43,7 +43,7 @@ function findCommand(commands: readonly Command[], argv: readonly string[]): Com
   return commands.find(({ path }) => path.split(' ').every((word, i) => argv[i] === word));
 }
 
-/** `sluice`, `sluice --version`, `sluice help topic create`, `sluice topic`, and what does not exist. */
+/** `sluice`, `sluice --version`, `sluice help topic create`, `sluice topic`, and unknown commands. */
 async function runWithoutCommand(
   commands: readonly Command[],
   argv: readonly string[],

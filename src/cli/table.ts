@@ -1,9 +1,9 @@
 import type { Duration } from '@bufbuild/protobuf/wkt';
 
-/** A column: its head, and on which side it is aligned. */
+/** A column: its header and alignment. */
 export type Column = string | { readonly head: string; readonly align: 'right' };
 
-/** Columns for people, two spaces apart, ended by a newline. */
+/** Aligned columns, two spaces apart, with a newline at the end. */
 export function formatTable(
   columns: readonly Column[],
   rows: readonly (readonly (string | number | bigint)[])[],

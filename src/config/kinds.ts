@@ -1,15 +1,15 @@
 import { dayMs, GiB, hourMs, KiB, MiB, minuteMs, secondMs } from '../base/units.js';
 
-/** How one kind of value is written by people: on the command line, in the environment, in a file. */
+/** The syntax of one kind of value: on the command line, in the environment, in a file. */
 export interface Kind<T> {
-  /** What stands for the value in help: `<size>`. */
+  /** The placeholder of the value in help texts: `<size>`. */
   readonly placeholder: string;
   /** Throws a ValueFault that completes "… must be". */
   parse(text: string): T;
   format(value: T): string;
 }
 
-/** Why a text is no value of its kind, completing "… must be". */
+/** Why a text is not a value of its kind, completing "… must be". */
 export class ValueFault extends Error {
   override readonly name = 'ValueFault';
 }
@@ -133,7 +133,7 @@ export const address: Kind<string> = {
   format: (value) => value,
 };
 
-/** A value of this kind, or `none`, which is kept as the empty text. */
+/** A value of this kind, or `none`, which becomes the empty text. */
 export function optional(kind: Kind<string>): Kind<string> {
   return {
     placeholder: kind.placeholder,
@@ -142,7 +142,7 @@ export function optional(kind: Kind<string>): Kind<string> {
   };
 }
 
-/** The largest unit that leaves a number of at most two decimals. */
+/** Uses the largest unit that gives at most two decimals. */
 export function formatBytes(value: number): string {
   const units: [string, number][] = [
     ['TiB', 1024 * GiB],

@@ -7,23 +7,25 @@ export interface SettingSources {
   /** By flag name, as given: `true` for a flag without a value. */
   readonly flags: Readonly<Record<string, string | boolean | undefined>>;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Reads the file of `--config`. Throws when it can't. */
+  /** Reads the file of `--config`. Throws if it can't. */
   readonly readFile: (path: string) => string;
 }
 
-/** Variables with our prefix that are no settings: the file to read, and where the other commands connect. */
+/**
+ * Variables with our prefix that are not settings: the configuration file, and the address for the other commands.
+ */
 const otherVariables = new Set(['SLUICE_CONFIG', 'SLUICE_SERVER']);
 
 /**
- * What Kubernetes and Docker put into the environment of everything that runs beside a service named `sluice`.
- * Refusing them would keep the broker from starting exactly there.
+ * Variables that Kubernetes and Docker set for every program beside a service named `sluice`. Refusing them would
+ * keep the broker from starting there.
  */
 const linkVariable =
   /^SLUICE_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_\w+)$/;
 
 /**
- * Flag over environment over file over default. Throws INVALID_SETTING with everything that is wrong, one fault a
- * line: unknown names, values that can't be read, contradictions.
+ * Flag over environment over file over default. Throws INVALID_SETTING with all faults, one on each line: unknown
+ * names, invalid values, contradictions.
  */
 export function loadSettings(sources: SettingSources): Settings {
   const faults: string[] = [];
@@ -65,17 +67,17 @@ function findUnknown(
 ): void {
   for (const flag of Object.keys(given)) {
     if (flag === 'config' || flags.includes(flag)) continue;
-    faults.push(`--${flag} is no setting${suggest(flag, flags, '--')}`);
+    faults.push(`--${flag} is not a setting${suggest(flag, flags, '--')}`);
   }
   const variables = Object.values(schema).map(({ variable }) => variable);
   for (const variable of Object.keys(env)) {
     if (!variable.startsWith('SLUICE_') || variables.includes(variable)) continue;
     if (otherVariables.has(variable) || linkVariable.test(variable)) continue;
-    faults.push(`${variable} is no setting${suggest(variable, variables)}`);
+    faults.push(`${variable} is not a setting${suggest(variable, variables)}`);
   }
   for (const key of Object.keys(fileValues)) {
     if (!flags.includes(key)) {
-      faults.push(`"${key}" in the configuration file is no setting${suggest(key, flags)}`);
+      faults.push(`"${key}" in the configuration file is not a setting${suggest(key, flags)}`);
     }
   }
 }

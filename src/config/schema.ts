@@ -4,35 +4,45 @@ import { KiB, MiB } from '../base/units.js';
 import { address, bytes, choice, count, duration, type Kind, optional, text, truth } from './kinds.js';
 
 /**
- * The one table of settings. A setting has one name in three spellings: the flag `--max-message-bytes`, the
- * variable `SLUICE_MAX_MESSAGE_BYTES`, and the key `max-message-bytes` of the file.
+ * The table of settings. A setting has one name in three spellings: the flag `--max-message-bytes`, the variable
+ * `SLUICE_MAX_MESSAGE_BYTES`, and the key `max-message-bytes` of the file.
  */
 export const schema = {
-  listen: setting('listen', address, '127.0.0.1:7070', 'Where gRPC is served; port 0 takes a free one'),
+  listen: setting(
+    'listen',
+    address,
+    '127.0.0.1:7070',
+    'Address of the gRPC server; port 0 takes a free port',
+  ),
   metricsListen: setting(
     'metrics-listen',
     optional(address),
     '',
-    'Where /metrics, /livez and /readyz are served over HTTP',
+    'Address of the HTTP server for /metrics, /livez and /readyz',
   ),
-  dataDirectory: setting('data-dir', text('<path>'), './data', 'Where messages are kept; made if missing'),
+  dataDirectory: setting(
+    'data-dir',
+    text('<path>'),
+    './data',
+    'Directory of the store; created if it does not exist',
+  ),
   maxPartitionCount: setting(
     'max-partition-count',
     count({ min: 1, max: limits.largestMaxPartitionCount }),
     limits.maxPartitionCount,
-    'Most partitions of a topic; may be raised at a restart, never lowered',
+    'Largest partition count of a topic; can be raised at a restart, never lowered',
   ),
   autoCreateTopics: setting(
     'auto-create-topics',
     truth,
     true,
-    'Create a topic when somebody first publishes or subscribes to it',
+    'Create a topic when a client first publishes or subscribes to it',
   ),
   defaultDurability: setting(
     'default-durability',
     choice(['synced', 'written']),
     'synced',
-    'What a receipt promises unless the topic says otherwise: synced survives a loss of power',
+    'What a receipt guarantees unless the topic has its own durability: synced survives a loss of power',
   ),
   maxMessageBytes: setting(
     'max-message-bytes',
@@ -50,7 +60,7 @@ export const schema = {
     'stream-window-bytes',
     bytes({ min: limits.smallestWindowBytes, max: limits.largestWindowBytes }),
     limits.streamWindowBytes,
-    'Widest HTTP/2 receive window of a stream: what a producer may have under way',
+    'Widest HTTP/2 receive window of a stream: how many bytes a producer may have under way',
   ),
   connectionWindowBytes: setting(
     'connection-window-bytes',
@@ -62,7 +72,7 @@ export const schema = {
     'writer-queue-bytes',
     bytes({ min: 64 * KiB }),
     limits.writerQueueBytes,
-    'Bytes waiting for the disk above which producers are not read',
+    'Bytes waiting for the disk above which producers are held',
   ),
   maxInFlightBytes: setting(
     'max-in-flight-bytes',
@@ -80,26 +90,26 @@ export const schema = {
     'concurrent-reads',
     count({ min: 1, max: limits.largestConcurrentReads }),
     limits.concurrentReads,
-    'Reads of the log that run at once, over all consumers',
+    'Concurrent reads of the log, over all consumers',
   ),
-  maxStreams: setting('max-streams', count({ min: 1 }), limits.maxStreams, 'Streams open at once'),
+  maxStreams: setting('max-streams', count({ min: 1 }), limits.maxStreams, 'Open streams'),
   maxCalls: setting(
     'max-calls',
     count({ min: 1 }),
     limits.maxCalls,
-    'Calls open at once that are no streams, over all connections',
+    'Open calls that are not streams, over all connections',
   ),
   maxOpensPerSecond: setting(
     'max-opens-per-second',
     count({ min: 1 }),
     limits.maxOpensPerSecond,
-    'Streams that clients of one address may open in a second; ten times as many at once',
+    'Streams that clients of one address may open in a second; ten times as many in a burst',
   ),
   maxConnectionsPerPeer: setting(
     'max-connections-per-peer',
     count({ min: 1 }),
     limits.maxConnectionsPerPeer,
-    'Connections open at once from one address',
+    'Open connections from one address',
   ),
   minFreeDiskBytes: setting(
     'min-free-disk-bytes',
@@ -117,9 +127,14 @@ export const schema = {
     'ack-deadline',
     duration({ min: limits.minAckDeadlineMs, max: limits.maxAckDeadlineMs }),
     limits.defaultAckDeadlineMs,
-    'How long a consumer has for a message, where its subscription does not say',
+    'How long a consumer has for a message, unless its subscription has its own deadline',
   ),
-  logLevel: setting('log-level', choice(['debug', 'info', 'warn', 'error']), 'info', 'Least that is logged'),
+  logLevel: setting(
+    'log-level',
+    choice(['debug', 'info', 'warn', 'error']),
+    'info',
+    'Lowest level that is logged',
+  ),
   logFormat: setting(
     'log-format',
     choice(['auto', 'json', 'pretty']),
@@ -130,18 +145,18 @@ export const schema = {
 
 export type SettingName = keyof typeof schema;
 
-/** Every setting with its value, checked. Frozen: nothing changes while the broker runs. */
+/** Every setting with its checked value. Frozen: nothing changes while the broker runs. */
 export type Settings = {
   readonly [K in SettingName]: (typeof schema)[K] extends Setting<infer T> ? T : never;
 };
 
 export interface Setting<T> {
-  /** As on the command line, without the dashes; also the key of the file. */
+  /** As on the command line, without the dashes. Also the key in the file. */
   readonly flag: string;
   readonly variable: string;
   readonly kind: Kind<T>;
   readonly fallback: T;
-  /** The fallback as people write it. */
+  /** The default in the syntax of its kind. */
   readonly fallbackText: string;
   readonly doc: string;
 }
@@ -151,11 +166,11 @@ function setting<T>(flag: string, kind: Kind<T>, fallback: NoInfer<T>, doc: stri
   return { flag, variable, kind, fallback, fallbackText: kind.format(fallback), doc };
 }
 
-/** What contradicts what, beyond single values. Each line names the flags that it is about. */
+/** Contradictions between settings. Each line names the flags concerned. */
 export function findContradictions(settings: Settings): string[] {
   const faults: string[] = [];
   if (settings.maxMessageBytes > settings.maxRequestBytes) {
-    faults.push('--max-message-bytes is more than --max-request-bytes: such a message could never arrive');
+    faults.push('--max-message-bytes is more than --max-request-bytes: such a message could never be sent');
   }
   if (settings.streamWindowBytes > settings.connectionWindowBytes) {
     faults.push('--stream-window-bytes is more than --connection-window-bytes: it could never be used');
@@ -164,7 +179,7 @@ export function findContradictions(settings: Settings): string[] {
   if (maxInFlightBytes < writerQueueBytes + tailBytes + smallestRestBytes) {
     const leastMiB = smallestRestBytes / MiB;
     faults.push(
-      `--max-in-flight-bytes is less than --writer-queue-bytes, --tail-bytes and ${leastMiB} MiB for all else together`,
+      `--max-in-flight-bytes is less than --writer-queue-bytes, --tail-bytes and ${leastMiB} MiB for everything else together`,
     );
   }
   return faults;

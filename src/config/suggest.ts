@@ -1,4 +1,4 @@
-/** `: did you mean --data-dir?` for a name that is nearly one of those that exist; otherwise nothing. */
+/** `: did you mean --data-dir?` for a name that is close to a known one; otherwise nothing. */
 export function suggest(name: string, known: readonly string[], prefix = ''): string {
   let best: string | undefined;
   let bestDistance = Math.min(4, Math.ceil(name.length / 2));

@@ -365,7 +365,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     if (session !== undefined) return session;
     throw new SluiceError(
       'SESSION_NOT_FOUND',
-      'the session has ended: what it held is free; subscribe again',
+      'the session has ended, and its messages are free: subscribe again',
     );
   }
 }

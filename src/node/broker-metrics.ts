@@ -2,7 +2,7 @@ import type { BrokerStats, SubscriptionInfo } from '../broker/types.js';
 import type { Metric, Sample } from '../observe/metrics.js';
 import type { GuardFigures } from '../transport/grpc/server.js';
 
-/** Where the figures come from: read at most once for each time somebody asks. */
+/** The sources of the figures. Each is read at most once for each scrape. */
 export interface MetricSources {
   readonly stats: () => BrokerStats;
   readonly subscriptions: () => readonly SubscriptionInfo[];
@@ -12,7 +12,7 @@ export interface MetricSources {
   readonly guard: () => GuardFigures;
 }
 
-/** What a broker shows of itself, by the names that docs/metrics.md explains. */
+/** The metrics of the broker. docs/metrics.md explains their names. */
 export function brokerMetrics(sources: MetricSources): readonly Metric[] {
   const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes, guard } = sources;
   const counter = (name: string, help: string, read: (stats: BrokerStats) => number): Metric => ({
@@ -30,15 +30,19 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
   return [
     counter('published_messages', 'Messages stored', (of) => of.publishedMessages),
     counter('published_bytes', 'Bytes of messages stored, encoded', (of) => of.publishedBytes),
-    counter('duplicate_messages', 'Messages that a retry sent again', (of) => of.duplicateMessages),
+    counter(
+      'duplicate_messages',
+      'Messages that were sent again and not stored again',
+      (of) => of.duplicateMessages,
+    ),
     counter('refused_batches', 'Batches that were refused', (of) => of.refusedBatches),
     counter('delivered_messages', 'Messages sent to consumers, each delivery', (of) => of.deliveredMessages),
     counter('delivered_bytes', 'Bytes of messages sent to consumers', (of) => of.deliveredBytes),
     counter('settled_messages', 'Messages settled by consumers', (of) => of.settledMessages),
-    counter('dead_lettered_messages', 'Messages given up', (of) => of.deadLetteredMessages),
+    counter('dead_lettered_messages', 'Messages dead-lettered', (of) => of.deadLetteredMessages),
     {
       name: 'sluice_producers',
-      help: 'Open streams that publish, by what holds them; none: the broker waits for the producer',
+      help: 'Open streams that publish, by the reason why they are held; none: the broker waits for the producer',
       kind: 'gauge',
       labels: ['held_by'],
       read: () => byReason('held_by', stats().producersByHold),
@@ -52,7 +56,7 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     },
     {
       name: 'sluice_consumers',
-      help: 'Sessions of consumers, by why they get nothing; none: they are being served',
+      help: 'Sessions of consumers, by the reason why they wait; none: they are being served',
       kind: 'gauge',
       labels: ['waits_for'],
       read: () => byReason('waits_for', stats().consumersByWait),
@@ -72,14 +76,18 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     gauge('tail_bytes', 'Memory of the newest messages', () => stats().tailBytes),
     gauge('frame_bytes', 'Bytes of frames that have not left for the transport', () => stats().frameBytes),
     gauge('read_ahead_bytes', 'Bytes of the disk that readers hold', () => stats().readAheadBytes),
-    gauge('promised_window_bytes', 'What producers may leave unread, if all are held', promisedWindowBytes),
+    gauge(
+      'promised_window_bytes',
+      'Bytes that producers may leave unread if all are held',
+      promisedWindowBytes,
+    ),
     gauge(
       'spare_bytes',
-      'Memory that waits to be used again, for rounds and for frames',
+      'Memory kept for reuse, for rounds and for frames',
       () => stats().spareRoundBytes + spareFrameBytes(),
     ),
     gauge('open_streams', 'Open gRPC streams', streams),
-    gauge('open_calls', 'Open gRPC calls that are no streams', () => guard().callCount),
+    gauge('open_calls', 'Open gRPC calls that are not streams', () => guard().callCount),
     gauge('connections', 'Open connections over TCP', () => guard().connectionCount),
     gauge('answer_bytes', 'Answers that clients have not read', () => guard().answerBytes),
     gauge(
@@ -90,14 +98,14 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
     gauge('request_bytes', 'Requests of open calls that take one', () => guard().requestBytes),
     {
       name: 'sluice_refused_calls_total',
-      help: 'Calls that were refused because there were too many of something, or no request came',
+      help: 'Calls that were refused because of a limit, or because no request arrived',
       kind: 'counter',
       labels: ['reason'],
       read: () => byReason('reason', guard().refusals),
     },
     {
       name: 'sluice_cut_connections_total',
-      help: 'Connections that were closed for what their client did',
+      help: 'Connections that were closed because of the behaviour of their client',
       kind: 'counter',
       read: () => [{ value: guard().cutConnectionCount }],
     },

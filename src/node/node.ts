@@ -15,7 +15,7 @@ import { type AdminHttp, startAdminHttp } from '../transport/http/admin-http.js'
 import { brokerMetrics } from './broker-metrics.js';
 import { type ClosingStep, closeInTurn } from './closing.js';
 
-/** The server bounds its own steps; this is their sum, and a moment more. */
+/** The server limits its own steps: this is their sum, and a moment more. */
 const serverCloseLimitMs =
   defaultServerOptions.drainGraceMs + limits.lingerMs + limits.cutOffMs + 1 * secondMs;
 
@@ -25,22 +25,22 @@ export interface NodeServices {
   readonly logger: Logger;
 }
 
-/** A broker that serves. */
+/** A running broker. */
 export interface RunningNode {
   /** The address that it listens on, as clients dial it. */
   readonly address: string;
-  /** Resolves when the store has failed: nothing can be kept any more, and the process has to end. */
+  /** Resolves when the store has failed: the process has to end. */
   readonly failed: Promise<Error>;
   /**
-   * Drains: ends streams, answers what is under way, closes the store. Every step has a bound, and a step that fails
-   * or takes too long keeps none of the others from being done. False where there was such a step: the log says which.
+   * Drains: ends streams, answers calls under way, closes the store. Every step has a time limit. A step that
+   * fails or takes too long does not prevent the others. Returns false if there was such a step: the log names it.
    */
   close(): Promise<boolean>;
-  /** After a failure: lets the refusals leave, and no more. What is on disk is for the next start. */
+  /** After a failure: only lets the refusals leave. The next start continues from what is on disk. */
   abandon(): Promise<void>;
 }
 
-/** The one place where everything is put together: the store, the broker over it, the server over that. */
+/** The composition root: creates the store, the broker on it, and the server on that. */
 export async function startNode(settings: Settings, services: NodeServices): Promise<RunningNode> {
   const { clock, logger, version } = services;
   const budget = divideBudget(settings);
@@ -104,7 +104,7 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
   }
 }
 
-/** Metrics and probes over HTTP, where the settings ask for them. */
+/** Starts metrics and probes over HTTP if the settings ask for them. */
 async function startAdmin(
   { metricsListen }: Settings,
   broker: Broker,

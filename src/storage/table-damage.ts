@@ -40,7 +40,7 @@ export interface DamageSite {
 export async function reportTableDamage(site: DamageSite, engineError: string): Promise<SluiceError> {
   const number = /(\d+)\.sst/.exec(engineError)?.[1];
   const why = damageMessage(engineError);
-  const advice = 'Starting the broker again does not mend it: restore the data directory from a backup';
+  const advice = 'Starting the broker again does not repair it: restore the data directory from a backup';
   if (number === undefined) {
     return new SluiceError('DATA_LOSS', `the database is damaged: ${why}. ${advice}`);
   }
@@ -89,7 +89,7 @@ function parse(bytes: Buffer): NotedDamage | undefined {
 
 async function describeTable(site: DamageSite, number: number): Promise<string> {
   const found = await findLiveTable(site.databasePath, number);
-  if (found === undefined) return 'which the database does not need any more';
+  if (found === undefined) return 'which the database no longer needs';
   const { columnName, table } = found;
   const partition = /^partition-(\d+)$/.exec(columnName)?.[1];
   if (partition === undefined)

@@ -75,7 +75,7 @@ describe('storage: damage that a compaction finds', () => {
       );
       assert.match(
         error.message,
-        /Starting the broker again does not mend it: restore the data directory from a backup/,
+        /Starting the broker again does not repair it: restore the data directory from a backup/,
       );
       return true;
     };

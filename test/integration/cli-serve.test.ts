@@ -41,7 +41,7 @@ describe('sluice serve', function () {
     writeFileSync(config, JSON.stringify({ 'tail-bytes': 'much' }));
     const { exitCode, stderr } = await serve('--config', config, '--max-streams', '0', '--colour', 'red');
     assert.equal(exitCode, 2);
-    for (const fault of ['"tail-bytes"', '--max-streams must be at least 1', '--colour is no setting']) {
+    for (const fault of ['"tail-bytes"', '--max-streams must be at least 1', '--colour is not a setting']) {
       assert(stderr.includes(fault), `${fault} is not in: ${stderr}`);
     }
   });

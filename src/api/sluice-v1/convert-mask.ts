@@ -19,6 +19,6 @@ export function toUpdatePaths<P extends string>(
 }
 
 export function invalidMask(path: string, updatable: readonly string[]): SluiceError {
-  const text = `update_mask: ${JSON.stringify(path)} can't be updated; what can: ${updatable.join(', ')}`;
+  const text = `update_mask: ${JSON.stringify(path)} can't be updated; fields that can: ${updatable.join(', ')}`;
   return new SluiceError('INVALID_UPDATE_MASK', text, { field: 'update_mask' });
 }

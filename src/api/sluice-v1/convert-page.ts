@@ -4,7 +4,7 @@ import { limits } from '../../base/limits.js';
 /** A page size that is too large is reduced, as usual. Only the broker reads the token. */
 export function toPage(request: { readonly pageSize: number; readonly pageToken: string }) {
   if (request.pageToken.length > limits.maxPageTokenLength) {
-    throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token: this is no token of a list', {
+    throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token: not a token of a list', {
       field: 'page_token',
     });
   }

@@ -10,7 +10,7 @@ import { elapsed, formatTable, grouped, numeric } from '../table.js';
 
 export const consumers = defineCommand({
   path: 'consumers',
-  summary: 'List the consumers that are connected, with what they hold and why they wait',
+  summary: 'List the connected consumers, with the messages that they hold and why they wait',
   examples: ['sluice consumers', 'sluice consumers orders billing --json'],
   parameters: {
     topic: optionalOperand(text('<topic>'), 'Only of this topic'),

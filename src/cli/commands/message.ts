@@ -10,10 +10,10 @@ import { formatTable, numeric } from '../table.js';
 
 export const messageGet = defineCommand({
   path: 'message get',
-  summary: 'Show one message, and where it stands with every subscription',
+  summary: 'Show one message, and its state in every subscription',
   notes: [
-    'Of a message that retention has removed it is known what became of it: DONE where the subscription has settled ' +
-      'it or was past it, FAILED where it was dead-lettered.',
+    'A message that retention has removed still has a state: DONE if the subscription has settled or skipped it, ' +
+      'FAILED if it was dead-lettered.',
   ],
   examples: ['sluice message get orders 3 1200'],
   parameters: {
@@ -43,7 +43,7 @@ interface Place {
   readonly offset: bigint;
 }
 
-/** The message as one line of JSON, readable where it is text; then a row for every subscription. */
+/** The message as one line of JSON, with readable text where possible; then a row for each subscription. */
 function describe({ topic, partition, offset }: Place, { run, statuses }: GetMessageResponse): string {
   const message =
     run === undefined

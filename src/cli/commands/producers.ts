@@ -10,7 +10,7 @@ import { elapsed, formatTable, grouped, numeric } from '../table.js';
 
 export const producers = defineCommand({
   path: 'producers',
-  summary: 'List the streams that publish, with what holds them',
+  summary: 'List the streams that publish, and why they are held',
   examples: ['sluice producers', 'sluice producers orders --json'],
   parameters: {
     topic: optionalOperand(text('<topic>'), 'Only of this topic'),

@@ -21,7 +21,7 @@ const parameters = {
   key: value(text('<text>'), 'The key of every line'),
   keySeparator: value(
     escapedBytes,
-    `The key stands before the first of these, the payload behind it; ${escapesHelp}`,
+    `The key comes before the first of these, the payload after it; ${escapesHelp}`,
   ),
   keyField: value(count({ min: 1 }), 'The key is this field, from 1; the payload is the whole line'),
   fieldSeparator: valueOr(
@@ -42,8 +42,8 @@ const parameters = {
   ),
   batchBytes: valueOr(bytes({ min: 1 }), limits.cliBatchBytes, 'Bytes of a batch'),
   producerId: value(text('<id>'), 'Publish every line at most once: line n is message n of this producer'),
-  resume: toggle('With --producer-id: pass over as many lines as the producer has stored'),
-  progress: toggle('Say on stderr how far the work has come, also where that is no terminal'),
+  resume: toggle('With --producer-id: skip as many lines as the producer has stored'),
+  progress: toggle('Report progress on stderr, even if it is not a terminal'),
   json: toggle('Print the receipt as JSON'),
   ...connectionParameters,
 } as const;
@@ -56,13 +56,13 @@ export const publish = defineCommand({
   notes: [
     'A line is everything up to a line feed, byte for byte: a carriage return before it belongs to the payload. ' +
       'An empty line is an empty message.',
-    'With --producer-id, every run claims the producer: a run that is still at work under the same id is fenced, ' +
-      'and ends. Where the producer has stored lines already, a run is refused unless --resume says that the input ' +
-      'begins with the same lines: they are passed over. Use one producer id for one input.',
-    'Where the broker holds what is published, because a backlog or its disk is full, the command waits, and says on ' +
-      'stderr after a second why, and once more when it goes on.',
-    'SIGINT or SIGTERM: nothing more is sent, and what is under way has 3 seconds to be stored, also where the broker ' +
-      'holds it because a backlog or the disk is full. Then the command says which lines are not known to be stored, ' +
+    'With --producer-id, every run claims the producer: another run that still uses the same id is fenced, ' +
+      'and ends. If the producer has already stored lines, a run is refused unless --resume says that the input ' +
+      'begins with the same lines: they are skipped. Use one producer id for one input.',
+    'If the broker holds the stream, because a backlog or its disk is full, the command waits. It reports the reason on ' +
+      'stderr after a second, and reports when it continues.',
+    'SIGINT or SIGTERM: nothing more is sent, and sent lines have 3 seconds to be stored, even if the broker ' +
+      'holds them because a backlog or the disk is full. Then the command reports the lines that may not be stored, ' +
       'and ends with 130.',
   ],
   examples: [
@@ -111,7 +111,7 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
     clock: context.clock,
     isWaiting: () => sender.inFlightCount > 0,
     listProducers: async () => (await client.admin.listProducers({}, promptCall(context))).producers,
-    // A notice that nobody can see is no reason to stop working.
+    // The work continues even if the notice can't be written.
     say: (line) => void context.stderr.line(`${clearedLine(context)}sluice: ${line}`).catch(() => {}),
   });
   const describe = (elapsedMs: number) =>
@@ -148,8 +148,8 @@ async function publishLines(values: Values, context: Context, client: SluiceClie
 }
 
 /**
- * Claims the producer and says where it stands; undefined for an anonymous one. Nothing is claimed where the run would be
- * refused.
+ * Claims the producer and returns its position; undefined for an anonymous producer. Claims nothing if the run
+ * would be refused.
  */
 async function claimProducer(values: Values, context: Context, client: SluiceClient) {
   const { topic, producerId } = values;
@@ -159,7 +159,7 @@ async function claimProducer(values: Values, context: Context, client: SluiceCli
     { topic, producerId },
     promptCall(context),
   );
-  // A run that was at work may have stored lines until the claim.
+  // Another run may have stored lines before the claim.
   checkResume(values, lastSequence);
   return { producerId, epoch, lastSequence };
 }
@@ -174,12 +174,12 @@ async function storedLines(topic: string, producerId: string, context: Context, 
   }
 }
 
-/** The lines of another input would be taken for those that are stored. */
+/** Lines of another input would be mistaken for the stored ones. */
 function checkResume({ producerId, topic, resume }: Values, lineCount: bigint): void {
   if (resume || lineCount === 0n) return;
   const lines = `${grouped(lineCount)} line${lineCount === 1n ? '' : 's'}`;
   throw new UsageError(
-    `producer ${producerId} has stored ${lines} in ${topic}: --resume passes over the first ${lines} of the input; ` +
+    `producer ${producerId} has stored ${lines} in ${topic}: --resume skips the first ${lines} of the input; ` +
       'another input needs another --producer-id',
   );
 }

@@ -9,7 +9,7 @@ export const read = defineCommand({
   path: 'read',
   summary: 'Print the messages of a topic, without a subscription',
   notes: [
-    'Nothing is leased or acknowledged: reading disturbs nobody. Several partitions come interleaved, each in order.',
+    'Reading leases and acknowledges nothing, and does not affect consumers. Several partitions come interleaved, each in order.',
     formatHelp,
   ],
   examples: [
@@ -20,7 +20,7 @@ export const read = defineCommand({
   parameters: {
     topic: operand(text('<topic>'), 'Topic to read'),
     partition: value(count(), 'Only this partition'),
-    start: value(startPosition, 'Where to begin: earliest (the default), latest, offset:<n>, time:<ISO>'),
+    start: value(startPosition, 'Where to start: earliest (the default), latest, offset:<n>, time:<ISO>'),
     limit: value(count({ min: 1 }), 'End after this many messages'),
     follow: toggle('Wait for new messages instead of ending'),
     format: valueOr(messageFormat, messageFormat.parse('payload'), 'What to print of a message'),

@@ -22,10 +22,10 @@ interface Counts {
 
 export const redrive = defineCommand({
   path: 'redrive',
-  summary: 'Send dead letters back to the subscription that gave them up',
+  summary: 'Send dead letters back to the subscription that dead-lettered them',
   notes: [
-    'Nobody else gets them. Interrupt it and run it again as you like: it goes on where it was, and nothing is sent back twice.',
-    'A subscription that was deleted and made again has no dead letters: consume those of the earlier one from the ' +
+    'No other subscription gets them. You can interrupt it and run it again: it continues where it stopped, and sends nothing back twice.',
+    'A subscription that was deleted and created again has no dead letters: consume those of the earlier one from the ' +
       'dead-letter topic.',
   ],
   examples: [
@@ -34,8 +34,8 @@ export const redrive = defineCommand({
   ],
   parameters: {
     topic: operand(text('<topic>'), 'Topic of the subscription'),
-    subscription: operand(text('<subscription>'), 'The subscription that gave the messages up'),
-    dryRun: toggle('Only say what would be sent back'),
+    subscription: operand(text('<subscription>'), 'The subscription that dead-lettered the messages'),
+    dryRun: toggle('Only report what would be sent back'),
     limit: value(count({ min: 1 }), 'At most this many'),
     rate: value(rate, 'Messages per second'),
     json: toggle('Print JSON'),
@@ -61,7 +61,7 @@ export const redrive = defineCommand({
         }
       } finally {
         await progress?.end();
-        // Also where it was interrupted: so far it has come, and there it goes on the next time.
+        // Also after an interrupt: the next redrive continues from here.
         if (counts !== undefined) {
           const text = values.json ? JSON.stringify({ topic, subscription, dryRun, ...counts }) : describe();
           await context.stdout.line(text);

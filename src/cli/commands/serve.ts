@@ -20,11 +20,11 @@ export const serve: Command = {
   summary: 'Run a broker',
   notes: [
     'Every setting is a flag, a variable of the environment, or a key (the name of the flag) of a JSON file that ' +
-      '--config or SLUICE_CONFIG names; the flag goes before the variable, the variable before the file.',
-    'SIGTERM or SIGINT drains: what was begun is answered, then the broker ends with 0. A second one does not wait. ' +
-      'Each step of that has a limit: after some 30 seconds at most the broker has ended, with 1 where a step did not ' +
-      'finish in its time. It ends with 1 when the store fails, too, so that a supervisor starts it again from what is ' +
-      'on disk, and with 70 at once when it finds a defect of its own.',
+      '--config or SLUICE_CONFIG names; a flag overrides the variable, the variable overrides the file.',
+    'SIGTERM or SIGINT drains: requests under way are answered, then the broker ends with 0. A second signal ends it at once. ' +
+      'Each step has a time limit: after about 30 seconds at most the broker has ended, with 1 if a step did not ' +
+      'finish in time. It also ends with 1 if the store fails, so that a supervisor starts it again from what is ' +
+      'on disk, and with 70 at once if it finds a defect of its own.',
   ],
   examples: [
     'sluice serve',
@@ -60,8 +60,8 @@ export const serve: Command = {
 };
 
 /**
- * The one place that ends the process at a defect: a broken invariant wherever it is found, and whatever no one catches.
- * Nothing is closed: the state in memory is not to be trusted, and the next start begins from what is on disk.
+ * The only place that ends the process at a defect: a broken invariant, or an error that is not caught. It closes
+ * nothing: the state in memory can't be trusted, and the next start begins from what is on disk.
  */
 function endOnDefects(logger: Logger): void {
   const end = (defect: unknown): void => {
@@ -72,14 +72,14 @@ function endOnDefects(logger: Logger): void {
     process.exit(ExitCode.defect);
   };
   onDefect(end);
-  // Rejections that no one handles come here, too.
+  // Node reports unhandled rejections here too.
   process.on('uncaughtException', end);
 }
 
 /** Serves until the process is asked to end, or the store has failed. */
 async function serveUntilTold(settings: Settings, context: Context, logger: Logger): Promise<void> {
   const { clock, version, interrupted, stdout } = context;
-  // The broker's own code is loaded only where there is to be one: every other command starts faster.
+  // The broker is loaded only here, so that all other commands start faster.
   const { startNode } = await import('../../node/node.js');
   const node = await startNode(settings, { version, clock, logger }).catch((error: unknown) => {
     if (isDataLoss(error)) {
@@ -123,7 +123,7 @@ function isDataLoss(error: unknown): error is SluiceError {
   return error instanceof SluiceError && error.code === StatusCode.DATA_LOSS;
 }
 
-/** The flags as they were given; the settings know which exist. */
+/** The flags as given. The settings check their names. */
 function parseFlags(argv: readonly string[]): Record<string, string> {
   const known = describeSettings();
   const isSwitch = (flag: string) =>
@@ -143,7 +143,7 @@ function parseFlags(argv: readonly string[]): Record<string, string> {
   let unknown: string | undefined;
   for (const token of tokens) {
     if (token.kind === 'positional') {
-      // `--colour red`: what is wrong is the flag, and the settings will say so.
+      // For `--colour red` the fault is the flag: the settings report it.
       if (unknown === undefined) {
         throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}: write --name=value`);
       }

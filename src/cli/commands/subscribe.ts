@@ -12,7 +12,7 @@ import { grouped } from '../table.js';
 
 const parameters = {
   topic: operand(text('<topic>'), 'Topic to consume'),
-  subscription: operand(text('<subscription>'), 'Subscription to consume; made if it does not exist'),
+  subscription: operand(text('<subscription>'), 'Subscription to consume; created if it does not exist'),
   format: valueOr(messageFormat, messageFormat.parse('payload'), 'What to print of a message'),
   json: toggle('The same as --format json'),
   start: value(
@@ -21,9 +21,9 @@ const parameters = {
   ),
   limit: value(count({ min: 1 }), 'End after this many messages'),
   untilCaughtUp: toggle('End once every message of the subscription is settled'),
-  exitWhenIdle: value(duration({ min: 1 }), 'End when no message has come for this long'),
+  exitWhenIdle: value(duration({ min: 1 }), 'End when no message has arrived for this long'),
   noAck: toggle(
-    'Only look: acknowledge nothing. What is printed is leased as long as the command runs; then it is ' +
+    'Acknowledge nothing. Printed messages stay leased while the command runs; then they are ' +
       'delivered again, and no attempt is counted',
   ),
   maxOutstanding: valueOr(
@@ -42,12 +42,12 @@ export const subscribe = defineCommand({
   path: 'subscribe',
   summary: 'Print the messages of a subscription and acknowledge them',
   notes: [
-    'A message is acknowledged once the reader of the output has taken it. A file or a terminal takes what is ' +
-      'printed. A pipe holds some 64 KiB that its reader has not read, and does not say so: a message counts as taken ' +
-      'when as much has been printed behind it, or when the reader is still there a quarter of a second later; the ' +
-      'last newline comes that late, too. So a reader that ends early, such as `head`, loses nothing: what is not ' +
-      'acknowledged is delivered again, and no attempt is counted. What a reader leaves in the pipe for longer and ' +
-      'then does not read is lost: work that may fail is better done by a client.',
+    'A message is acknowledged when the reader of the output has taken it. A file or a terminal takes everything that is ' +
+      'printed. A pipe holds up to 64 KiB that its reader has not read, and does not report it: a message counts as taken ' +
+      'when as much has been printed after it, or when the reader still exists a quarter of a second later; the ' +
+      'last newline is printed that late too. So a reader that ends early, such as `head`, loses nothing: messages that are not ' +
+      'acknowledged are delivered again, and no attempt is counted. Messages that a reader leaves in the pipe for longer and ' +
+      'then does not read are lost: use a client library for work that may fail.',
     'Several of these commands on one subscription share its messages.',
     formatHelp,
   ],

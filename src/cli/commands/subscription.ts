@@ -26,7 +26,10 @@ const names = {
 
 const policy = {
   ackDeadline: value(duration(), 'How long a consumer has for a message; 0 is the default of the broker'),
-  minBackoff: value(duration(), 'Delay before a failed message comes again, doubled with every failure'),
+  minBackoff: value(
+    duration(),
+    'Delay before a failed message is delivered again, doubled with every failure',
+  ),
   maxBackoff: value(duration(), 'Longest such delay'),
   maxAttempts: value(count(), 'Deliveries before a message is dead-lettered; 0 is the default of the broker'),
   deadLetterTopic: value(
@@ -36,7 +39,7 @@ const policy = {
   retryForEver: value(truth, 'Never dead-letter'),
 } as const;
 
-/** Puts what was given into a subscription. Returns the fields that it touched. */
+/** Applies the given flags to a subscription. Returns the changed fields. */
 function applyPolicy(subscription: Subscription, values: ValuesOf<typeof policy>): string[] {
   const touched = new Set<string>();
   const { ackDeadline, minBackoff, maxBackoff, maxAttempts, deadLetterTopic, retryForEver } = values;
@@ -80,7 +83,7 @@ const subscriptionList = defineCommand({
 
 const subscriptionGet = defineCommand({
   path: 'subscription get',
-  summary: 'Show a subscription and where it stands in every partition',
+  summary: 'Show a subscription and its position in every partition',
   examples: ['sluice subscription get orders billing'],
   parameters: { ...names, ...common },
   async run(values, context) {
@@ -94,15 +97,18 @@ const subscriptionGet = defineCommand({
 
 const subscriptionCreate = defineCommand({
   path: 'subscription create',
-  summary: 'Create a subscription; the same again does no harm',
+  summary: 'Create a subscription; succeeds if the same one exists',
   examples: [
     'sluice subscription create orders billing --start latest',
     'sluice subscription create orders mail --ordering key --max-attempts 5 --ack-deadline 2m',
   ],
   parameters: {
     ...names,
-    ordering: value(ordering, 'How its messages relate to each other (default partition)'),
-    start: value(startPosition, 'Where it starts: earliest (the default), latest, offset:<n>, time:<ISO>'),
+    ordering: value(ordering, 'In which order messages are delivered (default partition)'),
+    start: value(
+      startPosition,
+      'Where the subscription starts: earliest (the default), latest, offset:<n>, time:<ISO>',
+    ),
     ...policy,
     ...common,
   },
@@ -120,7 +126,7 @@ const subscriptionCreate = defineCommand({
 
 const subscriptionUpdate = defineCommand({
   path: 'subscription update',
-  summary: 'Change what is given of a subscription, and nothing else',
+  summary: 'Change the given fields of a subscription',
   examples: ['sluice subscription update orders billing --ack-deadline 5m'],
   parameters: { ...names, ...policy, ...common },
   async run(values, context) {
@@ -152,9 +158,9 @@ const subscriptionDelete = defineCommand({
 
 const subscriptionSeek = defineCommand({
   path: 'subscription seek',
-  summary: 'Move a subscription to a position, back or forth',
+  summary: 'Move a subscription to an earlier or later position',
   notes: [
-    'What it passes over is settled; what it goes back to is delivered again, as if for the first time.',
+    'Messages that it skips are settled; messages behind an earlier position are delivered again, as if for the first time.',
   ],
   examples: [
     'sluice subscription seek orders billing earliest',
@@ -163,7 +169,7 @@ const subscriptionSeek = defineCommand({
   ],
   parameters: {
     ...names,
-    position: operand(startPosition, 'Where to go: earliest, latest, offset:<n>, time:<ISO>'),
+    position: operand(startPosition, 'The position: earliest, latest, offset:<n>, time:<ISO>'),
     partition: value(count(), 'Only this partition'),
     ...common,
   },

@@ -14,26 +14,26 @@ import { formatTable, grouped, numeric } from '../table.js';
 const common = { json: toggle('Print JSON, as protobuf writes it'), ...connectionParameters } as const;
 
 const policies = {
-  partitions: value(count({ min: 1 }), 'How many partitions: may grow later, never shrink'),
-  durability: value(durability, 'What a receipt promises'),
-  retentionAge: value(duration(), 'Delete what is older and settled; 0 is no limit'),
+  partitions: value(count({ min: 1 }), 'Number of partitions: can be increased later, never decreased'),
+  durability: value(durability, 'What a receipt guarantees'),
+  retentionAge: value(duration(), 'Delete settled messages that are older; 0 is no limit'),
   retentionBytes: value(
     bytes(),
-    'Delete the oldest that is settled above this size of a partition; 0 is no limit',
+    'Delete the oldest settled messages above this size of a partition; 0 is no limit',
   ),
-  untilAcknowledged: value(truth, 'Delete as soon as every subscription has settled it: a queue'),
+  untilAcknowledged: value(truth, 'Delete a message as soon as every subscription has settled it: a queue'),
   dropUnacknowledged: value(truth, 'Delete at the limit, settled or not'),
   backlogBytes: value(
     bytes(),
     'How far the slowest subscription may fall behind, per partition; 0 is no limit',
   ),
   backlogMessages: value(count(), 'The same in messages'),
-  whenFull: value(whenFull, 'At that limit: block producers, or reject what they send'),
+  whenFull: value(whenFull, 'At that limit: hold producers, or reject their batches'),
 } as const;
 
 type Policies = ValuesOf<typeof policies>;
 
-/** Puts what was given into a topic. Returns the fields that it touched. */
+/** Applies the given flags to a topic. Returns the changed fields. */
 function applyPolicies(topic: Topic, values: Policies): string[] {
   const touched = new Set<string>();
   const take = <T>(field: string, given: T | undefined, put: (given: T) => void) => {
@@ -106,9 +106,9 @@ const topicGet = defineCommand({
 
 const topicCreate = defineCommand({
   path: 'topic create',
-  summary: 'Create a topic; the same again does no harm',
+  summary: 'Create a topic; succeeds if the same one exists',
   notes: [
-    'Without a limit (--retention-age, --retention-bytes or --until-acknowledged) nothing is ever deleted: the disk ' +
+    'Without a limit (--retention-age, --retention-bytes or --until-acknowledged) messages are never deleted: the disk ' +
       'fills until producers are held.',
   ],
   examples: [
@@ -129,7 +129,7 @@ const topicCreate = defineCommand({
 
 const topicUpdate = defineCommand({
   path: 'topic update',
-  summary: 'Change what is given of a topic, and nothing else',
+  summary: 'Change the given fields of a topic',
   examples: ['sluice topic update orders --retention-age 7d', 'sluice topic update orders --partitions 16'],
   parameters: { topic: operand(text('<topic>'), 'Name of the topic'), ...policies, ...common },
   async run(values, context) {

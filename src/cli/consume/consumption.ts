@@ -22,7 +22,7 @@ export interface ConsumptionOptions {
   readonly limit: number;
   /** Ends after this long without a message. */
   readonly idleMs: number | undefined;
-  /** Asked when no message has come for `checkEveryMs`; ends once it answers true. */
+  /** Called when no message has arrived for `checkEveryMs`. The consumption ends when it returns true. */
   readonly isCaughtUp: (() => Promise<boolean>) | undefined;
   readonly checkEveryMs: number;
 }
@@ -35,10 +35,10 @@ export interface Consumed {
 type Call = BidiStream<MessageInitShape<typeof ConsumeRequestSchema>, ConsumeResponse>;
 
 /**
- * Prints the messages of a subscription and acknowledges them once the reader of the output has taken them, or only
- * looks at them: then it extends their leases as long as it runs. It never has more leased than it will print: close to
- * a limit it lowers its credit, so no message is taken and given back. It leaves in good order, whatever happens: what
- * it has not acknowledged is delivered again, and no attempt is counted.
+ * Prints the messages of a subscription. Acknowledges them once the reader of the output has taken them; or leaves
+ * them unacknowledged, and extends their leases while it runs. It never leases more messages than it will print:
+ * close to a limit it lowers its credit. It always leaves in good order: messages that it has not acknowledged are
+ * delivered again, and no attempt is counted.
  */
 export class Consumption {
   readonly #options: ConsumptionOptions;
@@ -54,10 +54,10 @@ export class Consumption {
   #isEnding = false;
   #timer: Timer | undefined;
   #keeper: Timer | undefined;
-  /** Printed with leases that are extended. */
+  /** Printed messages whose leases are extended. */
   readonly #looked = new RangeSet();
   #lastMessageAtMs: number;
-  /** Wakes the reading loop when the consumption is to end although nothing arrives. */
+  /** Wakes the reading loop when the consumption ends without a message. */
   #wake: () => void = () => {};
   #failure: unknown;
 
@@ -85,7 +85,9 @@ export class Consumption {
     this.#lastMessageAtMs = clock.monotonicMs();
   }
 
-  /** Resolves when the limit or the end is reached, or `interrupted` fires; everything printed is settled then. */
+  /**
+   * Resolves when the limit or the end is reached, or `interrupted` aborts. Everything printed is settled then.
+   */
   async run(interrupted: AbortSignal): Promise<Consumed> {
     const end = () => this.#end();
     interrupted.addEventListener('abort', end);
@@ -108,12 +110,12 @@ export class Consumption {
     const { topic, subscription, consumerId, start } = this.#options;
     const flowControl = { maxOutstandingMessages: this.#credit };
     const subscribe = { topic, subscription, consumerId, flowControl, ...(start !== undefined && { start }) };
-    // A call that fails at once says why to its reader.
+    // If the call fails, its reader gets the reason.
     await this.#call.write({ subscribe }).catch(() => {});
     this.#watch();
   }
 
-  /** Heard where it is awaited; a failure that comes while something is printed must not count as unheard. */
+  /** The result is awaited later. The empty handler keeps a failure during printing from counting as unhandled. */
   #readNext(): Promise<IteratorResult<ConsumeResponse>> {
     const next = this.#responses.next();
     next.catch(() => {});
@@ -162,7 +164,7 @@ export class Consumption {
     this.#looked.add(messages.partition, messages.first, messages.last);
   }
 
-  /** What waits for its reader to take it is no reason to get less: it is printed. */
+  /** Messages that wait for the reader of the output do not reduce the credit: they are printed. */
   #grant(): void {
     const { isAcknowledging, maxOutstanding, limit } = this.#options;
     if (!isAcknowledging || this.#isEnding) return;
@@ -177,7 +179,7 @@ export class Consumption {
     if (!this.#options.isAcknowledging) this.#keep(ackDeadlineMs);
   }
 
-  /** Extends the leases of what was looked at, again and again: one that ends would count as a failed attempt. */
+  /** Extends the leases of unacknowledged messages repeatedly: a lapsed lease would count as a failed attempt. */
   #keep(ackDeadlineMs: number): void {
     this.#keeper = this.#clock.after(ackDeadlineMs / limits.cliExtensionsPerDeadline, () => {
       this.#settler.extend(this.#looked.toArray(), ackDeadlineMs);
@@ -185,7 +187,7 @@ export class Consumption {
     });
   }
 
-  /** No more messages; what was printed is still settled. */
+  /** Asks for no more messages. Printed messages are still settled. */
   #end(): void {
     if (!this.#isEnding && this.#options.isAcknowledging) this.#settler.setCredit(0);
     this.#isEnding = true;
@@ -204,13 +206,13 @@ export class Consumption {
     try {
       while ((await this.#next).done !== true) this.#next = this.#readNext();
     } catch {
-      // The stream had ended, or does so now.
+      // The stream has ended, or ends now.
     } finally {
       timer.cancel();
     }
   }
 
-  /** Looks now and then whether nothing has come for long enough. */
+  /** Checks at intervals whether no message has arrived for long enough. */
   #watch(): void {
     const { idleMs, isCaughtUp, checkEveryMs } = this.#options;
     if (idleMs === undefined && isCaughtUp === undefined) return;

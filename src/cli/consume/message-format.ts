@@ -4,17 +4,17 @@ import type { Message, MessageRun } from '@sluice/client/api';
 import { type Kind, ValueFault } from '../../config/kinds.js';
 import { escapesHelp, unescaped } from '../escapes.js';
 
-/** What is known of a message: the message, and the run that it came in. */
+/** A message, and the facts about the run that it was in. */
 export interface Received {
   readonly topic: string;
   readonly run: MessageRun;
-  /** Of the run, in ISO 8601; empty when it has none. */
+  /** The publish time of the run, in ISO 8601; empty if it has none. */
   readonly publishTime: string;
   readonly message: Message;
   readonly offset: bigint;
 }
 
-/** The bytes that are printed for a message, in parts, with the newline at the end. */
+/** The bytes to print for a message, in parts, with the newline at the end. */
 export type MessageFormat = (received: Received) => readonly (string | Uint8Array)[];
 
 const fields: Readonly<Record<string, (received: Received) => string | Uint8Array>> = {
@@ -37,7 +37,7 @@ export const formatHelp =
   'are printed byte for byte. In json, one object a line, a key or payload that is not valid UTF-8 is given ' +
   'in base64 as keyBase64 or payloadBase64 instead of key or payload.';
 
-/** `payload`, `json`, or a text with fields in braces. */
+/** `payload`, `json`, or a template with fields in braces. */
 export const messageFormat: Kind<MessageFormat> = {
   placeholder: '<format>',
   parse(text) {
@@ -53,7 +53,7 @@ export const messageFormat: Kind<MessageFormat> = {
 
 function compileTemplate(template: string): MessageFormat {
   const parts: (string | ((received: Received) => string | Uint8Array))[] = [];
-  // A field, an escape, a text, a brace of no field, or a backslash at the end.
+  // A field, an escape, other text, a brace without a field, or a backslash at the end.
   for (const match of template.matchAll(/\{([^{}]*)\}|\\x[0-9a-f]{2}|\\.|[^{}\\]+|./gis)) {
     const [token, field] = match;
     const place = `at character ${[...template.slice(0, match.index)].length + 1}`;
@@ -76,7 +76,7 @@ function fieldNamed(name: string, place: string): (received: Received) => string
   return read;
 }
 
-/** A text, or what an escape stands for; a backslash before anything else is one. */
+/** A text, or the bytes of an escape. A backslash before any other character is literal. */
 function literal(token: string): string | (() => Uint8Array) {
   if (!token.startsWith('\\')) return token;
   if (token === '\\{' || token === '\\}') return token.slice(1);

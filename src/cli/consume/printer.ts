@@ -5,7 +5,7 @@ import type { Range } from '../positions.js';
 
 /** Messages whose text has been written. */
 interface Printed extends Range {
-  /** Where their text ends, in bytes since the start. */
+  /** The end of their text, in bytes since the start. */
   readonly end: number;
   readonly writtenAtMs: number;
 }
@@ -15,17 +15,18 @@ export interface PrinterOptions {
   readonly clock: Clock;
   /** The reader of the output has taken the text of these messages. */
   readonly taken: (messages: Range) => void;
-  /** The reader is gone, or the output has failed: what was not taken stays so. */
+  /** The reader has gone, or the output has failed: messages that were not taken stay so. */
   readonly failed: (error: unknown) => void;
 }
 
 /**
- * Prints messages, and says when the reader of the output has taken them. A file or a terminal takes what is written.
- * A pipe holds what its reader has not read, and does not tell: a message counts as taken once the pipe has no room
- * for it any more behind what was written later, or once a write some time after it shows that there is a reader.
+ * Prints messages, and reports when the reader of the output has taken them. A file or a terminal takes everything
+ * that is written. A pipe holds what its reader has not read, and does not report it: a message counts as taken
+ * when later bytes have filled the pipe behind it, or when a write some time later shows that there is still a
+ * reader.
  *
- * So that there is such a write when no message follows, a pipe gets the last newline that late. A reader that ends
- * early (`head`) has ended by then, and nothing that it left is taken.
+ * To have such a write when no message follows, the last newline is written to a pipe that much later. A reader
+ * that ends early (`head`) has ended by then, and what it did not read does not count as taken.
  */
 export class Printer {
   readonly #options: PrinterOptions;
@@ -43,12 +44,12 @@ export class Printer {
     this.#heldBytes = options.output.heldBytes;
   }
 
-  /** Messages that were printed and not taken. */
+  /** Messages that were printed and not yet taken. */
   get untakenCount(): number {
     return this.#untakenCount;
   }
 
-  /** Everything that was printed has been taken, or never will be. */
+  /** Everything printed has been taken, or never will be. */
   get isIdle(): boolean {
     return this.#untaken.length === 0 || this.#isFailed;
   }
@@ -58,7 +59,7 @@ export class Printer {
     this.#probeAfterMs = Math.min(limits.cliReaderProbeAfterMs, ms / 4);
   }
 
-  /** Prints the text of messages, which ends in a newline. Throws where nobody reads any more. */
+  /** Prints the text of messages, which ends in a newline. Throws if the output has no reader any more. */
   async print(messages: Range, text: Uint8Array): Promise<void> {
     const { output, clock, taken } = this.#options;
     if (this.#heldBytes === 0) {
@@ -66,7 +67,7 @@ export class Printer {
       taken(messages);
       return;
     }
-    // This write is one, too.
+    // This write serves as the probe.
     this.#probe?.cancel();
     const shownMs = clock.monotonicMs() - this.#probeAfterMs;
     await this.#write(text.subarray(0, -1), true);
@@ -77,7 +78,7 @@ export class Printer {
     this.#probeLater();
   }
 
-  /** Nothing more is printed: the last newline goes out now. */
+  /** Nothing more is printed: writes the last newline now. */
   async end(): Promise<void> {
     this.#probe?.cancel();
     if (this.#owesNewline && !this.#isFailed) await this.#write(new Uint8Array(0), false);

@@ -9,7 +9,7 @@ type ConsumeRequestInit = MessageInitShape<typeof ConsumeRequestSchema>;
 type Settlements = NonNullable<ConsumeRequestInit['settlements']>;
 type Outcome = NonNullable<Settlements[number]['outcome']>;
 
-/** As many settlements as a request may have, again and again. */
+/** Yields lists of at most as many settlements as a request may have. */
 function* settlementsOf(ranges: readonly Range[], outcome: Outcome): Generator<Settlements> {
   for (let from = 0; from < ranges.length; from += limits.maxSettlementsPerRequest) {
     const some = ranges.slice(from, from + limits.maxSettlementsPerRequest);
@@ -21,8 +21,8 @@ function* settlementsOf(ranges: readonly Range[], outcome: Outcome): Generator<S
 }
 
 /**
- * Acknowledges what has been printed. One request is being written at a time; what is printed meanwhile gathers
- * into ranges, so the reading side never waits for the writing side and little is kept.
+ * Acknowledges printed messages. One request is written at a time. Messages that are printed meanwhile are merged
+ * into ranges, so the reading side never waits for the writing side, and memory stays small.
  */
 export class Settler {
   readonly #write: (request: ConsumeRequestInit) => Promise<void>;
@@ -35,7 +35,7 @@ export class Settler {
   #isWriting = false;
   #staleCount = 0n;
 
-  /** `onWritten` is called when everything that waited has been written. */
+  /** Calls `onWritten` when everything that waited has been written. */
   constructor(write: (request: ConsumeRequestInit) => Promise<void>, onWritten: () => void) {
     this.#write = write;
     this.#onWritten = onWritten;
@@ -46,13 +46,13 @@ export class Settler {
     this.#flush();
   }
 
-  /** Moves the end of the leases of these messages. What is not leased any more is passed over. */
+  /** Extends the leases of these messages. Messages that are no longer leased are skipped. */
   extend(ranges: readonly Range[], byMs: number): void {
     this.#extension = { ranges, byMs };
     this.#flush();
   }
 
-  /** Absolute. Goes out before any acknowledgement that is still here, so what comes back is never too much. */
+  /** Absolute. It is sent before the acknowledgements that wait here, so the broker never delivers too much. */
   setCredit(messages: number): void {
     this.#credit = messages;
     this.#flush();
@@ -72,7 +72,7 @@ export class Settler {
     return this.#printed.isEmpty && !this.#isWriting && this.#settledId === this.#lastId;
   }
 
-  /** Messages that the broker had taken back before they were acknowledged: they are delivered again. */
+  /** Messages that the broker had taken back before they were acknowledged: it delivers them again. */
   get staleCount(): bigint {
     return this.#staleCount;
   }
@@ -80,7 +80,7 @@ export class Settler {
   #flush(): void {
     if (this.#isWriting) return;
     this.#isWriting = true;
-    // A write that fails means that the call is over: whoever reads it is told why.
+    // A failed write means that the call has ended: its reader gets the reason.
     this.#writeAll().catch(() => {});
   }
 

@@ -12,7 +12,7 @@ import { secondMs } from '../../base/units.js';
 import { type Range, RangeSet } from '../positions.js';
 
 export interface Batch {
-  /** Number of its first line, from 1. */
+  /** The number of its first line, from 1. */
   readonly firstLine: number;
   readonly messages: Message[];
 }
@@ -20,40 +20,40 @@ export interface Batch {
 export interface SenderOptions {
   readonly topic: string;
   readonly partition: number | undefined;
-  /** Lines are numbered as its messages are. */
+  /** The sequence of a message is the number of its line. */
   readonly producer: { readonly producerId: string; readonly epoch: bigint } | undefined;
   readonly maxInFlight: number;
   readonly clock: Clock;
-  /** When it fires nothing more is sent, and what is under way gets a moment to be answered. */
+  /** When it aborts, nothing more is sent, and batches under way get a moment to be answered. */
   readonly interrupted: AbortSignal;
   /** Called for every receipt. */
   readonly onReceipt: () => void;
 }
 
-/** Lines that the broker refused, or that it did not answer for. */
+/** Lines that the broker refused or did not answer. */
 export interface UnstoredLines {
   readonly first: number;
   readonly last: number;
   readonly error: SluiceError;
-  /** The broker refused them: they left no trace. Otherwise nobody knows. */
+  /** The broker refused them: they were not stored. Otherwise it is unknown whether they were. */
   readonly isRefused: boolean;
 }
 
 export interface SendResult {
-  /** Lines that are durable, duplicates among them. */
+  /** Durable lines, including duplicates. */
   readonly storedCount: number;
   readonly duplicateCount: number;
   readonly ranges: readonly Range[];
   readonly durability: Durability | undefined;
-  /** Lines behind it were not sent. */
+  /** Later lines were not sent. */
   readonly lastSentLine: number;
-  /** In order of lines; empty when everything is durable. */
+  /** In order of lines; empty if everything is durable. */
   readonly unstored: readonly UnstoredLines[];
 }
 
 type Call = BidiStream<MessageInitShape<typeof PublishStreamRequestSchema>, PublishStreamResponse>;
 
-/** Sends batches over one PublishStream, many at once, and keeps count of what is durable. */
+/** Sends batches over one PublishStream, many at once, and records what is durable. */
 export class BatchSender {
   readonly #call: Call;
   readonly #options: SenderOptions;
@@ -68,7 +68,7 @@ export class BatchSender {
   #duplicateCount = 0;
   #durability: Durability | undefined;
   #wakeSender: (() => void) | undefined;
-  /** The call was cancelled: the broker had its moment to answer what was under way. */
+  /** The call was cancelled: the broker had time to answer the batches under way. */
   #isGivenUp = false;
   #tellInterruption: () => void = () => {};
   readonly #interruption = new Promise<void>((resolve) => {
@@ -92,12 +92,12 @@ export class BatchSender {
     return this.#storedCount;
   }
 
-  /** A batch was refused or the call is over: sending more would only leave a larger gap. */
+  /** A batch was refused, or the call has ended: more batches would only enlarge the gap. */
   get hasFailed(): boolean {
     return this.#unstored.length > 0;
   }
 
-  /** Hands a batch over, in the order of the calls. Resolves when there is room for another. */
+  /** Sends a batch, in the order of the calls. Resolves when there is room for another one. */
   async send({ firstLine, messages }: Batch): Promise<void> {
     const { topic, partition, producer } = this.#options;
     const batchId = ++this.#lastBatchId;
@@ -111,9 +111,10 @@ export class BatchSender {
         ...(partition !== undefined && { partition }),
         ...(producer !== undefined && { producer: { ...producer, firstSequence: BigInt(firstLine) } }),
       })
-      // The call is over: `#receive` hears why, and what becomes of the batches that are under way.
+      // The call has ended: `#receive` gets the reason, and handles the batches under way.
       .catch(() => this.#finished);
-    // A broker that holds the stream does not read it: the batch waits here, and must not keep an interrupted command.
+    // A broker that holds the stream does not read it: the batch waits here, but an interrupt must still end the
+    // command.
     await Promise.race([written, this.#interruption]);
     while (this.#inFlight.size >= this.#options.maxInFlight && !this.hasFailed && !this.#isInterrupted) {
       await new Promise<void>((resolve) => {
@@ -135,7 +136,7 @@ export class BatchSender {
     });
   }
 
-  /** No more batches. Resolves when all are answered, or the call is over. */
+  /** No more batches follow. Resolves when all are answered, or the call has ended. */
   async finish(): Promise<SendResult> {
     this.#isEnded = true;
     this.#call.end();
@@ -163,7 +164,7 @@ export class BatchSender {
     for (const lines of this.#inFlight.values()) {
       this.#unstored.push({ ...lines, error: failure, isRefused: false });
     }
-    // Nothing was under way, but there is more to send: its first line is the first that is missing.
+    // No batch was under way, but there is more to send: its first line is the first missing one.
     if (this.#inFlight.size === 0 && !this.#isEnded) {
       this.#unstored.push({ first: this.#nextLine, last: this.#nextLine, error: failure, isRefused: true });
     }
@@ -177,7 +178,7 @@ export class BatchSender {
     this.#inFlight.delete(response.batchId);
     if (response.error !== undefined) {
       const error = SluiceError.fromPublishError(response.error);
-      // Where a write failed, nobody can say how much of it reached the disk.
+      // If a write failed, it is unknown how much of it reached the disk.
       this.#unstored.push({ ...lines, error, isRefused: error.reason !== 'STORAGE_FAILED' });
     } else {
       this.#storedCount += lines.last - lines.first + 1;

@@ -10,15 +10,15 @@ export interface HoldNoticeOptions {
   readonly clock: Clock;
   /** Whether batches wait for their receipt. */
   readonly isWaiting: () => boolean;
-  /** Every stream that publishes, as the broker lists them. */
+  /** Every stream that publishes, as listed by the broker. */
   readonly listProducers: () => Promise<readonly Producer[]>;
   readonly say: (line: string) => void;
 }
 
 /**
- * Says why the broker holds what is published, and what helps: once for each hold, when no receipt has come for a
- * second. Says once more when it goes on. Receipts that come now and then, while a backlog empties slowly, do not end
- * the hold.
+ * Reports why the broker holds the stream, and what helps: once for each hold, when no receipt has arrived for a
+ * second, and again when publishing continues. Single receipts, while a backlog empties slowly, do not end the
+ * hold.
  */
 export class HoldNotice {
   readonly #options: HoldNoticeOptions;
@@ -35,12 +35,12 @@ export class HoldNotice {
     this.#schedule();
   }
 
-  /** A receipt has come. */
+  /** A receipt has arrived. */
   received(): void {
     this.#receiptCount++;
   }
 
-  /** Nothing is published any more. `isDone`: everything has been answered. */
+  /** Publishing has ended. `isDone`: everything has been answered. */
   end(isDone: boolean): void {
     this.#isEnded = true;
     this.#timer?.cancel();
@@ -64,21 +64,24 @@ export class HoldNotice {
   async #look(): Promise<void> {
     const { clock, listProducers, say, topic } = this.#options;
     const sinceMs = clock.monotonicMs() - limits.cliHoldCheckEveryMs;
-    // A broker that can't say so fails what is published, too: that is what the command reports.
+    // If the broker can't answer this, publishing fails too, and the command reports that.
     const producers = await listProducers().catch(() => []);
     const reason = this.#reasonIn(producers);
     const isOver = this.#isEnded || this.#receiptCount > this.#checkedReceiptCount;
     if (isOver || reason === undefined || reason === this.#reported?.reason) return;
     this.#reported = { reason, sinceMs: this.#reported?.sinceMs ?? sinceMs };
-    say(`waiting: ${explanations[reason]?.(topic) ?? 'the broker holds what is published'}`);
+    say(`waiting: ${explanations[reason]?.(topic) ?? 'the broker holds the stream'}`);
   }
 
-  /** The broker does not tell a client which of the streams is its own: those of the topic are held for one reason. */
+  /**
+   * The broker does not tell a client which stream is its own, but all held streams of a topic have the same
+   * reason.
+   */
   #reasonIn(producers: readonly Producer[]): HoldReason | undefined {
     const held = producers.filter(({ holdReason }) => holdReason !== HoldReason.UNSPECIFIED);
     const { topic, producerId } = this.#options;
     const own = held.find((producer) => producer.topic === topic && producer.producerId === producerId);
-    // The name of the topic is in the first request, which the broker may not have read yet.
+    // The first request contains the name of the topic, and the broker may not have read it yet.
     return (own ?? held.find((producer) => producer.topic === ''))?.holdReason;
   }
 
@@ -86,18 +89,20 @@ export class HoldNotice {
     if (this.#reported === undefined) return;
     const heldMs = this.#options.clock.monotonicMs() - this.#reported.sinceMs;
     this.#reported = undefined;
-    this.#options.say(`going on after ${Math.round(heldMs / secondMs)} s`);
+    this.#options.say(`continuing after ${Math.round(heldMs / secondMs)} s`);
   }
 }
 
 const explanations: Readonly<Partial<Record<HoldReason, (topic: string) => string>>> = {
   [HoldReason.BACKLOG]: (topic) =>
-    `the backlog of ${topic} is full; it goes on once its slowest subscription has settled messages ` +
+    `the backlog of ${topic} is full; publishing continues when its slowest subscription has settled messages ` +
     `(\`sluice subscription list ${topic}\` shows which one that is)`,
   [HoldReason.DISK]: () =>
-    'the disk of the broker is nearly full; it goes on once there is room: let consumers catch up, ' +
+    'the disk of the broker is nearly full; publishing continues when there is room: let consumers catch up, ' +
     'shorten the retention of topics, or delete some',
-  [HoldReason.WRITER]: () => 'the disk of the broker is slower than its producers; it goes on by itself',
-  [HoldReason.SHARE]: () => 'other topics have their turn at the disk of the broker; it goes on by itself',
-  [HoldReason.RECEIPTS]: () => 'too many batches have no receipt yet; it goes on by itself',
+  [HoldReason.WRITER]: () =>
+    'the disk of the broker is slower than its producers; publishing continues by itself',
+  [HoldReason.SHARE]: () =>
+    'the disk of the broker is busy with other topics; publishing continues by itself',
+  [HoldReason.RECEIPTS]: () => 'too many batches have no receipt yet; publishing continues by itself',
 };

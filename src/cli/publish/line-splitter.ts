@@ -1,14 +1,14 @@
 const newline = 0x0a;
 
-/** A line is longer than any message may be. */
+/** A line is longer than a message may be. */
 export class LineTooLong extends Error {
   override readonly name = 'LineTooLong';
 }
 
 /**
- * Cuts a stream of bytes into lines, exactly: a line is everything up to a line feed, carriage returns included,
- * and what stands behind the last line feed is a line too. Lines are views of what was pushed, not copies, unless
- * they span chunks.
+ * Splits a stream of bytes into lines, exactly: a line is everything up to a line feed, including carriage
+ * returns. Bytes behind the last line feed are a line too. Lines are views of the pushed chunks, not copies,
+ * unless they span chunks.
  */
 export class LineSplitter {
   readonly #maxLineBytes: number;
@@ -32,7 +32,7 @@ export class LineSplitter {
     return lines;
   }
 
-  /** The line that no line feed ended, if there is one. */
+  /** The last line, if it does not end with a line feed. */
   end(): Uint8Array | undefined {
     return this.#carryBytes === 0 ? undefined : this.#finish(Buffer.alloc(0));
   }
@@ -47,7 +47,7 @@ export class LineSplitter {
 
   #keep(part: Buffer): void {
     this.#carryBytes += part.length;
-    // Checked before the line is whole: input without line feeds must not fill the memory.
+    // Checked before the line ends: input without line feeds must not fill the memory.
     if (this.#carryBytes > this.#maxLineBytes) throw new LineTooLong();
     this.#carry.push(part);
   }

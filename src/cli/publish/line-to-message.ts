@@ -1,7 +1,7 @@
 import type { Message } from '@sluice/client/api';
 import { UsageError } from '../exit.js';
 
-/** What of a line is the key, and what the payload. */
+/** The parts of a line: key and payload. */
 export interface KeyedLine {
   readonly key: Uint8Array;
   readonly payload: Uint8Array;
@@ -19,7 +19,7 @@ export interface KeyOptions {
 
 const noKey = new Uint8Array();
 
-/** How keys are found; at most one way may be chosen. */
+/** How the key of a line is found. Only one way may be chosen. */
 export function keyOfLine(options: KeyOptions): KeyOfLine {
   const { key, keySeparator, keyField, keyPrefixLength } = options;
   const ways = [key, keySeparator, keyField, keyPrefixLength].filter((way) => way !== undefined);
@@ -38,7 +38,7 @@ export function keyOfLine(options: KeyOptions): KeyOfLine {
   return (payload) => ({ key: noKey, payload });
 }
 
-/** The key stands before the first separator, the payload behind it. A line without one has no key. */
+/** The key is before the first separator, the payload behind it. A line without a separator has no key. */
 function separatedBy(separator: Buffer): KeyOfLine {
   return (line) => {
     const at = asBuffer(line).indexOf(separator);
@@ -62,7 +62,7 @@ function fieldOf(number: number, separator: Buffer): KeyOfLine {
   };
 }
 
-/** How many bytes the first `count` characters of UTF-8 take; a byte that begins none counts as one. */
+/** How many bytes the first `count` characters of UTF-8 take. A byte that begins no character counts as one. */
 function bytesOfCharacters(line: Uint8Array, count: number): number {
   let at = 0;
   for (let characters = 0; characters < count && at < line.length; characters++) {
@@ -72,7 +72,7 @@ function bytesOfCharacters(line: Uint8Array, count: number): number {
   return at;
 }
 
-/** As a message of the API. A plain object: hundreds of thousands of them are made. */
+/** Creates a message of the API. A plain object, because there are hundreds of thousands of them. */
 export function toMessage({ key, payload }: KeyedLine, headers: Record<string, string>): Message {
   return { $typeName: 'sluice.v1.Message', key, payload, headers };
 }

@@ -7,19 +7,19 @@ export interface PublicationOptions {
   readonly keyOfLine: KeyOfLine;
   readonly headers: Record<string, string>;
   readonly batchMessages: number;
-  /** A batch goes out once it is at least this large: its last line may carry it past that. */
+  /** A batch is sent when it is at least this large: its last line may exceed the size. */
   readonly batchBytes: number;
   readonly maxLineBytes: number;
-  /** Lines that the broker has already: they are counted and passed over. */
+  /** Lines that the broker already has: they are counted and skipped. */
   readonly skipLines: number;
 }
 
-/** Protobuf's tags and lengths around one message: more than they can be. */
+/** An upper bound of Protobuf's tags and lengths around one message. */
 const messageOverheadBytes = 32;
 
 /**
- * Turns bytes into lines, lines into messages, messages into batches. A batch goes out when it is full, and
- * earlier when nothing is under way: so a file travels in large batches, and a line that somebody types at once.
+ * Converts bytes to lines, lines to messages, and messages to batches. A batch is sent when it is full, or earlier
+ * if no batch is under way: a file is sent in large batches, and a typed line at once.
  */
 export class Publication {
   readonly #options: PublicationOptions;
@@ -28,7 +28,7 @@ export class Publication {
   #sender: BatchSender | undefined;
   #messages: Message[] = [];
   #bytes = 0;
-  /** Lines that are through: skipped, or in a batch. */
+  /** Lines that are done: skipped, or in a batch. */
   #lineCount = 0;
 
   constructor(options: PublicationOptions) {
@@ -40,19 +40,19 @@ export class Publication {
     );
   }
 
-  /** Lines that were passed over, because the broker has them. */
+  /** Lines that were skipped, because the broker has them. */
   get skippedCount(): number {
     return Math.min(this.#lineCount, this.#options.skipLines);
   }
 
-  /** Sends all lines of the input. Returns early when a batch has failed or `stop` fires. */
+  /** Sends all lines of the input. Returns early if a batch has failed or `stop` aborts. */
   async run(input: AsyncIterable<Uint8Array>, sender: BatchSender, stop: AbortSignal): Promise<void> {
     this.#sender = sender;
     try {
       for await (const chunk of untilAborted(input, stop)) {
         for (const line of this.#splitter.push(chunk)) {
           const sent = this.#add(line);
-          // Nearly every line only joins a batch: waiting a turn for each would cost more than the work.
+          // Nearly every line only joins a batch: awaiting each would cost more than the work.
           if (sent === undefined) continue;
           await sent;
           if (sender.hasFailed || stop.aborted) return;
@@ -71,7 +71,7 @@ export class Publication {
     }
   }
 
-  /** Sends what has gathered, however little. */
+  /** Sends the batch, even if it is not full. */
   async flush(): Promise<void> {
     if (this.#messages.length === 0 || this.#sender === undefined || this.#sender.hasFailed) return;
     const messages = this.#messages;
@@ -80,7 +80,7 @@ export class Publication {
     await this.#sender.send({ firstLine: this.#lineCount - messages.length + 1, messages });
   }
 
-  /** Undefined unless the line has filled a batch, which is then on its way. */
+  /** Undefined unless the line has filled a batch, which is then being sent. */
   #add(line: Uint8Array): Promise<void> | undefined {
     const { skipLines, keyOfLine, headers, batchMessages, batchBytes } = this.#options;
     this.#lineCount++;
@@ -93,7 +93,7 @@ export class Publication {
   }
 }
 
-/** Ends when the signal fires, also while the input is silent. */
+/** Ends when the signal aborts, even if the input is silent. */
 async function* untilAborted(
   input: AsyncIterable<Uint8Array>,
   stop: AbortSignal,

@@ -15,7 +15,9 @@ interface PublishReceipt extends SendResult {
   readonly elapsedMs: number;
 }
 
-/** What is stored: a sentence on stderr (none, where nothing was), or the receipt as JSON on stdout. */
+/**
+ * Reports what is stored: a sentence on stderr (nothing if nothing was stored), or the receipt as JSON on stdout.
+ */
 export async function reportReceipt(
   { topic, json }: PublishValues,
   context: Context,
@@ -56,7 +58,7 @@ export async function reportReceipt(
   await context.stderr.line(`published ${lines} to ${topic} (${facts.join('; ')})`);
 }
 
-/** Which lines are missing, and why. Returns the exit code. */
+/** Reports which lines are missing, and why. Returns the exit code. */
 export async function reportUnstored(
   { producerId }: PublishValues,
   context: Context,
@@ -68,13 +70,13 @@ export async function reportUnstored(
   const [first, ...details] = lines;
   if (refused !== '') details.push(`refused, and not stored: ${refused}`);
   if (unknown !== '') details.push(`not known to be stored: ${unknown}`);
-  // Where nothing has been stored, running the command again is all there is to it.
+  // If nothing was stored, the command can simply be run again.
   if (storedCount > 0 || unknown !== '') {
     details.push(`nothing was sent after line ${lastSentLine}`);
     details.push(
       producerId === undefined
-        ? 'a second run stores lines twice; with --producer-id it would not'
-        : 'run the same command with --resume to go on',
+        ? 'a second run stores lines twice, unless you use --producer-id'
+        : 'run the same command with --resume to continue',
     );
   }
   await context.stderr.write([`sluice: ${first}\n`, ...details.map((line) => `  ${line}\n`)].join(''));

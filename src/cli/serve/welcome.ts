@@ -1,6 +1,6 @@
 import { basename, relative } from 'node:path';
 
-/** What to try next, for whoever has just started a broker at a terminal. */
+/** Suggests the next steps to a user who has started a broker at a terminal. */
 export function welcome(address: string, dataDirectory: string, version: string): string {
   const sluice = programName(process.argv[1]);
   const server = address === '127.0.0.1:7070' ? '' : ` --server ${address}`;
@@ -18,7 +18,7 @@ export function welcome(address: string, dataDirectory: string, version: string)
 `;
 }
 
-/** How the user would start this program again. */
+/** How the user starts this program. */
 function programName(script: string | undefined): string {
   if (script === undefined || basename(script) === 'sluice') return 'sluice';
   return `node ${relative(process.cwd(), script)}`;

@@ -231,7 +231,7 @@ export async function startServer(
         connections.destroyAll();
         const allOver = Promise.all([calls.allAnswered(), connections.allClosed()]);
         if (!(await within(clock, limits.cutOffMs, allOver))) {
-          logger.warn({ address }, 'connections were cut off and have not closed: going on without them');
+          logger.warn({ address }, 'connections were cut off and have not closed: continuing without them');
         }
         logger.info({ address }, 'stopped listening');
       })();
@@ -289,6 +289,6 @@ function bind(server: Server, listen: string): Promise<number> {
 }
 
 function draining(): SluiceError {
-  const text = 'the broker is shutting down: try again, it may be back or another may answer';
+  const text = 'the broker is shutting down: try again, possibly with another broker';
   return new SluiceError('DRAINING', text, { retryAfterMs: secondMs });
 }

@@ -67,7 +67,7 @@ export function clientError(thrown: unknown, logger: Logger): SluiceError {
   const error = SluiceError.from(thrown);
   if (error.reason !== 'INTERNAL') return error;
   logger.error({ error: error.details.cause ?? error }, 'a call failed');
-  return new SluiceError('INTERNAL', 'internal error: the log of the broker says more');
+  return new SluiceError('INTERNAL', 'internal error: the log of the broker has the details');
 }
 
 /** A status of Sluice, decoded. */

@@ -53,7 +53,7 @@ describe('notice of a held publish', () => {
     [HoldReason.BACKLOG, /^waiting: the backlog of orders is full; .*`sluice subscription list orders`/],
     [HoldReason.DISK, /^waiting: the disk of the broker is nearly full; .*let consumers catch up/],
     [HoldReason.WRITER, /^waiting: the disk of the broker is slower/],
-    [HoldReason.SHARE, /^waiting: other topics/],
+    [HoldReason.SHARE, /busy with other topics/],
     [HoldReason.RECEIPTS, /^waiting: too many batches/],
   ];
   for (const [reason, line] of reasons) {
@@ -65,7 +65,7 @@ describe('notice of a held publish', () => {
       assert.match(bench.said[0]!, line);
       bench.producers = [];
       await bench.pass(3, 5);
-      assert.deepEqual(bench.said.slice(1), ['going on after 12 s']);
+      assert.deepEqual(bench.said.slice(1), ['continuing after 12 s']);
     });
   }
 
@@ -100,7 +100,7 @@ describe('notice of a held publish', () => {
     }
     assert.equal(bench.said.length, 1);
     bench.notice.end(true);
-    assert.deepEqual(bench.said.slice(1), ['going on after 15 s']);
+    assert.deepEqual(bench.said.slice(1), ['continuing after 15 s']);
   });
 
   it('says so when the reason changes, and says each hold anew', async () => {
@@ -116,7 +116,7 @@ describe('notice of a held publish', () => {
       [
         'waiting: the backlog of orders',
         'waiting: the disk of the broke',
-        'going on after 6 s',
+        'continuing after 6 s',
         'waiting: the disk of the broke',
       ],
     );

@@ -194,7 +194,7 @@ describe('sluice publish', () => {
       storedBeforeClaim = 1n;
       const { exitCode, stderr } = await publish(['--producer-id', 'p'], bytesOf('a\nb\n'));
       assert.equal(exitCode, 2);
-      assert.match(stderr, /producer p has stored 1 line in words: --resume passes over the first 1 line of/);
+      assert.match(stderr, /producer p has stored 1 line in words: --resume skips the first 1 line of/);
       assert.deepEqual(batches.received, []);
     }
   });

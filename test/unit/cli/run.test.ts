@@ -68,7 +68,7 @@ describe('command line', () => {
     ['subscribe a b --start noon', /--start must be earliest, latest/],
     ['message get a 0 x', /<offset> must be a whole number/],
     ['info --server nowhere', /--server must be host:port/],
-    ['serve --lissten x:1', /--lissten is no setting: did you mean --listen\?/],
+    ['serve --lissten x:1', /--lissten is not a setting: did you mean --listen\?/],
     ['serve --max-streams', /--max-streams needs a value/],
     ['serve extra', /unexpected argument "extra"/],
   ];

@@ -61,12 +61,12 @@ describe('settings', () => {
       file: JSON.stringify({ 'log-level': 'loud', colour: true }),
     });
     assert.deepEqual(faults.toSorted(), [
-      '"colour" in the configuration file is no setting',
+      '"colour" in the configuration file is not a setting',
       '"log-level" in the configuration file must be one of debug, info, warn, error; it is "loud"',
-      '--dta-dir is no setting: did you mean --data-dir?',
+      '--dta-dir is not a setting: did you mean --data-dir?',
       '--max-streams must be a whole number; it is "many"',
       'SLUICE_ACK_DEADLINE must be a duration with its unit, such as 500ms, 30s or 2h; it is "30"',
-      'SLUICE_LISTN is no setting: did you mean SLUICE_LISTEN?',
+      'SLUICE_LISTN is not a setting: did you mean SLUICE_LISTEN?',
     ]);
   });
 
