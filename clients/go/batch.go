@@ -60,7 +60,7 @@ func (p *wirePool) Get(length int) *[]byte {
 
 func (p *wirePool) Put(buffer *[]byte) { p.pool.Put(buffer) }
 
-// resultsAtOnce are allocated together. Whoever keeps one keeps them all.
+// resultsAtOnce are allocated together. A caller that keeps one of them keeps all of them in memory.
 const resultsAtOnce = 64
 
 func newBatch() *batch {
@@ -119,7 +119,7 @@ func (b *batch) locate(receipt *sluicev1.PublishStreamResponse, partitionCount u
 	return b.hasPlaces
 }
 
-// storedBefore tells everybody who waits that a try before had stored all of it.
+// storedBefore answers every waiting caller: an earlier try had stored the whole batch.
 func (b *batch) storedBefore() {
 	b.skipped = b.count
 	b.answer()
@@ -136,7 +136,7 @@ func (b *batch) close() {
 	b.buffer = mem.NewBuffer(&wire, wireBuffers)
 }
 
-// answer tells everybody who waits.
+// answer wakes every waiting caller.
 func (b *batch) answer() {
 	b.wire, b.hashes = nil, nil
 	if b.buffer != nil {

@@ -271,9 +271,10 @@ func (c *Consumer) revoke(isRevoked func(*Delivery) bool) {
 }
 
 // Close takes no more messages, lets running handlers finish, sends what was settled and waits for the answers, then
-// leaves: what was received and not begun is free for others, and has not failed. So is what Receive gave out and
-// nobody settled. Not to be called by a handler: it waits for it. When ctx ends first, or handlers take longer than the
-// drain timeout, the consumer leaves without them, their contexts end, and Close returns an error. Harmless twice.
+// leaves: messages that were received and not begun are free for other consumers, and have not failed. So are messages
+// that Receive returned and that were not settled. A handler must not call it, because it waits for handlers. When ctx
+// ends first, or handlers take longer than the drain timeout, the consumer leaves without them, their contexts end, and
+// Close returns an error. May be called twice.
 func (c *Consumer) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closing = true
@@ -284,7 +285,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 		c.over = closedError("consumer")
 		close(c.ended)
 	}
-	// Whoever closes a second time does not wait again for handlers that were given up.
+	// A second Close does not wait again for handlers that were given up.
 	hasHandlers := c.use == usedByRun && !c.leaving
 	c.pokeSession()
 	c.changed.Broadcast()

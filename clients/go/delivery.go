@@ -55,7 +55,7 @@ type Delivery struct {
 	previous, next *Delivery
 	// worker that handles it; nil where it was received by Receive.
 	worker *worker
-	// revoked is made when somebody asks for it.
+	// revoked is made by the first call of Revoked.
 	revoked chan struct{}
 }
 

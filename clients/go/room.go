@@ -12,7 +12,7 @@ type room struct {
 	maxBytes int
 	used     int
 	line     []*waiter
-	// over: nobody is let in any more.
+	// over: no send is admitted any more.
 	over error
 }
 
@@ -63,7 +63,7 @@ func (r *room) free(bytes int) {
 	r.letIn()
 }
 
-// close tells everybody in line that there will be no room.
+// close fails every waiting send: there will be no room.
 func (r *room) close(err error) {
 	r.over = err
 	r.letIn()

@@ -30,7 +30,7 @@ func (c *Consumer) startWorkers(ctx context.Context, handle Handler) {
 		close(c.drained)
 	}()
 	go func() {
-		// Whoever still runs when the consumer has ended is not waited for.
+		// A handler that still runs when the consumer has ended is not waited for.
 		<-c.ended
 		cancel(closedError("consumer"))
 	}()

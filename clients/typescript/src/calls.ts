@@ -19,7 +19,7 @@ export interface CallOptions {
 
 /** Responses, to be iterated once. Leaving the loop cancels the call. */
 export interface ServerStream<O> extends AsyncIterable<O> {
-  /** Breaks the call off: whoever iterates is told CANCELLED. */
+  /** Cancels the call: the iteration fails with CANCELLED. */
   cancel(): void;
 }
 
@@ -71,7 +71,7 @@ export function createServiceClient<M extends GenServiceMethods>(
 /** A stream of encoded messages, both ways. */
 export type ByteStream = BidiStream<Buffer, Buffer>;
 
-/** Opens a bidirectional stream for somebody who encodes and decodes by himself. */
+/** Opens a bidirectional stream for a caller that encodes and decodes the messages itself. */
 export function openBytes(method: DescMethod, connection: Connection): ByteStream {
   return openBidi(method, connection, undefined, pass, pass);
 }
@@ -186,7 +186,7 @@ function createCall(method: DescMethod, connection: Connection): unknown {
           },
         );
         const writer = new RequestWriter(call, sendBufferBytes(connection));
-        // A failure is told by `result`; the stream repeats it where nobody would listen.
+        // `result` reports a failure. The stream emits it too, where it would have no listener.
         call.on('error', () => {});
         cancelOn(callOptions?.signal, call);
         return {
@@ -215,7 +215,7 @@ function deferred<T>() {
     resolve = onValue;
     reject = onError;
   });
-  // Whoever only writes hears of the failure there.
+  // A caller that only writes gets the failure from its writes.
   promise.catch(() => {});
   return { promise, resolve, reject };
 }

@@ -46,7 +46,7 @@ export class RequestWriter {
     this.#stream.end();
   }
 
-  /** The call is over: nobody waits any longer. */
+  /** The call has ended: wakes every waiting caller. */
   close(failure: SluiceError | undefined): void {
     this.#ended = failure ?? callEnded('the broker has ended the call');
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.#ended);
@@ -74,7 +74,7 @@ function callEnded(message: string): SluiceError {
 export function readResponses<T>(
   call: ClientReadableStream<T> | ClientDuplexStream<Buffer, T>,
 ): AsyncIterator<T, undefined> {
-  // Listening from the start: a call may fail before somebody iterates.
+  // Listens from the start: a call may fail before the caller iterates.
   let failure: SluiceError | undefined;
   call.on('error', (error) => {
     failure ??= SluiceError.from(error);

@@ -82,7 +82,7 @@ func (l *latencyRun) since(index int) time.Duration {
 // handle notes when a message came. Its payload begins with its index.
 func (l *latencyRun) handle(_ context.Context, d *sluice.Delivery) error {
 	if len(d.Payload) < indexBytes || l.began.Load() == 0 || len(l.delivered) == l.count {
-		return nil // Of somebody else.
+		return nil // A message of another run.
 	}
 	l.delivered = append(l.delivered, l.since(int(binary.LittleEndian.Uint32(d.Payload))))
 	if len(l.delivered) == l.count {

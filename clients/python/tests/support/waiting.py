@@ -15,7 +15,7 @@ async def within(what: Awaitable[T], limit_s: float = LIMIT_S) -> T:
 
 
 async def until(condition: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
-    """For what nobody announces: looks again and again."""
+    """Polls for a condition without an event."""
 
     async def poll() -> None:
         while not condition():

@@ -31,7 +31,7 @@ def test_a_partition_is_worked_on_by_one() -> None:
     assert {first.name, second.name} == {0, 1}
     assert lanes.take() is None
     lanes.put(0, deliveries(3))
-    assert lanes.take() is None, "somebody is at it"
+    assert lanes.take() is None, "a handler works on it"
     first.queue.popleft()
     lanes.release(first)
     assert taken(lanes) is first

@@ -36,7 +36,7 @@ async def consuming(
         try:
             yield consumer, session
         finally:
-            # The broker ends the stream: nobody waits for its answers.
+            # The broker ends the stream: it does not answer any more.
             running.cancel()
             session.has_left.set()
             await asyncio.wait([running])
@@ -267,7 +267,7 @@ async def test_closing_grants_nothing_settles_and_leaves(fake: FakeBroker) -> No
         await until(lambda: "long" in log.began)
         closing = asyncio.create_task(consumer.close())
         await until(lambda: any(control.max_outstanding_messages == 0 for control in session.flow_controls))
-        # What comes now is nobody's any more.
+        # Messages that come now belong to no session any more.
         await session.deliver("late")
         gate.set()
         request_id, (ack,) = await session.next_settlements()

@@ -226,7 +226,7 @@ export class Consumer implements AsyncIterable<Delivery> {
       await session.leave();
       clearTimeout(givesUp);
     }
-    // What it failed of is told to whoever ran it.
+    // The caller of `run` gets the failure.
     await this.#receiving.catch(() => {});
   }
 

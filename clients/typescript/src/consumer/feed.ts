@@ -10,7 +10,7 @@ interface Taker {
   readonly reject: (error: SluiceError) => void;
 }
 
-/** Gives messages to somebody who iterates, and settles them himself. */
+/** Gives messages to a caller that iterates and settles them itself. */
 export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
   readonly #lanes: Lanes;
   readonly #inHand: InHand;

@@ -12,7 +12,7 @@ export interface Lender {
   readonly topic: string;
   /** The lease is over, or is about to be: says whether that is durable. Not called twice for a message. */
   settle(message: HeldMessage, outcome: Outcome): Promise<boolean>;
-  /** As `settle`, where nobody waits for the answer. */
+  /** Like `settle`, if no caller waits for the answer. */
   acknowledge(message: HeldMessage): void;
   extend(message: HeldMessage, byMs: number): Promise<boolean>;
 }
@@ -20,12 +20,12 @@ export interface Lender {
 type State =
   /** Leased. */
   | 'held'
-  /** By whoever has it: what comes back is the broker's answer. */
+  /** By its handler or caller: the result is the broker's answer. */
   | 'settled'
   /** Not this consumer's any more. */
   | 'lost';
 
-/** A message from its arrival until it is settled or lost. Nothing of it is decoded before somebody looks. */
+/** A message from its arrival until it is settled or lost. It is decoded by the first access. */
 export class HeldMessage implements Delivery {
   readonly run: Run;
   readonly offsetNumber: number;
@@ -115,14 +115,14 @@ export class HeldMessage implements Delivery {
     return this.#state === 'held' && this.lender.extend(this, byMs);
   }
 
-  /** As `ack`, and nobody waits for the answer. */
+  /** Like `ack`, if no caller waits for the answer. */
   acknowledge(): void {
     if (this.#state !== 'held') return;
     this.#state = 'settled';
     this.lender.acknowledge(this);
   }
 
-  /** It is not this consumer's any more: whoever has it is told. */
+  /** The message is lost for this consumer: tells the handler or caller that has it. */
   lose(): void {
     if (this.#state === 'lost') return;
     this.#state = 'lost';

@@ -45,8 +45,8 @@ export class Lanes {
   }
 
   /**
-   * The next message that may be handled. With `isExclusive`, its lane is busy until it is `done`; otherwise whoever asks
-   * takes care of the order.
+   * The next message that may be handled. With `isExclusive`, its lane is busy until it is `done`; otherwise the caller
+   * is responsible for the order.
    */
   take(isExclusive: boolean): HeldMessage | undefined {
     for (let lane = this.#ready.shift(); lane !== undefined; lane = this.#ready.shift()) {
@@ -62,7 +62,7 @@ export class Lanes {
     return undefined;
   }
 
-  /** Nobody is at work on what was taken from the lane any more. */
+  /** The handler of the message that was taken from the lane has ended. */
   done(lane: Lane): void {
     if (!lane.isOrdered) return;
     lane.isBusy = false;

@@ -1,7 +1,7 @@
 import type { SluiceError } from '../errors.js';
 import type { HeldMessage } from './held-message.js';
 
-/** Where messages go: to a handler, or to somebody who iterates. */
+/** The destination of messages: a handler, or a caller that iterates. */
 export interface Outlet {
   /** There may be something to hand out. */
   wake(): void;
@@ -13,6 +13,6 @@ export interface Outlet {
   over(message: HeldMessage): void;
   /** Hands out no more; with an error where the consumer failed. Harmless twice. */
   end(error?: SluiceError): void;
-  /** Resolves when nobody is at work on what was handed out. */
+  /** Resolves when no handed-out message is being handled. */
   whenIdle(): Promise<void>;
 }

@@ -91,7 +91,7 @@ export class Session implements Lender {
     }
   }
 
-  /** The stream is over: whoever waits for an answer is told that there is none. */
+  /** The stream has ended: every caller that waits for an answer learns that there is none. */
   drop(): void {
     this.#settlements.drop();
   }

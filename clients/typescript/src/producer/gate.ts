@@ -3,14 +3,14 @@ export class Gate {
   readonly #hasRoom: () => boolean;
   #waiting: (() => void)[] = [];
   #head = 0;
-  /** Somebody has been let in and has not passed yet. */
+  /** A caller was admitted and has not taken its room yet. */
   #isPassing = false;
 
   constructor(hasRoom: () => boolean) {
     this.#hasRoom = hasRoom;
   }
 
-  /** Nobody waits, and there is room: no need to. */
+  /** There is room, and no caller waits. */
   get isOpen(): boolean {
     return !this.#isPassing && this.#head === this.#waiting.length && this.#hasRoom();
   }
@@ -20,7 +20,7 @@ export class Gate {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Whoever was let in has taken its room. */
+  /** The admitted caller has taken its room. */
   passed(): void {
     this.#isPassing = false;
     this.changed();

@@ -86,7 +86,7 @@ export class Producer {
     return Promise.reject(new SluiceError(text, { code, reason: 'BUFFER_FULL' }));
   }
 
-  /** Resolves when the buffer has room: for whoever sends without awaiting each receipt, lest memory fills. */
+  /** Resolves when the buffer has room. For callers that send without awaiting each receipt, so that memory stays bounded. */
   async room(): Promise<void> {
     if (this.#room.isOpen) return;
     await this.#room.pass();

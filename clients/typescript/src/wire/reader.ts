@@ -39,7 +39,7 @@ export class WireReader {
     return end;
   }
 
-  /** Steps over the value of a field that nobody here knows. */
+  /** Skips the value of an unknown field. */
   skip(tag: number): void {
     switch (tag & 7) {
       case 0:

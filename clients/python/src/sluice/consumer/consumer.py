@@ -32,7 +32,7 @@ FINAL_CODES = {
 LEAVE_TIMEOUT_S = 10.0
 """How long a broker may take to answer the last settlements and to end the stream,"""
 CANCEL_TIMEOUT_S = 1.0
-"""and how long when `run` was cancelled: somebody is in a hurry."""
+"""and how long when `run` was cancelled: the caller wants to end soon."""
 
 
 class Consumer:
@@ -54,7 +54,7 @@ class Consumer:
         self._closing: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._error: SluiceError | None = None
-        """What ended it, if nobody closed it."""
+        """The error that ended the consumer, if it was not closed."""
         self._news = asyncio.Event()
         """For the iterator: there is something to look at."""
         self._waiting_count = 0

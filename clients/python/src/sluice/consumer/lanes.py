@@ -26,7 +26,7 @@ class Lane:
         """False: of messages without an order, any number may be handled at once."""
         self.queue: deque[Delivery] = deque()
         self.is_busy = False
-        """Somebody works on it."""
+        """A handler works on it."""
         self.pause_count = 0
         """Nacks that the broker has not answered."""
         self.is_ready = False
@@ -94,7 +94,7 @@ class Lanes:
         return None
 
     def release(self, lane: Lane) -> None:
-        """Nobody works on it any more: it stands behind the others."""
+        """No handler works on it any more: it goes behind the other lanes."""
         lane.is_busy = False
         if lane.queue:
             self._make_ready(lane)

@@ -24,7 +24,7 @@ class SettlementRequest:
         self.request_id = 0
         self.is_answered = False
         self.was_lost = False
-        """The stream broke before the answer came: nobody knows."""
+        """The stream broke before the answer came: the result is unknown."""
         self._stale: list[Settled] = []
         self._dropped: list[Settled] = []
         """Taken back by the broker before the request was made."""

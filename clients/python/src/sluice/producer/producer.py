@@ -118,7 +118,7 @@ class Producer:
         finally:
             if futures:
                 await asyncio.wait(futures)
-        # All are looked at, so that none counts as a failure that nobody has seen.
+        # All exceptions are retrieved, so that asyncio reports none as never retrieved.
         failed = [future for future in futures if future.exception() is not None]
         return [future.result() for future in failed or futures]
 

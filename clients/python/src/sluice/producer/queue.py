@@ -117,7 +117,7 @@ class SendQueue:
         self._ready()
 
     def pop(self) -> Batch:
-        """The oldest batch has its answer: whoever calls tells it."""
+        """The oldest batch has its answer: the caller completes its futures."""
         batch = self.batches.popleft()
         self.buffered_bytes -= batch.byte_length
         self._let_in()

@@ -31,7 +31,7 @@ public final class Orders {
    * Orders and bills.
    *
    * @param arguments the address of a broker
-   * @throws InterruptedException when somebody ends it
+   * @throws InterruptedException when the thread is interrupted
    */
   public static void main(String[] arguments) throws InterruptedException {
     try (Client client = Client.connect(arguments[0])) {

@@ -41,7 +41,7 @@ final class CallMetadata extends CallCredentials implements ClientInterceptor {
     });
   }
 
-  /** Worth another try, unless whoever makes tokens says otherwise. */
+  /** May be retried, unless the source of the tokens says otherwise. */
   private static Status toStatus(Throwable failed) {
     ErrorDetails details = ErrorDetails.of(failed);
     if (details != null) return details.status();

@@ -98,7 +98,7 @@ public final class Client implements AutoCloseable {
    * UNAVAILABLE.
    *
    * @param target of the broker: {@code host:port}, or any name that gRPC resolves
-   * @return a client, to be closed by whoever made it
+   * @return a client, to be closed by the caller
    */
   public static Client connect(String target) {
     return builder(target).build();
@@ -192,7 +192,7 @@ public final class Client implements AutoCloseable {
     try {
       timer.schedule(task, delayMs, TimeUnit.MILLISECONDS);
     } catch (RejectedExecutionException closed) {
-      // Whoever waits for it has been ended by `close`.
+      // `close` has ended everything that waits for it.
       return;
     }
   }

@@ -130,7 +130,7 @@ public final class ClientBuilder {
   /**
    * Makes the client. It connects with its first call.
    *
-   * @return a client, to be closed by whoever made it
+   * @return a client, to be closed by the caller
    */
   public Client build() {
     return new Client(this);

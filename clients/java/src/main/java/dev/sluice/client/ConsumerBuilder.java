@@ -141,7 +141,7 @@ public final class ConsumerBuilder {
   /**
    * Makes the consumer. It connects when it is run, or first asked for a message.
    *
-   * @return a consumer, to be closed by whoever made it
+   * @return a consumer, to be closed by the caller
    */
   public Consumer build() {
     if (consumerId == null) consumerId = host() + "-" + ProcessHandle.current().pid();

@@ -23,7 +23,7 @@ public final class Delivery {
   /** Where it stands in this process. */
   enum State {
     QUEUED,
-    /** With a handler, or with whoever iterates. */
+    /** A handler, or the caller that iterates, has it. */
     IN_HAND,
     SETTLED,
     /** Taken back by the broker, or its session is over. */

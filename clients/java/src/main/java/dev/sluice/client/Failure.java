@@ -6,7 +6,7 @@ import java.util.Set;
 
 /** What an error means for who met it. */
 final class Failure {
-  /** Trying again may mend them, whoever says so. */
+  /** Codes that may be retried, whether the broker or a proxy sent them. */
   private static final Set<Code> RETRIABLE = EnumSet.of(Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED);
   /** What a stream or a call ends with when the connection, or something on the way, breaks. */
   private static final Set<Code> BROKEN =

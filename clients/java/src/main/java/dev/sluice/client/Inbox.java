@@ -17,8 +17,8 @@ import java.util.function.IntSupplier;
 import java.util.function.UnaryOperator;
 
 /**
- * The messages of a consumer, from their delivery until they are settled. Keeps a session open, queues what comes in lanes, gives
- * it to whoever handles it, and sends what becomes of it.
+ * The messages of a consumer, from their delivery until they are settled. Keeps a session open, queues messages in lanes, gives
+ * them to the handler or the iterating caller, and sends their settlements.
  */
 final class Inbox implements Client.Endable {
   private static final long ANSWER_TIMEOUT_MS = 10_000;

@@ -14,7 +14,7 @@ import java.util.function.Consumer;
  * lock.
  */
 final class Lanes {
-  /** A handler keeps its lane busy; whoever iterates settles as it likes. */
+  /** A handler keeps its lane busy; a caller that iterates settles in any order. */
   private final boolean isExclusive;
   private Ordering ordering = Ordering.ORDERING_PARTITION;
   private final Lane free = new Lane(-1, null, false);
@@ -77,7 +77,7 @@ final class Lanes {
 
   /** Nothing of the delivery's lane is begun until that is resumed. */
   Lane pause(Delivery delivery) {
-    // Whoever iterates may hold what its lane was forgotten for.
+    // A caller that iterates may hold a delivery whose lane was removed.
     Lane lane = laneOf(delivery);
     if (lane.isOrdered) lane.pauseCount++;
     return lane;

@@ -55,7 +55,7 @@ final class Settlements {
       }
     }
 
-    /** Nobody answers any more; not under a lock. */
+    /** No answer will come. Not to be called under a lock. */
     void abandon() {
       for (Waiter waiter : waiters) waiter.result.complete(false);
     }
@@ -65,7 +65,7 @@ final class Settlements {
     this.send = send;
   }
 
-  /** `result` is null where nobody waits for it. */
+  /** `result` is null if no caller waits for it. */
   void ack(Delivery delivery, CompletableFuture<Boolean> result) {
     acks.add(delivery.partition(), delivery.offset());
     ackCount++;
@@ -163,7 +163,7 @@ final class Settlements {
     return request;
   }
 
-  /** The session is over: what nobody answers any more. */
+  /** The session has ended: returns the requests that will not be answered. */
   List<Request> abandon() {
     closeAcks();
     List<Request> all = new ArrayList<>(unanswered.values());

@@ -168,7 +168,7 @@ class ConsumerTest {
         for (int i = 0; i < 20; i++) all.add(consumer.receive());
         for (int i = 0; i < 7; i++) received.add(settled(all.get(i)));
         assertTrue(all.get(7).nack(Duration.ZERO, "again").join());
-        // `revoked` comes before the answer: nobody settles what was taken back.
+        // `revoked` comes before the answer: a revoked message is not settled.
         for (int i = 8; i < 20; i++) assertTrue(all.get(i).isRevoked());
         assertFalse(all.get(8).ack().join());
       }

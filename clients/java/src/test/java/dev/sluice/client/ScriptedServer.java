@@ -157,7 +157,7 @@ final class ScriptedServer implements AutoCloseable {
 
     @Override
     public void getServerInfo(GetServerInfoRequest request, StreamObserver<GetServerInfoResponse> observer) {
-      // Whoever asks has to give up by itself.
+      // Never answers: the caller has to give up.
     }
 
     @Override

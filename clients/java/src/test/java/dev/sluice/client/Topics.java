@@ -134,7 +134,7 @@ final class Topics {
     if (staleCount > 0) throw new AssertionError("the lease was over already");
   }
 
-  /** For what tells nobody when it happens. */
+  /** Polls for a condition without an event. */
   static void await(String what, BooleanSupplier isSo) {
     long end = System.nanoTime() + WAIT_NANOS;
     while (!isSo.getAsBoolean()) {
