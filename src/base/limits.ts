@@ -49,6 +49,8 @@ export const limits = {
   silenceLeaseTimes: 10,
   minSilenceMs: 1 * minuteMs,
   maxSilenceMs: 60 * minuteMs,
+  /** The shortest time after which other sessions get what the transport of a session has not taken. */
+  minTransitMs: 10 * secondMs,
   /**
    * The number of suspects in a partition: messages that were at work in two broken streams, and are delivered
    * alone.

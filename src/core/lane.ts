@@ -243,6 +243,8 @@ export abstract class Lane {
           first: claim.first,
           last,
           isSent: false,
+          leasedAtMs: nowMs,
+          isTakenBack: false,
         };
         record.last = last;
         const isSuspect = this.ledger.isSuspect(claim.first);
@@ -311,6 +313,14 @@ export abstract class Lane {
     const held = this.leases.revokeAll(due);
     this.ended(held);
     this.#giveBack(this.#failures.count(held, leaseLapsed, nowMs, charged), nowMs);
+  }
+
+  /** Takes back what has not left for the transport of the session. Nothing is charged: no consumer has seen it. */
+  takeBackUnsent(session: Session, nowMs: number): void {
+    const held = this.leases.revokeUnsent(session);
+    if (held.length === 0) return;
+    this.ended(held);
+    this.#giveBack(held, nowMs);
   }
 
   /** Frees the messages that the session held. */

@@ -15,6 +15,9 @@ export interface DeliveryRecord {
   last: number;
   /** The bytes have left: the consumer may be working on the messages. */
   isSent: boolean;
+  readonly leasedAtMs: number;
+  /** Its bytes waited too long for the transport: other sessions get its messages. */
+  isTakenBack: boolean;
 }
 
 /** The part of a run that is needed while one of its messages is outstanding. */
@@ -136,6 +139,12 @@ export class LeaseTable {
     return this.#revoked(
       inOrder.flatMap((ended) => this.#cut(ended.first, ended.last, (lease) => lease === ended)),
     );
+  }
+
+  /** Revokes what has not left for the transport of this session, and tells it. Returns what that was: ascending. */
+  revokeUnsent(session: Session): LeaseRange[] {
+    const isUnsent = ({ delivery }: Lease) => delivery.session === session && !delivery.isSent;
+    return this.#revoked(this.#cut(0, Number.POSITIVE_INFINITY, isUnsent));
   }
 
   #revoked(ranges: LeaseRange[]): LeaseRange[] {

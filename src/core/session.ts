@@ -16,6 +16,8 @@ export class Session {
   hasSettled = false;
   /** A lease lapsed, and the consumer has sent nothing since: other sessions are preferred, for a time. */
   isSilent = false;
+  /** Its transport has taken nothing for long, and other sessions get its messages: it is silent until it takes some. */
+  isStuck = false;
   /** How often that happened since the consumer last sent something. */
   silenceCount = 0;
   /** It holds a message that is delivered alone: it gets no other messages meanwhile. */

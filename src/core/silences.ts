@@ -16,9 +16,10 @@ export function silenceMs({ ackDeadlineMs }: DeliveryPolicy, silenceCount: numbe
 /** The silent sessions of a subscription, by the time when their silence ends without a sign of life. */
 export class Silences {
   readonly #ends = new DeadlineHeap<Session>();
+  readonly #held = new Set<Session>();
 
   get count(): number {
-    return this.#ends.size;
+    return this.#ends.size + this.#held.size;
   }
 
   get nextEndMs(): number {
@@ -34,12 +35,22 @@ export class Silences {
     return true;
   }
 
+  /** The transport of the session is stuck: the silence lasts until `end`. */
+  hold(session: Session): void {
+    session.isStuck = true;
+    session.isSilent = true;
+    this.#ends.delete(session);
+    this.#held.add(session);
+  }
+
   /** The consumer has sent something, or the session has ended. Returns whether it was silent. */
   end(session: Session): boolean {
     session.silenceCount = 0;
     if (!session.isSilent) return false;
     session.isSilent = false;
+    session.isStuck = false;
     this.#ends.delete(session);
+    this.#held.delete(session);
     return true;
   }
 

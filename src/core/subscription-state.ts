@@ -5,10 +5,11 @@ import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
 import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
+import { DeliveriesInTransit } from './deliveries-in-transit.js';
 import { streamEnded } from './failures.js';
 import { mergedIntervals } from './intervals.js';
 import type { Blame, Lane, LaneContext, WaitCause } from './lane.js';
-import type { DeliveryRecord, Lease } from './leases.js';
+import type { Lease } from './leases.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
 import { Session } from './session.js';
@@ -66,7 +67,7 @@ class SubscriptionStateMachine implements SubscriptionState {
   readonly #sharing: Sharing;
   readonly #lanes = new Map<number, Lane>();
   readonly #sessions = new Map<string, Session>();
-  readonly #inTransit = new Map<number, DeliveryRecord>();
+  readonly #inTransit = new DeliveriesInTransit();
   #lastDeliveryId = 0;
   readonly #silences = new Silences();
 
@@ -122,6 +123,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     this.#sessions.set(sessionId, session);
     this.#context.outbox.ready(session);
     this.#sharing.addSession(session);
+    this.#inTransit.canTakeMore();
   }
 
   closeSession(sessionId: string, end: SessionEnd, nowMs: number): void {
@@ -129,7 +131,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     if (session === undefined) return;
     this.#sessions.delete(sessionId);
     this.#silences.end(session);
-    for (const deliveryId of session.deliveriesInTransit) this.#inTransit.delete(deliveryId);
+    this.#inTransit.forget(session);
     const blame = this.#blame(session, end);
     for (const lane of this.#lanes.values()) lane.release(session, blame, nowMs);
     this.#sharing.removeSession(session);
@@ -140,6 +142,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     const session = this.#session(sessionId);
     session.credit = credit;
     this.#heard(session);
+    this.#inTransit.canTakeMore();
     this.#context.outbox.ready(session);
     if (this.#silences.count > 0) this.#sharing.silenceChanged();
   }
@@ -170,8 +173,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     this.#sharing.readEnded(lane);
     if (delivery === undefined) return undefined;
     this.#lastDeliveryId = deliveryId;
-    this.#inTransit.set(deliveryId, delivery.record);
-    session.deliveriesInTransit.add(deliveryId);
+    this.#inTransit.add(delivery.record, this.#context.policy);
     return { deliveryId, runs: delivery.runs };
   }
 
@@ -184,11 +186,8 @@ class SubscriptionStateMachine implements SubscriptionState {
   }
 
   sent(deliveryId: number, nowMs: number): void {
-    const record = this.#inTransit.get(deliveryId);
-    if (record === undefined) return;
-    this.#inTransit.delete(deliveryId);
-    record.session.deliveriesInTransit.delete(deliveryId);
-    this.#lane(record.partition).sent(record, nowMs);
+    const record = this.#inTransit.left(deliveryId, nowMs);
+    if (record !== undefined) this.#lane(record.partition).sent(record, nowMs);
   }
 
   // --- Settling ---------------------------------------------------------------------------------------------
@@ -239,13 +238,21 @@ class SubscriptionStateMachine implements SubscriptionState {
 
   get wakeAtMs(): number {
     const { deadlines, retries } = this.#context;
-    return Math.min(deadlines.nextAtMs, retries.nextAtMs, this.#silences.nextEndMs);
+    return Math.min(
+      deadlines.nextAtMs,
+      retries.nextAtMs,
+      this.#silences.nextEndMs,
+      this.#inTransit.nextLookMs,
+    );
   }
 
   wake(nowMs: number): void {
     const { retries, policy } = this.#context;
     for (let released = this.#silences.endDue(nowMs); released; released = this.#silences.endDue(nowMs)) {
       this.#silenceEnded(released);
+    }
+    for (const session of this.#inTransit.takeMoved()) {
+      if (this.#silences.end(session)) this.#silenceEnded(session);
     }
     const due = this.#takeDue(nowMs);
     for (const bySession of due.values()) {
@@ -256,6 +263,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     for (const [partition, bySession] of due) {
       for (const [session, leases] of bySession) this.#lane(partition).expire(session, leases, nowMs);
     }
+    this.#takeBackUnsent(nowMs);
     for (let lane = retries.popDue(nowMs); lane !== undefined; lane = retries.popDue(nowMs)) {
       lane.retry(nowMs);
     }
@@ -321,12 +329,23 @@ class SubscriptionStateMachine implements SubscriptionState {
     return atWorkCount > 1 ? { kind: 'suspects' } : { kind: 'messageAtWork', failure: streamEnded[end] };
   }
 
-  /** The consumer of this session has sent something. */
+  /** Sessions whose transport has taken nothing for long lose what has not left, and are the last choice. */
+  #takeBackUnsent(nowMs: number): void {
+    const { policy } = this.#context;
+    for (const session of this.#inTransit.look(policy, this.#sessions.values(), nowMs)) {
+      this.#silences.hold(session);
+      this.#sharing.silenced(session);
+      for (const lane of this.#lanes.values()) lane.takeBackUnsent(session, nowMs);
+    }
+  }
+
+  /** The consumer of this session has sent something. If it reads nothing, it can't take anything all the same. */
   #heard(session: Session): void {
-    if (this.#silences.end(session)) this.#silenceEnded(session);
+    if (!session.isStuck && this.#silences.end(session)) this.#silenceEnded(session);
   }
 
   #silenceEnded(session: Session): void {
+    this.#inTransit.canTakeMore();
     this.#context.outbox.ready(session);
     this.#sharing.silenceChanged();
   }

@@ -137,7 +137,7 @@ export class Consumer implements ConsumerSink {
       );
     }
     this.#world.count(attempt === 1 ? 'delivery' : 'redelivery');
-    model.lease(message, this.name, deliveryId);
+    model.lease(message, this.name, deliveryId, this.#world.nowMs);
   }
 
   /** Ignores what a broker still does after it has crashed. */

@@ -21,6 +21,18 @@ const faults: readonly (Patch & { readonly name: string })[] = [
     wrong: 'set isSilent(_value) {}\n    get isSilent() { return false; }',
   },
   {
+    name: 'what a session does not read stays with it for ever',
+    path: 'src/core/subscription-state.js',
+    right: '        this.#takeBackUnsent(nowMs);',
+    wrong: '',
+  },
+  {
+    name: 'a session that does not read gets a share of the partitions',
+    path: 'src/core/silences.js',
+    right: 'session.isStuck = true;\n        session.isSilent = true;',
+    wrong: 'session.isStuck = true;',
+  },
+  {
     name: 'a crash charges everything that was in hand',
     path: 'src/core/subscription-state.js',
     right: "return atWorkCount > 1 ? { kind: 'suspects' }",

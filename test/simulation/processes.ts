@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
+import { limits } from '../../src/base/limits.js';
 import type { Ordering } from '../../src/base/model.js';
-import type { SessionEnd } from '../../src/core/types.js';
+import type { PartitionInterval, SessionEnd } from '../../src/core/types.js';
 import { Harness, plenty } from '../unit/core/harness.js';
 import { Chance } from './chance.js';
 
 /** What runs of processes are there for: many together must have seen all of it. */
-const processEvents = ['crash', 'hang', 'earlyClose', 'lapse', 'deadLetter'] as const;
+const processEvents = ['crash', 'hang', 'stuck', 'earlyClose', 'lapse', 'takenBack', 'deadLetter'] as const;
 
 type ProcessEvent = (typeof processEvents)[number];
 
@@ -22,9 +23,12 @@ interface Message {
 /** A consumer's process. What it holds stands in the order of delivery. */
 interface Process {
   readonly name: string;
-  readonly kind: 'worker' | 'hung';
+  /** A hung one settles nothing; a stuck one does not even read, so that nothing leaves for it. */
+  readonly kind: 'worker' | 'hung' | 'stuck';
   readonly concurrency: number;
   held: Message[];
+  /** Deliveries that wait for its transport. */
+  unsentCount: number;
 }
 
 /** Less than any lease: a worker that gets a message settles it in time. */
@@ -35,7 +39,7 @@ const mostTicks = 20_000;
 
 /**
  * One run: worker processes that acknowledge all they get, beside messages that end the process which works on them,
- * processes that hang, and processes that close before they have handled anything. There is always a healthy worker, so
+ * processes that hang, processes that do not read, and processes that close before they have handled anything. There is always a healthy worker, so
  * whatever happens, exactly the poisonous messages end as dead letters, and the others are handled in their order.
  */
 class ProcessRun {
@@ -47,6 +51,7 @@ class ProcessRun {
   #processes: Process[] = [];
   #nameCount = 0;
   #hungCount = 0;
+  #stuckCount = 0;
 
   constructor(seed: number, count: (event: ProcessEvent) => void) {
     this.#chance = new Chance(seed);
@@ -83,6 +88,7 @@ class ProcessRun {
     if (oneIn(12)) this.#closeEarly();
     // One at a time: the lease of each costs its message an attempt.
     if (this.#hungCount === 0 && oneIn(40)) this.#open('hung');
+    if (this.#stuckCount < 2 && oneIn(40)) this.#open('stuck');
     if (oneIn(20) && this.#processes.length < 6) this.#open('worker');
     this.#serve();
     for (const process of [...this.#processes]) {
@@ -113,10 +119,15 @@ class ProcessRun {
       kind,
       concurrency: this.#chance.pick([1, 1, 4, 8]),
       held: [],
+      unsentCount: 0,
     };
     if (kind === 'hung') {
       this.#hungCount += 1;
       this.#count('hang');
+    }
+    if (kind === 'stuck') {
+      this.#stuckCount += 1;
+      this.#count('stuck');
     }
     this.#processes.push(process);
     this.#harness.open(process.name, { ...plenty, messages: this.#chance.pick([1, 8, 1_000]) });
@@ -202,29 +213,47 @@ class ProcessRun {
         message.state = 'deadLettered';
         this.#harness.subscription.deadLettered(partition, offset);
       }
-      for (const { sessionId, offsets } of revocations) {
-        const process = this.#processes.find(({ name }) => name === sessionId);
-        if (process === undefined) continue;
-        for (const { partition, first, last } of offsets) {
-          process.held = process.held.filter(
-            (m) => m.partition !== partition || m.offset < first || m.offset > last,
-          );
-        }
-      }
+      for (const { sessionId, offsets } of revocations) this.#takeBack(sessionId, offsets);
       if (deadLetterRequests.length + revocations.length + ready.length === 0) return;
       for (const sessionId of ready) this.#deliver(sessionId);
+    }
+  }
+
+  #takeBack(sessionId: string, offsets: readonly PartitionInterval[]): void {
+    const process = this.#processes.find(({ name }) => name === sessionId);
+    if (process === undefined) return;
+    if (process.kind === 'stuck') this.#count('takenBack');
+    for (const { partition, first, last } of offsets) {
+      process.held = process.held.filter(
+        (m) => m.partition !== partition || m.offset < first || m.offset > last,
+      );
     }
   }
 
   #deliver(sessionId: string): void {
     const process = this.#processes.find(({ name }) => name === sessionId);
     if (process === undefined) return;
+    if (process.kind === 'stuck') {
+      this.#leaveUnread(process);
+      return;
+    }
     for (const text of this.#harness.deliverAll(sessionId)) {
       const [, partition, first, last] = /^(\d+):(\d+)(?:-(\d+))?/.exec(text)!;
       for (let offset = Number(first); offset <= Number(last ?? first); offset += 1) {
         process.held.push(this.#message(Number(partition), offset));
       }
     }
+  }
+
+  /** The transport takes nothing: two deliveries wait for it, and no more are made. */
+  #leaveUnread(process: Process): void {
+    const { subscription } = this.#harness;
+    while (process.unsentCount < limits.framesUnderWay) {
+      const answer = subscription.nextFetch(process.name, this.#harness.nowMs);
+      if (answer.kind === 'wait') return;
+      if (this.#harness.lease(process.name, answer) !== undefined) process.unsentCount += 1;
+    }
+    subscription.decline(process.name);
   }
 
   /** Of all messages that are still to be handled. */

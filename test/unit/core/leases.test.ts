@@ -9,6 +9,8 @@ import { messageBytes, plenty, runOf } from './harness.js';
 const end = 50;
 const index = runOf(0, end);
 
+const fresh = { leasedAtMs: 0, isTakenBack: false };
+
 const command = fc.record({
   kind: fc.constantFrom('lease', 'lease', 'lease', 'end', 'extend', 'start', 'due'),
   first: fc.nat(end - 1),
@@ -54,7 +56,15 @@ class Subject {
     if (offsets.some((offset) => this.#held.has(offset))) return;
     const first = offsets[0]!;
     const last = offsets.at(-1)!;
-    const delivery = { id: this.#deliveries.length, session, partition: 0, first, last, isSent: false };
+    const delivery = {
+      id: this.#deliveries.length,
+      session,
+      partition: 0,
+      first,
+      last,
+      isSent: false,
+      ...fresh,
+    };
     this.#deliveries.push(delivery);
     const deadlineMs = Number.POSITIVE_INFINITY;
     this.#table.add(new Lease(delivery, index, first, last, deadlineMs));
@@ -118,7 +128,7 @@ describe('LeaseTable', () => {
   it('refuses to lease a message twice', () => {
     const table = new LeaseTable(new DeadlineHeap(), new Outbox());
     const session = new Session('a', plenty);
-    const delivery = { id: 1, session, partition: 0, first: 0, last: 9, isSent: false };
+    const delivery = { id: 1, session, partition: 0, first: 0, last: 9, isSent: false, ...fresh };
     table.add(new Lease(delivery, index, 0, 9, Number.POSITIVE_INFINITY));
     assert.throws(() => table.add(new Lease(delivery, index, 5, 5, Number.POSITIVE_INFINITY)), /twice/);
   });
@@ -131,7 +141,15 @@ describe('LeaseTable', () => {
       const table = new LeaseTable(deadlines, new Outbox());
       const wide = runOf(0, count);
       for (let offset = 0; offset < count; offset += 1) {
-        const delivery = { id: offset, session, partition: 0, first: offset, last: offset, isSent: true };
+        const delivery = {
+          id: offset,
+          session,
+          partition: 0,
+          first: offset,
+          last: offset,
+          isSent: true,
+          ...fresh,
+        };
         table.add(new Lease(delivery, wide, offset, offset, offset));
       }
       for (let i = 0; i < count; i += 1) {

@@ -230,7 +230,7 @@ describe('deadlines', () => {
     h.open('a');
     const { deliveryId } = h.leaseNext('a');
     h.advance(1_000_000);
-    assert.equal(h.outstanding('a'), 2);
+    assert.equal(h.outstanding('a'), 2, 'no other session could take them');
     assert.equal(h.subscription.wakeAtMs, Number.POSITIVE_INFINITY);
     h.subscription.sent(deliveryId, h.nowMs);
     assert.equal(h.subscription.wakeAtMs, h.nowMs + 1_000);

@@ -1,4 +1,5 @@
 import type { CursorState } from '../../../../src/base/positions.js';
+import { transitMs } from '../../../../src/core/deliveries-in-transit.js';
 import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/failures.js';
 import { silenceMs } from '../../../../src/core/silences.js';
 import type {
@@ -46,6 +47,17 @@ export interface ReferenceSession {
   isSilent: boolean;
   silentUntilMs: number;
   silenceCount: number;
+  /** Its transport takes nothing, and other sessions get its messages. */
+  isStuck: boolean;
+  /** Its transport has taken something since. */
+  hasMoved: boolean;
+}
+
+/** A delivery that has not left for the transport. */
+interface Unsent {
+  readonly sessionId: string;
+  readonly leasedAtMs: number;
+  isTakenBack: boolean;
 }
 
 /** The state of a subscription over an array of messages for each partition: every question is a loop. */
@@ -67,6 +79,7 @@ export class Reference {
   seekCount = 0;
   deadLetterRequests: DeadLetterRequest[] = [];
   readonly sessions = new Map<string, ReferenceSession>();
+  readonly #unsent = new Map<number, Unsent>();
   #policy: DeliveryPolicy;
   readonly #chance: number;
   readonly #all: ReferenceMessage[] = [];
@@ -130,12 +143,19 @@ export class Reference {
       isSilent: false,
       silentUntilMs: 0,
       silenceCount: 0,
+      isStuck: false,
+      hasMoved: false,
     });
   }
 
   setCredit(sessionId: string, isPaused: boolean): void {
     const session = this.sessions.get(sessionId)!;
     session.isPaused = isPaused;
+    this.#heard(session);
+  }
+
+  #heard(session: ReferenceSession): void {
+    if (session.isStuck) return;
     session.isSilent = false;
     session.silenceCount = 0;
   }
@@ -171,7 +191,8 @@ export class Reference {
     return undefined;
   }
 
-  lease(message: ReferenceMessage, sessionId: string, deliveryId: number): void {
+  lease(message: ReferenceMessage, sessionId: string, deliveryId: number, nowMs: number): void {
+    this.#unsent.set(deliveryId, { sessionId, leasedAtMs: nowMs, isTakenBack: false });
     message.state = 'held';
     message.holder = sessionId;
     message.deliveryId = deliveryId;
@@ -180,6 +201,10 @@ export class Reference {
   }
 
   sent(deliveryId: number, nowMs: number): void {
+    const unsent = this.#unsent.get(deliveryId);
+    this.#unsent.delete(deliveryId);
+    const sender = this.sessions.get(unsent?.sessionId ?? '');
+    if (sender?.isStuck) sender.hasMoved = true;
     for (const message of this.all()) {
       if (message.state !== 'held' || message.deliveryId !== deliveryId) continue;
       message.isSent = true;
@@ -195,8 +220,7 @@ export class Reference {
     lastDeliveryId = Number.POSITIVE_INFINITY,
   ): SettleResult {
     const session = this.sessions.get(sessionId)!;
-    session.isSilent = false;
-    session.silenceCount = 0;
+    this.#heard(session);
     let settledCount = 0;
     const stale: ReferenceMessage[] = [];
     for (const { partition, first, last, outcome } of settlements) {
@@ -215,7 +239,11 @@ export class Reference {
 
   expire(nowMs: number): void {
     for (const session of this.sessions.values()) {
-      if (session.silentUntilMs <= nowMs) session.isSilent = false;
+      if (session.silentUntilMs <= nowMs && !session.isStuck) session.isSilent = false;
+      if (!session.hasMoved) continue;
+      session.hasMoved = false;
+      session.isStuck = false;
+      this.#heard(session);
     }
     for (const messages of this.partitions) {
       const due = messages.filter(({ state, deadlineMs }) => state === 'held' && deadlineMs <= nowMs);
@@ -237,11 +265,33 @@ export class Reference {
         this.#returned(ended.filter(({ state }) => state === 'held'));
       }
     }
+    this.#takeBackUnsent(nowMs);
+  }
+
+  /** Of sessions whose transport has taken nothing for long, while there is another one that could take it. */
+  #takeBackUnsent(nowMs: number): void {
+    const due = [...this.#unsent.values()].filter(
+      (unsent) => !unsent.isTakenBack && unsent.leasedAtMs + transitMs(this.#policy) <= nowMs,
+    );
+    const stuck = new Set<string>();
+    for (const unsent of due) {
+      const canOthersTake = [...this.sessions].some(
+        ([id, { isSilent, isPaused }]) => id !== unsent.sessionId && !isSilent && !isPaused,
+      );
+      if (!canOthersTake) continue;
+      unsent.isTakenBack = true;
+      stuck.add(unsent.sessionId);
+      const session = this.sessions.get(unsent.sessionId)!;
+      session.isSilent = true;
+      session.isStuck = true;
+    }
+    for (const id of stuck) this.#returned(this.heldBy(id).filter(({ isSent }) => !isSent));
   }
 
   close(sessionId: string, end: SessionEnd, nowMs: number): void {
     const { hasSettled } = this.sessions.get(sessionId)!;
     this.sessions.delete(sessionId);
+    for (const [id, unsent] of this.#unsent) if (unsent.sessionId === sessionId) this.#unsent.delete(id);
     const atWork = this.#atWork(sessionId).filter(({ isSent }) => isSent);
     if (end === 'broke' || (end === 'cancelled' && hasSettled)) {
       if (atWork.length === 1) this.#fail(atWork, streamEnded[end].reason, 0, nowMs);
@@ -311,6 +361,7 @@ export class Reference {
   restart(): void {
     this.deadLetterRequests = [];
     this.sessions.clear();
+    this.#unsent.clear();
     for (const message of this.all()) {
       message.retryAtMs = 0;
       message.isSuspect = false;

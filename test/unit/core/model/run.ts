@@ -238,7 +238,7 @@ export class ModelRun {
         assert.equal(objection, undefined, `${name} was leased although ${objection}`);
         assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
         assert.ok(this.#hasCredit(sessionId), `${name} was leased without credit`);
-        this.#reference.lease(message, sessionId, delivery.deliveryId);
+        this.#reference.lease(message, sessionId, delivery.deliveryId, this.#nowMs);
       }
     }
   }
