@@ -117,7 +117,10 @@ export const limits = {
   spareFrameBytes: 8 * MiB,
   /** Log reads that run at once, over all consumers. Setting. */
   concurrentReads: 8,
-  /** Messages of one partition and subscription that wait for their key while others pass them (ordering KEY). */
+  /**
+   * Messages of one partition and subscription that wait for their key while later messages pass them (ordering
+   * KEY).
+   */
   deferredMessages: 10_000,
   /** Open streams, over all connections. Setting. */
   maxStreams: 20_000,

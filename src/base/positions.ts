@@ -17,7 +17,7 @@ export interface CursorState {
   readonly acknowledgedOffset: number;
   /** Settled intervals above it: ascending, disjoint, never touching each other or `acknowledgedOffset`. */
   readonly settled: readonly Interval[];
-  /** Ascending by offset; none of them is settled. */
+  /** Ascending by offset. Settled messages are not in it. */
   readonly failed: readonly FailedMessage[];
   /** Messages that this subscription has dead-lettered in this partition. */
   readonly deadLetterCount: number;

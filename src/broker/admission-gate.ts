@@ -9,7 +9,7 @@ export interface AdmissionGate {
   wait(enter: () => void): () => void;
 }
 
-/** A gate where a topic may choose to refuse its producers instead of holding them: a full backlog, a nearly full disk. */
+/** A gate where the settings of a topic may refuse its producers instead of holding them: a full backlog, a nearly full disk. */
 export interface RefusingGate extends AdmissionGate {
   refusal(): SluiceError;
 }

@@ -7,7 +7,7 @@ export interface DeliveryPolicy {
   readonly ackDeadlineMs: number;
   readonly minBackoffMs: number;
   readonly maxBackoffMs: number;
-  /** Failed deliveries before a message is dead-lettered; Infinity: retry for ever. */
+  /** Failed deliveries before a message is dead-lettered; Infinity: never. */
   readonly maxAttempts: number;
 }
 

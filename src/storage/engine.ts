@@ -90,7 +90,7 @@ export interface ScanOptions {
 }
 
 export class Engine {
-  /** Empty in the writer thread, which reads nothing. */
+  /** Empty in the writer thread, which does not read. */
   readonly #directory: string;
   readonly #db: RocksLevel;
   readonly #columns: readonly ColumnHandle[];
@@ -165,8 +165,8 @@ export class Engine {
   }
 
   /**
-   * The bytes of the table block that made a read fail with this error; undefined where the error names none. The binding
-   * has no read without the checksum of the block.
+   * The bytes of the table block that made a read fail with this error; undefined if the error names no block. The
+   * binding can't read without verifying the checksum of the block.
    */
   async readDamagedBlock(error: unknown): Promise<Buffer | undefined> {
     const [, table, offset, size] =

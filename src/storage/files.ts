@@ -61,7 +61,7 @@ export async function readFileIfAny(path: string): Promise<Buffer | undefined> {
   return await ifAny(readFile(path));
 }
 
-/** What the file holds from `from` on, at most `length` bytes. */
+/** At most `length` bytes of the file from `from` on. */
 export async function readFilePart(path: string, from: number, length: number): Promise<Buffer> {
   const file = await open(path, 'r');
   try {

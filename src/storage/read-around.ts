@@ -37,8 +37,9 @@ export async function readOnce(
 }
 
 /**
- * The first record that can be read at or behind an offset, key and value; from the block itself where the engine refuses
- * the block. Undefined behind the last record. Rejects with the engine's error where no record of the block is whole.
+ * The first readable record at or after an offset, key and value; taken from the block itself if the engine
+ * refuses the block. Undefined after the last record. Rejects with the engine's error if no record of the block is
+ * whole.
  */
 export async function readFirst(
   engine: Engine,
@@ -55,7 +56,7 @@ export async function readFirst(
   }
 }
 
-/** Of the block that this error names, those that hold `offset` or follow it. */
+/** The whole records of the block that this error names that contain `offset` or follow it. */
 async function wholeRecords(
   engine: Engine,
   log: PartitionLog,
@@ -105,7 +106,7 @@ export async function readAroundDamage(
       before.push(entry);
       next = lastOffsetOfLogKey(entry[0]) + 1;
     }
-    // What follows, the next read meets.
+    // The next read meets the damage that follows.
     if (next > damagedOffset) return { before, damage: undefined };
     const lastOffset = (await firstReadable(engine, log, next, endOffset)) - 1;
     return { before, damage: { firstOffset: next, lastOffset, why: describe(error) } };
@@ -151,14 +152,14 @@ export async function firstReadable(
   return Math.min(endOffset, readable);
 }
 
-/** The first offset at or behind `offset` that can be read; undefined where no record of its block is whole. */
+/** The first readable offset at or after `offset`; undefined if no record of its block is whole. */
 async function readableFrom(engine: Engine, log: PartitionLog, offset: number): Promise<number | undefined> {
   try {
     const entry = await readFirst(engine, log, offset);
     if (entry === undefined) return offset;
     return Math.max(readRecord(entry[0], entry[1], log.partition).firstOffset, offset);
   } catch (error) {
-    // The engine reads the block: such a record is named by itself.
+    // The engine can read the block: only this record is damaged.
     if (error instanceof DamagedRecord) return offset;
     if (engineFault(error) !== 'corruption') throw error;
     return undefined;

@@ -100,7 +100,7 @@ export function sealRecord(key: Buffer, value: Buffer): void {
   value.writeUInt32BE(checksum(key, value), 0);
 }
 
-/** What the key of a record must say, as the record itself has it; undefined where it can be no record. */
+/** The last offset of the record, which its key must contain; undefined if the value can't be a record. */
 export function lastOffsetOfRecord(value: Buffer): number | undefined {
   if (value.length < headerBytes) return undefined;
   const lastOffset = readUint64(value, 16) + value.readUInt32BE(8) - 1;

@@ -32,13 +32,13 @@ const checkedFrom = 12;
 export interface RoundNote {
   /** Hexadecimal, of the store. */
   readonly storeId: string;
-  /** Rounds since the store was made. */
+  /** Rounds since the store was created. */
   readonly round: number;
   /** The database's sequence number behind the last round that was written. */
   readonly writtenSequence: number;
   /** Behind the last round that was synced. */
   readonly syncedSequence: number;
-  /** Of the system's start in which it was written, hexadecimal; empty where the system has none. */
+  /** The boot id of the system at the time of writing, hexadecimal; empty if the system has none. */
   readonly bootId: string;
   /** The write-ahead log file that was created when the store was last opened. */
   readonly firstLogNumber: number;

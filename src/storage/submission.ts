@@ -1,7 +1,7 @@
 import type { PartitionLog } from './partition-log.js';
 import type { Transaction } from './types.js';
 
-/** A transaction on its way to the disk, with what it means for the store's accounting. */
+/** A transaction on its way to the disk, with its effects on the store's accounting. */
 export interface Submission {
   readonly transaction: Transaction;
   /** The log of each append, in order. */

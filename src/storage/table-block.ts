@@ -2,21 +2,21 @@ import { logKey } from './keys.js';
 import { DamagedRecord, lastOffsetOfRecord, readRecord } from './record.js';
 
 /**
- * A data block of a RocksDB table, not compressed: entries, then the places of those that begin an interval. A checksum
- * covers the block as a whole, so RocksDB gives nothing of a block with one altered bit. The records of the log have their
- * own checksums, which tell those that are still whole. Little-endian:
+ * An uncompressed data block of a RocksDB table: entries, then the positions of the entries that begin an interval. The
+ * checksum covers the whole block, so RocksDB returns nothing from a block with one changed bit. The log records in it
+ * have their own checksums, which show the ones that are still whole. Little-endian:
  *
  *     for each entry:     shared varint · unshared varint · value length varint · unshared bytes of the key · value
  *     for each interval:  u32, where its first entry begins, which shares nothing
  *     number of intervals u32
  *
- * `shared`: so many bytes are those of the key before. https://github.com/facebook/rocksdb/blob/main/table/block_based/block_builder.cc
+ * `shared`: how many bytes the key shares with the key before it. https://github.com/facebook/rocksdb/blob/main/table/block_based/block_builder.cc
  */
 
-/** Of the key of a log record, and RocksDB's sequence number and kind behind it. */
+/** The key of a log record, followed by RocksDB's sequence number and kind. */
 const internalKeyBytes = 12 + 8;
 
-/** The records of a topic's partition that are whole, key and value, in the order in which they stand. */
+/** The whole records of a partition of a topic, key and value, in the order of the block. */
 export function wholeRecordsOf(block: Buffer, topicId: number, partition: number): [Buffer, Buffer][] {
   const records: [Buffer, Buffer][] = [];
   const starts = startsOfIntervals(block);
@@ -26,7 +26,7 @@ export function wholeRecordsOf(block: Buffer, topicId: number, partition: number
     const record = entry && wholeRecord(entry.value, topicId, partition);
     if (record !== undefined) records.push(record);
     const nextStart = starts.find((start) => start > from);
-    // No entry reaches into the next interval: there its lengths are altered.
+    // An entry must not reach into the next interval: if it does, its lengths are wrong.
     const isBroken =
       entry === undefined || (record === undefined && nextStart !== undefined && entry.end > nextStart);
     at = isBroken ? nextStart : entry.end;
@@ -34,7 +34,7 @@ export function wholeRecordsOf(block: Buffer, topicId: number, partition: number
   return records;
 }
 
-/** Ascending; none where that is altered. */
+/** Ascending. Empty if the list is damaged. */
 function startsOfIntervals(block: Buffer): number[] {
   if (block.length < 4) return [];
   const count = block.readUInt32LE(block.length - 4);
@@ -65,7 +65,7 @@ function entryAt(block: Buffer, from: number): { value: Buffer; end: number } | 
   return { value: block.subarray(valueAt, end), end };
 }
 
-/** The key follows from the value, so that an altered key takes no entries that share bytes with it. */
+/** The key is derived from the value, so that a damaged key affects no entries that share bytes with it. */
 function wholeRecord(value: Buffer, topicId: number, partition: number): [Buffer, Buffer] | undefined {
   const lastOffset = lastOffsetOfRecord(value);
   if (lastOffset === undefined) return undefined;

@@ -138,7 +138,7 @@ export interface LogReader {
   close(): void;
 }
 
-/** What the store holds in memory, as it accounts for it. */
+/** The memory that the store uses, as it accounts for it. */
 export interface StorageUsage {
   /** Waiting for the writer, or being written. */
   readonly queuedBytes: number;

@@ -17,7 +17,7 @@ interface PendingBatch {
   next: PendingBatch | undefined;
 }
 
-/** Of all streams: none keeps anything in it. */
+/** Shared by all streams: it is empty between two uses. */
 const frames = new FrameBatch();
 
 /**

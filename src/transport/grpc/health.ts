@@ -32,8 +32,9 @@ export function addHealth(server: Server): Health {
 }
 
 /**
- * The library keeps each name that a client has ever watched. This forgets a name with its last watcher. Both fields
- * are private ones of grpc-health-check 2.1; `test/unit/transport/grpc/health.test.ts` fails where they have moved.
+ * The library keeps each name that a client has ever watched. This forgets a name with its last watcher. Both
+ * fields are private ones of grpc-health-check 2.1. If they change, `test/unit/transport/grpc/health.test.ts`
+ * fails.
  */
 export function forgetWatchedNames(health: HealthImplementation): ReadonlyMap<string, unknown> {
   const opened = health as unknown as {

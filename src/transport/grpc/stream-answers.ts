@@ -2,15 +2,15 @@ import { limits } from '../../base/limits.js';
 import type { ClientConnection } from './peers.js';
 
 /**
- * Memory for what streams still owe their clients: answers that are due, and those that have not left for the
- * transport, because a client does not read them. A stream may hold a part of what is free. So streams whose clients
- * read nothing never take all of it, however many they are, and the others go on:
+ * Memory for the answers that streams owe their clients: answers that are due, and answers that have not left for the
+ * transport because a client does not read them. A stream may use a part of the free memory. So streams whose clients
+ * read nothing never use all of it, however many they are, and the other streams go on:
  *
  *     each of n streams that are not read ends with   max / (n + 1 / part)
  *     free for the others stays                       max / (n * part + 1)
  *
- * A stream that owes nothing may always read one more request. So a stream that is held waits only for its own client,
- * and no stream waits for another one. What it can take above the maximum is one answer for each stream.
+ * A stream that owes nothing may always read one more request. So a held stream waits only for its own client, never
+ * for another stream. The maximum can be exceeded by one answer for each stream.
  */
 export class StreamAnswers {
   readonly #maxBytes: number;

@@ -59,7 +59,7 @@ export function connectionOf(call: ServerInterceptingCallInterface): Http2Sessio
   return stream.session;
 }
 
-/** The client has reset the stream of a call. Node then ends what it was sending, as if it were complete. */
+/** The client has reset the stream of a call. Node then ends the readable side as if it were complete. */
 export function isReset(call: ServerInterceptingCallInterface): boolean {
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
   return stream.aborted || stream.destroyed;
