@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { CallContext } from '../base/call-context.js';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
@@ -167,7 +168,7 @@ class StoredBroker implements Broker {
 
   // --- Publishing -----------------------------------------------------------------------------------------
 
-  openPublisher(peer: string): Publisher {
+  openPublisher(context: CallContext): Publisher {
     const services = {
       storage: this.#storage,
       catalog: this.#catalog,
@@ -181,7 +182,7 @@ class StoredBroker implements Broker {
         this.#publishers.delete(closed);
       },
     };
-    const publisher = new StreamPublisher(services, peer);
+    const publisher = new StreamPublisher(services, context);
     this.#publishers.add(publisher);
     return publisher;
   }

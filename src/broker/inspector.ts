@@ -125,7 +125,7 @@ export class Inspector {
       consumerId: link.options.consumerId,
       topic,
       subscription: name,
-      peer: link.options.peer,
+      peer: link.options.context.peer,
       connectTimeMs: link.connectTimeMs,
       credit: status?.credit ?? { messages: 0, bytes: 0 },
       outstandingMessageCount: status?.outstandingMessageCount ?? 0,

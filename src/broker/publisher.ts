@@ -1,3 +1,4 @@
+import type { CallContext } from '../base/call-context.js';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { decideSequence } from '../core/producer-sequence.js';
@@ -32,7 +33,7 @@ export interface PublisherServices {
 /** One producer's stream. `Publisher` in types.ts is its contract. */
 export class StreamPublisher implements Publisher, HeldStream {
   readonly #services: PublisherServices;
-  readonly #peer: string;
+  readonly #context: CallContext;
   readonly #connectTimeMs: number;
   #topic: Topic | undefined;
   /** The line in which the stream waits at the gate. */
@@ -53,10 +54,10 @@ export class StreamPublisher implements Publisher, HeldStream {
   #messageCount = 0;
   #pendingBatchCount = 0;
 
-  constructor(services: PublisherServices, peer: string) {
+  constructor(services: PublisherServices, context: CallContext) {
     this.#services = services;
-    this.#peer = peer;
-    this.#line = services.gate.lineOf(peer);
+    this.#context = context;
+    this.#line = services.gate.lineOf(context.peer);
     this.#connectTimeMs = services.clock.wallMs();
   }
 
@@ -65,7 +66,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     return {
       topic: this.#topic?.name ?? '',
       producerId: this.#producerId,
-      peer: this.#peer,
+      peer: this.#context.peer,
       connectTimeMs: this.#connectTimeMs,
       messageCount: this.#messageCount,
       pendingBatchCount: this.#pendingBatchCount,
@@ -248,7 +249,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     if (disk.isClosed && catalog.topics.get(name) === undefined) throw disk.refusal();
     const topic = catalog.topicForUse(name);
     this.#topic = topic;
-    gate.remember(this.#peer, topic.line);
+    gate.remember(this.#context.peer, topic.line);
     return topic;
   }
 

@@ -1,3 +1,4 @@
+import type { CallContext } from '../base/call-context.js';
 import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
@@ -88,7 +89,7 @@ export interface ConsumeOptions {
   readonly topic: string;
   readonly subscription: string;
   readonly consumerId: string;
-  readonly peer: string;
+  readonly context: CallContext;
   readonly credit: Partial<Credit>;
   /** Where the subscription starts if this call creates it. */
   readonly start: StartPosition;
@@ -293,8 +294,7 @@ export type SubscriptionChange = Partial<
 
 /** The broker without its network. All errors are SluiceErrors. */
 export interface Broker {
-  /** `peer`: the address of the client, for display. */
-  openPublisher(peer: string): Publisher;
+  openPublisher(context: CallContext): Publisher;
   /** Claims the producer: gives the caller an epoch of its own, durably, and fences lower ones. */
   openProducer(topic: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace>;
   /** Claims nothing. */

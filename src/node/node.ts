@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto';
+import { createApi } from '../api/sluice-v1/api.js';
 import type { Clock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { divideBudget } from '../base/memory-budget.js';
 import { createRandom } from '../base/random.js';
+import { SpareMemory } from '../base/spare-memory.js';
 import { secondMs } from '../base/units.js';
 import { createBroker } from '../broker/broker.js';
 import type { Broker, SubscriptionInfo } from '../broker/types.js';
@@ -77,13 +79,15 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     { what: 'store', limitMs: limits.closeStoreMs, close: () => broker.close() },
   ];
   try {
+    const frameMemory = new SpareMemory(limits.spareFrameBytes);
+    const api = createApi({ broker, clock, scanLimits: settings, frameMemory });
     const server = await startServer(
-      broker,
+      api,
       { ...defaultServerOptions, ...settings, ...budget },
       { clock, logger },
     );
     closing.unshift({ what: 'server', limitMs: serverCloseLimitMs, close: () => server.close() });
-    const admin = await startAdmin(settings, broker, server);
+    const admin = await startAdmin(settings, { broker, server, frameMemory });
     if (admin !== undefined) {
       closing.push({ what: 'metrics', limitMs: limits.closeAdminMs, close: () => admin.close() });
     }
@@ -104,11 +108,16 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
   }
 }
 
+interface Served {
+  readonly broker: Broker;
+  readonly server: RunningServer;
+  readonly frameMemory: SpareMemory;
+}
+
 /** Starts metrics and probes over HTTP if the settings ask for them. */
 async function startAdmin(
   { metricsListen }: Settings,
-  broker: Broker,
-  server: RunningServer,
+  { broker, server, frameMemory }: Served,
 ): Promise<AdminHttp | undefined> {
   if (metricsListen === '') return undefined;
   const metrics = createMetrics(
@@ -117,7 +126,7 @@ async function startAdmin(
       subscriptions: () => allSubscriptions(broker),
       streams: () => server.streamCount,
       promisedWindowBytes: () => server.promisedWindowBytes,
-      spareFrameBytes: () => server.spareFrameBytes,
+      spareFrameBytes: () => frameMemory.spareBytes,
       guard: () => server.guard,
     }),
   );

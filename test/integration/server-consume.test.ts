@@ -58,8 +58,8 @@ describe('consumer streams', () => {
       stream.send({ ...names, flowControl: { maxOutstandingMessages: 5 } });
       stream.halfClose();
       const session = await broker.sessions.next();
-      const { peer, ...options } = session.options;
-      assert.match(peer, /^127\.0\.0\.1:\d+$/);
+      const { context, ...options } = session.options;
+      assert.match(context.peer, /^127\.0\.0\.1:\d+$/);
       assert.deepEqual(options, { ...names, credit: { messages: 5 }, start: { kind: 'earliest' } });
       await session.started;
       // The frames are made in one buffer: each must have left it before the next is made.

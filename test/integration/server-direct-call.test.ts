@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { CallEnd, StreamReceiver } from '../../src/api/call.js';
 import { systemClock } from '../../src/base/clock.js';
 import { SluiceError } from '../../src/base/errors.js';
 import { limits } from '../../src/base/limits.js';
@@ -8,9 +9,10 @@ import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { Answers } from '../../src/transport/grpc/answers.js';
 import { OpenCalls } from '../../src/transport/grpc/call-table.js';
-import type { CallEnd, CallReceiver, DirectCall } from '../../src/transport/grpc/direct-call.js';
+import type { DirectCall } from '../../src/transport/grpc/direct-call.js';
 import { createDirectCallInterceptor } from '../../src/transport/grpc/grpc-js/call-interceptor.js';
 import { Peers } from '../../src/transport/grpc/peers.js';
+import { ReceiveWindows } from '../../src/transport/grpc/receive-windows.js';
 import { RequestBodies } from '../../src/transport/grpc/request-bodies.js';
 import { createServiceDefinition, methodPath } from '../../src/transport/grpc/service-definition.js';
 import { StreamAnswers } from '../../src/transport/grpc/stream-answers.js';
@@ -21,7 +23,7 @@ import { Inbox } from '../support/inbox.js';
 const path = methodPath(Broker.method.publishStream);
 
 /** A call in the hands of the test: it reads when the test says so. */
-class ManualCall implements CallReceiver {
+class ManualCall implements StreamReceiver {
   readonly events = new Inbox<Buffer | SluiceError | 'halfClose' | 'over'>();
   readonly call: DirectCall;
   /** Called for every request, before it is noted. */
@@ -77,9 +79,10 @@ describe('direct calls', () => {
       maxStreams: 10,
       maxCalls: 10,
     });
+    const windows = new ReceiveWindows({ streamWindowBytes: 65_535, receiveBytes: 1_000_000, apply() {} });
     server = new Server({
       'grpc.max_receive_message_length': longestRequestBytes,
-      interceptors: [createDirectCallInterceptor(table, silentLogger)],
+      interceptors: [createDirectCallInterceptor({ table, windows, logger: silentLogger })],
     });
     server.addService(createServiceDefinition(Broker), {});
     const port = await new Promise<number>((resolve, reject) => {

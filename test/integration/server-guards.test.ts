@@ -10,7 +10,14 @@ import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, SubscribeRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
 import { defaultServerOptions, startServer } from '../../src/transport/grpc/server.js';
 import { FakeBroker } from '../support/fake-broker.js';
-import { callUnary, failureOf, receivedError, startHarness, TestStream } from '../support/grpc-harness.js';
+import {
+  apiOf,
+  callUnary,
+  failureOf,
+  receivedError,
+  startHarness,
+  TestStream,
+} from '../support/grpc-harness.js';
 import { Http2Connection } from '../support/http2-connection.js';
 import { encode, RawConnection, RawGrpcError } from '../support/raw-grpc.js';
 import { RawHttp2 } from '../support/raw-http2.js';
@@ -67,7 +74,7 @@ describe('the server, to a client that asks for too much', () => {
   it('gives up a call whose request does not come, and no stream that sends when it likes', async () => {
     const clock = new VirtualClock();
     const options = { ...defaultServerOptions, listen: '127.0.0.1:0' };
-    const server = await startServer(new FakeBroker(), options, { clock, logger: silentLogger });
+    const server = await startServer(apiOf(new FakeBroker()), options, { clock, logger: silentLogger });
     const connection = await Http2Connection.open(server.address);
     const pass = async (untilMs: number) => {
       for (let ms = 0; ms <= untilMs; ms += secondMs) {

@@ -14,7 +14,7 @@ import { Broker, PublishStreamRequestSchema } from '../../src/gen/sluice/v1/brok
 import { defaultServerOptions, startServer } from '../../src/transport/grpc/server.js';
 import { FakeBroker, receiptOf } from '../support/fake-broker.js';
 import { frame } from '../support/grpc-framing.js';
-import { callUnary, startHarness } from '../support/grpc-harness.js';
+import { apiOf, callUnary, startHarness } from '../support/grpc-harness.js';
 import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
 
@@ -75,7 +75,7 @@ describe('the server', () => {
     };
     const broker = new FakeBroker();
     const options = { ...defaultServerOptions, listen: '127.0.0.1:0' };
-    const server = await startServer(broker, options, { clock, logger: silentLogger });
+    const server = await startServer(apiOf(broker), options, { clock, logger: silentLogger });
     const client = new Client(server.address, credentials.createInsecure());
     const stuck = callUnary(client, Broker.method.acknowledge, {}).then(
       () => assert.fail('it was answered'),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Credit, PartitionInterval, Settlement } from '../../src/core/types.js';
+import { contextOf } from '../support/call-context.js';
 import type { Reference } from '../unit/core/model/reference.js';
 import { Consumer } from './consumer.js';
 import type { World } from './world.js';
@@ -23,7 +24,13 @@ export class Consuming {
       `  ${consumer.name} of ${config.topic}/${config.name} with ${credit.messages}, ${credit.bytes} bytes`,
     );
     const { topic, name: subscription } = config;
-    const options = { topic, subscription, consumerId: consumer.name, peer: '', credit };
+    const options = {
+      topic,
+      subscription,
+      consumerId: consumer.name,
+      context: contextOf(consumer.name),
+      credit,
+    };
     const opening = this.#world.host.broker.subscribe({ ...options, start: { kind: 'earliest' } }, consumer);
     this.#world.consumers.push(consumer);
     this.#world.expect(`session ${consumer.name}`, opening, (session) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SluiceError } from '../../src/base/errors.js';
 import type { Broker, PublishBatch, Publisher, Receipt } from '../../src/broker/types.js';
+import { contextOf } from '../support/call-context.js';
 import { type Draft, decodeEntry, encodeBatch } from './messages.js';
 import type { ReferenceModel } from './reference-model.js';
 
@@ -101,7 +102,7 @@ export class Producer {
   /** The broker has started, for the first time or again. */
   connect(broker: Broker): void {
     this.#broker = broker;
-    this.#publisher = broker.openPublisher('test');
+    this.#publisher = broker.openPublisher(contextOf('test'));
     this.#isWaiting = false;
     if (!this.isNamed || this.isFenced) this.#unanswered = [];
     this.#unsent = [...this.#unanswered];

@@ -1,3 +1,4 @@
+import type { CallContext } from '../../src/base/call-context.js';
 import { SluiceError } from '../../src/base/errors.js';
 import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../src/base/model.js';
 import type {
@@ -147,6 +148,7 @@ export class FakeBroker implements Broker {
   readonly subscriptionChanges: SubscriptionChange[] = [];
   readonly seeks: { partition: number | undefined; position: StartPosition }[] = [];
   readonly credits: Partial<Credit>[] = [];
+  readonly publisherContexts: CallContext[] = [];
   /** New publishers begin with this. */
   hasRoom = true;
   answer: FakePublisher['answer'];
@@ -154,7 +156,8 @@ export class FakeBroker implements Broker {
   subscribeGate: Promise<void> = Promise.resolve();
   #sessionCount = 0;
 
-  openPublisher(_peer: string): Publisher {
+  openPublisher(context: CallContext): Publisher {
+    this.publisherContexts.push(context);
     const publisher = new FakePublisher(this.hasRoom, this.answer);
     this.publishers.push(publisher);
     return publisher;

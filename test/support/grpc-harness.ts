@@ -14,8 +14,13 @@ import {
   type ServiceError,
   type StatusObject,
 } from '@grpc/grpc-js';
+import type { Api } from '../../src/api/methods.js';
+import { createApi } from '../../src/api/sluice-v1/api.js';
+import type { ScanLimits } from '../../src/api/sluice-v1/publish-scan.js';
 import { systemClock } from '../../src/base/clock.js';
+import { limits } from '../../src/base/limits.js';
 import { type Logger, silentLogger } from '../../src/base/logger.js';
+import { SpareMemory } from '../../src/base/spare-memory.js';
 import type { Broker } from '../../src/broker/types.js';
 import {
   defaultServerOptions,
@@ -33,14 +38,28 @@ export interface Harness {
   close(): Promise<void>;
 }
 
+/** The API over this broker, with the limits of a server. */
+export function apiOf(broker: Broker, options: Partial<ScanLimits> = {}): Api {
+  return createApi({
+    broker,
+    clock: systemClock,
+    scanLimits: {
+      maxMessageBytes: limits.maxMessageBytes,
+      maxRequestBytes: limits.maxRequestBytes,
+      ...options,
+    },
+    frameMemory: new SpareMemory(limits.spareFrameBytes),
+  });
+}
+
 /** A server on a free port, and a client of it. */
 export async function startHarness(
   broker: Broker,
-  options: Partial<ServerOptions> = {},
+  options: Partial<ServerOptions & ScanLimits> = {},
   logger: Logger = silentLogger,
 ): Promise<Harness> {
   const server = await startServer(
-    broker,
+    apiOf(broker, options),
     { ...defaultServerOptions, listen: '127.0.0.1:0', drainGraceMs: 5_000, ...options },
     { clock: systemClock, logger },
   );

@@ -12,8 +12,9 @@ const allowed: Record<string, readonly string[]> = {
   core: ['base'],
   storage: ['base', 'gen/sluice/storage'],
   broker: ['core', 'storage', 'base'],
-  api: ['transport/grpc', 'broker', 'core', 'base', 'gen/sluice/v1'],
-  transport: ['api', 'broker', 'core', 'base', 'gen/sluice/v1', 'gen/google'],
+  api: ['broker', 'core', 'base', 'gen/sluice/v1'],
+  // A transport serves the table of methods of an API. The broker is behind the table.
+  transport: ['api', 'base', 'gen/google'],
   config: ['base'],
   observe: ['base'],
   node: ['base', 'storage', 'broker', 'api', 'transport', 'config', 'observe'],

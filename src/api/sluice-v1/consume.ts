@@ -6,7 +6,7 @@ import {
   ConsumeRequestSchema,
   ConsumeResponseSchema,
 } from '../../gen/sluice/v1/broker_pb.js';
-import type { CallEnd, CallReceiver, DirectCall } from '../../transport/grpc/direct-call.js';
+import type { Call, CallEnd, Encoded, StreamReceiver } from '../call.js';
 import { type SettlementRequest, scanAcks } from './ack-scan.js';
 import { ConsumerStream } from './consumer-stream.js';
 import {
@@ -17,40 +17,37 @@ import {
   toSettlements,
 } from './convert-session.js';
 import { decode, invalidField } from './convert-values.js';
-import type { Edge } from './edge.js';
 import { runsTag } from './frames.js';
+import type { HandlerServices } from './handler-services.js';
 
 /**
  * `Consume`: the first request opens the session; later requests settle messages and change credit. A client that
  * closes its half is leaving: its last settlements are answered, then the stream ends with OK, and the messages
  * that it holds are free.
  */
-export class ConsumeCall implements CallReceiver {
-  readonly #call: DirectCall;
-  readonly #edge: Edge;
-  readonly #stream: ConsumerStream;
+export class ConsumeCall implements StreamReceiver<typeof ConsumeRequestSchema> {
+  readonly #call: Call<typeof ConsumeResponseSchema>;
+  readonly #services: HandlerServices;
+  readonly #stream: ConsumerStream<typeof ConsumeResponseSchema>;
   #hasSubscribed = false;
   #isLeaving = false;
   #isSettling = false;
-  /** Read once: the connection can't be asked after it has closed. */
-  readonly #peer: string;
   /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
   /** The next request is not read until some owed answers have left for the transport. */
   #isHeld = false;
 
-  constructor(call: DirectCall, edge: Edge) {
+  constructor(call: Call<typeof ConsumeResponseSchema>, services: HandlerServices) {
     this.#call = call;
-    this.#edge = edge;
-    this.#peer = call.peer;
-    this.#stream = new ConsumerStream(call, edge, ConsumeResponseSchema, runsTag.ConsumeResponse);
+    this.#services = services;
+    this.#stream = new ConsumerStream(call, services, ConsumeResponseSchema, runsTag.ConsumeResponse);
   }
 
   begin(): void {
     this.#call.read();
   }
 
-  request(bytes: Buffer): void {
+  request(bytes: Encoded<typeof ConsumeRequestSchema>): void {
     const { session } = this.#stream;
     const acks = session === undefined ? undefined : scanAcks(bytes);
     if (session !== undefined) this.#widen(bytes.length);
@@ -70,7 +67,7 @@ export class ConsumeCall implements CallReceiver {
     if (!this.#hasSubscribed) throw invalidField('subscribe', 'the stream ended without a request');
     this.#isLeaving = true;
     const { session } = this.#stream;
-    if (session !== undefined) this.#edge.broker.setCredit(session.sessionId, { messages: 0 });
+    if (session !== undefined) this.#services.broker.setCredit(session.sessionId, { messages: 0 });
     this.#leaveWhenAnswered();
   }
 
@@ -82,15 +79,16 @@ export class ConsumeCall implements CallReceiver {
   over(end: CallEnd): void {
     // A consumer that has closed its half may close its connection before the end of the stream.
     this.#stream.over(this.#isLeaving && end === 'broke' ? 'answered' : end);
-    if (this.#isSettling) this.#edge.receiveWindows.leaveConsumer(this.#peer);
+    const { windows, context } = this.#call;
+    if (this.#isSettling) windows.leaveConsumer(context.peer);
   }
 
   /** Many settlements need a wide window, as many messages do. A consumer that never settles needs none. */
   #widen(bytes: number): void {
-    const { receiveWindows } = this.#edge;
-    if (!this.#isSettling) receiveWindows.enterConsumer(this.#peer);
+    const { windows, context } = this.#call;
+    if (!this.#isSettling) windows.enterConsumer(context.peer);
     this.#isSettling = true;
-    receiveWindows.read(this.#peer, bytes);
+    windows.read(context.peer, bytes);
   }
 
   /** The next request is read when the session is open. */
@@ -99,7 +97,7 @@ export class ConsumeCall implements CallReceiver {
       throw invalidField('subscribe', 'the first request of a stream must have it');
     }
     this.#hasSubscribed = true;
-    const options = toConsumeOptions(request.subscribe, this.#call.peer, 'subscribe.');
+    const options = toConsumeOptions(request.subscribe, this.#call.context, 'subscribe.');
     this.#call.nextTurn(() =>
       this.#stream.open(options, (session) => this.#update(session, request, requestBytes)),
     );
@@ -107,7 +105,7 @@ export class ConsumeCall implements CallReceiver {
 
   #update(session: ConsumerSession, request: ConsumeRequest, requestBytes: number): void {
     if (request.flowControl !== undefined) {
-      this.#edge.broker.setCredit(session.sessionId, toCredit(request.flowControl));
+      this.#services.broker.setCredit(session.sessionId, toCredit(request.flowControl));
     }
     if (request.settlements.length > 0) {
       const { settlementId, settlements } = request;
@@ -128,7 +126,7 @@ export class ConsumeCall implements CallReceiver {
     const dueBytes = requestBytes + limits.answerOverheadBytes;
     owed.add(dueBytes);
     this.#unansweredCount++;
-    this.#edge.broker
+    this.#services.broker
       .settle(session.sessionId, settlements, lastDeliveryId)
       .then((result) => {
         this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
@@ -160,7 +158,7 @@ export class ConsumeCall implements CallReceiver {
     const { session } = this.#stream;
     // Some libraries close their half before they reset the stream: a consumer that still holds messages is not
     // leaving.
-    if (session?.isHolding) this.#edge.clock.after(limits.resetGraceMs, () => this.#leave());
+    if (session?.isHolding) this.#services.clock.after(limits.resetGraceMs, () => this.#leave());
     else this.#leave();
   }
 

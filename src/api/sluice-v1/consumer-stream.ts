@@ -4,10 +4,10 @@ import { limits } from '../../base/limits.js';
 import type { ConsumeOptions, ConsumerSession, ConsumerSink, DeliveredRun } from '../../broker/types.js';
 import type { PartitionInterval, SessionEnd } from '../../core/types.js';
 import type { ConsumeResponseSchema, SubscribeResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
-import type { CallEnd, DirectCall } from '../../transport/grpc/direct-call.js';
+import type { Call, CallEnd } from '../call.js';
 import { fromHeartbeat, fromSession } from './convert-session.js';
-import type { Edge } from './edge.js';
 import { sendRuns } from './frames.js';
+import type { HandlerServices } from './handler-services.js';
 import { toRange } from './receipts.js';
 
 /** The state of a consumer's session. It only moves down this list. */
@@ -28,10 +28,12 @@ type Response = MessageInitShape<typeof SubscribeResponseSchema> &
   MessageInitShape<typeof ConsumeResponseSchema>;
 
 /** The session of one consumer stream, for `Subscribe` and `Consume`. */
-export class ConsumerStream implements ConsumerSink {
-  readonly #call: DirectCall;
-  readonly #edge: Edge;
-  readonly #response: DescMessage;
+export class ConsumerStream<O extends typeof SubscribeResponseSchema | typeof ConsumeResponseSchema>
+  implements ConsumerSink
+{
+  readonly #call: Call<O>;
+  readonly #services: HandlerServices;
+  readonly #response: O;
   readonly #runsTag: number;
   #state: State = { kind: 'idle' };
   #isHeartbeatUnderWay = false;
@@ -39,9 +41,9 @@ export class ConsumerStream implements ConsumerSink {
   /** The latest assignment, if too many are under way. */
   #heldAssignment: readonly number[] | undefined;
 
-  constructor(call: DirectCall, edge: Edge, response: DescMessage, runsTag: number) {
+  constructor(call: Call<O>, services: HandlerServices, response: O, runsTag: number) {
     this.#call = call;
-    this.#edge = edge;
+    this.#services = services;
     this.#response = response;
     this.#runsTag = runsTag;
   }
@@ -54,7 +56,7 @@ export class ConsumerStream implements ConsumerSink {
   /** Opens the session and announces it. Calls `opened` when deliveries may begin. */
   open(options: ConsumeOptions, opened: (session: ConsumerSession) => void): void {
     this.#state = { kind: 'opening' };
-    this.#edge.broker
+    this.#services.broker
       .subscribe(options, this)
       .then((session) => {
         if (this.#state.kind !== 'opening') {
@@ -84,12 +86,13 @@ export class ConsumerStream implements ConsumerSink {
 
   /** `written`: see `DirectCall.send`. Until then the response counts as owed. */
   send(response: Response, written?: () => void): void {
-    const message = create(this.#response, response as MessageInitShape<DescMessage>);
-    this.#call.sendOwed(Buffer.from(toBinary(this.#response, message)), written);
+    const schema: DescMessage = this.#response;
+    const message = create(schema, response as MessageInitShape<DescMessage>);
+    this.#call.sendOwed(toBinary(schema, message), written);
   }
 
   deliver(runs: readonly DeliveredRun[], written: () => void): void {
-    sendRuns(this.#call, this.#edge.frameMemory, this.#runsTag, runs, written);
+    sendRuns(this.#call, this.#services.frameMemory, this.#runsTag, runs, written);
   }
 
   /** A consumer that does not read gets only the latest assignment: they must not pile up. */

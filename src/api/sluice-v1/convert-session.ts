@@ -1,4 +1,5 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { CallContext } from '../../base/call-context.js';
 import { limits } from '../../base/limits.js';
 import type { ConsumeOptions, SessionInfo } from '../../broker/types.js';
 import type { Credit, Outcome, Settlement, SettleResult } from '../../core/types.js';
@@ -24,12 +25,16 @@ import {
 } from './convert-values.js';
 import { toRange } from './receipts.js';
 
-export function toConsumeOptions(request: SubscribeRequest, peer: string, prefix = ''): ConsumeOptions {
+export function toConsumeOptions(
+  request: SubscribeRequest,
+  context: CallContext,
+  prefix = '',
+): ConsumeOptions {
   return {
     topic: checkName(request.topic, `${prefix}topic`),
     subscription: checkName(request.subscription, `${prefix}subscription`),
     consumerId: checkLength(request.consumerId, limits.maxConsumerIdLength, `${prefix}consumer_id`),
-    peer,
+    context,
     credit: toCredit(request.flowControl),
     start: toStart(request.start, `${prefix}start`) ?? earliest,
   };

@@ -1,5 +1,5 @@
 import { KiB } from '../../base/units.js';
-import { framePrefixBytes } from '../../transport/grpc/grpc-js/framing.js';
+import { messagePrefixBytes } from '../message-prefix.js';
 
 /** A batch is sent when it is about this large, or when nothing more is due. */
 const batchBytes = 16 * KiB;
@@ -22,14 +22,14 @@ export class FrameBatch {
   }
 
   /** Copies the message. */
-  add(message: Buffer): void {
+  add(message: Uint8Array): void {
     const start = this.#bytes;
-    const end = start + framePrefixBytes + message.length;
+    const end = start + messagePrefixBytes + message.length;
     if (end > this.#buffer.length) this.#grow(end);
     const buffer = this.#buffer;
     buffer[start] = 0;
     buffer.writeUInt32BE(message.length, start + 1);
-    buffer.set(message, start + framePrefixBytes);
+    buffer.set(message, start + messagePrefixBytes);
     this.#bytes = end;
     this.#count++;
   }

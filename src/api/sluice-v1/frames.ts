@@ -1,8 +1,8 @@
 import { invariant } from '../../base/invariant.js';
 import { type SpareMemory, smallestSpareBlockBytes } from '../../base/spare-memory.js';
 import type { DeliveredRun } from '../../broker/types.js';
-import type { DirectCall } from '../../transport/grpc/direct-call.js';
-import { framePrefixBytes, writeFramePrefix } from '../../transport/grpc/grpc-js/framing.js';
+import type { Call } from '../call.js';
+import { messagePrefixBytes, writeMessagePrefix } from '../message-prefix.js';
 import { numberFieldBytes, textFieldBytes, varintBytes, WireWriter } from './wire-writer.js';
 
 /** The tag of `runs` in each response that contains them. */
@@ -37,7 +37,7 @@ export function encodeRuns(tag: number, runs: readonly DeliveredRun[]): Buffer {
  * of the memory that a broker allocates.
  */
 export function sendRuns(
-  call: DirectCall,
+  call: Pick<Call, 'isOver' | 'send' | 'sendFramed'>,
   memory: SpareMemory,
   tag: number,
   runs: readonly DeliveredRun[],
@@ -50,10 +50,10 @@ export function sendRuns(
     call.send(writer.finish(), written);
     return;
   }
-  const block = memory.take(framePrefixBytes + byteLength);
-  const frame = Buffer.from(block, 0, framePrefixBytes + byteLength);
-  writeFramePrefix(frame);
-  writer.beginIn(frame, framePrefixBytes);
+  const block = memory.take(messagePrefixBytes + byteLength);
+  const frame = Buffer.from(block, 0, messagePrefixBytes + byteLength);
+  writeMessagePrefix(frame);
+  writer.beginIn(frame, messagePrefixBytes);
   writeRuns(tag, runs);
   call.sendFramed(frame, () => {
     // Node also calls back for a destroyed connection, and the socket may still use the frame.

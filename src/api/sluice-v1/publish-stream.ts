@@ -1,9 +1,13 @@
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Receipt } from '../../broker/types.js';
-import type { DirectCall } from '../../transport/grpc/direct-call.js';
-import type { Edge } from './edge.js';
+import type {
+  PublishStreamRequestSchema,
+  PublishStreamResponseSchema,
+} from '../../gen/sluice/v1/broker_pb.js';
+import type { Call, Encoded } from '../call.js';
 import { FrameBatch } from './frame-batch.js';
+import type { HandlerServices } from './handler-services.js';
 import { findBatchId, type PublishScanner, type Uint64 } from './publish-scan.js';
 import { PublishingCall } from './publishing-call.js';
 import { answerBytesAtMost, encodeReceipt, encodeRefusal } from './receipts.js';
@@ -25,13 +29,16 @@ const frames = new FrameBatch();
  * without an answer, and answers that the client does not read, are bounded together, by number and by memory: beyond
  * that the stream is not read.
  */
-export class PublishStreamCall extends PublishingCall {
+export class PublishStreamCall extends PublishingCall<
+  typeof PublishStreamRequestSchema,
+  typeof PublishStreamResponseSchema
+> {
   #first: PendingBatch | undefined;
   #last: PendingBatch | undefined;
   #willAnswer = false;
 
-  constructor(call: DirectCall, edge: Edge) {
-    super(call, edge, 'PublishStream');
+  constructor(call: Call<typeof PublishStreamResponseSchema>, services: HandlerServices) {
+    super(call, services, 'PublishStream');
   }
 
   override begin(): void {
@@ -39,7 +46,7 @@ export class PublishStreamCall extends PublishingCall {
     super.begin();
   }
 
-  protected override publish(bytes: Buffer): void {
+  protected override publish(bytes: Encoded<typeof PublishStreamRequestSchema>): void {
     let batch: ReturnType<PublishScanner['scan']>;
     try {
       batch = this.scanner.scan(bytes);
@@ -62,7 +69,7 @@ export class PublishStreamCall extends PublishingCall {
   }
 
   /** Without a batch id, only the whole stream can be refused. */
-  #refuse(bytes: Buffer, error: SluiceError): void {
+  #refuse(bytes: Encoded<typeof PublishStreamRequestSchema>, error: SluiceError): void {
     const batchId = findBatchId(bytes);
     if (batchId === undefined) {
       this.close(error);

@@ -2,9 +2,13 @@ import { create } from '@bufbuild/protobuf';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Receipt } from '../../broker/types.js';
-import { PublishFailureSchema, PublishResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
-import type { DirectCall } from '../../transport/grpc/direct-call.js';
-import type { Edge } from './edge.js';
+import {
+  PublishFailureSchema,
+  type PublishRequestSchema,
+  PublishResponseSchema,
+} from '../../gen/sluice/v1/broker_pb.js';
+import type { Call, Encoded } from '../call.js';
+import type { HandlerServices } from './handler-services.js';
 import type { PublishScanner } from './publish-scan.js';
 import { PublishingCall } from './publishing-call.js';
 import { ReceiptSum } from './receipt-sum.js';
@@ -14,15 +18,15 @@ import { encodePublishResponse } from './receipts.js';
  * `Publish`: many requests, one response. After the first refusal nothing more is read. The answer waits for
  * earlier batches, so that it can say how much of the stream is durable.
  */
-export class PublishCall extends PublishingCall {
+export class PublishCall extends PublishingCall<typeof PublishRequestSchema, typeof PublishResponseSchema> {
   readonly #sum = new ReceiptSum();
   #durableRequestCount = 0;
 
-  constructor(call: DirectCall, edge: Edge) {
-    super(call, edge, 'Publish');
+  constructor(call: Call<typeof PublishResponseSchema>, services: HandlerServices) {
+    super(call, services, 'Publish');
   }
 
-  protected override publish(bytes: Buffer): void {
+  protected override publish(bytes: Encoded<typeof PublishRequestSchema>): void {
     let batch: ReturnType<PublishScanner['scan']>;
     try {
       batch = this.scanner.scan(bytes);

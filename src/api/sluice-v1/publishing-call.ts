@@ -1,14 +1,20 @@
+import type { DescMessage } from '@bufbuild/protobuf';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Publisher } from '../../broker/types.js';
-import type { CallReceiver, DirectCall } from '../../transport/grpc/direct-call.js';
-import type { ReceiveWindows } from '../../transport/grpc/receive-windows.js';
-import type { Edge } from './edge.js';
+import type { PublishRequestSchema, PublishStreamRequestSchema } from '../../gen/sluice/v1/broker_pb.js';
+import type { Call, Encoded, StreamReceiver } from '../call.js';
+import type { HandlerServices } from './handler-services.js';
 import { PublishScanner } from './publish-scan.js';
 
+/** The requests of both methods that publish. */
+type PublishingRequest = typeof PublishRequestSchema | typeof PublishStreamRequestSchema;
+
 /** A producer's stream: its requests are read one by one, while there is room for them. */
-export abstract class PublishingCall implements CallReceiver {
-  protected readonly call: DirectCall;
+export abstract class PublishingCall<I extends PublishingRequest, O extends DescMessage>
+  implements StreamReceiver<I>
+{
+  protected readonly call: Call<O>;
   protected readonly publisher: Publisher;
   protected readonly scanner: PublishScanner;
   /** Batches that were read and have not ended. The method defines the end. */
@@ -16,23 +22,18 @@ export abstract class PublishingCall implements CallReceiver {
   /** Nothing more is read: the client has finished, or a batch failed. */
   protected isClosing = false;
   protected failure: unknown;
-  readonly #windows: ReceiveWindows;
-  /** Read once: the connection can't be asked after it has closed. */
-  readonly #peer: string;
   /** The next request has been asked for, or will be once there is room. */
   #isReadUnderWay = false;
 
-  constructor(call: DirectCall, edge: Edge, method: 'Publish' | 'PublishStream') {
+  constructor(call: Call<O>, services: HandlerServices, method: 'Publish' | 'PublishStream') {
     this.call = call;
-    this.#windows = edge.receiveWindows;
-    this.#peer = call.peer;
-    this.#windows.enter(this.#peer);
-    this.publisher = edge.broker.openPublisher(this.#peer);
-    this.scanner = new PublishScanner(edge.scanLimits, method);
+    call.windows.enter(call.context.peer);
+    this.publisher = services.broker.openPublisher(call.context);
+    this.scanner = new PublishScanner(services.scanLimits, method);
   }
 
   /** Handles one request. `readWhenReady` asks for the next one. */
-  protected abstract publish(bytes: Buffer): void;
+  protected abstract publish(bytes: Encoded<I>): void;
 
   /** Nothing more is read: ends the call when all read requests have been handled. */
   protected abstract endWhenDone(): void;
@@ -41,9 +42,9 @@ export abstract class PublishingCall implements CallReceiver {
     this.readWhenReady();
   }
 
-  request(bytes: Buffer): void {
+  request(bytes: Encoded<I>): void {
     this.#isReadUnderWay = false;
-    this.#windows.read(this.#peer, bytes.length);
+    this.call.windows.read(this.call.context.peer, bytes.length);
     this.publish(bytes);
   }
 
@@ -59,7 +60,7 @@ export abstract class PublishingCall implements CallReceiver {
   over(): void {
     this.isClosing = true;
     this.publisher.close();
-    this.#windows.leave(this.#peer);
+    this.call.windows.leave(this.call.context.peer);
   }
 
   protected close(failure: unknown): void {

@@ -5,9 +5,10 @@ import type { Durability } from '../../base/model.js';
 import { secondMs } from '../../base/units.js';
 import type { Receipt } from '../../broker/types.js';
 import type { PartitionInterval } from '../../core/types.js';
-import { PublishResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
+import { PublishResponseSchema, type PublishStreamResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
 import { Durability as ApiDurability } from '../../gen/sluice/v1/message_pb.js';
-import { errorText } from '../../transport/grpc/status.js';
+import type { Encoded } from '../call.js';
+import { errorText } from '../error-text.js';
 import type { Uint64 } from './publish-scan.js';
 import { numberFieldBytes, textFieldBytes, WireWriter } from './wire-writer.js';
 
@@ -44,8 +45,10 @@ export function toRange({ partition, first, last }: PartitionInterval) {
 }
 
 /** One for a whole stream: not a hot path. */
-export function encodePublishResponse(response: MessageInitShape<typeof PublishResponseSchema>): Buffer {
-  return Buffer.from(toBinary(PublishResponseSchema, create(PublishResponseSchema, response)));
+export function encodePublishResponse(
+  response: MessageInitShape<typeof PublishResponseSchema>,
+): Encoded<typeof PublishResponseSchema> {
+  return toBinary(PublishResponseSchema, create(PublishResponseSchema, response));
 }
 
 /** The largest size of the answer to a batch of so many messages. */
@@ -55,7 +58,10 @@ export function answerBytesAtMost(messageCount: number): number {
 }
 
 /** A PublishStreamResponse for a stored batch, encoded. Valid until the next call. */
-export function encodeReceipt(batchId: Uint64, receipt: Receipt): Buffer {
+export function encodeReceipt(
+  batchId: Uint64,
+  receipt: Receipt,
+): Encoded<typeof PublishStreamResponseSchema> {
   writer.begin(numbersBytes + receipt.ranges.length * rangeBytes);
   writeBatchId(batchId);
   writer.numberField(messageCountTag, receipt.messageCount);
@@ -66,7 +72,10 @@ export function encodeReceipt(batchId: Uint64, receipt: Receipt): Buffer {
 }
 
 /** A PublishStreamResponse for a refused batch, encoded. Valid until the next call. */
-export function encodeRefusal(batchId: Uint64, error: SluiceError): Buffer {
+export function encodeRefusal(
+  batchId: Uint64,
+  error: SluiceError,
+): Encoded<typeof PublishStreamResponseSchema> {
   const message = errorText(error);
   const messageLength = Buffer.byteLength(message);
   const reasonLength = Buffer.byteLength(error.reason);

@@ -3,32 +3,32 @@ import type { SluiceError } from '../../base/errors.js';
 import type { RedriveOptions, RedriveProgress, RedriveSession, RedriveSink } from '../../broker/types.js';
 import {
   type RedriveDeadLettersRequest,
-  RedriveDeadLettersRequestSchema,
+  type RedriveDeadLettersRequestSchema,
   RedriveDeadLettersResponseSchema,
 } from '../../gen/sluice/v1/admin_pb.js';
-import type { DirectCall } from '../../transport/grpc/direct-call.js';
-import { checkName, decode, invalidField, toNumberAtMost } from './convert-values.js';
-import type { Edge } from './edge.js';
-import { SingleRequestCall } from './single-request.js';
+import type { Call, RequestReceiver } from '../call.js';
+import { checkName, invalidField, toNumberAtMost } from './convert-values.js';
+import type { HandlerServices } from './handler-services.js';
 
 /** `RedriveDeadLetters`: starts a redrive and reports its progress. */
-export class RedriveCall extends SingleRequestCall implements RedriveSink {
-  readonly #edge: Edge;
+export class RedriveCall implements RequestReceiver<typeof RedriveDeadLettersRequestSchema>, RedriveSink {
+  readonly #call: Call<typeof RedriveDeadLettersResponseSchema>;
+  readonly #services: HandlerServices;
   #session: RedriveSession | undefined;
   #isProgressUnderWay = false;
   /** The latest progress that was not sent because of that. */
   #pendingProgress: RedriveProgress | undefined;
 
-  constructor(call: DirectCall, edge: Edge) {
-    super(call);
-    this.#edge = edge;
+  constructor(call: Call<typeof RedriveDeadLettersResponseSchema>, services: HandlerServices) {
+    this.#call = call;
+    this.#services = services;
   }
 
-  protected override run(bytes: Buffer): void {
-    const options = toRedriveOptions(decode(RedriveDeadLettersRequestSchema, bytes));
-    this.call.nextTurn(() => {
-      this.#session = this.#edge.broker.redrive(options, this);
-      this.call.sendHeaders();
+  run(request: RedriveDeadLettersRequest): void {
+    const options = toRedriveOptions(request);
+    this.#call.nextTurn(() => {
+      this.#session = this.#services.broker.redrive(options, this);
+      this.#call.sendHeaders();
     });
   }
 
@@ -47,16 +47,16 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
 
   ended(error: SluiceError | undefined): void {
     if (this.#pendingProgress !== undefined) this.#send(this.#pendingProgress);
-    if (error === undefined) this.call.finish();
-    else this.call.fail(error);
+    if (error === undefined) this.#call.finish();
+    else this.#call.fail(error);
   }
 
-  override stop(error: SluiceError): void {
+  stop(error: SluiceError): void {
     this.over();
-    this.call.fail(error);
+    this.#call.fail(error);
   }
 
-  override over(): void {
+  over(): void {
     this.#session?.close();
   }
 
@@ -65,7 +65,7 @@ export class RedriveCall extends SingleRequestCall implements RedriveSink {
       redrivenCount: BigInt(redrivenCount),
       remainingCount: BigInt(remainingCount),
     });
-    this.call.sendOwed(Buffer.from(toBinary(RedriveDeadLettersResponseSchema, response)), written);
+    this.#call.sendOwed(toBinary(RedriveDeadLettersResponseSchema, response), written);
   }
 }
 

@@ -1,33 +1,36 @@
 import type { SluiceError } from '../../base/errors.js';
-import { SubscribeRequestSchema, SubscribeResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
-import type { CallEnd, DirectCall } from '../../transport/grpc/direct-call.js';
+import {
+  type SubscribeRequest,
+  type SubscribeRequestSchema,
+  SubscribeResponseSchema,
+} from '../../gen/sluice/v1/broker_pb.js';
+import type { Call, CallEnd, RequestReceiver } from '../call.js';
 import { ConsumerStream } from './consumer-stream.js';
 import { toConsumeOptions } from './convert-session.js';
-import { decode } from './convert-values.js';
-import type { Edge } from './edge.js';
 import { runsTag } from './frames.js';
-import { SingleRequestCall } from './single-request.js';
+import type { HandlerServices } from './handler-services.js';
 
 /** `Subscribe`: one request opens a session, which lasts as long as the stream. */
-export class SubscribeCall extends SingleRequestCall {
-  readonly #stream: ConsumerStream;
+export class SubscribeCall implements RequestReceiver<typeof SubscribeRequestSchema> {
+  readonly #call: Call<typeof SubscribeResponseSchema>;
+  readonly #stream: ConsumerStream<typeof SubscribeResponseSchema>;
 
-  constructor(call: DirectCall, edge: Edge) {
-    super(call);
-    this.#stream = new ConsumerStream(call, edge, SubscribeResponseSchema, runsTag.SubscribeResponse);
+  constructor(call: Call<typeof SubscribeResponseSchema>, services: HandlerServices) {
+    this.#call = call;
+    this.#stream = new ConsumerStream(call, services, SubscribeResponseSchema, runsTag.SubscribeResponse);
   }
 
-  protected override run(bytes: Buffer): void {
-    const options = toConsumeOptions(decode(SubscribeRequestSchema, bytes), this.call.peer);
-    this.call.nextTurn(() => this.#stream.open(options, () => {}));
+  run(request: SubscribeRequest): void {
+    const options = toConsumeOptions(request, this.#call.context);
+    this.#call.nextTurn(() => this.#stream.open(options, () => {}));
   }
 
-  override stop(error: SluiceError): void {
+  stop(error: SluiceError): void {
     this.#stream.close('left');
-    this.call.fail(error);
+    this.#call.fail(error);
   }
 
-  override over(end: CallEnd): void {
+  over(end: CallEnd): void {
     this.#stream.over(end);
   }
 }

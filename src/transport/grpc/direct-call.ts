@@ -1,17 +1,14 @@
+import type { DescMessage } from '@bufbuild/protobuf';
 import { Metadata, type ServerInterceptingCallInterface, status as statusCode } from '@grpc/grpc-js';
+import type { Call, CallEnd, CallWindows, Encoded, ErrorDetail, StreamReceiver } from '../../api/call.js';
+import { withPrefix } from '../../api/message-prefix.js';
+import type { CallContext } from '../../base/call-context.js';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
-import { frameOf } from './grpc-js/framing.js';
 import type { ClientConnection } from './peers.js';
-import { clientError, type StatusDetail, toStatus } from './status.js';
+import { clientError, toStatus } from './status.js';
 import type { StreamAccount } from './stream-answers.js';
-
-/**
- * How a call ends: the server sent a status; the client cancelled it on a connection that lives on; or its
- * connection was lost.
- */
-export type CallEnd = 'answered' | 'cancelled' | 'broke';
 
 /**
  * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16
@@ -26,7 +23,7 @@ export type CallEnd = 'answered' | 'cancelled' | 'broke';
  * - a destroyed call reports its end before the callbacks of its writes;
  * - faults that grpc-js finds itself (too large, not decompressible, too late) end the call by its `sendStatus`.
  */
-export class DirectCall {
+export class DirectCall<O extends DescMessage = DescMessage> implements Call<O> {
   readonly #call: ServerInterceptingCallInterface;
   readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
   readonly #logger: Logger;
@@ -47,8 +44,12 @@ export class DirectCall {
     return this.#isOver;
   }
 
-  get peer(): string {
-    return this.#call.getPeer();
+  get context(): CallContext {
+    return this.#owner.context;
+  }
+
+  get windows(): CallWindows {
+    return this.#owner.windows;
   }
 
   /** What the stream owes its client. */
@@ -103,7 +104,7 @@ export class DirectCall {
   }
 
   /** Sends the one answer of a unary call, and ends the call with OK. */
-  answer(response: Buffer): void {
+  answer(response: Encoded<O>): void {
     if (this.#isOver) return;
     this.#owner.answering(response.length);
     this.send(response);
@@ -120,12 +121,12 @@ export class DirectCall {
    * left for the transport. If the stream breaks before, `written` may or may not be called; the call has ended by
    * then.
    */
-  send(response: Buffer, written: () => void = ignore): void {
-    if (!this.#isOver) this.#call.sendMessage(frameOf(response), written);
+  send(response: Encoded<O>, written: () => void = ignore): void {
+    if (!this.#isOver) this.#call.sendMessage(withPrefix(response), written);
   }
 
   /** Like `send`. The response counts as owed until it has left for the transport. */
-  sendOwed(response: Buffer, written: () => void = ignore): void {
+  sendOwed(response: Encoded<O>, written: () => void = ignore): void {
     if (this.#isOver) return;
     const { owed } = this;
     const bytes = response.length + limits.answerOverheadBytes;
@@ -141,7 +142,7 @@ export class DirectCall {
    * called, and never if the call has ended: the connection may have been destroyed while the socket still uses
    * the frame.
    */
-  sendFramed(frame: Buffer, written: () => void): void {
+  sendFramed(frame: Uint8Array, written: () => void): void {
     if (!this.#isOver) this.#call.sendMessage(frame, written);
   }
 
@@ -151,7 +152,7 @@ export class DirectCall {
   }
 
   /** Ends the call with an error, after everything that was sent. */
-  fail(thrown: unknown, detail?: StatusDetail): void {
+  fail(thrown: unknown, detail?: ErrorDetail): void {
     if (!this.#isOver) this.#end(toStatus(this.clientError(thrown), detail));
   }
 
@@ -191,6 +192,8 @@ export interface CallOwner {
   broke(): void;
   whenAnswerable(answer: () => void): void;
   answering(bytes: number): void;
+  readonly context: CallContext;
+  readonly windows: CallWindows;
   readonly owed: StreamAccount;
 }
 
@@ -198,25 +201,8 @@ export type PartialStatusObject = Parameters<ServerInterceptingCallInterface['se
 
 function ignore(): void {}
 
-/** Receives the events of a call. It gets no request unless it has called `DirectCall.read`. */
-export interface CallReceiver {
-  /** The call has begun. The first event: asks for the first request. */
-  begin(): void;
-  /** One request, still encoded. The receiver owns it. */
-  request(bytes: Buffer): void;
-  /** There are no more requests. */
-  halfClose(): void;
-  /** The call has to end with this error once the requests under way are answered. Nothing more is read. */
-  stop(error: SluiceError): void;
-  /**
-   * The call has ended, by either side: releases what it holds. Always the last event, and never within another
-   * one. Sent bytes may still be on the way to a slow client.
-   */
-  over(end: CallEnd): void;
-}
-
 /** Creates the receiver of a call. */
-export type OpenCall = (call: DirectCall) => CallReceiver;
+export type OpenCall = (call: DirectCall) => StreamReceiver;
 
 export interface Route {
   readonly open: OpenCall;

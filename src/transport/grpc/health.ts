@@ -1,11 +1,7 @@
+import type { DescService } from '@bufbuild/protobuf';
 import type { Server } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { invariant } from '../../base/invariant.js';
-import { Admin } from '../../gen/sluice/v1/admin_pb.js';
-import { Broker } from '../../gen/sluice/v1/broker_pb.js';
-
-/** The server as a whole, and each of its services. */
-const healthNames = ['', Broker.typeName, Admin.typeName];
 
 export interface Health {
   readonly isServing: boolean;
@@ -13,13 +9,15 @@ export interface Health {
 }
 
 /** The standard health service, for probes and load balancers. It reports NOT_SERVING until `setServing`. */
-export function addHealth(server: Server): Health {
+export function addHealth(server: Server, services: readonly DescService[]): Health {
+  // The server as a whole, and each of its services.
+  const names = ['', ...services.map(({ typeName }) => typeName)];
   const health = new HealthImplementation();
   forgetWatchedNames(health);
   let isServing = false;
   const setServing = (value: boolean) => {
     isServing = value;
-    for (const name of healthNames) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
+    for (const name of names) health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
   };
   setServing(false);
   health.addToServer(server);

@@ -1,3 +1,4 @@
+import type { CallWindows } from '../../api/call.js';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { secondMs } from '../../base/units.js';
@@ -28,7 +29,7 @@ interface Connection {
  * the window that it needs. Many producers that open on a connection with a wide window share that window until
  * they learn of the narrow one, a round trip later.
  */
-export class ReceiveWindows {
+export class ReceiveWindows implements CallWindows {
   readonly #options: ReceiveWindowOptions;
   readonly #connections = new Map<string, Connection>();
   /** Open streams of producers. */

@@ -1,25 +1,19 @@
-import { type DescFile, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type DescFile, type DescService, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { service as healthService } from 'grpc-health-check';
 import { file_google_rpc_error_details } from '../../gen/google/rpc/error_details_pb.js';
 import { file_google_rpc_status } from '../../gen/google/rpc/status_pb.js';
-import { file_sluice_v1_admin } from '../../gen/sluice/v1/admin_pb.js';
-import { file_sluice_v1_broker } from '../../gen/sluice/v1/broker_pb.js';
 
 type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
 
 /** Describes the error model too: with it, grpcurl shows the details of an error as text. */
-const roots = [
-  file_sluice_v1_broker,
-  file_sluice_v1_admin,
-  file_google_rpc_status,
-  file_google_rpc_error_details,
-];
+const errorModel = [file_google_rpc_status, file_google_rpc_error_details];
 
 /** The standard reflection services, v1 and v1alpha, for grpcurl, `buf curl` and other tools. */
-export function addReflection(server: Server): void {
+export function addReflection(server: Server, services: readonly DescService[]): void {
+  const roots = [...services.map(({ file }) => file), ...errorModel];
   const ours = [...withImports(roots)].map((file) =>
     Buffer.from(toBinary(FileDescriptorProtoSchema, file.proto)),
   );

@@ -1,6 +1,6 @@
+import { messagePrefixBytes } from '../../api/message-prefix.js';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import { framePrefixBytes } from './grpc-js/framing.js';
 
 export interface RequestDecoderOptions {
   /** The size limit of a request. */
@@ -25,7 +25,7 @@ export interface RequestDecoderOptions {
  */
 export class RequestDecoder {
   readonly #options: RequestDecoderOptions;
-  readonly #prefix = Buffer.alloc(framePrefixBytes);
+  readonly #prefix = Buffer.alloc(messagePrefixBytes);
   /** Bytes of the request so far, including its prefix. */
   #filledBytes = 0;
   #frame: Buffer | undefined;
@@ -72,7 +72,7 @@ export class RequestDecoder {
   /** Copies the bytes of the current request, and returns how many there were. */
   #take(data: Buffer, at: number): number {
     const leftBytes = data.length - at;
-    if (this.#filledBytes === 0 && leftBytes >= framePrefixBytes) {
+    if (this.#filledBytes === 0 && leftBytes >= messagePrefixBytes) {
       // The usual case: the whole prefix has arrived, and is copied together with the request.
       this.#frame = this.#allocate(data[at]! !== 0, data.readUInt32BE(at + 1));
     }
@@ -80,7 +80,7 @@ export class RequestDecoder {
     const copiedBytes = Math.min(leftBytes, target.length - this.#filledBytes);
     copyBytes(data, at, target, this.#filledBytes, copiedBytes);
     this.#filledBytes += copiedBytes;
-    if (target === this.#prefix && this.#filledBytes === framePrefixBytes) {
+    if (target === this.#prefix && this.#filledBytes === messagePrefixBytes) {
       this.#frame = this.#allocate(this.#prefix[0] !== 0, this.#prefix.readUInt32BE(1));
       this.#prefix.copy(this.#frame);
     }
@@ -94,7 +94,7 @@ export class RequestDecoder {
       throw new SluiceError('REQUEST_TOO_LARGE', text);
     }
     reserve?.(isCompressed ? Math.max(maxBytes, limits.decompressionBytes) + bytes : bytes);
-    return Buffer.allocUnsafe(framePrefixBytes + bytes);
+    return Buffer.allocUnsafe(messagePrefixBytes + bytes);
   }
 }
 

@@ -1,24 +1,16 @@
 import { setImmediate } from 'node:timers/promises';
-import type { DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, setLogger } from '@grpc/grpc-js';
-import { createAdminHandlers } from '../../api/sluice-v1/admin-service.js';
-import { createBrokerHandlers, type ServiceHandlers } from '../../api/sluice-v1/broker-service.js';
-import type { Edge } from '../../api/sluice-v1/edge.js';
+import type { Api } from '../../api/methods.js';
 import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import { divideBudget } from '../../base/memory-budget.js';
 import type { Reason } from '../../base/reasons.js';
-import { SpareMemory } from '../../base/spare-memory.js';
 import { secondMs } from '../../base/units.js';
 import { within } from '../../base/within.js';
-import type { Broker } from '../../broker/types.js';
-import { Admin as AdminService } from '../../gen/sluice/v1/admin_pb.js';
-import { Broker as BrokerService } from '../../gen/sluice/v1/broker_pb.js';
 import { Answers } from './answers.js';
 import { OpenCalls } from './call-table.js';
-import type { Route } from './direct-call.js';
 import { createDirectCallInterceptor } from './grpc-js/call-interceptor.js';
 import { Connections, changeSettings } from './grpc-js/http2-sessions.js';
 import { addHealth } from './health.js';
@@ -26,13 +18,13 @@ import { Peers } from './peers.js';
 import { ReceiveWindows } from './receive-windows.js';
 import { addReflection } from './reflection.js';
 import { RequestBodies } from './request-bodies.js';
-import { createServiceDefinition, methodPath } from './service-definition.js';
+import { routesOf } from './routes.js';
+import { createServiceDefinition } from './service-definition.js';
 import { StreamAnswers } from './stream-answers.js';
 
 export interface ServerOptions {
   /** `127.0.0.1:7070`, `[::]:7070`, `unix:/run/sluice.sock`; port 0 takes a free one. */
   readonly listen: string;
-  readonly maxMessageBytes: number;
   readonly maxRequestBytes: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
@@ -58,7 +50,6 @@ export interface ServerOptions {
 
 export const defaultServerOptions: ServerOptions = {
   listen: '127.0.0.1:7070',
-  maxMessageBytes: limits.maxMessageBytes,
   maxRequestBytes: limits.maxRequestBytes,
   streamWindowBytes: limits.streamWindowBytes,
   connectionWindowBytes: limits.connectionWindowBytes,
@@ -106,8 +97,6 @@ export interface RunningServer {
   readonly guard: GuardFigures;
   /** Bytes that producers may leave unread if all of them are held now, for metrics. */
   readonly promisedWindowBytes: number;
-  /** Memory of frames that have left, kept for the next ones, for metrics. */
-  readonly spareFrameBytes: number;
   readonly isServing: boolean;
   /** Sets the answer of the health service. Calls are accepted either way. */
   setServing(isServing: boolean): void;
@@ -120,36 +109,24 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves the broker over gRPC. Rejects if it can't listen. Health is NOT_SERVING until `setServing`. */
+/** Serves an API over gRPC. Rejects if it can't listen. Health is NOT_SERVING until `setServing`. */
 export async function startServer(
-  broker: Broker,
+  api: Api,
   options: ServerOptions,
   services: ServerServices,
 ): Promise<RunningServer> {
   const { clock, logger } = services;
   logGrpc(logger);
-  const { maxMessageBytes, maxRequestBytes } = options;
   const receiveWindows = new ReceiveWindows({
     ...options,
     apply: (peer, windowBytes) => connections.setStreamWindow(peer, windowBytes),
   });
-  const edge: Edge = {
-    broker,
-    clock,
-    logger,
-    scanLimits: { maxMessageBytes, maxRequestBytes },
-    receiveWindows,
-    frameMemory: new SpareMemory(limits.spareFrameBytes),
-  };
   const peers = new Peers(options, clock);
   const answers = new Answers(options.answerBytes);
   const streamAnswers = new StreamAnswers(options.streamAnswerBytes);
   const bodies = new RequestBodies(options.requestBytes);
   const calls = new OpenCalls({
-    routes: new Map([
-      ...createRoutes(BrokerService, createBrokerHandlers(edge), maxRequestBytes),
-      ...createRoutes(AdminService, createAdminHandlers(edge), maxRequestBytes),
-    ]),
+    routes: routesOf(api),
     peers,
     answers,
     streamAnswers,
@@ -159,18 +136,17 @@ export async function startServer(
     maxCalls: options.maxCalls,
   });
   const server = new Server({
-    'grpc.max_receive_message_length': maxRequestBytes + limits.oversizeReadBytes,
+    'grpc.max_receive_message_length': options.maxRequestBytes + limits.oversizeReadBytes,
     'grpc.max_concurrent_streams': options.maxStreams,
     'grpc.keepalive_time_ms': limits.keepaliveEveryMs,
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
     'grpc.enable_channelz': 0,
-    interceptors: [createDirectCallInterceptor(calls, logger)],
+    interceptors: [createDirectCallInterceptor({ table: calls, windows: receiveWindows, logger })],
   });
   // The routes handle these methods. Without handlers here, a broken interceptor is visible as UNIMPLEMENTED.
-  server.addService(createServiceDefinition(BrokerService), {});
-  server.addService(createServiceDefinition(AdminService), {});
-  const health = addHealth(server);
-  addReflection(server);
+  for (const service of api.services) server.addService(createServiceDefinition(service), {});
+  const health = addHealth(server, api.services);
+  addReflection(server, api.services);
   changeSettings(server, {
     initialWindowSize: ReceiveWindows.initialBytes(options),
     maxHeaderListSize: limits.headerListBytes,
@@ -211,9 +187,6 @@ export async function startServer(
     get promisedWindowBytes() {
       return receiveWindows.grantedBytes;
     },
-    get spareFrameBytes() {
-      return edge.frameMemory.spareBytes;
-    },
     get isServing() {
       return health.isServing;
     },
@@ -247,34 +220,6 @@ export async function startServer(
 function logGrpc(logger: Logger): void {
   const log = (text: unknown) => logger.debug({ text }, 'grpc-js says');
   setLogger({ error: log, info: log, debug: log });
-}
-
-function createRoutes<S extends DescService>(
-  service: S,
-  handlers: ServiceHandlers<S>,
-  maxRequestBytes: number,
-): (readonly [string, Route])[] {
-  return service.methods.map((method) => {
-    const open = handlers[method.localName as keyof S['method']];
-    const { methodKind } = method;
-    const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
-    const longestRequestBytes = hasOneRequest
-      ? longestRequest(method.name, maxRequestBytes)
-      : maxRequestBytes;
-    return [
-      methodPath(method),
-      { open, isStream: methodKind !== 'unary', hasOneRequest, longestRequestBytes },
-    ];
-  });
-}
-
-/**
- * For a method that takes one request. Only settlements may be long: thousands of ranges, each with its reason.
- */
-function longestRequest(methodName: string, maxRequestBytes: number): number {
-  if (methodName === 'Acknowledge') return maxRequestBytes;
-  const isConfig = /^(Create|Update)(Topic|Subscription)$/.test(methodName);
-  return isConfig ? limits.configRequestBytes : limits.smallRequestBytes;
 }
 
 function bind(server: Server, listen: string): Promise<number> {

@@ -1,32 +1,19 @@
-import {
-  create,
-  createRegistry,
-  type DescMessage,
-  fromBinary,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, createRegistry, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import { type Any, anyPack, anyUnpack } from '@bufbuild/protobuf/wkt';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
+import type { ErrorDetail } from '../../api/call.js';
+import { errorText } from '../../api/error-text.js';
 import { toDuration } from '../../api/sluice-v1/convert-values.js';
 import { SluiceError } from '../../base/errors.js';
-import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import { errorDomain, type Reason, reasons } from '../../base/reasons.js';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
 import { StatusSchema } from '../../gen/google/rpc/status_pb.js';
-import { PublishFailureSchema } from '../../gen/sluice/v1/broker_pb.js';
 
 const detailsKey = 'grpc-status-details-bin';
 
-/** An additional detail of a failed call. */
-export interface StatusDetail<D extends DescMessage = DescMessage> {
-  readonly schema: D;
-  readonly message: MessageShape<D>;
-}
-
 /** The gRPC status of an error, with the details for programs in `grpc-status-details-bin`. */
-export function toStatus(error: SluiceError, extra?: StatusDetail): StatusObject {
+export function toStatus(error: SluiceError, extra?: ErrorDetail): StatusObject {
   const { field, retryAfterMs, metadata } = error.details;
   const message = errorText(error);
   const details: Any[] = [
@@ -51,17 +38,8 @@ export function toStatus(error: SluiceError, extra?: StatusDetail): StatusObject
 }
 
 /**
- * The text of an error for clients: limited, and well-formed, because grpc-js encodes it with `encodeURI`, which
- * throws at a lone surrogate.
- */
-export function errorText(error: SluiceError): string {
-  const text = error.message.slice(0, limits.maxErrorTextLength);
-  return Buffer.from(text).toString();
-}
-
-/**
- * Converts anything that was thrown into the error for the client. An INTERNAL error is logged with its stack, and
- * the client gets no details. A defect ends the process: see `base/invariant.ts`.
+ * Anything that was thrown, as the error that the client sees. What is INTERNAL is logged with its stack,
+ * and the client learns only that there was something. A defect ends the process: see `base/invariant.ts`.
  */
 export function clientError(thrown: unknown, logger: Logger): SluiceError {
   const error = SluiceError.from(thrown);
@@ -77,12 +55,7 @@ export interface ReceivedError {
   readonly extra: readonly Any[];
 }
 
-const standardDetails = createRegistry(
-  ErrorInfoSchema,
-  BadRequestSchema,
-  RetryInfoSchema,
-  PublishFailureSchema,
-);
+const standardDetails = createRegistry(ErrorInfoSchema, BadRequestSchema, RetryInfoSchema);
 
 /** Undefined if the status does not come from Sluice, but from a proxy or from gRPC itself. */
 export function fromStatus(status: { readonly metadata: Metadata }): ReceivedError | undefined {

@@ -1,3 +1,4 @@
+import type { OwedBytes } from '../../api/call.js';
 import { limits } from '../../base/limits.js';
 import type { ClientConnection } from './peers.js';
 
@@ -46,7 +47,7 @@ export class StreamAnswers {
 }
 
 /** What one stream owes its client. */
-export class StreamAccount {
+export class StreamAccount implements OwedBytes {
   readonly #all: StreamAnswers;
   readonly #connection: ClientConnection;
   #bytes = 0;

@@ -12,6 +12,7 @@ import type { Broker, PublishDone } from '../../../src/broker/types.js';
 import { openStorage } from '../../../src/storage/storage.js';
 import type { Storage, Transaction } from '../../../src/storage/types.js';
 import { encodeBatch } from '../../simulation/messages.js';
+import { contextOf } from '../../support/call-context.js';
 import { defaultOptions, makeDirectory } from '../storage/harness.js';
 
 setFlagsFromString('--expose-gc');
@@ -88,7 +89,7 @@ describe('batches that have been submitted', () => {
   });
 
   it('are held by nobody until their commit is answered', async () => {
-    const publisher = broker.openPublisher('test');
+    const publisher = broker.openPublisher(contextOf('test'));
     const publish = (producer?: { producerId: string; epoch: number; firstSequence: number }) => {
       const drafts = ['a', 'b'].map((id) => ({ id, key: '', padding: 100 }));
       const batch = { topic: 'held', partition: undefined, producer, ...encodeBatch(drafts) };

@@ -7,6 +7,7 @@ import { minuteMs, secondMs } from '../../../src/base/units.js';
 import type { Broker } from '../../../src/broker/types.js';
 import { Host } from '../../simulation/host.js';
 import { encodeBatch } from '../../simulation/messages.js';
+import { contextOf } from '../../support/call-context.js';
 
 const subscription = {
   topic: 'queue',
@@ -67,14 +68,21 @@ describe('the broker on a store that takes its time', () => {
     const drafts = ids.map((id) => ({ id, key: '', padding: 0 }));
     const batch = { topic: 'queue', partition: undefined, producer: undefined, ...encodeBatch(drafts) };
     await answered(
-      new Promise<void>((resolve) => broker.openPublisher('test').publish(batch, () => resolve())),
+      new Promise<void>((resolve) => broker.openPublisher(contextOf('test')).publish(batch, () => resolve())),
     );
   }
 
   async function subscribe(name: string): Promise<{ sessionId: string; offsets: number[] }> {
     const offsets: number[] = [];
     const start = { kind: 'earliest' } as const;
-    const options = { topic: 'queue', subscription: name, consumerId: name, peer: '', credit: {}, start };
+    const options = {
+      topic: 'queue',
+      subscription: name,
+      consumerId: name,
+      context: contextOf('test'),
+      credit: {},
+      start,
+    };
     const opening = broker.subscribe(options, {
       deliver(runs) {
         for (const { run, from, to } of runs) {

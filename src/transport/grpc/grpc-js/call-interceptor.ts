@@ -1,17 +1,19 @@
 import {
+  type Metadata,
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
   status as statusCode,
 } from '@grpc/grpc-js';
+import type { CallEnd, CallWindows, StreamReceiver } from '../../../api/call.js';
+import type { CallContext } from '../../../base/call-context.js';
 import { SluiceError } from '../../../base/errors.js';
 import { limits } from '../../../base/limits.js';
 import type { Logger } from '../../../base/logger.js';
+import { createCallContext } from '../../context.js';
 import {
-  type CallEnd,
   type CallEntry,
   type CallOwner,
-  type CallReceiver,
   type CallTable,
   DirectCall,
   type OpenedCall,
@@ -24,15 +26,22 @@ import { DelegatedCall } from './delegated-call.js';
 import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
 import { connectionOf, dropMetadata, endRequest, isReset } from './http2-sessions.js';
 
+export interface InterceptorServices {
+  readonly table: CallTable;
+  readonly windows: CallWindows;
+  readonly logger: Logger;
+}
+
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
 /** Routes calls of the broker's own services past grpc-js's handlers, and registers the other calls. */
-export function createDirectCallInterceptor(table: CallTable, logger: Logger): ServerInterceptor {
+export function createDirectCallInterceptor(services: InterceptorServices): ServerInterceptor {
+  const { table } = services;
   return (method, call) => {
     const route = table.route(method.path);
     return route === undefined
       ? new DelegatedCall(call, table, !method.requestStream)
-      : new RoutedCall(call, route, table, logger);
+      : new RoutedCall(call, route, services);
   };
 }
 
@@ -40,11 +49,11 @@ class RoutedCall extends ServerInterceptingCall {
   readonly #base: ServerInterceptingCallInterface;
   readonly #listener: DirectListener;
 
-  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
+  constructor(base: ServerInterceptingCallInterface, route: Route, services: InterceptorServices) {
     super(base);
     takeFramesAsTheyAre(base);
     this.#base = base;
-    this.#listener = new DirectListener(base, route, table, logger);
+    this.#listener = new DirectListener(base, route, services);
     base.sendStatus = (status) => this.#listener.onGrpcStatus(status);
   }
 
@@ -59,6 +68,7 @@ class RoutedCall extends ServerInterceptingCall {
 class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly kind: 'unary' | 'stream';
   readonly peer: string;
+  readonly windows: CallWindows;
   isWaitingForRequest: boolean;
   entry: CallEntry | undefined;
   readonly #call: DirectCall;
@@ -67,11 +77,13 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
   readonly #table: CallTable;
   readonly #connection: { readonly destroyed: boolean } | undefined;
   readonly #decoder: RequestDecoder;
-  #receiver: CallReceiver | undefined;
+  #receiver: StreamReceiver | undefined;
+  #context: CallContext | undefined;
   #end: CallEnd | undefined;
   #isStopping = false;
 
-  constructor(base: ServerInterceptingCallInterface, route: Route, table: CallTable, logger: Logger) {
+  constructor(base: ServerInterceptingCallInterface, route: Route, services: InterceptorServices) {
+    const { table } = services;
     this.kind = route.isStream ? 'stream' : 'unary';
     this.peer = base.getPeer();
     const { hasOneRequest, longestRequestBytes } = route;
@@ -85,14 +97,16 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
       refuse: (error) => this.stop(error),
     });
     readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
-    this.#call = new DirectCall(base, logger, this);
+    this.#call = new DirectCall(base, services.logger, this);
     this.#connection = connectionOf(base);
     this.#base = base;
     this.#route = route;
     this.#table = table;
+    this.windows = services.windows;
   }
 
-  onReceiveMetadata(): void {
+  onReceiveMetadata(metadata: Metadata): void {
+    this.#context = createCallContext(this.peer, deadlineOf(this.#base), metadata);
     try {
       this.#table.opened(this);
     } catch (thrown) {
@@ -161,6 +175,10 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     this.#table.answering(this, bytes);
   }
 
+  get context(): CallContext {
+    return this.#context!;
+  }
+
   get owed(): StreamAccount {
     return this.entry!.owed;
   }
@@ -216,4 +234,9 @@ function unreadable(status: PartialStatusObject): SluiceError | undefined {
     default:
       return undefined;
   }
+}
+
+function deadlineOf(call: ServerInterceptingCallInterface): number | undefined {
+  const deadlineAtMs = Number(call.getDeadline());
+  return Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined;
 }

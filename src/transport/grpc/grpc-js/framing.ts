@@ -1,22 +1,6 @@
 import type { ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { invariant } from '../../../base/invariant.js';
 
-/** The length of the prefix of each message of a gRPC stream: a compression flag and the message length. */
-export const framePrefixBytes = 5;
-
-export function writeFramePrefix(frame: Buffer): void {
-  frame.writeUInt8(0, 0);
-  frame.writeUInt32BE(frame.length - framePrefixBytes, 1);
-}
-
-/** A message with its prefix, in its own memory. */
-export function frameOf(message: Buffer): Buffer {
-  const frame = Buffer.allocUnsafe(framePrefixBytes + message.length);
-  writeFramePrefix(frame);
-  frame.set(message, framePrefixBytes);
-  return frame;
-}
-
 /**
  * Makes the call send whole frames as they are. Without this, grpc-js adds the prefix by copying each message into
  * new memory. The method is a private one of grpc-js 1.14. If it changes, no call works, and

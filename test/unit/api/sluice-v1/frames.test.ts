@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import fc from 'fast-check';
+import type { Call } from '../../../../src/api/call.js';
 import { encodeRuns, runsTag, sendRuns } from '../../../../src/api/sluice-v1/frames.js';
 import { SpareMemory, smallestSpareBlockBytes } from '../../../../src/base/spare-memory.js';
 import type { DeliveredRun } from '../../../../src/broker/types.js';
@@ -12,7 +13,6 @@ import {
   SubscribeResponseSchema,
 } from '../../../../src/gen/sluice/v1/broker_pb.js';
 import type { StoredRun } from '../../../../src/storage/types.js';
-import type { DirectCall } from '../../../../src/transport/grpc/direct-call.js';
 import { frame } from '../../../support/grpc-framing.js';
 
 /** A run as the store keeps it: the `messages` fields of a request, one behind the other. */
@@ -126,7 +126,7 @@ describe('a response with runs', () => {
       },
       send: () => assert.fail('was copied'),
       sendFramed: (bytes: Buffer, written: () => void) => sent.push({ bytes, written }),
-    } as unknown as DirectCall;
+    } as unknown as Call;
     let writtenCount = 0;
     const send = () => {
       sendRuns(call, memory, runsTag.ConsumeResponse, runs, () => writtenCount++);
@@ -150,7 +150,7 @@ describe('a response with runs', () => {
       { run: storedRun(plainFields, [Buffer.from('small')]), from: 0, to: 1, attempt: 1, deliveryId: 1 },
     ];
     const sent: Buffer[] = [];
-    const call = { send: (bytes: Buffer) => sent.push(Buffer.from(bytes)) } as unknown as DirectCall;
+    const call = { send: (bytes: Buffer) => sent.push(Buffer.from(bytes)) } as unknown as Call;
     sendRuns(call, new SpareMemory(1_000_000), runsTag.ReadResponse, runs, () => {});
     assert.deepEqual(sent, [Buffer.from(encodeRuns(runsTag.ReadResponse, runs))]);
   });

@@ -1,17 +1,13 @@
-import {
-  create,
-  type DescMessage,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, type DescMessage, type DescMethod, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import type { CallEnd, RequestReceiver, StreamReceiver } from '../../api/call.js';
+import type { ServerStreamingHandler, UnaryHandler } from '../../api/methods.js';
+import { decode } from '../../api/sluice-v1/convert-values.js';
 import { SluiceError } from '../../base/errors.js';
 import { InvariantError, isDefect } from '../../base/invariant.js';
-import type { CallEnd, CallReceiver, DirectCall, OpenCall } from '../../transport/grpc/direct-call.js';
-import { decode } from './convert-values.js';
+import type { DirectCall } from './direct-call.js';
 
 /** A call with one request. Runs it when the client has closed its half. */
-export abstract class SingleRequestCall implements CallReceiver {
+export abstract class SingleRequestCall implements StreamReceiver {
   protected readonly call: DirectCall;
   #bytes: Buffer | undefined;
 
@@ -42,32 +38,14 @@ export abstract class SingleRequestCall implements CallReceiver {
   }
 }
 
-/** The method of a unary call, as protobuf-es describes it. */
-interface UnaryMethod<I extends DescMessage, O extends DescMessage> {
-  readonly name: string;
-  readonly input: I;
-  readonly output: O;
-}
-
-type Handle<I extends DescMessage, O extends DescMessage> = (
-  request: MessageShape<I>,
-) => MessageInitShape<O> | Promise<MessageInitShape<O>>;
-
-/** Answers a unary call with the result of `handle`, or with the error that it throws. */
-export function unary<I extends DescMessage, O extends DescMessage>(
-  method: UnaryMethod<I, O>,
-  handle: Handle<I, O>,
-): OpenCall {
-  return (call) => new UnaryCall(call, method, handle);
-}
-
-class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequestCall {
-  readonly #method: UnaryMethod<I, O>;
-  readonly #handle: Handle<I, O>;
+/** Answers a call with what its handler returns, or with the error that it throws. */
+export class UnaryCall extends SingleRequestCall {
+  readonly #method: DescMethod;
+  readonly #handle: UnaryHandler;
   readonly #isLookup: boolean;
   #isRunning = false;
 
-  constructor(call: DirectCall, method: UnaryMethod<I, O>, handle: Handle<I, O>) {
+  constructor(call: DirectCall, method: DescMethod, handle: UnaryHandler) {
     super(call);
     this.#method = method;
     this.#handle = handle;
@@ -84,8 +62,8 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
   async #answer(bytes: Buffer): Promise<void> {
     const { input, output } = this.#method;
     try {
-      const response = await this.#handle(decode(input, bytes));
-      this.call.answer(Buffer.from(toBinary(output, create(output, response))));
+      const response = await this.#handle(decode(input, bytes), this.call.context);
+      this.call.answer(toBinary(output, create(output, response)));
     } catch (thrown) {
       this.call.fail(this.#isLookup ? lookupError(thrown) : thrown);
     }
@@ -97,6 +75,31 @@ class UnaryCall<I extends DescMessage, O extends DescMessage> extends SingleRequ
   }
 
   override over(): void {}
+}
+
+/** Decodes the request of a call and hands it to the handler, which sends the responses. */
+export class ServerStreamingCall extends SingleRequestCall {
+  readonly #input: DescMessage;
+  readonly #receiver: RequestReceiver;
+
+  constructor(call: DirectCall, { input }: DescMethod, handler: ServerStreamingHandler) {
+    super(call);
+    this.#input = input;
+    this.#receiver = handler(call);
+  }
+
+  protected override run(bytes: Buffer): void {
+    const request: MessageShape<DescMessage> = decode(this.#input, bytes);
+    this.#receiver.run(request);
+  }
+
+  override stop(error: SluiceError): void {
+    this.#receiver.stop(error);
+  }
+
+  override over(end: CallEnd): void {
+    this.#receiver.over(end);
+  }
 }
 
 /**

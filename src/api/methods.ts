@@ -1,0 +1,87 @@
+import type {
+  DescMessage,
+  DescMethod,
+  DescService,
+  MessageInitShape,
+  MessageShape,
+} from '@bufbuild/protobuf';
+import type { CallContext } from '../base/call-context.js';
+import type { Call, RequestReceiver, StreamReceiver } from './call.js';
+
+/** Answers one request with the response that it returns, or with the error that it throws. */
+export type UnaryHandler<I extends DescMessage = DescMessage, O extends DescMessage = DescMessage> = (
+  request: MessageShape<I>,
+  context: CallContext,
+) => MessageInitShape<O> | Promise<MessageInitShape<O>>;
+
+export type ServerStreamingHandler<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> = (call: Call<O>) => RequestReceiver<I>;
+
+/** For client streaming and for both directions. Requests come as bytes: nothing on the message path is decoded. */
+export type ClientStreamingHandler<
+  I extends DescMessage = DescMessage,
+  O extends DescMessage = DescMessage,
+> = (call: Call<O>) => StreamReceiver<I>;
+
+interface Shape<K extends DescMethod['methodKind'], I, O> {
+  readonly methodKind: K;
+  readonly input: I;
+  readonly output: O;
+}
+
+/** The handler of a method, typed by its descriptor. */
+export type HandlerOf<M> =
+  M extends Shape<'unary', infer I extends DescMessage, infer O extends DescMessage>
+    ? UnaryHandler<I, O>
+    : M extends Shape<'server_streaming', infer I extends DescMessage, infer O extends DescMessage>
+      ? ServerStreamingHandler<I, O>
+      : M extends Shape<
+            'client_streaming' | 'bidi_streaming',
+            infer I extends DescMessage,
+            infer O extends DescMessage
+          >
+        ? ClientStreamingHandler<I, O>
+        : never;
+
+/** A handler for every method of a service. */
+export type ServiceHandlers<S extends DescService> = {
+  readonly [N in keyof S['method']]: HandlerOf<S['method'][N]>;
+};
+
+interface Entry<K extends DescMethod['methodKind'], H> {
+  readonly kind: K;
+  readonly method: DescMethod;
+  readonly handler: H;
+  readonly maxRequestBytes: number;
+}
+
+/** One row of the table of methods. `methodsOf` pairs the types of descriptor and handler; here they are erased. */
+export type ApiMethod =
+  | Entry<'unary', UnaryHandler>
+  | Entry<'server_streaming', ServerStreamingHandler>
+  | Entry<'client_streaming' | 'bidi_streaming', ClientStreamingHandler>;
+
+/** All that a transport needs to serve the API. */
+export interface Api {
+  readonly services: readonly DescService[];
+  readonly methods: readonly ApiMethod[];
+}
+
+/** The rows of one service. */
+export function methodsOf<S extends DescService>(
+  service: S,
+  handlers: ServiceHandlers<S>,
+  maxRequestBytesOf: (method: DescMethod) => number,
+): ApiMethod[] {
+  return service.methods.map((method) => {
+    const handler = handlers[method.localName as keyof S['method']];
+    return {
+      kind: method.methodKind,
+      method,
+      handler,
+      maxRequestBytes: maxRequestBytesOf(method),
+    } as ApiMethod;
+  });
+}
