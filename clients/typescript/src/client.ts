@@ -1,6 +1,6 @@
 import type { DescMethod } from '@bufbuild/protobuf';
-import type { GenService, GenServiceMethods } from '@bufbuild/protobuf/codegenv2';
-import { type ByteStream, createServiceClient, openBytes, type ServiceClient } from './calls.js';
+import type { BrokerAccess } from './broker-access.js';
+import { type ByteStream, createServiceClient, openBytes } from './calls.js';
 import { Connection } from './connection.js';
 import type { ConnectionStates } from './connection-states.js';
 import { Consumer } from './consumer/consumer.js';
@@ -12,18 +12,15 @@ import type { ConnectOptions } from './options.js';
 import type { ProducerOptions } from './producer/options.js';
 import { Producer } from './producer/producer.js';
 
-/** What a generated service consists of. */
-type MethodsOf<S> = S extends GenService<infer M extends GenServiceMethods> ? M : never;
-
 /**
  * One connection to a broker. Connects with the first call: a broker that can't be reached makes that call fail with
  * UNAVAILABLE, and producers and consumers try again. `onConnectionState` is told what the connection is doing.
  */
-export class Client {
+export class Client implements BrokerAccess {
   /** Produce and consume, call by call. */
-  readonly broker: ServiceClient<MethodsOf<typeof Broker>>;
+  readonly broker: BrokerAccess['broker'];
   /** Topics, subscriptions, and looking inside. */
-  readonly admin: ServiceClient<MethodsOf<typeof Admin>>;
+  readonly admin: BrokerAccess['admin'];
   readonly #connection: Connection;
 
   /** `target` is `host:port`, or any gRPC name. */

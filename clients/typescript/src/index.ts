@@ -1,3 +1,4 @@
+export type { BrokerAccess } from './broker-access.js';
 export type { BidiStream, CallOptions, ClientStream, ServerStream, ServiceClient } from './calls.js';
 export { Client, connect, type SluiceClient } from './client.js';
 export type { ConnectionState } from './connection-states.js';

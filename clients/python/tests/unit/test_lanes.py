@@ -3,7 +3,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from sluice.consumer.delivery import Delivery
-from sluice.consumer.lanes import Lane, Lanes
+from sluice.consumer.lane import Lane
+from sluice.consumer.lanes import Lanes
 from sluice.v1 import ORDERING_KEY, ORDERING_NONE, ORDERING_PARTITION, Message, MessageRun
 
 
@@ -15,7 +16,7 @@ def deliveries(*offsets: int, partition: int = 0) -> list[Delivery]:
     return [delivery(offset, partition) for offset in offsets]
 
 
-def taken(lanes: Lanes) -> Lane:
+def taken(lanes: Lanes) -> Lane[Delivery]:
     lane = lanes.take()
     assert lane is not None
     return lane

@@ -1,5 +1,5 @@
 import { Backoff, pause } from '../backoff.js';
-import type { Client } from '../client.js';
+import type { BrokerAccess } from '../broker-access.js';
 import { SluiceError, StatusCode } from '../errors.js';
 import { Credit } from './credit.js';
 import type { Delivery, Handler } from './delivery.js';
@@ -28,7 +28,7 @@ const openTimeoutMs = 10_000;
  * subscription keeps; a stream that breaks is opened again, until `close`.
  */
 export class Consumer implements AsyncIterable<Delivery> {
-  readonly #client: Client;
+  readonly #client: BrokerAccess;
   readonly #options: CompleteConsumerOptions;
   readonly #credit: Credit;
   readonly #lanes = new Lanes();
@@ -43,7 +43,7 @@ export class Consumer implements AsyncIterable<Delivery> {
   #closed: Promise<void> | undefined;
 
   /** Connects to nothing yet. Throws where a number or a time is none. */
-  constructor(client: Client, options: ConsumerOptions) {
+  constructor(client: BrokerAccess, options: ConsumerOptions) {
     this.#client = client;
     this.#options = complete(options);
     // Throws where they are no settings: later, that would look like a stream that breaks again and again.

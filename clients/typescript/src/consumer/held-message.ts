@@ -1,7 +1,7 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { SluiceError, StatusCode } from '../errors.js';
 import type { Delivery, NackOptions } from './delivery.js';
-import type { Lane } from './lanes.js';
+import type { Lane } from './lane.js';
 import { type MessageFields, readMessage } from './message-fields.js';
 import type { Run } from './response.js';
 import type { Outcome } from './settlement.js';
@@ -30,7 +30,7 @@ export class HeldMessage implements Delivery {
   readonly run: Run;
   readonly offsetNumber: number;
   readonly lender: Lender;
-  lane!: Lane;
+  lane!: Lane<HeldMessage>;
   #state: State = 'held';
   #fields: MessageFields | undefined;
   #abort: AbortController | undefined;

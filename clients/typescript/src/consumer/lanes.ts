@@ -1,38 +1,18 @@
 import { Fifo } from '../fifo.js';
 import { Ordering } from '../gen/sluice/v1/admin_pb.js';
 import type { HeldMessage } from './held-message.js';
+import { Lane } from './lane.js';
 import { isIn, type Range } from './response.js';
-
-/** Messages that have to be handled one after the other: those of a partition, or of a key in it. */
-export class Lane {
-  readonly name: string | undefined;
-  readonly queue = new Fifo<HeldMessage>();
-  /** A handler is at work on one of its messages. */
-  isBusy = false;
-  /** Nacks that have no answer yet: until then it is not known what the broker has taken back. */
-  unansweredNacks = 0;
-  /** Stands among those that have something to do. */
-  isListed = false;
-
-  /** Without a name: what is in it has no order, and may be handled all at once. */
-  constructor(name: string | undefined) {
-    this.name = name;
-  }
-
-  get isOrdered(): boolean {
-    return this.name !== undefined;
-  }
-}
 
 /**
  * What has been delivered and not handed out, in the order that the subscription keeps. Lanes outlive sessions: while a
  * handler is at work on what an earlier session brought, nothing else of its lane is handed out.
  */
 export class Lanes {
-  readonly #lanes = new Map<string, Lane>();
-  readonly #free = new Lane(undefined);
+  readonly #lanes = new Map<string, Lane<HeldMessage>>();
+  readonly #free = new Lane<HeldMessage>(undefined);
   /** Those with a message that may be handed out now, each once, whose turn it is first. */
-  readonly #ready = new Fifo<Lane>();
+  readonly #ready = new Fifo<Lane<HeldMessage>>();
 
   /** Messages of one run, in order. */
   add(messages: readonly HeldMessage[], ordering: Ordering): void {
@@ -63,7 +43,7 @@ export class Lanes {
   }
 
   /** The handler of the message that was taken from the lane has ended. */
-  done(lane: Lane): void {
+  done(lane: Lane<HeldMessage>): void {
     if (!lane.isOrdered) return;
     lane.isBusy = false;
     this.#list(lane);
@@ -71,12 +51,12 @@ export class Lanes {
   }
 
   /** Nothing of the lane is handed out before the broker has answered a nack. */
-  hold(lane: Lane): void {
+  hold(lane: Lane<HeldMessage>): void {
     const { name } = lane;
     if (name !== undefined) this.#laneNamed(name).unansweredNacks++;
   }
 
-  release(lane: Lane): void {
+  release(lane: Lane<HeldMessage>): void {
     // What was iterated may be of a lane that was forgotten meanwhile, and made again.
     const current = lane.name === undefined ? undefined : this.#lanes.get(lane.name);
     if (current === undefined || current.unansweredNacks === 0) return;
@@ -108,7 +88,7 @@ export class Lanes {
     for (const lane of this.#all()) yield* lane.queue;
   }
 
-  *#all(): Generator<Lane> {
+  *#all(): Generator<Lane<HeldMessage>> {
     yield this.#free;
     yield* this.#lanes.values();
   }
@@ -120,7 +100,7 @@ export class Lanes {
     }
   }
 
-  #laneOf(message: HeldMessage, ordering: Ordering): Lane {
+  #laneOf(message: HeldMessage, ordering: Ordering): Lane<HeldMessage> {
     if (ordering === Ordering.NONE) return this.#free;
     let name = String(message.partition);
     if (ordering === Ordering.KEY) {
@@ -131,7 +111,7 @@ export class Lanes {
     return this.#laneNamed(name);
   }
 
-  #laneNamed(name: string): Lane {
+  #laneNamed(name: string): Lane<HeldMessage> {
     let lane = this.#lanes.get(name);
     if (lane === undefined) {
       lane = new Lane(name);
@@ -140,14 +120,14 @@ export class Lanes {
     return lane;
   }
 
-  #list(lane: Lane): void {
+  #list(lane: Lane<HeldMessage>): void {
     if (lane.isListed || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length === 0) return;
     lane.isListed = true;
     this.#ready.push(lane);
   }
 
   /** There may be millions of keys: a lane is there for as long as it has something to remember. */
-  #forget(lane: Lane): void {
+  #forget(lane: Lane<HeldMessage>): void {
     if (lane.name === undefined || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length > 0) return;
     this.#lanes.delete(lane.name);
   }

@@ -83,17 +83,34 @@ function readRun(reader: WireReader): Run {
   const run = { partition: 0, firstOffset: 0, publishTimeMs: 0, producerId: '', attempt: 0, deliveryId: 0 };
   while (reader.pos < end) {
     const tag = reader.varint();
-    if (tag === messagesTag) {
-      const messageEnd = reader.fieldEnd();
-      bounds.push(reader.pos, messageEnd);
-      reader.pos = messageEnd;
-    } else if (tag === partitionTag) run.partition = reader.varint();
-    else if (tag === firstOffsetTag) run.firstOffset = reader.varint();
-    else if (tag === publishTimeTag) run.publishTimeMs = readTimeMs(reader);
-    else if (tag === producerIdTag) run.producerId = part(reader).toString();
-    else if (tag === attemptTag) run.attempt = reader.varint();
-    else if (tag === deliveryIdTag) run.deliveryId = reader.varint();
-    else reader.skip(tag);
+    switch (tag) {
+      case messagesTag: {
+        const messageEnd = reader.fieldEnd();
+        bounds.push(reader.pos, messageEnd);
+        reader.pos = messageEnd;
+        break;
+      }
+      case partitionTag:
+        run.partition = reader.varint();
+        break;
+      case firstOffsetTag:
+        run.firstOffset = reader.varint();
+        break;
+      case publishTimeTag:
+        run.publishTimeMs = readTimeMs(reader);
+        break;
+      case producerIdTag:
+        run.producerId = part(reader).toString();
+        break;
+      case attemptTag:
+        run.attempt = reader.varint();
+        break;
+      case deliveryIdTag:
+        run.deliveryId = reader.varint();
+        break;
+      default:
+        reader.skip(tag);
+    }
   }
   return { ...run, bytes: reader.bytes, bounds };
 }

@@ -1,5 +1,5 @@
+import type { BrokerAccess } from '../broker-access.js';
 import type { ByteStream } from '../calls.js';
-import type { Client } from '../client.js';
 import { durationMs, type SluiceError, StatusCode } from '../errors.js';
 import { Ordering } from '../gen/sluice/v1/admin_pb.js';
 import { Broker, type SessionOpened } from '../gen/sluice/v1/broker_pb.js';
@@ -32,7 +32,7 @@ const openTimeoutMs = 10_000;
 /** One `Consume` stream, from its first request to its end. */
 export class Session implements Lender {
   readonly topic: string;
-  readonly #client: Client;
+  readonly #client: BrokerAccess;
   readonly #options: CompleteConsumerOptions;
   readonly #events: SessionEvents;
   readonly #stream: ByteStream;
@@ -50,7 +50,7 @@ export class Session implements Lender {
     this.#ended = resolve;
   });
 
-  constructor(client: Client, options: CompleteConsumerOptions, events: SessionEvents) {
+  constructor(client: BrokerAccess, options: CompleteConsumerOptions, events: SessionEvents) {
     this.topic = options.topic;
     this.#client = client;
     this.#options = options;

@@ -1,6 +1,6 @@
 import { Backoff, pause } from '../backoff.js';
+import type { BrokerAccess } from '../broker-access.js';
 import type { CallOptions } from '../calls.js';
-import type { Client } from '../client.js';
 import { SluiceError, StatusCode } from '../errors.js';
 import { isFinal, isPassing } from './failure.js';
 import type { CompleteOptions } from './options.js';
@@ -18,7 +18,7 @@ const openTimeoutMs = 10_000;
 
 /** Where a producer stands. Claims nothing. */
 export function positionOf(
-  client: Client,
+  client: BrokerAccess,
   topic: string,
   producerId: string,
   options: CallOptions,
@@ -34,7 +34,7 @@ export function newClaimId(): bigint {
 
 /** One try to claim the name of a producer. With `currentEpoch`, only while that is its epoch. */
 export async function claim(
-  client: Client,
+  client: BrokerAccess,
   { topic, producerId }: { readonly topic: string; readonly producerId: string },
   { claimId, currentEpoch }: { readonly claimId: bigint; readonly currentEpoch?: bigint },
   options: CallOptions,
@@ -53,7 +53,7 @@ export async function claim(
 
 /** What a producer has to know before it begins. */
 export async function openPosition(
-  client: Client,
+  client: BrokerAccess,
   options: CompleteOptions,
 ): Promise<Position & { readonly partitionCount: number }> {
   const untilMs = performance.now() + (options.retryTimeoutMs ?? openTimeoutMs);
@@ -83,7 +83,7 @@ export async function openPosition(
 
 /** A topic that was deleted meanwhile will be made with one. */
 export async function partitionCountOf(
-  client: Client,
+  client: BrokerAccess,
   topic: string,
   options: CallOptions = { timeoutMs: callTimeoutMs },
 ): Promise<number> {

@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { Backoff, pause } from '../backoff.js';
+import type { BrokerAccess } from '../broker-access.js';
 import type { ByteStream } from '../calls.js';
-import type { Client } from '../client.js';
 import { SluiceError } from '../errors.js';
 import {
   Broker,
@@ -40,6 +40,15 @@ type State =
   /** For good. */
   | { readonly kind: 'over'; readonly error: SluiceError };
 
+/** One recovery, over all of its tries. */
+interface Recovery {
+  readonly oldest: Batch | undefined;
+  /** Why the oldest batch was refused for good. */
+  readonly refused: SluiceError | undefined;
+  /** The same for each try: a try whose answer was lost must not claim a second epoch. */
+  claimId: bigint | undefined;
+}
+
 export interface OutboxEvents {
   /** A batch has its answer, and takes no room any more. */
   answered(batch: Batch): void;
@@ -62,7 +71,7 @@ const endTimeoutMs = 5_000;
  * else goes out; the broker then refuses whatever still comes of the old epoch.
  */
 export class Outbox {
-  readonly #client: Client;
+  readonly #client: BrokerAccess;
   readonly #options: CompleteOptions;
   readonly #events: OutboxEvents;
   readonly #backoff: Backoff;
@@ -86,7 +95,7 @@ export class Outbox {
   #cause: SluiceError | undefined;
 
   constructor(
-    client: Client,
+    client: BrokerAccess,
     options: CompleteOptions,
     start: Position & { readonly partitionCount: number },
     events: OutboxEvents,
@@ -210,8 +219,8 @@ export class Outbox {
    * well, but a batch on it was given up.
    */
   async #recover(failure: Failure | undefined): Promise<void> {
-    const oldest = this.#batches[0];
     const refused = this.#refusal(failure);
+    const recovery: Recovery = { oldest: this.#batches[0], refused, claimId: undefined };
     this.#leaveStream();
     if (failure !== undefined && isFinal(failure.error)) {
       this.#end(failure.error);
@@ -219,49 +228,61 @@ export class Outbox {
     }
     this.#cause = failure?.error;
     // What was refused for good, or was given up, is no reason to wait.
-    let waitMs = refused !== undefined || failure === undefined ? 0 : this.#failed(failure.error);
-    let claimId: bigint | undefined;
-    while (this.#state.kind === 'recovering') {
+    let waitMs: number | undefined =
+      refused !== undefined || failure === undefined ? 0 : this.#failed(failure.error);
+    while (waitMs !== undefined) {
       if (waitMs > 0) await pause(waitMs, this.#ending.signal);
-      if (this.#state.kind !== 'recovering') return;
-      const isRenewing = this.#mustRenew || refused !== undefined;
-      if (isRenewing) claimId ??= newClaimId();
-      try {
-        const position = await this.#ask(claimId);
-        if (this.#state.kind !== 'recovering') return;
-        this.#client.connectionStates.answered();
-        if (!isRenewing && position.epoch !== this.#epoch) {
-          this.#end(fenced(this.#options.producerId, this.#epoch, position.epoch));
-          return;
-        }
-        this.#settleStored(position.lastSequence);
-        if (isRenewing) {
-          this.#epoch = position.epoch;
-          this.#mustRenew = false;
-          // What was sent in the old epoch is refused from now on.
-          for (const batch of this.#batches) batch.wasSent = false;
-          // Unless it turned out to be stored, and the answer was lost; or its time was over.
-          if (refused !== undefined && oldest !== undefined && this.#batches[0] === oldest) {
-            this.#done(oldest, (batch) => batch.reject(refused));
-          }
-        } else if (this.#wouldReuse(position.lastSequence)) {
-          this.#mustRenew = true;
-          waitMs = 0;
-          continue;
-        }
-        this.#numberedSequence = position.lastSequence;
-        this.#connect();
-        return;
-      } catch (thrown) {
-        const error = SluiceError.from(thrown);
-        if (isFinal(error) || !isPassing(error)) {
-          this.#end(error);
-          return;
-        }
-        this.#cause = error;
-        waitMs = this.#failed(error);
-      }
+      waitMs = await this.#resume(recovery);
     }
+  }
+
+  /** Asks once. Answers how long to wait before the next try; undefined where none is needed. */
+  async #resume(recovery: Recovery): Promise<number | undefined> {
+    if (this.#state.kind !== 'recovering') return undefined;
+    const isRenewing = this.#mustRenew || recovery.refused !== undefined;
+    if (isRenewing) recovery.claimId ??= newClaimId();
+    try {
+      const position = await this.#ask(recovery.claimId);
+      if (this.#state.kind !== 'recovering') return undefined;
+      this.#client.connectionStates.answered();
+      if (isRenewing) this.#renewed(position, recovery);
+      else if (!this.#isUsable(position)) return this.#mustRenew ? 0 : undefined;
+      this.#numberedSequence = position.lastSequence;
+      this.#connect();
+      return undefined;
+    } catch (thrown) {
+      const error = SluiceError.from(thrown);
+      if (isFinal(error) || !isPassing(error)) {
+        this.#end(error);
+        return undefined;
+      }
+      this.#cause = error;
+      return this.#failed(error);
+    }
+  }
+
+  /** The producer has a new epoch. The oldest batch fails if it was refused for good. */
+  #renewed(position: Position, { oldest, refused }: Recovery): void {
+    this.#settleStored(position.lastSequence);
+    this.#epoch = position.epoch;
+    this.#mustRenew = false;
+    // What was sent in the old epoch is refused from now on.
+    for (const batch of this.#batches) batch.wasSent = false;
+    // Unless it turned out to be stored, and the answer was lost; or its time was over.
+    if (refused !== undefined && oldest !== undefined && this.#batches[0] === oldest) {
+      this.#done(oldest, (batch) => batch.reject(refused));
+    }
+  }
+
+  /** Whether batches can go on from this position. If not, a new epoch is needed, or the producer is at its end. */
+  #isUsable({ epoch, lastSequence }: Position): boolean {
+    if (epoch !== this.#epoch) {
+      this.#end(fenced(this.#options.producerId, this.#epoch, epoch));
+      return false;
+    }
+    this.#settleStored(lastSequence);
+    this.#mustRenew = this.#wouldReuse(lastSequence);
+    return !this.#mustRenew;
   }
 
   /** Nothing goes out any more. */

@@ -1,4 +1,4 @@
-import type { Client } from '../client.js';
+import type { BrokerAccess } from '../broker-access.js';
 import { SluiceError, StatusCode } from '../errors.js';
 import { Batch, type Receipt, type RequestHead } from './batch.js';
 import { openPosition, type Position } from './broker-state.js';
@@ -34,7 +34,7 @@ export class Producer {
   #closing: Promise<void> | undefined;
 
   private constructor(
-    client: Client,
+    client: BrokerAccess,
     options: CompleteOptions,
     start: Position & { readonly partitionCount: number },
   ) {
@@ -62,7 +62,7 @@ export class Producer {
    * Claims the name of the producer, which fences an older process of the name, and asks where that one ended. Tries for
    * `retryTimeoutMs`, or for 10 s.
    */
-  static async open(client: Client, options: ProducerOptions): Promise<Producer> {
+  static async open(client: BrokerAccess, options: ProducerOptions): Promise<Producer> {
     const completed = complete(options);
     return new Producer(client, completed, await openPosition(client, completed));
   }

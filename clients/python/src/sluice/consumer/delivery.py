@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ..seconds import seconds_of
 from ..v1 import Message, MessageRun
 from ..wire import to_datetime
+from .lane import Lane
 from .settlements import NOTHING_SETTLED, SettlementResult
 
-if TYPE_CHECKING:
-    from .lanes import Lane
-    from .session import Session
-
 HELD, SETTLED, REVOKED = 0, 1, 2
+
+
+class Lender(Protocol):
+    """The session that a message is leased to."""
+
+    topic: str
+
+    def ack(self, delivery: Delivery) -> SettlementResult: ...
+    def nack(self, delivery: Delivery, delay_ms: float | None, reason: str) -> SettlementResult: ...
+    def extend(self, delivery: Delivery, by_ms: float | None) -> SettlementResult: ...
+    def dead_letter(self, delivery: Delivery, reason: str) -> SettlementResult: ...
 
 
 class Delivery:
@@ -26,9 +34,9 @@ class Delivery:
 
     __slots__ = ("_message", "_revoked", "_run", "lane", "offset", "partition", "session", "state")
 
-    lane: Lane
+    lane: Lane[Delivery]
 
-    def __init__(self, session: Session, run: MessageRun, partition: int, offset: int, message: Message) -> None:
+    def __init__(self, session: Lender, run: MessageRun, partition: int, offset: int, message: Message) -> None:
         self.session = session
         self._run = run
         self.partition = partition

@@ -4,33 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from typing import TYPE_CHECKING
 
 from ..v1 import ORDERING_KEY, ORDERING_NONE, ORDERING_PARTITION, Ordering
-
-if TYPE_CHECKING:
-    from .delivery import Delivery
+from .delivery import Delivery
+from .lane import Lane
 
 FREE = None
 """The name of the lane of messages that keep no order."""
-
-
-class Lane:
-    """Messages of one partition, or of one key: one at a time, in order."""
-
-    __slots__ = ("is_busy", "is_exclusive", "is_ready", "name", "pause_count", "queue")
-
-    def __init__(self, name: Hashable, is_exclusive: bool) -> None:
-        self.name = name
-        self.is_exclusive = is_exclusive
-        """False: of messages without an order, any number may be handled at once."""
-        self.queue: deque[Delivery] = deque()
-        self.is_busy = False
-        """A handler works on it."""
-        self.pause_count = 0
-        """Nacks that the broker has not answered."""
-        self.is_ready = False
-        """It stands among those from which the next one is taken."""
 
 
 class Lanes:
@@ -40,8 +20,8 @@ class Lanes:
     """
 
     def __init__(self) -> None:
-        self._lanes: dict[Hashable, Lane] = {}
-        self._ready: deque[Lane] = deque()
+        self._lanes: dict[Hashable, Lane[Delivery]] = {}
+        self._ready: deque[Lane[Delivery]] = deque()
         self.ordering: Ordering = ORDERING_PARTITION
 
     def put(self, partition: int, deliveries: Iterable[Delivery]) -> None:
@@ -61,13 +41,13 @@ class Lanes:
         lane.queue.extend(deliveries)
         self._make_ready(lane)
 
-    def _lane(self, name: Hashable) -> Lane:
+    def _lane(self, name: Hashable) -> Lane[Delivery]:
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = Lane(name, name is not FREE)
         return lane
 
-    def _make_ready(self, lane: Lane) -> None:
+    def _make_ready(self, lane: Lane[Delivery]) -> None:
         if not (lane.is_ready or lane.is_busy or lane.pause_count) and lane.queue:
             lane.is_ready = True
             self._ready.append(lane)
@@ -78,7 +58,7 @@ class Lanes:
         free = self._lanes.get(FREE)
         return len(self._ready) + (len(free.queue) - 1 if free is not None and free.is_ready else 0)
 
-    def take(self) -> Lane | None:
+    def take(self) -> Lane[Delivery] | None:
         """The lane whose turn it is; busy until it is released, unless it keeps no order."""
         while self._ready:
             lane = self._ready.popleft()
@@ -93,7 +73,7 @@ class Lanes:
                 return lane
         return None
 
-    def release(self, lane: Lane) -> None:
+    def release(self, lane: Lane[Delivery]) -> None:
         """No handler works on it any more: it goes behind the other lanes."""
         lane.is_busy = False
         if lane.queue:
@@ -101,7 +81,7 @@ class Lanes:
         elif lane.is_exclusive:
             self._forget(lane)
 
-    def pause(self, lane: Lane) -> Lane:
+    def pause(self, lane: Lane[Delivery]) -> Lane[Delivery]:
         """Nothing of it may begin until `resume` of what this returns: the lane itself may have been forgotten."""
         if not lane.is_exclusive:
             return lane
@@ -112,7 +92,7 @@ class Lanes:
             self._ready.remove(lane)
         return lane
 
-    def resume(self, lane: Lane) -> None:
+    def resume(self, lane: Lane[Delivery]) -> None:
         if not lane.is_exclusive:
             return
         lane.pause_count -= 1
@@ -128,7 +108,7 @@ class Lanes:
         for lane in list(self._lanes.values()):
             self._forget(lane)
 
-    def _forget(self, lane: Lane) -> None:
+    def _forget(self, lane: Lane[Delivery]) -> None:
         """There may be millions of keys: only lanes in use are kept."""
         if lane.queue:
             return

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 
 from .delivery import HELD, Delivery
-from .lanes import Lane, Lanes
+from .lane import Lane
+from .lanes import Lanes
 
 logger = logging.getLogger(__name__)
 Handler = Callable[[Delivery], Awaitable[None]]
@@ -72,7 +73,7 @@ class Workers:
         finally:
             self._working_count -= 1
 
-    async def _work_on(self, lane: Lane) -> None:
+    async def _work_on(self, lane: Lane[Delivery]) -> None:
         """As long as the lane has messages and may go on, for a slice of time."""
         handler, queue = self._handler, lane.queue
         slice_end = monotonic() + SLICE_S
