@@ -111,6 +111,8 @@ export const limits = {
   /** The size of a frame, and the minimum that it may shrink to. A larger message has a frame of its own. */
   frameBytes: 256 * KiB,
   smallestFrameBytes: 16 * KiB,
+  /** A frame while frames take all of their memory. */
+  leastFrameBytes: 4 * KiB,
   /** Frames under way to one stream. */
   framesUnderWay: 2,
   /** Memory of frames that have left, kept for the next ones. */

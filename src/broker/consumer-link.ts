@@ -1,4 +1,3 @@
-import { limits } from '../base/limits.js';
 import type { TimeByReason } from './counters.js';
 import type { CumulativeAcks } from './cumulative-acks.js';
 import type { FramesUnderWay } from './frame-pool.js';
@@ -43,7 +42,8 @@ export class ConsumerLink {
 
   /** A consumer that does not read blocks at most this many frames. */
   get canSend(): boolean {
-    return this.#services.frames.count + this.readsUnderWay < limits.framesUnderWay;
+    const { count, mostCount } = this.#services.frames;
+    return count + this.readsUnderWay < mostCount;
   }
 
   get isHeldByTransport(): boolean {

@@ -3,8 +3,8 @@ import { limits } from '../base/limits.js';
 /**
  * Memory for frames that have not left for the transport, over all streams. Each stream begins with small frames,
  * which grow as they leave. So any number of consumers that never read costs little, and takes nothing from the
- * others. When half of the memory is in use, no frames grow. When all of it is in use, all frames are small until
- * some have left.
+ * others. When half of the memory is in use, no frames grow. When all of it is in use, each stream has one small
+ * frame at a time until some have left.
  */
 export class FramePool {
   readonly #totalBytes: number;
@@ -52,13 +52,18 @@ export class FramesUnderWay {
     return this.#frames.length;
   }
 
+  /** How many frames may be under way. One always may: so a stream that is full waits only for its own client. */
+  get mostCount(): number {
+    return this.#pool.isUsedUp ? 1 : limits.framesUnderWay;
+  }
+
   get isFull(): boolean {
-    return this.#frames.length >= limits.framesUnderWay;
+    return this.#frames.length >= this.mostCount;
   }
 
   /** About how many bytes the next frame may hold. A single larger message is still sent. */
   get nextFrameBytes(): number {
-    return this.#pool.isUsedUp ? limits.smallestFrameBytes : this.#frameBytes;
+    return this.#pool.isUsedUp ? limits.leastFrameBytes : this.#frameBytes;
   }
 
   sent(bytes: number): void {

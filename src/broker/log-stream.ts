@@ -1,6 +1,5 @@
 import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
 import { fittingEnd } from './fitting-end.js';
 import type { FramesUnderWay } from './frame-pool.js';
@@ -87,7 +86,7 @@ export class LogStream implements ReadSession, TopicFollower {
   }
 
   #pump(): void {
-    while (!this.#hasEnded && this.#frames.count + this.#readsUnderWay < limits.framesUnderWay) {
+    while (!this.#hasEnded && this.#frames.count + this.#readsUnderWay < this.#frames.mostCount) {
       const source = this.#leftCount > 0 ? this.#nextSource() : undefined;
       if (source === undefined) {
         this.#endIfDone();

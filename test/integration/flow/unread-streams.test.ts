@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../src/base/limits.js';
 import { divideBudget } from '../../../src/base/memory-budget.js';
-import { MiB, minuteMs } from '../../../src/base/units.js';
+import { KiB, MiB, minuteMs } from '../../../src/base/units.js';
 import {
   Broker,
   ConsumeRequestSchema,
@@ -95,6 +95,19 @@ describe('a client beside hundreds of streams that read nothing:', function () {
     while ((await gauge('sluice_stream_answer_bytes')) > 0);
   }
 
+  /** One batch, to the topic `backlog`. */
+  async function publishOnce(messages: readonly { readonly payload?: Uint8Array }[]): Promise<void> {
+    const connection = await RawConnection.connect(attacked.process.address);
+    await new Promise<void>((resolve) => {
+      const stream = connection.open(Broker.method.publishStream, {
+        onMessage: () => stream.end(),
+        onEnd: () => resolve(),
+      });
+      stream.write(encode(PublishStreamRequestSchema, { topic: 'backlog', messages: [...messages] }));
+    });
+    connection.destroy();
+  }
+
   it('producers, with receipts and refusals', async () => {
     const topic = 'long-name-'.repeat(19);
     const first = encode(PublishStreamRequestSchema, { topic, messages: [{}] });
@@ -121,16 +134,7 @@ describe('a client beside hundreds of streams that read nothing:', function () {
 
   it('consumers, with answers to settlements', async () => {
     const messageCount = 2_000;
-    const publisher = await RawConnection.connect(attacked.process.address);
-    await new Promise<void>((resolve) => {
-      const stream = publisher.open(Broker.method.publishStream, {
-        onMessage: () => stream.end(),
-        onEnd: () => resolve(),
-      });
-      const messages = Array.from({ length: messageCount }, () => ({}));
-      stream.write(encode(PublishStreamRequestSchema, { topic: 'backlog', messages }));
-    });
-    publisher.destroy();
+    await publishOnce(Array.from({ length: messageCount }, () => ({})));
     const subscribe = encode(ConsumeRequestSchema, {
       subscribe: { topic: 'backlog', subscription: 's', flowControl: { maxOutstandingMessages: 0 } },
     });
@@ -155,6 +159,25 @@ describe('a client beside hundreds of streams that read nothing:', function () {
       5,
       settle.length,
     );
+  });
+
+  it('consumers that leave and do not read what was sent', async () => {
+    const messageBytes = 20 * KiB;
+    await publishOnce(Array.from({ length: 10 }, () => ({ payload: Buffer.alloc(messageBytes) })));
+    const connection = await connectStuck();
+    const count = 20;
+    for (let i = 0; i < count; i += 1) {
+      const stream = connection.open(Broker.method.consume, { onMessage() {}, onEnd() {} });
+      stream.write(encode(ConsumeRequestSchema, { subscribe: { topic: 'backlog', subscription: `${i}` } }));
+      while ((await gauge('sluice_frame_bytes')) < messageBytes);
+      stream.end();
+      while ((await gauge('sluice_frame_bytes')) > 0);
+    }
+    // Their sessions have ended, and what they were sent waits for them.
+    const owedBytes = await gauge('sluice_stream_answer_bytes');
+    assert.ok(owedBytes > count * messageBytes, `${owedBytes} bytes wait`);
+    connection.destroy();
+    while ((await gauge('sluice_stream_answer_bytes')) > 0);
   });
 
   it('tools that ask for descriptors', async () => {

@@ -24,7 +24,7 @@ import { RequestDecoder } from '../request-decoder.js';
 import type { StreamAccount } from '../stream-answers.js';
 import { DelegatedCall } from './delegated-call.js';
 import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
-import { connectionOf, dropMetadata, endRequest, isReset } from './http2-sessions.js';
+import { connectionOf, dropMetadata, endRequest, isReset, unsentBytes } from './http2-sessions.js';
 
 export interface InterceptorServices {
   readonly table: CallTable;
@@ -188,6 +188,8 @@ class DirectListener implements Listener, OpenedCall, CallOwner {
     // The client may leave its half of the stream open, with a part of a request.
     if (this.isWaitingForRequest) endRequest(this.#base);
     this.#table.answered(this);
+    // Frames of messages are not counted any more when their session has ended: what is left of them is owed.
+    if (end === 'answered' && this.kind === 'stream') this.entry?.owed.add(unsentBytes(this.#base));
     const receiver = this.#receiver;
     this.#receiver = undefined;
     try {

@@ -59,6 +59,12 @@ export function connectionOf(call: ServerInterceptingCallInterface): Http2Sessio
   return stream.session;
 }
 
+/** What was sent on the stream of a call and has not left for the transport. */
+export function unsentBytes(call: ServerInterceptingCallInterface): number {
+  const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
+  return stream.writableLength;
+}
+
 /** The client has reset the stream of a call. Node then ends the readable side as if it were complete. */
 export function isReset(call: ServerInterceptingCallInterface): boolean {
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
