@@ -1,5 +1,5 @@
+import { Fifo } from '../base/fifo.js';
 import type { SpareMemory } from '../base/spare-memory.js';
-import { Fifo } from './fifo.js';
 import type { Run } from './run.js';
 
 /** The newest committed runs of one partition, without gaps, oldest first. */
