@@ -1,6 +1,6 @@
-import { metadataColumn, partitionColumn } from './columns.js';
-import type { Engine } from './engine.js';
-import { countersKey, extentKey, logRange, metadataKey, metadataKind } from './keys.js';
+import { metadataColumn, partitionColumn } from './engine/columns.js';
+import type { Engine } from './engine/engine.js';
+import { countersKey, extentKey, logRange, metadataKey, metadataKind } from './engine/keys.js';
 import type { LostExtents } from './lost-extents.js';
 import { encodeCounters, encodeExtent } from './metadata-codec.js';
 import type { Recovered } from './recovery.js';

@@ -12,9 +12,9 @@ import {
   syncLogs,
 } from './database-check.js';
 import { releaseReserve } from './disk-reserve.js';
-import { Engine, engineFault, engineMessage } from './engine.js';
+import { Engine, engineFault, engineMessage } from './engine/engine.js';
+import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './engine/files.js';
 import { listFaults } from './faults.js';
-import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './files.js';
 import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from './marker.js';
 import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
 import { DamagedRecord } from './record.js';

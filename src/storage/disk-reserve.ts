@@ -5,7 +5,7 @@ import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import { MiB } from '../base/units.js';
-import { freeDiskBytes, removeFile } from './files.js';
+import { freeDiskBytes, removeFile } from './engine/files.js';
 
 /**
  * Disk space that is kept for the next start. Opening the database writes the contents of its log into tables

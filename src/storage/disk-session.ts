@@ -1,5 +1,5 @@
 import { endOnDefect } from '../base/invariant.js';
-import type { Engine } from './engine.js';
+import type { Engine } from './engine/engine.js';
 import { LogScan } from './log-scan.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';

@@ -1,5 +1,5 @@
-import { type Engine, engineFault } from './engine.js';
-import { lastOffsetOfLogKey } from './keys.js';
+import { type Engine, engineFault } from './engine/engine.js';
+import { lastOffsetOfLogKey } from './engine/keys.js';
 import { readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import { firstReadable, readFirst } from './read-around.js';

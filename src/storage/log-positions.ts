@@ -1,4 +1,4 @@
-import type { Engine } from './engine.js';
+import type { Engine } from './engine/engine.js';
 import { findRecord, nextReadable } from './find-record.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';

@@ -1,8 +1,8 @@
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
-import { partitionColumn } from './columns.js';
-import { type Engine, engineFault, type Scan } from './engine.js';
-import { lastOffsetOfLogKey, logRange, logRangeUntil } from './keys.js';
+import { partitionColumn } from './engine/columns.js';
+import { type Engine, engineFault, type Scan } from './engine/engine.js';
+import { lastOffsetOfLogKey, logRange, logRangeUntil } from './engine/keys.js';
 import { checkReadable, dataLoss, readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import { type Entries, readAroundDamage } from './read-around.js';

@@ -1,6 +1,6 @@
-import { partitionColumn } from './columns.js';
-import { type Engine, engineFault, engineMessage, type KeyRange, type ScanOptions } from './engine.js';
-import { everything, logKey, logRange } from './keys.js';
+import { partitionColumn } from './engine/columns.js';
+import { type Engine, engineFault, engineMessage, type KeyRange, type ScanOptions } from './engine/engine.js';
+import { everything, logKey, logRange } from './engine/keys.js';
 import { type Extent, emptyExtent } from './partition-log.js';
 import { DamagedRecord, type LogRecord, readRecord } from './record.js';
 import type { CatalogTopic } from './types.js';

@@ -1,6 +1,6 @@
-import { cursorsColumn, metadataColumn, producersColumn } from './columns.js';
-import type { Engine } from './engine.js';
-import { everything, keyBehind, metadataKind, migrationKey, storeKey } from './keys.js';
+import { cursorsColumn, metadataColumn, producersColumn } from './engine/columns.js';
+import type { Engine } from './engine/engine.js';
+import { everything, keyBehind, metadataKind, migrationKey, storeKey } from './engine/keys.js';
 import { currentFormat } from './marker.js';
 import { seal, unseal } from './sealed-value.js';
 

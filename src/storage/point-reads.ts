@@ -1,10 +1,10 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
-import { cursorsColumn, producersColumn } from './columns.js';
 import { decodeCursor, decodeRedrive } from './cursor-codec.js';
-import { damageMessage, type Engine, engineFault, type KeyRange } from './engine.js';
-import * as keys from './keys.js';
+import { cursorsColumn, producersColumn } from './engine/columns.js';
+import { damageMessage, type Engine, engineFault, type KeyRange } from './engine/engine.js';
+import * as keys from './engine/keys.js';
 import { decodeDeadLetter, decodeProducer } from './metadata-codec.js';
 import { DamagedRecord } from './record.js';
 import { unseal } from './sealed-value.js';

@@ -1,7 +1,7 @@
-import { partitionColumn } from './columns.js';
 import type { DamagedRange } from './damaged-offsets.js';
-import { damageMessage, type Engine, engineFault, type KeyRange } from './engine.js';
-import { lastOffsetOfLogKey, logRange } from './keys.js';
+import { partitionColumn } from './engine/columns.js';
+import { damageMessage, type Engine, engineFault, type KeyRange } from './engine/engine.js';
+import { lastOffsetOfLogKey, logRange } from './engine/keys.js';
 import type { PartitionLog } from './partition-log.js';
 import { DamagedRecord, readRecord } from './record.js';
 import { wholeRecordsOf } from './table-block.js';

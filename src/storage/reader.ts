@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import { DiskSession } from './disk-session.js';
-import type { Engine } from './engine.js';
+import type { Engine } from './engine/engine.js';
 import { checkReadable } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';

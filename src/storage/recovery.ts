@@ -1,6 +1,6 @@
 import type { LostMetadata } from './accepted-loss.js';
-import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './columns.js';
-import { type Engine, engineFault, engineMessage } from './engine.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
+import { type Engine, engineFault, engineMessage } from './engine/engine.js';
 import {
   idOfMetadataKey,
   logRange,
@@ -10,7 +10,7 @@ import {
   partitionOfExtentKey,
   producerRange,
   subscriptionRange,
-} from './keys.js';
+} from './engine/keys.js';
 import { findLostExtents } from './lost-extents.js';
 import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './metadata-codec.js';
 import type { Extent } from './partition-log.js';

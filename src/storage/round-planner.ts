@@ -1,8 +1,8 @@
 import { limits } from '../base/limits.js';
 import type { SpareMemory } from '../base/spare-memory.js';
-import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './columns.js';
 import { encodeCursor, encodeRedrive } from './cursor-codec.js';
-import * as keys from './keys.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
+import * as keys from './engine/keys.js';
 import {
   encodeCounters,
   encodeDeadLetter,

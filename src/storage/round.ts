@@ -1,6 +1,6 @@
 import { invariant } from '../base/invariant.js';
 import type { SpareMemory } from '../base/spare-memory.js';
-import type { KeyRange } from './engine.js';
+import type { KeyRange } from './engine/engine.js';
 import { type RecordDraft, recordByteLength, writeRecord } from './record.js';
 import { sealBytes } from './sealed-value.js';
 

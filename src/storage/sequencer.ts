@@ -1,5 +1,5 @@
 import { invariant } from '../base/invariant.js';
-import { metadataKey, metadataKind } from './keys.js';
+import { metadataKey, metadataKind } from './engine/keys.js';
 import { LogTable, type PartitionLog } from './partition-log.js';
 import type { Recovered } from './recovery.js';
 import { createSubmission, type Submission } from './submission.js';

@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import { acceptLoss } from './accepted-loss.js';
 import { closeRefused, openDataDirectory } from './data-directory.js';
-import { engineFault, engineMessage } from './engine.js';
+import { engineFault, engineMessage } from './engine/engine.js';
 import { listFaults } from './faults.js';
 import { writeIdentity } from './migration.js';
 import { clearDeleted, type Recovered, recover } from './recovery.js';
@@ -13,7 +13,7 @@ import { findMissing, syncedDataMissing } from './synced-offsets.js';
 import { type DamageSite, describeDamage } from './table-damage.js';
 import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
 
-export { freeDiskBytes } from './files.js';
+export { freeDiskBytes } from './engine/files.js';
 
 /**
  * Opens the store of a data directory, or creates one. Rejects with INVALID_SETTING, DATA_DIRECTORY_FOREIGN,

@@ -1,5 +1,5 @@
 import type { SluiceError } from '../base/errors.js';
-import type { Engine } from './engine.js';
+import type { Engine } from './engine/engine.js';
 import type { Recovered } from './recovery.js';
 import type { DamageSite } from './table-damage.js';
 import type { WriterThreadData } from './writer-protocol.js';

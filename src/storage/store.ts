@@ -5,7 +5,7 @@ import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { DiskReserve } from './disk-reserve.js';
-import { damageMessage, type Engine, engineFault, engineMessage } from './engine.js';
+import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
 import { LogPositions } from './log-positions.js';
 import type { PartitionLog } from './partition-log.js';
 import { PointReads } from './point-reads.js';

@@ -4,9 +4,9 @@ import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
-import { readUint64, writeUint64 } from './bytes.js';
+import { readUint64, writeUint64 } from './engine/bytes.js';
+import { readFileIfAny, replaceFile } from './engine/files.js';
 import { listFaults } from './faults.js';
-import { readFileIfAny, replaceFile } from './files.js';
 
 /**
  * A file beside the database that says how far each partition was known to be synced. RocksDB recovers its log up to

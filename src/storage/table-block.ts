@@ -1,4 +1,4 @@
-import { logKey } from './keys.js';
+import { logKey } from './engine/keys.js';
 import { DamagedRecord, lastOffsetOfRecord, readRecord } from './record.js';
 
 /**

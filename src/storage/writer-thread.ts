@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
-import { Engine, engineFault, engineMessage } from './engine.js';
+import { Engine, engineFault, engineMessage } from './engine/engine.js';
 import { sealRecord } from './record.js';
 import { type RoundBlock, visitRound } from './round.js';
 import { RoundNoteWriter } from './round-note-writer.js';

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
-import { partitionColumn, producersColumn } from '../../src/storage/columns.js';
 import { readDatabaseStart } from '../../src/storage/database-check.js';
-import { Engine } from '../../src/storage/engine.js';
-import { logKey, logRange, producerRange } from '../../src/storage/keys.js';
+import { partitionColumn, producersColumn } from '../../src/storage/engine/columns.js';
+import { Engine } from '../../src/storage/engine/engine.js';
+import { logKey, logRange, producerRange } from '../../src/storage/engine/keys.js';
 import { decodeRoundNote, writeRoundNote } from '../../src/storage/round-note.js';
 import {
   append,

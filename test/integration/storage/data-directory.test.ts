@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../../src/base/errors.js';
 import type { Reason } from '../../../src/base/reasons.js';
-import { Engine } from '../../../src/storage/engine.js';
+import { Engine } from '../../../src/storage/engine/engine.js';
 import { freeDiskBytes } from '../../../src/storage/storage.js';
 import {
   append,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { SluiceError } from '../../../src/base/errors.js';
 import { limits } from '../../../src/base/limits.js';
 import { createRandom } from '../../../src/base/random.js';
-import { Engine, type Scan } from '../../../src/storage/engine.js';
+import { Engine, type Scan } from '../../../src/storage/engine/engine.js';
 import type { Append } from '../../../src/storage/types.js';
 import {
   append,

@@ -9,8 +9,8 @@ import {
   encodeCursor,
   encodeRedrive,
 } from '../../../src/storage/cursor-codec.js';
+import * as keys from '../../../src/storage/engine/keys.js';
 import { entryEnds } from '../../../src/storage/entries.js';
-import * as keys from '../../../src/storage/keys.js';
 import {
   decodeCounters,
   decodeDeadLetter,

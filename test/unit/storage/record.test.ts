@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { limits } from '../../../src/base/limits.js';
-import { logKey } from '../../../src/storage/keys.js';
+import { logKey } from '../../../src/storage/engine/keys.js';
 import {
   DamagedRecord,
   type RecordDraft,

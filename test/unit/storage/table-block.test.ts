@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { logKey } from '../../../src/storage/keys.js';
+import { logKey } from '../../../src/storage/engine/keys.js';
 import { recordByteLength, sealRecord, writeRecord } from '../../../src/storage/record.js';
 import { wholeRecordsOf } from '../../../src/storage/table-block.js';
 

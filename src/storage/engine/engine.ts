@@ -7,8 +7,8 @@ import {
   type Iterator,
   RocksLevel,
 } from '@nxtedition/rocksdb';
-import { endOnDefect } from '../base/invariant.js';
-import { KiB, MiB } from '../base/units.js';
+import { endOnDefect } from '../../base/invariant.js';
+import { KiB, MiB } from '../../base/units.js';
 import { columnNames } from './columns.js';
 import { readFilePart } from './files.js';
 

@@ -1,6 +1,6 @@
 import { readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { SluiceError } from '../base/errors.js';
+import { SluiceError } from '../../base/errors.js';
 
 interface WatchedFile {
   readonly path: string;
