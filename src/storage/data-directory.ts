@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import type { Logger } from '../base/logger.js';
+import { DamagedRecord } from './codec/record.js';
 import {
   checkDatabase,
   type DatabaseCheck,
@@ -17,7 +18,6 @@ import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './engine/files
 import { listFaults } from './faults.js';
 import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from './marker.js';
 import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
-import { DamagedRecord } from './record.js';
 import { decodeRoundNote, raiseRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
 import { readNotedDamage, tableDamageName } from './table-damage.js';
 import type { StorageOptions } from './types.js';

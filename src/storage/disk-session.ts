@@ -1,9 +1,9 @@
 import { endOnDefect } from '../base/invariant.js';
+import type { Run } from './codec/run.js';
 import type { Engine } from './engine/engine.js';
 import { LogScan } from './log-scan.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
-import type { Run } from './run.js';
 
 export interface DiskSessionServices {
   readonly engine: Engine;

@@ -1,8 +1,8 @@
+import type { LogRecord } from './codec/record.js';
 import type { Engine } from './engine/engine.js';
 import { findRecord, nextReadable } from './find-record.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
-import type { LogRecord } from './record.js';
 
 /** Finds positions in logs by time and by bytes. Skips damaged records. */
 export class LogPositions {

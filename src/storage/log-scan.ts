@@ -1,13 +1,13 @@
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
+import { DamagedRecord, type LogRecord, readRecord } from './codec/record.js';
+import type { Run } from './codec/run.js';
 import { partitionColumn } from './engine/columns.js';
 import { type Engine, engineFault, type Scan } from './engine/engine.js';
 import { lastOffsetOfLogKey, logRange, logRangeUntil } from './engine/keys.js';
 import { checkReadable, dataLoss, readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import { type Entries, readAroundDamage } from './read-around.js';
-import { DamagedRecord, type LogRecord, readRecord } from './record.js';
-import type { Run } from './run.js';
 
 /**
  * Reads the records of one partition from the disk, as of the opening, and trusts nothing: every record must be

@@ -1,13 +1,13 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import type { CursorState } from '../base/positions.js';
-import { decodeCursor, decodeRedrive } from './cursor-codec.js';
+import { decodeCursor, decodeRedrive } from './codec/cursor-codec.js';
+import { decodeDeadLetter, decodeProducer } from './codec/metadata-codec.js';
+import { DamagedRecord } from './codec/record.js';
+import { unseal } from './codec/sealed-value.js';
 import { cursorsColumn, producersColumn } from './engine/columns.js';
 import { damageMessage, type Engine, engineFault, type KeyRange } from './engine/engine.js';
 import * as keys from './engine/keys.js';
-import { decodeDeadLetter, decodeProducer } from './metadata-codec.js';
-import { DamagedRecord } from './record.js';
-import { unseal } from './sealed-value.js';
 import type { DeadLetterNote, ProducerState } from './types.js';
 
 /** Small reads of committed records. They reject with DATA_LOSS if the database is damaged. */

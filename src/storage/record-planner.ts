@@ -1,6 +1,6 @@
 import { limits } from '../base/limits.js';
-import { entryEnd } from './entries.js';
-import type { RecordDraft } from './record.js';
+import { entryEnd } from './codec/entries.js';
+import type { RecordDraft } from './codec/record.js';
 import type { Append } from './types.js';
 
 interface OpenRun {

@@ -1,4 +1,7 @@
 import type { LostMetadata } from './accepted-loss.js';
+import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './codec/metadata-codec.js';
+import { DamagedRecord } from './codec/record.js';
+import { unseal } from './codec/sealed-value.js';
 import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
 import { type Engine, engineFault, engineMessage } from './engine/engine.js';
 import {
@@ -12,11 +15,8 @@ import {
   subscriptionRange,
 } from './engine/keys.js';
 import { findLostExtents } from './lost-extents.js';
-import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './metadata-codec.js';
 import type { Extent } from './partition-log.js';
-import { DamagedRecord } from './record.js';
 import { findContradictions } from './recovery-check.js';
-import { unseal } from './sealed-value.js';
 import type { CatalogSubscription, CatalogTopic } from './types.js';
 
 /** All metadata. They are read at once: opening the store never reads messages. */

@@ -1,11 +1,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '../base/clock.js';
 import { limits } from '../base/limits.js';
+import { sealRecord } from './codec/record.js';
+import { sealInPlace } from './codec/sealed-value.js';
 import { Engine, engineFault, engineMessage } from './engine/engine.js';
-import { sealRecord } from './record.js';
 import { type RoundBlock, visitRound } from './round.js';
 import { RoundNoteWriter } from './round-note-writer.js';
-import { sealInPlace } from './sealed-value.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 /**

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Fifo } from '../../../src/base/fifo.js';
 import { SpareMemory } from '../../../src/base/spare-memory.js';
+import { Run } from '../../../src/storage/codec/run.js';
 import { ReadSlots } from '../../../src/storage/read-slots.js';
-import { Run } from '../../../src/storage/run.js';
 import { Tail, TailSegment } from '../../../src/storage/tail.js';
 
 describe('fifo', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { recordByteLength, sealRecord, writeRecord } from '../../../src/storage/codec/record.js';
 import { logKey } from '../../../src/storage/engine/keys.js';
-import { recordByteLength, sealRecord, writeRecord } from '../../../src/storage/record.js';
 import { wholeRecordsOf } from '../../../src/storage/table-block.js';
 
 const topicId = 7;

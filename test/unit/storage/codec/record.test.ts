@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { limits } from '../../../src/base/limits.js';
-import { logKey } from '../../../src/storage/engine/keys.js';
+import { limits } from '../../../../src/base/limits.js';
 import {
   DamagedRecord,
   type RecordDraft,
@@ -9,10 +8,11 @@ import {
   recordByteLength,
   sealRecord,
   writeRecord,
-} from '../../../src/storage/record.js';
-import { RecordPlanner } from '../../../src/storage/record-planner.js';
-import type { Append } from '../../../src/storage/types.js';
-import { entry } from '../../integration/storage/harness.js';
+} from '../../../../src/storage/codec/record.js';
+import { logKey } from '../../../../src/storage/engine/keys.js';
+import { RecordPlanner } from '../../../../src/storage/record-planner.js';
+import type { Append } from '../../../../src/storage/types.js';
+import { entry } from '../../../integration/storage/harness.js';
 
 const topicId = 7;
 

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { InvariantError } from '../../../src/base/invariant.js';
-import type { CursorState } from '../../../src/base/positions.js';
-import { SpareMemory } from '../../../src/base/spare-memory.js';
+import { InvariantError } from '../../../../src/base/invariant.js';
+import type { CursorState } from '../../../../src/base/positions.js';
+import { SpareMemory } from '../../../../src/base/spare-memory.js';
 import {
   decodeCursor,
   decodeRedrive,
   encodeCursor,
   encodeRedrive,
-} from '../../../src/storage/cursor-codec.js';
-import * as keys from '../../../src/storage/engine/keys.js';
-import { entryEnds } from '../../../src/storage/entries.js';
+} from '../../../../src/storage/codec/cursor-codec.js';
+import { entryEnds } from '../../../../src/storage/codec/entries.js';
 import {
   decodeCounters,
   decodeDeadLetter,
@@ -24,11 +23,12 @@ import {
   encodeProducer,
   encodeSubscription,
   encodeTopic,
-} from '../../../src/storage/metadata-codec.js';
-import { RoundBuilder, visitRound } from '../../../src/storage/round.js';
-import { sealInPlace, unseal } from '../../../src/storage/sealed-value.js';
-import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../src/storage/synced-offsets.js';
-import { entry } from '../../integration/storage/harness.js';
+} from '../../../../src/storage/codec/metadata-codec.js';
+import { sealInPlace, unseal } from '../../../../src/storage/codec/sealed-value.js';
+import * as keys from '../../../../src/storage/engine/keys.js';
+import { RoundBuilder, visitRound } from '../../../../src/storage/round.js';
+import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../../src/storage/synced-offsets.js';
+import { entry } from '../../../integration/storage/harness.js';
 
 /** Records as the code makes them. */
 function plain<T>(shape: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> {

@@ -1,6 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import type { CursorState, FailedMessage } from '../base/positions.js';
-import { CursorRecordSchema } from '../gen/sluice/storage/v1/records_pb.js';
+import type { CursorState, FailedMessage } from '../../base/positions.js';
+import { CursorRecordSchema } from '../../gen/sluice/storage/v1/records_pb.js';
 import { varintFieldLength, varintLength, writeVarint, writeVarintField } from './varint.js';
 
 /** Number and wire type of the fields of CursorRecord and FailedMessageRecord. */

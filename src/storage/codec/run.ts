@@ -1,5 +1,5 @@
+import type { StoredRun } from '../types.js';
 import { entryEnds } from './entries.js';
-import type { StoredRun } from './types.js';
 
 /** The header of a run in a log record. */
 export interface RunHeader {

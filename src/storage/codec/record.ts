@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
-import { invariant } from '../base/invariant.js';
-import { asBuffer, readUint64, writeUint64 } from './engine/bytes.js';
-import { lastOffsetOfLogKey } from './engine/keys.js';
+import { invariant } from '../../base/invariant.js';
+import { asBuffer, readUint64, writeUint64 } from '../engine/bytes.js';
+import { lastOffsetOfLogKey } from '../engine/keys.js';
 import { Run, type RunHeader } from './run.js';
 
 /**

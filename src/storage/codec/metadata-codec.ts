@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import type { Durability, Ordering, SubscriptionConfig, TopicConfig } from '../base/model.js';
+import type { Durability, Ordering, SubscriptionConfig, TopicConfig } from '../../base/model.js';
 import {
   CounterRecordSchema,
   DeadLetterRecordSchema,
@@ -8,10 +8,10 @@ import {
   ProducerRecordSchema,
   SubscriptionRecordSchema,
   TopicRecordSchema,
-} from '../gen/sluice/storage/v1/records_pb.js';
-import { readUint64, writeUint64 } from './engine/bytes.js';
-import type { Extent } from './partition-log.js';
-import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from './types.js';
+} from '../../gen/sluice/storage/v1/records_pb.js';
+import { readUint64, writeUint64 } from '../engine/bytes.js';
+import type { Extent } from '../partition-log.js';
+import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from '../types.js';
 import { varintFieldLength, writeVarintField } from './varint.js';
 
 /** Converts small records between the broker's types and the private protobuf messages. */
