@@ -14,8 +14,8 @@ import {
   producerRange,
   subscriptionRange,
 } from './engine/keys.js';
+import type { Extent } from './log/partition-log.js';
 import { findLostExtents } from './lost-extents.js';
-import type { Extent } from './partition-log.js';
 import { findContradictions } from './recovery-check.js';
 import type { CatalogSubscription, CatalogTopic } from './types.js';
 

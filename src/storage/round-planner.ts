@@ -13,7 +13,7 @@ import type { RecordOutline } from './codec/record.js';
 import { Run } from './codec/run.js';
 import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
 import * as keys from './engine/keys.js';
-import type { PartitionLog } from './partition-log.js';
+import type { PartitionLog } from './log/partition-log.js';
 import { RecordPlanner } from './record-planner.js';
 import { type BuiltRound, RoundBuilder } from './round.js';
 import type { Submission } from './submission.js';

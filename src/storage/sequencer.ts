@@ -1,6 +1,6 @@
 import { invariant } from '../base/invariant.js';
 import { metadataKey, metadataKind } from './engine/keys.js';
-import { LogTable, type PartitionLog } from './partition-log.js';
+import { LogTable, type PartitionLog } from './log/partition-log.js';
 import type { Recovered } from './recovery.js';
 import { createSubmission, type Submission } from './submission.js';
 import type { SyncedOffset } from './synced-offsets.js';

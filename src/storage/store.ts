@@ -6,19 +6,19 @@ import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { DiskReserve } from './disk-reserve.js';
 import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
-import { LogPositions } from './log-positions.js';
-import type { PartitionLog } from './partition-log.js';
-import { PointReads } from './point-reads.js';
+import { LogPositions } from './log/log-positions.js';
+import type { PartitionLog } from './log/partition-log.js';
+import { PointReads } from './log/point-reads.js';
+import { ReadSlots } from './log/read-slots.js';
+import { Readers } from './log/readers.js';
+import { Tail } from './log/tail.js';
 import { PublishClock } from './publish-clock.js';
-import { ReadSlots } from './read-slots.js';
-import { Readers } from './readers.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
 import { Sequencer } from './sequencer.js';
 import type { Opened, StoreState } from './store-state.js';
 import { createSubmission } from './submission.js';
 import { SyncedOffsetsFile } from './synced-offsets.js';
 import { type DamageSite, describeDamage } from './table-damage.js';
-import { Tail } from './tail.js';
 import type {
   DeadLetterNote,
   LogReader,

@@ -8,9 +8,9 @@ import { damageMessage, type Engine, engineFault } from './engine/engine.js';
 import { readFileIfAny, removeFile, replaceFile } from './engine/files.js';
 import { lastOffsetOfLogKey, logKey, logRange } from './engine/keys.js';
 import type { LiveTable } from './engine/manifest.js';
+import type { PartitionLog } from './log/partition-log.js';
+import { type AroundDamage, readAroundDamage, readOnce } from './log/read-around.js';
 import { parseObject } from './marker.js';
-import type { PartitionLog } from './partition-log.js';
-import { type AroundDamage, readAroundDamage, readOnce } from './read-around.js';
 
 /**
  * Damage that RocksDB found in a background compaction. RocksDB then accepts no more writes, and can't be resumed:

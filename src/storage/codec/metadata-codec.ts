@@ -10,7 +10,7 @@ import {
   TopicRecordSchema,
 } from '../../gen/sluice/storage/v1/records_pb.js';
 import { readUint64, writeUint64 } from '../engine/bytes.js';
-import type { Extent } from '../partition-log.js';
+import type { Extent } from '../log/partition-log.js';
 import type { CatalogSubscription, CatalogTopic, DeadLetterNote, ProducerState } from '../types.js';
 import { varintFieldLength, writeVarintField } from './varint.js';
 

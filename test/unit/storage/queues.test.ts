@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { Fifo } from '../../../src/base/fifo.js';
 import { SpareMemory } from '../../../src/base/spare-memory.js';
 import { Run } from '../../../src/storage/codec/run.js';
-import { ReadSlots } from '../../../src/storage/read-slots.js';
-import { Tail, TailSegment } from '../../../src/storage/tail.js';
+import { ReadSlots } from '../../../src/storage/log/read-slots.js';
+import { Tail, TailSegment } from '../../../src/storage/log/tail.js';
 
 describe('fifo', () => {
   it('is a queue', () => {

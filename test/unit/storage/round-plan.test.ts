@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { SpareMemory } from '../../../src/base/spare-memory.js';
-import { emptyExtent, PartitionLog } from '../../../src/storage/partition-log.js';
+import { emptyExtent, PartitionLog } from '../../../src/storage/log/partition-log.js';
 import { planRound, runsOfRound } from '../../../src/storage/round-planner.js';
 import { createSubmission } from '../../../src/storage/submission.js';
 import { entry } from '../../integration/storage/harness.js';

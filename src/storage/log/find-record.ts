@@ -1,6 +1,6 @@
-import { DamagedRecord, type LogRecord, readRecord } from './codec/record.js';
-import { type Engine, engineFault } from './engine/engine.js';
-import { lastOffsetOfLogKey } from './engine/keys.js';
+import { DamagedRecord, type LogRecord, readRecord } from '../codec/record.js';
+import { type Engine, engineFault } from '../engine/engine.js';
+import { lastOffsetOfLogKey } from '../engine/keys.js';
 import { readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import { firstReadable, readFirst } from './read-around.js';

@@ -1,5 +1,5 @@
-import type { LogRecord } from './codec/record.js';
-import type { Engine } from './engine/engine.js';
+import type { LogRecord } from '../codec/record.js';
+import type { Engine } from '../engine/engine.js';
 import { findRecord, nextReadable } from './find-record.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';

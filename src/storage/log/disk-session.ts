@@ -1,6 +1,6 @@
-import { endOnDefect } from '../base/invariant.js';
-import type { Run } from './codec/run.js';
-import type { Engine } from './engine/engine.js';
+import { endOnDefect } from '../../base/invariant.js';
+import type { Run } from '../codec/run.js';
+import type { Engine } from '../engine/engine.js';
 import { LogScan } from './log-scan.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';

@@ -1,8 +1,8 @@
-import { DamagedRecord, readRecord } from './codec/record.js';
+import { DamagedRecord, readRecord } from '../codec/record.js';
+import { partitionColumn } from '../engine/columns.js';
+import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';
+import { lastOffsetOfLogKey, logRange } from '../engine/keys.js';
 import type { DamagedRange } from './damaged-offsets.js';
-import { partitionColumn } from './engine/columns.js';
-import { damageMessage, type Engine, engineFault, type KeyRange } from './engine/engine.js';
-import { lastOffsetOfLogKey, logRange } from './engine/keys.js';
 import type { PartitionLog } from './partition-log.js';
 import { wholeRecordsOf } from './table-block.js';
 

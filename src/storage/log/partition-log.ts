@@ -1,4 +1,4 @@
-import { SluiceError } from '../base/errors.js';
+import { SluiceError } from '../../base/errors.js';
 import { DamagedOffsets } from './damaged-offsets.js';
 import { TailSegment } from './tail.js';
 

@@ -1,7 +1,7 @@
-import type { Clock, Timer } from '../base/clock.js';
-import { fairShare } from '../base/fair-share.js';
-import { limits } from '../base/limits.js';
-import type { Engine } from './engine/engine.js';
+import type { Clock, Timer } from '../../base/clock.js';
+import { fairShare } from '../../base/fair-share.js';
+import { limits } from '../../base/limits.js';
+import type { Engine } from '../engine/engine.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
 import { Reader } from './reader.js';

@@ -1,12 +1,12 @@
-import { SluiceError } from '../base/errors.js';
-import { invariant } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
+import { SluiceError } from '../../base/errors.js';
+import { invariant } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
+import type { Engine } from '../engine/engine.js';
+import type { LogReader, StoredRun } from '../types.js';
 import { DiskSession } from './disk-session.js';
-import type { Engine } from './engine/engine.js';
 import { checkReadable } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import type { ReadSlots } from './read-slots.js';
-import type { LogReader, StoredRun } from './types.js';
 
 export interface ReaderServices {
   readonly engine: Engine;

@@ -1,6 +1,6 @@
-import { Fifo } from '../base/fifo.js';
-import type { SpareMemory } from '../base/spare-memory.js';
-import type { Run } from './codec/run.js';
+import { Fifo } from '../../base/fifo.js';
+import type { SpareMemory } from '../../base/spare-memory.js';
+import type { Run } from '../codec/run.js';
 
 /** The newest committed runs of one partition, without gaps, oldest first. */
 export class TailSegment {

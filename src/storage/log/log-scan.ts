@@ -1,10 +1,10 @@
-import { endOnDefect } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
-import { DamagedRecord, type LogRecord, readRecord } from './codec/record.js';
-import type { Run } from './codec/run.js';
-import { partitionColumn } from './engine/columns.js';
-import { type Engine, engineFault, type Scan } from './engine/engine.js';
-import { lastOffsetOfLogKey, logRange, logRangeUntil } from './engine/keys.js';
+import { endOnDefect } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
+import { DamagedRecord, type LogRecord, readRecord } from '../codec/record.js';
+import type { Run } from '../codec/run.js';
+import { partitionColumn } from '../engine/columns.js';
+import { type Engine, engineFault, type Scan } from '../engine/engine.js';
+import { lastOffsetOfLogKey, logRange, logRangeUntil } from '../engine/keys.js';
 import { checkReadable, dataLoss, readFailed } from './log-errors.js';
 import type { PartitionLog } from './partition-log.js';
 import { type Entries, readAroundDamage } from './read-around.js';

@@ -1,14 +1,14 @@
-import { SluiceError } from '../base/errors.js';
-import { endOnDefect } from '../base/invariant.js';
-import type { CursorState } from '../base/positions.js';
-import { decodeCursor, decodeRedrive } from './codec/cursor-codec.js';
-import { decodeDeadLetter, decodeProducer } from './codec/metadata-codec.js';
-import { DamagedRecord } from './codec/record.js';
-import { unseal } from './codec/sealed-value.js';
-import { cursorsColumn, producersColumn } from './engine/columns.js';
-import { damageMessage, type Engine, engineFault, type KeyRange } from './engine/engine.js';
-import * as keys from './engine/keys.js';
-import type { DeadLetterNote, ProducerState } from './types.js';
+import { SluiceError } from '../../base/errors.js';
+import { endOnDefect } from '../../base/invariant.js';
+import type { CursorState } from '../../base/positions.js';
+import { decodeCursor, decodeRedrive } from '../codec/cursor-codec.js';
+import { decodeDeadLetter, decodeProducer } from '../codec/metadata-codec.js';
+import { DamagedRecord } from '../codec/record.js';
+import { unseal } from '../codec/sealed-value.js';
+import { cursorsColumn, producersColumn } from '../engine/columns.js';
+import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';
+import * as keys from '../engine/keys.js';
+import type { DeadLetterNote, ProducerState } from '../types.js';
 
 /** Small reads of committed records. They reject with DATA_LOSS if the database is damaged. */
 export class PointReads {

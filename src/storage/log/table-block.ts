@@ -1,5 +1,5 @@
-import { DamagedRecord, lastOffsetOfRecord, readRecord } from './codec/record.js';
-import { logKey } from './engine/keys.js';
+import { DamagedRecord, lastOffsetOfRecord, readRecord } from '../codec/record.js';
+import { logKey } from '../engine/keys.js';
 
 /**
  * An uncompressed data block of a RocksDB table: entries, then the positions of the entries that begin an interval. The

@@ -1,5 +1,5 @@
-import { SluiceError } from '../base/errors.js';
-import { damageMessage } from './engine/engine.js';
+import { SluiceError } from '../../base/errors.js';
+import { damageMessage } from '../engine/engine.js';
 import type { PartitionLog } from './partition-log.js';
 
 /** Stored messages that can no longer be read. Both offsets included. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { recordByteLength, sealRecord, writeRecord } from '../../../src/storage/codec/record.js';
-import { logKey } from '../../../src/storage/engine/keys.js';
-import { wholeRecordsOf } from '../../../src/storage/table-block.js';
+import { recordByteLength, sealRecord, writeRecord } from '../../../../src/storage/codec/record.js';
+import { logKey } from '../../../../src/storage/engine/keys.js';
+import { wholeRecordsOf } from '../../../../src/storage/log/table-block.js';
 
 const topicId = 7;
 const partition = 3;

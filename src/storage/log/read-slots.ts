@@ -1,4 +1,4 @@
-import { Fifo } from '../base/fifo.js';
+import { Fifo } from '../../base/fifo.js';
 
 /** Limits how many reads of the disk run at once. The others wait, first come, first served. */
 export class ReadSlots {
