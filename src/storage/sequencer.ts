@@ -1,9 +1,9 @@
 import { invariant } from '../base/invariant.js';
 import { metadataKey, metadataKind } from './engine/keys.js';
 import { LogTable, type PartitionLog } from './log/partition-log.js';
-import type { Recovered } from './recovery.js';
+import type { Recovered } from './recovery/recovery.js';
+import type { SyncedOffset } from './recovery/synced-offsets.js';
 import { createSubmission, type Submission } from './submission.js';
-import type { SyncedOffset } from './synced-offsets.js';
 import type { Append, CatalogTopic, Transaction } from './types.js';
 
 /** Ids stay below the largest number, so that every range of keys has an end. */

@@ -1,16 +1,16 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
-import { acceptLoss } from './accepted-loss.js';
-import { closeRefused, openDataDirectory } from './data-directory.js';
 import { engineFault, engineMessage } from './engine/engine.js';
-import { listFaults } from './faults.js';
-import { writeIdentity } from './migration.js';
-import { clearDeleted, type Recovered, recover } from './recovery.js';
-import { checkRoundNote, readBootId, writeRoundNote } from './round-note.js';
+import { acceptLoss } from './recovery/accepted-loss.js';
+import { closeRefused, openDataDirectory } from './recovery/data-directory.js';
+import { listFaults } from './recovery/faults.js';
+import { writeIdentity } from './recovery/migration.js';
+import { clearDeleted, type Recovered, recover } from './recovery/recovery.js';
+import { checkRoundNote, readBootId, writeRoundNote } from './recovery/round-note.js';
+import { findMissing, syncedDataMissing } from './recovery/synced-offsets.js';
+import { type DamageSite, describeDamage } from './recovery/table-damage.js';
 import { Sequencer } from './sequencer.js';
 import { Store } from './store.js';
-import { findMissing, syncedDataMissing } from './synced-offsets.js';
-import { type DamageSite, describeDamage } from './table-damage.js';
 import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
 
 export { freeDiskBytes } from './engine/files.js';

@@ -1,7 +1,7 @@
 import type { SluiceError } from '../base/errors.js';
 import type { Engine } from './engine/engine.js';
-import type { Recovered } from './recovery.js';
-import type { DamageSite } from './table-damage.js';
+import type { Recovered } from './recovery/recovery.js';
+import type { DamageSite } from './recovery/table-damage.js';
 import type { WriterThreadData } from './writer-protocol.js';
 
 /** The result of opening. */

@@ -4,7 +4,6 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
-import { DiskReserve } from './disk-reserve.js';
 import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
 import { LogPositions } from './log/log-positions.js';
 import type { PartitionLog } from './log/partition-log.js';
@@ -13,12 +12,13 @@ import { ReadSlots } from './log/read-slots.js';
 import { Readers } from './log/readers.js';
 import { Tail } from './log/tail.js';
 import { PublishClock } from './publish-clock.js';
+import { DiskReserve } from './recovery/disk-reserve.js';
+import { SyncedOffsetsFile } from './recovery/synced-offsets.js';
+import { type DamageSite, describeDamage } from './recovery/table-damage.js';
 import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
 import { Sequencer } from './sequencer.js';
 import type { Opened, StoreState } from './store-state.js';
 import { createSubmission } from './submission.js';
-import { SyncedOffsetsFile } from './synced-offsets.js';
-import { type DamageSite, describeDamage } from './table-damage.js';
 import type {
   DeadLetterNote,
   LogReader,

@@ -1,5 +1,5 @@
+import type { RoundNote } from './recovery/round-note.js';
 import type { RoundBlock } from './round.js';
-import type { RoundNote } from './round-note.js';
 
 /** The messages between the main thread and the writer thread. */
 

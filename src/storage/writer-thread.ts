@@ -4,8 +4,8 @@ import { limits } from '../base/limits.js';
 import { sealRecord } from './codec/record.js';
 import { sealInPlace } from './codec/sealed-value.js';
 import { Engine, engineFault, engineMessage } from './engine/engine.js';
+import { RoundNoteWriter } from './recovery/round-note-writer.js';
 import { type RoundBlock, visitRound } from './round.js';
-import { RoundNoteWriter } from './round-note-writer.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
 /**

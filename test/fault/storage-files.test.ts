@@ -5,7 +5,7 @@ import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SluiceError } from '../../src/base/errors.js';
-import { decodeRoundNote, encodeRoundNote } from '../../src/storage/round-note.js';
+import { decodeRoundNote, encodeRoundNote } from '../../src/storage/recovery/round-note.js';
 import type { Storage } from '../../src/storage/types.js';
 import { checkContents, fillFirstHalf } from '../data/contents.js';
 import {

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
-import { readDatabaseStart } from '../../src/storage/database-check.js';
 import { cursorsColumn, metadataColumn, producersColumn } from '../../src/storage/engine/columns.js';
 import { Engine } from '../../src/storage/engine/engine.js';
 import * as keys from '../../src/storage/engine/keys.js';
-import { decodeRoundNote, writeRoundNote } from '../../src/storage/round-note.js';
+import { readDatabaseStart } from '../../src/storage/recovery/database-check.js';
+import { decodeRoundNote, writeRoundNote } from '../../src/storage/recovery/round-note.js';
 import { append, commit, makeDirectory, openIn, payloads, readAll } from '../integration/storage/harness.js';
 import { repositoryRoot } from '../support/repository.js';
 

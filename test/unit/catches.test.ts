@@ -46,7 +46,7 @@ const exceptions: readonly { readonly file: string; readonly count: number; read
 ];
 
 /** Opening the store: whatever fails there refuses the start, and there is no broker yet. */
-const beforeTheStart = /^storage\/(?:data-directory|marker|recovery|round-note)\.ts$/;
+const beforeTheStart = /^storage\/recovery\/(?:data-directory|marker|recovery|round-note)\.ts$/;
 
 interface Catch {
   readonly file: string;

@@ -26,8 +26,8 @@ import {
 } from '../../../../src/storage/codec/metadata-codec.js';
 import { sealInPlace, unseal } from '../../../../src/storage/codec/sealed-value.js';
 import * as keys from '../../../../src/storage/engine/keys.js';
+import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../../src/storage/recovery/synced-offsets.js';
 import { RoundBuilder, visitRound } from '../../../../src/storage/round.js';
-import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../../src/storage/synced-offsets.js';
 import { entry } from '../../../integration/storage/harness.js';
 
 /** Records as the code makes them. */

@@ -1,11 +1,11 @@
 import { crc32 } from 'node:zlib';
-import type { Clock, Timer } from '../base/clock.js';
-import { SluiceError } from '../base/errors.js';
-import { endOnDefect } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
-import type { Logger } from '../base/logger.js';
-import { readUint64, writeUint64 } from './engine/bytes.js';
-import { readFileIfAny, replaceFile } from './engine/files.js';
+import type { Clock, Timer } from '../../base/clock.js';
+import { SluiceError } from '../../base/errors.js';
+import { endOnDefect } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import { readUint64, writeUint64 } from '../engine/bytes.js';
+import { readFileIfAny, replaceFile } from '../engine/files.js';
 import { listFaults } from './faults.js';
 
 /**

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { silentLogger } from '../../../src/base/logger.js';
-import { decodeSyncedOffsets, findMissing, SyncedOffsetsFile } from '../../../src/storage/synced-offsets.js';
-import { makeDirectory, VirtualWall } from '../../integration/storage/harness.js';
+import { silentLogger } from '../../../../src/base/logger.js';
+import {
+  decodeSyncedOffsets,
+  findMissing,
+  SyncedOffsetsFile,
+} from '../../../../src/storage/recovery/synced-offsets.js';
+import { makeDirectory, VirtualWall } from '../../../integration/storage/harness.js';
 
 describe('synced offsets file', () => {
   let directory: string;

@@ -1,15 +1,15 @@
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { SluiceError } from '../base/errors.js';
-import { endOnDefect } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
+import { SluiceError } from '../../base/errors.js';
+import { endOnDefect } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
+import { damageMessage, type Engine, engineFault } from '../engine/engine.js';
+import { readFileIfAny, removeFile, replaceFile } from '../engine/files.js';
+import { lastOffsetOfLogKey, logKey, logRange } from '../engine/keys.js';
+import type { LiveTable } from '../engine/manifest.js';
+import type { PartitionLog } from '../log/partition-log.js';
+import { type AroundDamage, readAroundDamage, readOnce } from '../log/read-around.js';
 import { findLiveTable, tableFileName } from './database-check.js';
-import { damageMessage, type Engine, engineFault } from './engine/engine.js';
-import { readFileIfAny, removeFile, replaceFile } from './engine/files.js';
-import { lastOffsetOfLogKey, logKey, logRange } from './engine/keys.js';
-import type { LiveTable } from './engine/manifest.js';
-import type { PartitionLog } from './log/partition-log.js';
-import { type AroundDamage, readAroundDamage, readOnce } from './log/read-around.js';
 import { parseObject } from './marker.js';
 
 /**

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { readUint64, writeUint64 } from './engine/bytes.js';
-import { overwriteFile, readFileIfAny, replaceFile } from './engine/files.js';
+import { readUint64, writeUint64 } from '../engine/bytes.js';
+import { overwriteFile, readFileIfAny, replaceFile } from '../engine/files.js';
 
 /**
  * The note of the last round: a small file beside the database that says how far the database must reach. RocksDB

@@ -1,5 +1,5 @@
 import { closeSync, fdatasync, fdatasyncSync, openSync, writeSync } from 'node:fs';
-import { LiveFiles } from './engine/live-files.js';
+import { LiveFiles } from '../engine/live-files.js';
 import { encodeRoundNote, noteRound, type RoundNote } from './round-note.js';
 
 export interface RoundNoteOptions {

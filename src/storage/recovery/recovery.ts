@@ -1,9 +1,8 @@
-import type { LostMetadata } from './accepted-loss.js';
-import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from './codec/metadata-codec.js';
-import { DamagedRecord } from './codec/record.js';
-import { unseal } from './codec/sealed-value.js';
-import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
-import { type Engine, engineFault, engineMessage } from './engine/engine.js';
+import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from '../codec/metadata-codec.js';
+import { DamagedRecord } from '../codec/record.js';
+import { unseal } from '../codec/sealed-value.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from '../engine/columns.js';
+import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
 import {
   idOfMetadataKey,
   logRange,
@@ -13,11 +12,12 @@ import {
   partitionOfExtentKey,
   producerRange,
   subscriptionRange,
-} from './engine/keys.js';
-import type { Extent } from './log/partition-log.js';
+} from '../engine/keys.js';
+import type { Extent } from '../log/partition-log.js';
+import type { CatalogSubscription, CatalogTopic } from '../types.js';
+import type { LostMetadata } from './accepted-loss.js';
 import { findLostExtents } from './lost-extents.js';
 import { findContradictions } from './recovery-check.js';
-import type { CatalogSubscription, CatalogTopic } from './types.js';
 
 /** All metadata. They are read at once: opening the store never reads messages. */
 export interface Recovered {

@@ -1,9 +1,9 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { columnNames } from './engine/columns.js';
-import { findUnknownFragment, readLogRecords } from './engine/engine-log.js';
-import { readFileIfAny, readFilePart, syncFile } from './engine/files.js';
-import { type LiveTable, type Manifest, readManifest } from './engine/manifest.js';
+import { columnNames } from '../engine/columns.js';
+import { findUnknownFragment, readLogRecords } from '../engine/engine-log.js';
+import { readFileIfAny, readFilePart, syncFile } from '../engine/files.js';
+import { type LiveTable, type Manifest, readManifest } from '../engine/manifest.js';
 import { decodeRoundNote } from './round-note.js';
 
 /**

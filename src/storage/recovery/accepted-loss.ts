@@ -1,8 +1,8 @@
-import { encodeCounters, encodeExtent } from './codec/metadata-codec.js';
-import { seal } from './codec/sealed-value.js';
-import { metadataColumn, partitionColumn } from './engine/columns.js';
-import type { Engine } from './engine/engine.js';
-import { countersKey, extentKey, logRange, metadataKey, metadataKind } from './engine/keys.js';
+import { encodeCounters, encodeExtent } from '../codec/metadata-codec.js';
+import { seal } from '../codec/sealed-value.js';
+import { metadataColumn, partitionColumn } from '../engine/columns.js';
+import type { Engine } from '../engine/engine.js';
+import { countersKey, extentKey, logRange, metadataKey, metadataKind } from '../engine/keys.js';
 import type { LostExtents } from './lost-extents.js';
 import type { Recovered } from './recovery.js';
 import type { Contradictions } from './recovery-check.js';

@@ -1,6 +1,6 @@
-import { cursorsColumn, producersColumn } from './engine/columns.js';
-import { type Engine, engineFault, engineMessage } from './engine/engine.js';
-import { everything, producerRange, subscriptionRange } from './engine/keys.js';
+import { cursorsColumn, producersColumn } from '../engine/columns.js';
+import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
+import { everything, producerRange, subscriptionRange } from '../engine/keys.js';
 import type { Recovered } from './recovery.js';
 
 /**

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
-import { SluiceError } from '../base/errors.js';
-import { replaceFile } from './engine/files.js';
+import { SluiceError } from '../../base/errors.js';
+import { replaceFile } from '../engine/files.js';
 
 /** The file that marks a data directory of Sluice and its format. JSON, so that people can read it. */
 export const markerName = 'sluice.json';

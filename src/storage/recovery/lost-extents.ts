@@ -1,9 +1,15 @@
-import { DamagedRecord, type LogRecord, readRecord } from './codec/record.js';
-import { partitionColumn } from './engine/columns.js';
-import { type Engine, engineFault, engineMessage, type KeyRange, type ScanOptions } from './engine/engine.js';
-import { everything, logKey, logRange } from './engine/keys.js';
-import { type Extent, emptyExtent } from './log/partition-log.js';
-import type { CatalogTopic } from './types.js';
+import { DamagedRecord, type LogRecord, readRecord } from '../codec/record.js';
+import { partitionColumn } from '../engine/columns.js';
+import {
+  type Engine,
+  engineFault,
+  engineMessage,
+  type KeyRange,
+  type ScanOptions,
+} from '../engine/engine.js';
+import { everything, logKey, logRange } from '../engine/keys.js';
+import { type Extent, emptyExtent } from '../log/partition-log.js';
+import type { CatalogTopic } from '../types.js';
 
 type Extents = ReadonlyMap<number, ReadonlyMap<number, Extent>>;
 

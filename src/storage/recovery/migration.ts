@@ -1,7 +1,7 @@
-import { seal, unseal } from './codec/sealed-value.js';
-import { cursorsColumn, metadataColumn, producersColumn } from './engine/columns.js';
-import type { Engine } from './engine/engine.js';
-import { everything, keyBehind, metadataKind, migrationKey, storeKey } from './engine/keys.js';
+import { seal, unseal } from '../codec/sealed-value.js';
+import { cursorsColumn, metadataColumn, producersColumn } from '../engine/columns.js';
+import type { Engine } from '../engine/engine.js';
+import { everything, keyBehind, metadataKind, migrationKey, storeKey } from '../engine/keys.js';
 import { currentFormat } from './marker.js';
 
 /** The store's identity as the database has it. */

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { SluiceError } from '../base/errors.js';
-import { endOnDefect } from '../base/invariant.js';
-import type { Logger } from '../base/logger.js';
-import { DamagedRecord } from './codec/record.js';
+import { SluiceError } from '../../base/errors.js';
+import { endOnDefect } from '../../base/invariant.js';
+import type { Logger } from '../../base/logger.js';
+import { DamagedRecord } from '../codec/record.js';
+import { Engine, engineFault, engineMessage } from '../engine/engine.js';
+import { makeDirectory, readDirectoryIfAny, readFileIfAny } from '../engine/files.js';
+import type { StorageOptions } from '../types.js';
 import {
   checkDatabase,
   type DatabaseCheck,
@@ -13,14 +16,11 @@ import {
   syncLogs,
 } from './database-check.js';
 import { releaseReserve } from './disk-reserve.js';
-import { Engine, engineFault, engineMessage } from './engine/engine.js';
-import { makeDirectory, readDirectoryIfAny, readFileIfAny } from './engine/files.js';
 import { listFaults } from './faults.js';
 import { currentFormat, type Marker, markerName, parseMarker, writeMarker } from './marker.js';
 import { readIdentity, type StoreIdentity, sealSmallRecords, writeIdentity } from './migration.js';
 import { decodeRoundNote, raiseRoundNote, readBootId, roundNoteName, writeRoundNote } from './round-note.js';
 import { readNotedDamage, tableDamageName } from './table-damage.js';
-import type { StorageOptions } from './types.js';
 
 /**
  * The data directory:

@@ -1,11 +1,11 @@
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock, Timer } from '../base/clock.js';
-import { endOnDefect } from '../base/invariant.js';
-import { limits } from '../base/limits.js';
-import type { Logger } from '../base/logger.js';
-import { MiB } from '../base/units.js';
-import { freeDiskBytes, removeFile } from './engine/files.js';
+import type { Clock, Timer } from '../../base/clock.js';
+import { endOnDefect } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
+import { MiB } from '../../base/units.js';
+import { freeDiskBytes, removeFile } from '../engine/files.js';
 
 /**
  * Disk space that is kept for the next start. Opening the database writes the contents of its log into tables
