@@ -1,5 +1,6 @@
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
+import { Sequencer } from './commit/sequencer.js';
 import { engineFault, engineMessage } from './engine/engine.js';
 import { acceptLoss } from './recovery/accepted-loss.js';
 import { closeRefused, openDataDirectory } from './recovery/data-directory.js';
@@ -9,7 +10,6 @@ import { clearDeleted, type Recovered, recover } from './recovery/recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './recovery/round-note.js';
 import { findMissing, syncedDataMissing } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
-import { Sequencer } from './sequencer.js';
 import { Store } from './store.js';
 import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
 

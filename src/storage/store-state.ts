@@ -1,8 +1,8 @@
 import type { SluiceError } from '../base/errors.js';
+import type { WriterThreadData } from './commit/writer-protocol.js';
 import type { Engine } from './engine/engine.js';
 import type { Recovered } from './recovery/recovery.js';
 import type { DamageSite } from './recovery/table-damage.js';
-import type { WriterThreadData } from './writer-protocol.js';
 
 /** The result of opening. */
 export interface Opened {

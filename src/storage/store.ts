@@ -4,6 +4,12 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
+import { PublishClock } from './commit/publish-clock.js';
+import { planRound, type RoundPlan, runsOfRound } from './commit/round-planner.js';
+import { Sequencer } from './commit/sequencer.js';
+import { createSubmission } from './commit/submission.js';
+import { Writer } from './commit/writer.js';
+import { type WriteFailure, WriterChannel } from './commit/writer-channel.js';
 import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
 import { LogPositions } from './log/log-positions.js';
 import type { PartitionLog } from './log/partition-log.js';
@@ -11,14 +17,10 @@ import { PointReads } from './log/point-reads.js';
 import { ReadSlots } from './log/read-slots.js';
 import { Readers } from './log/readers.js';
 import { Tail } from './log/tail.js';
-import { PublishClock } from './publish-clock.js';
 import { DiskReserve } from './recovery/disk-reserve.js';
 import { SyncedOffsetsFile } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
-import { planRound, type RoundPlan, runsOfRound } from './round-planner.js';
-import { Sequencer } from './sequencer.js';
 import type { Opened, StoreState } from './store-state.js';
-import { createSubmission } from './submission.js';
 import type {
   DeadLetterNote,
   LogReader,
@@ -31,8 +33,6 @@ import type {
   StorageUsage,
   Transaction,
 } from './types.js';
-import { Writer } from './writer.js';
-import { type WriteFailure, WriterChannel } from './writer-channel.js';
 
 export class Store implements Storage {
   readonly recovered: Storage['recovered'];

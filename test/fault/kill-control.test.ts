@@ -11,7 +11,7 @@ import { runKills } from './kill-run.js';
 const mostKills = 20;
 
 /** The writer thread, compiled: where it commits and then answers. */
-const writerPath = 'src/storage/writer-thread.js';
+const writerPath = 'src/storage/commit/writer-thread.js';
 const commitsFirst = `
         await write(round, isSynced);
         answer({ kind: 'written', block: round.block }, [round.block]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { limits } from '../../../src/base/limits.js';
 import type { Logger } from '../../../src/base/logger.js';
 import { silentLogger } from '../../../src/base/logger.js';
-import { PublishClock } from '../../../src/storage/publish-clock.js';
+import { PublishClock } from '../../../src/storage/commit/publish-clock.js';
 import {
   append,
   closeAll,

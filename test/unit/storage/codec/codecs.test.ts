@@ -25,9 +25,9 @@ import {
   encodeTopic,
 } from '../../../../src/storage/codec/metadata-codec.js';
 import { sealInPlace, unseal } from '../../../../src/storage/codec/sealed-value.js';
+import { RoundBuilder, visitRound } from '../../../../src/storage/commit/round.js';
 import * as keys from '../../../../src/storage/engine/keys.js';
 import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../../src/storage/recovery/synced-offsets.js';
-import { RoundBuilder, visitRound } from '../../../../src/storage/round.js';
 import { entry } from '../../../integration/storage/harness.js';
 
 /** Records as the code makes them. */

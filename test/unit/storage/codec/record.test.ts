@@ -9,8 +9,8 @@ import {
   sealRecord,
   writeRecord,
 } from '../../../../src/storage/codec/record.js';
+import { RecordPlanner } from '../../../../src/storage/commit/record-planner.js';
 import { logKey } from '../../../../src/storage/engine/keys.js';
-import { RecordPlanner } from '../../../../src/storage/record-planner.js';
 import type { Append } from '../../../../src/storage/types.js';
 import { entry } from '../../../integration/storage/harness.js';
 

@@ -1,4 +1,4 @@
-import type { RoundNote } from './recovery/round-note.js';
+import type { RoundNote } from '../recovery/round-note.js';
 import type { RoundBlock } from './round.js';
 
 /** The messages between the main thread and the writer thread. */

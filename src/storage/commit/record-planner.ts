@@ -1,7 +1,7 @@
-import { limits } from '../base/limits.js';
-import { entryEnd } from './codec/entries.js';
-import type { RecordDraft } from './codec/record.js';
-import type { Append } from './types.js';
+import { limits } from '../../base/limits.js';
+import { entryEnd } from '../codec/entries.js';
+import type { RecordDraft } from '../codec/record.js';
+import type { Append } from '../types.js';
 
 interface OpenRun {
   readonly producerId: string;

@@ -1,8 +1,8 @@
-import { invariant } from '../base/invariant.js';
-import type { SpareMemory } from '../base/spare-memory.js';
-import { type RecordDraft, recordByteLength, writeRecord } from './codec/record.js';
-import { sealBytes } from './codec/sealed-value.js';
-import type { KeyRange } from './engine/engine.js';
+import { invariant } from '../../base/invariant.js';
+import type { SpareMemory } from '../../base/spare-memory.js';
+import { type RecordDraft, recordByteLength, writeRecord } from '../codec/record.js';
+import { sealBytes } from '../codec/sealed-value.js';
+import type { KeyRange } from '../engine/engine.js';
 
 /**
  * One commit in the form that the writer thread gets: one block of memory, which is transferred without a copy and

@@ -1,6 +1,6 @@
-import type { Clock } from '../base/clock.js';
-import { limits } from '../base/limits.js';
-import type { Logger } from '../base/logger.js';
+import type { Clock } from '../../base/clock.js';
+import { limits } from '../../base/limits.js';
+import type { Logger } from '../../base/logger.js';
 
 /**
  * The publish times of rounds. They never go back by a little: if the wall clock is set back by up to

@@ -1,10 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { systemClock } from '../base/clock.js';
-import { limits } from '../base/limits.js';
-import { sealRecord } from './codec/record.js';
-import { sealInPlace } from './codec/sealed-value.js';
-import { Engine, engineFault, engineMessage } from './engine/engine.js';
-import { RoundNoteWriter } from './recovery/round-note-writer.js';
+import { systemClock } from '../../base/clock.js';
+import { limits } from '../../base/limits.js';
+import { sealRecord } from '../codec/record.js';
+import { sealInPlace } from '../codec/sealed-value.js';
+import { Engine, engineFault, engineMessage } from '../engine/engine.js';
+import { RoundNoteWriter } from '../recovery/round-note-writer.js';
 import { type RoundBlock, visitRound } from './round.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 

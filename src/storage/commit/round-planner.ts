@@ -1,6 +1,6 @@
-import { limits } from '../base/limits.js';
-import type { SpareMemory } from '../base/spare-memory.js';
-import { encodeCursor, encodeRedrive } from './codec/cursor-codec.js';
+import { limits } from '../../base/limits.js';
+import type { SpareMemory } from '../../base/spare-memory.js';
+import { encodeCursor, encodeRedrive } from '../codec/cursor-codec.js';
 import {
   encodeCounters,
   encodeDeadLetter,
@@ -8,16 +8,16 @@ import {
   encodeProducer,
   encodeSubscription,
   encodeTopic,
-} from './codec/metadata-codec.js';
-import type { RecordOutline } from './codec/record.js';
-import { Run } from './codec/run.js';
-import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from './engine/columns.js';
-import * as keys from './engine/keys.js';
-import type { PartitionLog } from './log/partition-log.js';
+} from '../codec/metadata-codec.js';
+import type { RecordOutline } from '../codec/record.js';
+import { Run } from '../codec/run.js';
+import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from '../engine/columns.js';
+import * as keys from '../engine/keys.js';
+import type { PartitionLog } from '../log/partition-log.js';
+import type { CursorUpdate, Transaction } from '../types.js';
 import { RecordPlanner } from './record-planner.js';
 import { type BuiltRound, RoundBuilder } from './round.js';
 import type { Submission } from './submission.js';
-import type { CursorUpdate, Transaction } from './types.js';
 
 export interface PlanContext {
   readonly nextTopicId: number;

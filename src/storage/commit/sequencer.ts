@@ -1,10 +1,10 @@
-import { invariant } from '../base/invariant.js';
-import { metadataKey, metadataKind } from './engine/keys.js';
-import { LogTable, type PartitionLog } from './log/partition-log.js';
-import type { Recovered } from './recovery/recovery.js';
-import type { SyncedOffset } from './recovery/synced-offsets.js';
+import { invariant } from '../../base/invariant.js';
+import { metadataKey, metadataKind } from '../engine/keys.js';
+import { LogTable, type PartitionLog } from '../log/partition-log.js';
+import type { Recovered } from '../recovery/recovery.js';
+import type { SyncedOffset } from '../recovery/synced-offsets.js';
+import type { Append, CatalogTopic, Transaction } from '../types.js';
 import { createSubmission, type Submission } from './submission.js';
-import type { Append, CatalogTopic, Transaction } from './types.js';
 
 /** Ids stay below the largest number, so that every range of keys has an end. */
 const maxId = 2 ** 32 - 2;

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { limits } from '../../../src/base/limits.js';
-import type { RoundPlan } from '../../../src/storage/round-planner.js';
-import { createSubmission, type Submission } from '../../../src/storage/submission.js';
-import type { Transaction } from '../../../src/storage/types.js';
-import { Writer } from '../../../src/storage/writer.js';
+import { limits } from '../../../../src/base/limits.js';
+import type { RoundPlan } from '../../../../src/storage/commit/round-planner.js';
+import { createSubmission, type Submission } from '../../../../src/storage/commit/submission.js';
+import { Writer } from '../../../../src/storage/commit/writer.js';
+import type { Transaction } from '../../../../src/storage/types.js';
 
 /** A writer whose rounds go nowhere, in a loop that turns when it is told. */
 class Rig {

@@ -1,5 +1,5 @@
-import type { PartitionLog } from './log/partition-log.js';
-import type { Transaction } from './types.js';
+import type { PartitionLog } from '../log/partition-log.js';
+import type { Transaction } from '../types.js';
 
 /** A transaction on its way to the disk, with its effects on the store's accounting. */
 export interface Submission {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { SpareMemory } from '../../../src/base/spare-memory.js';
-import { emptyExtent, PartitionLog } from '../../../src/storage/log/partition-log.js';
-import { planRound, runsOfRound } from '../../../src/storage/round-planner.js';
-import { createSubmission } from '../../../src/storage/submission.js';
-import { entry } from '../../integration/storage/harness.js';
+import { SpareMemory } from '../../../../src/base/spare-memory.js';
+import { planRound, runsOfRound } from '../../../../src/storage/commit/round-planner.js';
+import { createSubmission } from '../../../../src/storage/commit/submission.js';
+import { emptyExtent, PartitionLog } from '../../../../src/storage/log/partition-log.js';
+import { entry } from '../../../integration/storage/harness.js';
 
 const context = {
   nextTopicId: 8,

@@ -1,5 +1,5 @@
-import { Fifo } from '../base/fifo.js';
-import { limits } from '../base/limits.js';
+import { Fifo } from '../../base/fifo.js';
+import { limits } from '../../base/limits.js';
 import type { RoundPlan, Submitter } from './round-planner.js';
 import type { Submission } from './submission.js';
 

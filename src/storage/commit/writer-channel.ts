@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import type { Engine } from './engine/engine.js';
+import type { Engine } from '../engine/engine.js';
 import type { RoundBlock } from './round.js';
 import type { FromWriterThread, ToWriterThread, WriterThreadData } from './writer-protocol.js';
 
