@@ -49,7 +49,7 @@ export interface Scene {
   readonly topic?: Omit<MessageInitShape<typeof TopicSchema>, '$typeName'>;
   /** What a partition keeps, instead of `retainedBytes`. */
   readonly retainedBytes?: number;
-  /** Retention waits for nobody: or what it could not remove for one who is stuck would be its cost, too. */
+  /** Retention does not wait for acknowledgements: otherwise the messages that it keeps for a stuck consumer would count as the cost of the stall. */
   readonly dropsUnacknowledged?: boolean;
   /** The shared subscription beside the producers; times are counted from its start. */
   consumers(phases: Phases): Pick<ConsumeJob, 'consumers' | 'slowdown'>;

@@ -228,7 +228,7 @@ function manyStalled(): Scene {
         const credit = { maxMessages: 1_000_000, maxBytes: 2 ** 40 };
         return new StalledConsumer(connection, { topic: 'unread', subscription: `s-${i}`, ...credit });
       });
-      // To come in is work for everybody; what is measured is the stall.
+      // Opening the streams is work for the whole broker; the scene measures the stall.
       await asked(world, async (client) => {
         const stalledCount = async () => {
           const listed = (await client.admin.listConsumers({ topic: 'unread' })).consumers;

@@ -64,7 +64,7 @@ export async function runConsume(job: ConsumeJob, onRunning: () => void): Promis
   return { messageCount: progress.messageCount, fast: fastLog.stop(), slow: slowLog.stop() };
 }
 
-/** Every partition has one consumer at a time, so its offsets come without gap or repetition, whoever has it. */
+/** Every partition has one consumer at a time, so its offsets come without gap or repetition, whichever consumer has it. */
 class PartitionProgress {
   readonly #next = new Map<number, number>();
   messageCount = 0;

@@ -113,7 +113,7 @@ describe('interop: every producer against every consumer', () => {
           consume(consumer, topic, 'kills', messages.length),
         );
         const all = Promise.all([producing, ...consuming]);
-        // Whoever fails meanwhile is told of at the end, or ends the wait.
+        // A program that fails meanwhile is reported at the end, or ends the wait.
         let failure: unknown;
         all.catch((error: unknown) => {
           failure = error;

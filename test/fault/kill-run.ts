@@ -142,7 +142,7 @@ class KillRun {
     }
   }
 
-  /** What was promised has to hold for whoever comes after the next crash. Returns what is stored. */
+  /** Checks that every promise holds after the next crash. Returns what is stored. */
   async audit(): Promise<readonly Observed[]> {
     await this.#kill();
     await this.#within('the last restart', this.#broker.start());

@@ -103,14 +103,14 @@ describe('ledger', () => {
     assert.equal(ledger.violations.length, 1, 'only what was settled');
   });
 
-  it('finds a message that nobody sent', () => {
+  it('finds a message that was never sent', () => {
     deliver([at(0, 7)]);
     assertFinds('invented', /0@0: a#7, sent was up to 3/);
   });
 
   it('finds a message with altered bytes', () => {
     deliver([{ partition: 0, offset: 0, identity: undefined }]);
-    assertFinds('invented', /0@0: bytes that nobody sent/);
+    assertFinds('invented', /0@0: bytes that were never sent/);
   });
 
   it('finds a receipt for what was not sent', () => {

@@ -224,11 +224,11 @@ export class Ledger {
     }
   }
 
-  /** The message's name; one that nobody sent is reported. */
+  /** The message's name. Reports a message that was never sent. */
   #nameOf(message: Observed): string {
     const { identity } = message;
     if (identity === undefined) {
-      this.report('invented', `${place(message)}: bytes that nobody sent`);
+      this.report('invented', `${place(message)}: bytes that were never sent`);
       return `unknown bytes at ${place(message)}`;
     }
     const { sentThrough } = this.#producer(identity.producer);

@@ -7,7 +7,7 @@ const keysPerProducer = 6;
 const longestFiller = 400;
 
 /**
- * The message of this producer and sequence: always the same bytes, so that whoever sees them can tell whether
+ * The message of this producer and sequence: always the same bytes, so that a reader can tell whether
  * one was altered.
  */
 export function messageOf({ producer, sequence }: Identity): MessageInitShape<typeof MessageSchema> {

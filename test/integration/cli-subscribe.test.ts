@@ -11,7 +11,7 @@ import { TestConsumer, toDuration } from '../support/consumer.js';
 import { publish, texts } from '../support/producer.js';
 import { cliPath, distDirectory } from '../support/repository.js';
 
-describe('sluice subscribe and whoever reads what it prints', function () {
+describe('sluice subscribe and the reader of its output', function () {
   this.timeout(2 * minuteMs);
   const broker = useBroker();
   let client: SluiceClient;

@@ -172,7 +172,7 @@ describe('the command line and a broker', function () {
     assert.equal((await cli(['read', 'fenced'])).stdout.toString(), '1\n2\n');
   });
 
-  it('ends quietly when nobody reads its output', async () => {
+  it('ends quietly when its output has no reader', async () => {
     const lines = Array.from({ length: 50_000 }, (_, i) => `a line of some length with the number ${i}\n`);
     await cli(['publish', 'piped'], lines.join(''));
     const { child, exited } = spawnCli(broker.address, ['subscribe', 'piped', 'head']);
@@ -291,7 +291,7 @@ describe('the command line and a broker', function () {
     assert.deepEqual(await consumer.takeTexts(3), ['1', '2', '3']);
     consumer.close();
     client.close();
-    const unknown = await cli(['redrive', 'parcels', 'nobody']);
+    const unknown = await cli(['redrive', 'parcels', 'absent']);
     assert.deepEqual([unknown.exitCode, unknown.stdout.length], [1, 0]);
     assert.match(unknown.stderr, /SUBSCRIPTION_NOT_FOUND/);
   });

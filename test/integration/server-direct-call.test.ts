@@ -199,7 +199,7 @@ describe('direct calls', () => {
     assert.equal(await manual.events.next(), 'over');
     for (let i = 0; i < 10; i++) await setImmediate();
     const later = overs.slice(earlier);
-    assert(later.length > 0, 'nobody is called back: then the frames of a call that is over need no care');
+    assert(later.length > 0, 'without callbacks, the frames of a call that has ended need no care');
     assert(later.every((isOver) => isOver));
   });
 
@@ -214,8 +214,8 @@ describe('direct calls', () => {
     const second = await opened.next();
     assert.equal(await second.events.next(), 'over');
     assert.equal(second.call.isOver, true);
-    second.call.send(Buffer.from('to nobody'));
-    second.call.fail(new Error('to nobody'));
+    second.call.send(Buffer.from('to a closed call'));
+    second.call.fail(new Error('to a closed call'));
     await connection.barrier();
     assert.equal(first.events.size + second.events.size, 0);
   });

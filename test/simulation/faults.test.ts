@@ -60,7 +60,7 @@ const faults: readonly Fault[] = [
     wrong: 'const deadLetters = page.deadLetters.slice(from + 1, from + count);',
   },
   {
-    name: 'dead letters are sent back to everybody',
+    name: 'dead letters are sent back to all subscriptions',
     path: 'src/broker/redrive.js',
     right: 'targetSubscriptionId: this.#runner.subscriptionId,',
     wrong: '',

@@ -345,7 +345,7 @@ export class HeldStorage implements Storage {
   /** The real store is asked now (and its answer kept), or when the answer is due. */
   #hold<T>(kind: HeldKind, ask: () => Promise<T>, isAskedNow = false): Promise<T> {
     const asked = isAskedNow ? this.#track(ask()) : undefined;
-    // Whoever waits for the answer hears of the failure; until then nobody does.
+    // The caller that waits for the answer gets the failure; until then it is unhandled.
     asked?.catch(() => {});
     if (this.isPrompt) return asked ?? this.#track(ask());
     return new Promise((resolve) => {

@@ -94,7 +94,7 @@ export class Host {
     await rm(directory, { recursive: true });
   }
 
-  /** The end of a run: nobody listens any more. */
+  /** Ends a run: the broker has no clients any more. */
   async stop(): Promise<void> {
     this.#processClock.cut();
     await this.removeCrashedStore();

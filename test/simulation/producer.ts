@@ -150,7 +150,7 @@ export class Producer {
       if (batch === undefined) return;
       const isFencedAlready = this.#epoch < this.name.claimedEpoch;
       publisher.publish(this.#encode(batch), (error, receipt) => {
-        // What a broker that has crashed still does is not seen by anybody.
+        // What a crashed broker still does is not visible to any client.
         if (publisher !== this.#publisher) return;
         this.#world.guard(() => this.#answered(batch, isFencedAlready, error, receipt));
       });

@@ -12,7 +12,7 @@ export class SimulatedClock extends VirtualClock {
     return super.wallMs() + this.#wallAheadMs;
   }
 
-  /** So far ahead of where it would be if nobody had ever set it. */
+  /** How far it is ahead of a clock that was never set. */
   setWall(aheadMs: number): void {
     this.#wallAheadMs = startWallMs + aheadMs;
   }

@@ -24,7 +24,7 @@ export function spawnCli(server: string, argv: readonly string[]): CliProcess {
   const stderr: Buffer[] = [];
   child.stdout.on('data', (chunk) => stdout.push(chunk));
   child.stderr.on('data', (chunk) => stderr.push(chunk));
-  // What is written to a process that has ended already is of no interest to anybody.
+  // Writes to a process that has ended already may fail.
   child.stdin.on('error', () => {});
   const exited = new Promise<CliExit>((resolve, reject) => {
     child.once('error', reject);

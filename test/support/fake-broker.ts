@@ -318,7 +318,7 @@ export class FakeBroker implements Broker {
   }
 
   stats(): BrokerStats {
-    throw new Error('nobody asks a fake for its metrics');
+    throw new Error('a fake broker has no metrics');
   }
 
   serverInfo(): ServerInfo {

@@ -67,7 +67,7 @@ export class RunningFlowClient {
         else reject(new Error(`${args.join(' ')} ended with code ${code}: ${stderr}`));
       });
     });
-    // Whoever waits for it hears of a failure; until then nobody need.
+    // The caller that waits for it gets a failure; until then it is unhandled.
     this.ended.catch(() => {});
   }
 

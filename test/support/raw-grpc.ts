@@ -67,7 +67,7 @@ export class RawConnection {
     session.on('error', () => {});
   }
 
-  /** Connects to `host:port`. Rejects when nobody listens there. */
+  /** Connects to `host:port`. Rejects if nothing listens there. */
   static connect(address: string, options: RawConnectOptions = {}): Promise<RawConnection> {
     const { streamWindowBytes = 4 * MiB, connectionWindowBytes = 16 * MiB } = options;
     return new Promise((resolve, reject) => {

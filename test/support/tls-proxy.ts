@@ -10,7 +10,7 @@ interface KeyPair {
   readonly key: Buffer;
 }
 
-/** A certificate authority of a day, made with openssl, that nobody but a test trusts. */
+/** A certificate authority of a day, made with openssl, that only tests trust. */
 export class TestAuthority {
   readonly #directory = mkdtempSync(join(tmpdir(), 'sluice-ca-'));
 

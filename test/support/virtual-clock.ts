@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../src/base/clock.js';
 import { DeadlineHeap } from '../../src/base/deadline-heap.js';
 
-/** A clock that moves only when told. Timers that nobody advances to never fire: `pendingCount` shows them. */
+/** A clock that moves only when told. Timers that a test does not advance to never fire: `pendingCount` shows them. */
 export class VirtualClock implements Clock {
   #nowMs: number;
   readonly #timers = new DeadlineHeap<{ wake: () => void }>();

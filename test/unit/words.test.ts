@@ -23,8 +23,20 @@ const replacements: Readonly<Record<string, string>> = {
 /** Words that leave open who acts: name the party. */
 const unnamedParties = ['nobody', 'somebody', 'everybody', 'anybody', 'whoever', 'whomever'];
 
-const roots = ['src', 'docs', 'proto', 'clients', 'README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md'];
+const roots = [
+  'src',
+  'test',
+  'bench',
+  'docs',
+  'proto',
+  'clients',
+  'README.md',
+  'ARCHITECTURE.md',
+  'CONTRIBUTING.md',
+];
 const extensions = new Set(['.ts', '.proto', '.md', '.go', '.java', '.py']);
+/** Lists the words. */
+const ownName = 'words.test.ts';
 /** Installed, built or generated. */
 const skippedDirectories = /^(node_modules|dist|build|target|gen|sluicev1|\..+|__pycache__|venv)$/;
 
@@ -40,7 +52,7 @@ function* filesBelow(path: string): Iterable<string> {
   }
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const child = join(path, entry.name);
-    if (entry.isFile() && extensions.has(extname(child))) yield child;
+    if (entry.isFile() && extensions.has(extname(child)) && entry.name !== ownName) yield child;
     if (entry.isDirectory() && !skippedDirectories.test(entry.name)) yield* filesBelow(child);
   }
 }

@@ -62,7 +62,7 @@ describe('the connection of the TypeScript client', () => {
     assert.equal(await sendAndReceive(await startProxy(authority.certificate), { tls }), 'through');
   });
 
-  it('trusts nobody else, no other name, and no broker that wants a certificate of it', async () => {
+  it('trusts no other authority, no other name, and no broker that asks for a client certificate', async () => {
     const address = await startProxy();
     const strict = await startProxy(authority.certificate);
     const trusted = { ca: authority.certificate, serverName: brokerName };

@@ -68,7 +68,7 @@ describe('order, in the Consumer of the TypeScript client', () => {
     stations.let('a-0 1', 'throw');
     await until(() => stations.seen.includes('free-2 1'));
     for (const i of [0, 1, 2]) stations.let(`free-${i} 1`);
-    // The failed key waits for nobody but itself.
+    // Only the failed key waits.
     await stations.atWorkOn('a-0 2', 'b-0 1');
     stations.let('a-0 2');
     await stations.atWorkOn('a-1 1', 'b-0 1');

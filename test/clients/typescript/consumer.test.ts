@@ -60,7 +60,7 @@ describe('Consumer of the TypeScript client', () => {
       const text = delivery.payload.toString();
       seen.push(`${text} ${delivery.attempt}`);
       if (text === 'bad') throw new Error('does not parse');
-      if (text === 'hopeless') await delivery.deadLetter('nobody wants it');
+      if (text === 'hopeless') await delivery.deadLetter('no such order');
     });
     const deadLetters = sluice.client.consumer({ topic: 'failing.s.dead-letter', subscription: 's' });
     const found: string[] = [];
@@ -73,7 +73,7 @@ describe('Consumer of the TypeScript client', () => {
     await Promise.all([consumer.close(), deadLetters.close()]);
     await Promise.all([running, reading]);
     assert.deepEqual(seen, ['bad 1', 'bad 2', 'bad 3', 'hopeless 1', 'good 1']);
-    assert.deepEqual(found.sort(), ['bad 3 does not parse', 'hopeless 1 nobody wants it']);
+    assert.deepEqual(found.sort(), ['bad 3 does not parse', 'hopeless 1 no such order']);
     assert.equal(await sluice.backlogOf('failing'), 0);
   });
 
@@ -197,7 +197,7 @@ describe('Consumer of the TypeScript client', () => {
       else break;
     }
     assert.deepEqual(seen, ['m-0 1', 'm-1 1', 'm-1 2', 'm-2 1', 'm-3 1', 'm-4 1']);
-    assert.equal(await kept.at(-1)?.ack(), false, 'nobody waits for what was not settled in time');
+    assert.equal(await kept.at(-1)?.ack(), false, 'the result of a message that was not settled in time');
     assert.equal(kept.at(-1)?.signal.aborted, true);
     assert.equal(await sluice.backlogOf('iterated'), 1);
     const again = sluice.client.consumer({ topic: 'iterated', subscription: 's' })[Symbol.asyncIterator]();

@@ -64,8 +64,8 @@ class Drain {
         if (this.#due.size === 0 && backlog <= this.#passedOver) return undefined;
         if (this.#due.size === before) return `${backlog} messages are due and do not come`;
       } catch (thrown) {
-        const obstacle = await this.#passFailure(failureOf(thrown), this.#due.size < before);
-        if (obstacle !== undefined) return obstacle;
+        const blockingFailure = await this.#passFailure(failureOf(thrown), this.#due.size < before);
+        if (blockingFailure !== undefined) return blockingFailure;
       }
     }
   }

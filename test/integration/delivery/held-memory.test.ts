@@ -27,7 +27,7 @@ function pendingAnswer(): { answer: Promise<number>; done: PublishDone } {
   return { answer, done };
 }
 
-/** What requests leave behind in memory while nobody has answered for them. */
+/** What requests leave in memory until they are answered. */
 describe('batches that have been submitted', () => {
   let directory: string;
   let broker: Broker;
@@ -88,7 +88,7 @@ describe('batches that have been submitted', () => {
     await rm(directory, { recursive: true });
   });
 
-  it('are held by nobody until their commit is answered', async () => {
+  it('are not kept in memory until their commit is answered', async () => {
     const publisher = broker.openPublisher(contextOf('test'));
     const publish = (producer?: { producerId: string; epoch: number; firstSequence: number }) => {
       const drafts = ['a', 'b'].map((id) => ({ id, key: '', padding: 100 }));

@@ -93,7 +93,7 @@ describe('redrive', () => {
     return read;
   }
 
-  it('brings dead letters back to the subscription that gave them up, and to nobody else', async () => {
+  it('brings dead letters back to the subscription that dead-lettered them, and to no other', async () => {
     await createSubscription('only', 's');
     await createSubscription('only', 'other');
     await giveUp('only', 's', [{ text: 'bad', key: 'k', headers: { own: 'yes' } }]);
@@ -210,7 +210,7 @@ describe('redrive', () => {
     consumer.close();
   });
 
-  /** What the topic has for everybody. */
+  /** The messages that every subscription gets. */
   async function originals(topic: string) {
     const found = [];
     for await (const { runs } of client.broker.read({ topic })) found.push(...runs);
@@ -448,7 +448,7 @@ describe('redrive', () => {
   it('refuses what does not exist, and ends with what is deleted', async () => {
     assert.equal(await failureOf(redrive('nowhere', 's')), 'TOPIC_NOT_FOUND');
     await createSubscription('deleted', 's');
-    assert.equal(await failureOf(redrive('deleted', 'nobody')), 'SUBSCRIPTION_NOT_FOUND');
+    assert.equal(await failureOf(redrive('deleted', 'absent')), 'SUBSCRIPTION_NOT_FOUND');
     assert.deepEqual(await lastOf('deleted', 's'), { redriven: 0, remaining: 0 });
     const endings = [
       ['SUBSCRIPTION_DELETED', () => client.admin.deleteSubscription({ topic: 'deleted', name: 's' })],

@@ -187,7 +187,7 @@ describe('delivery to many consumers of one partition', () => {
     try {
       await Promise.race([done, working]);
     } finally {
-      // Whoever still waits is told that its stream has ended.
+      // A call that still waits learns that its stream has ended.
       working.catch(() => {});
       for (const each of consumers) each.close();
     }

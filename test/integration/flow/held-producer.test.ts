@@ -107,7 +107,7 @@ describe('a producer at a full backlog', () => {
       const mostBytes = brokerBytes + retryBufferBytes + sendBufferBytes + requestBytes;
       assert(writtenCount * requestBytes <= mostBytes, `${writtenCount} writes went through`);
       const consuming = consume('waiting', 's', (taken) => taken === writtenCount);
-      // Nobody does anything here but the consumer, and the write comes to its end.
+      // Only the consumer acts here, and the write ends.
       await writing;
       await consuming;
     }

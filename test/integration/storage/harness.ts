@@ -122,7 +122,7 @@ export async function createHarness(
   return harness;
 }
 
-/** A store that nobody listens to. */
+/** A store without a listener. */
 export function openIn(
   directory: string,
   options: Partial<StorageOptions> = {},

@@ -221,7 +221,7 @@ describe('storage: the log', () => {
     assert(reader.read(0, 1_000) instanceof Promise, 'it was idle: it reads again');
   });
 
-  it('lets go of its scan while nobody reads on, and goes on where it was', async () => {
+  it('closes its scan while its reader is idle, and continues where it was', async () => {
     const clock = new VirtualWall(1_000);
     const { storage } = await createHarness({ tailBytes: 0 }, clock);
     const topicId = await createTopic(storage, 'orders');

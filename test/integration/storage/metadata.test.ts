@@ -132,7 +132,7 @@ describe('storage: the metadata', () => {
         lastSequence: 4,
         baseSequence: 0,
       });
-      assert.equal(await storage.readProducer(topicId, 'nobody'), undefined);
+      assert.equal(await storage.readProducer(topicId, 'absent'), undefined);
     };
     await check(harness.storage);
     await check(await harness.reopen());

@@ -79,7 +79,7 @@ describe('Backlog', () => {
     assert.equal(rig.backlog.isClosed, true);
   });
 
-  it('holds nobody by a limit that was lifted while it was being measured', async () => {
+  it('holds no stream by a limit that was lifted while it was being measured', async () => {
     const rig = new Rig(limit(100));
     rig.ring();
     rig.setLimit(limit(0));
@@ -93,7 +93,7 @@ describe('Backlog', () => {
     assert.equal(entered, 1);
   });
 
-  it('lets in nobody who has given up', async () => {
+  it('admits no stream that has given up', async () => {
     const rig = new Rig(limit(100));
     rig.ring();
     await rig.answer(150);

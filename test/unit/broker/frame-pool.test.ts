@@ -53,7 +53,7 @@ describe('FramePool', () => {
     assert.equal(all[0]!.nextFrameBytes, limits.frameBytes, 'memory is there again');
   });
 
-  it('lets nobody grow while half of the memory is under way', () => {
+  it('lets no frames grow while half of the memory is under way', () => {
     const pool = new FramePool(2 * MiB);
     const stalled = Array.from({ length: 2 }, () => grown(pool));
     for (const frames of stalled) stall(frames);

@@ -28,7 +28,7 @@ describe('Heartbeats', () => {
     for (const { sessionId } of links) sessions.set(sessionId, shared);
   }
 
-  it('reach everybody once a round, with the backlog of their subscription', () => {
+  it('reach every consumer once a round, with the backlog of its subscription', () => {
     subscription('a', 7, 2);
     subscription('b', 0, 1);
     heartbeats.wake(0);

@@ -72,7 +72,7 @@ describe('PublishGate', () => {
     assert.equal(gate.isClosedFor(line), true);
   });
 
-  it('gives the room of somebody who sends nothing to the next', () => {
+  it('gives the room of a stream that sends nothing to the next one', () => {
     roomBytes = -1;
     wait('idle', 100);
     wait('busy', 100);
@@ -83,14 +83,14 @@ describe('PublishGate', () => {
     assert.deepEqual(entered, ['idle', 'busy']);
   });
 
-  it('forgets whoever gives up', () => {
+  it('forgets a stream that gives up', () => {
     const giveUp = wait('a', 0);
     giveUp();
     gate.admit();
     assert.deepEqual(entered, []);
   });
 
-  it('lets nobody pass those of its topic who wait, although there is room', () => {
+  it('lets no stream pass the waiting streams of its topic, although there is room', () => {
     roomBytes = -1;
     wait('a', 100);
     roomBytes = 1_000;

@@ -100,7 +100,7 @@ describe('the broker on a store that takes its time', () => {
     return { sessionId: session.sessionId, offsets };
   }
 
-  /** Two messages that everybody has settled, and a removal of them that is under way. */
+  /** Two messages that every subscription has settled, and their removal under way. */
   async function beginRemoval(): Promise<void> {
     await answered(broker.createSubscription({ ...subscription, name: 'first' }, { kind: 'earliest' }));
     await publish(['one', 'two']);
@@ -138,7 +138,7 @@ describe('the broker on a store that takes its time', () => {
     await endRemoval();
   });
 
-  it('answers for a subscription that it made, also when somebody has changed it since', async () => {
+  it('answers for a subscription that it created, also when another call has changed it since', async () => {
     const input = { ...subscription, name: 'changed' };
     const creation = broker.createSubscription(input, { kind: 'earliest' });
     await host.storage.quiesce();

@@ -136,7 +136,7 @@ describe('sluice subscribe', () => {
     assert.equal(stdout.length, 0);
   });
 
-  it('ends quietly when nobody reads its output, and acknowledges only what was taken', async () => {
+  it('ends quietly when its output has no reader, and acknowledges only what was taken', async () => {
     subscription = new Subscription(100);
     const taken: string[] = [];
     const stdout = new Writable({

@@ -167,7 +167,7 @@ describe('client calls', () => {
     );
   });
 
-  it('stops the sender when nobody reads, and cancels when the loop is left', async () => {
+  it('stops the sender when the client does not read, and cancels when the loop is left', async () => {
     const payload = Buffer.alloc(256 * 1024);
     const offered = 400;
     let sentCount = 0;
@@ -193,7 +193,7 @@ describe('client calls', () => {
       await broker.client.admin.getTopic({});
       quietRounds = sentCount === before ? quietRounds + 1 : 0;
     }
-    assert(sentCount < 64, `${sentCount} responses were sent to somebody who does not read`);
+    assert(sentCount < 64, `${sentCount} responses were sent to a client that does not read`);
     await iterator.return?.();
     await cancelled;
   });

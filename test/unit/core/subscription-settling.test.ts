@@ -251,7 +251,7 @@ describe('deadlines', () => {
     assert.deepEqual(h.deliver('a'), ['0:0#2', '0:1-2']);
   });
 
-  it('blame nobody when the first message was extended and those behind it were not', () => {
+  it('charge no message when the first one was extended and those behind it were not', () => {
     const h = new Harness();
     h.partition(0, 3);
     h.open('a');

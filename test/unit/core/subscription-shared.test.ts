@@ -17,7 +17,7 @@ describe('a subscription without order', () => {
     assert.deepEqual(h.partitionsOf('a'), []);
   });
 
-  it('delivers a failed message again by itself, to whoever comes', () => {
+  it('delivers a failed message again by itself, to any session', () => {
     const h = new Harness({ ordering: 'none' });
     h.partition(0, 4);
     h.open('a');
@@ -67,7 +67,7 @@ describe('a subscription without order', () => {
     h.deliver('poor');
     assert.deepEqual(h.effects().ready, ['busy']);
     h.deliver('busy');
-    assert.deepEqual(h.effects().ready, [], 'nobody else has credit');
+    assert.deepEqual(h.effects().ready, [], 'no other session has credit');
     h.settle('poor', 0, 1, 1);
     assert.deepEqual(h.effects().ready, ['poor']);
   });
@@ -142,7 +142,7 @@ describe('a subscription without order', () => {
     assert.equal(h.waitReason('b'), 'reading');
     h.effects();
     h.append(0, [0]);
-    assert.deepEqual(h.effects().ready, [], 'nobody could read it yet');
+    assert.deepEqual(h.effects().ready, [], 'no session could read it yet');
     h.lease('a', fetch);
     assert.deepEqual(h.effects().ready, ['b']);
   });
@@ -214,7 +214,7 @@ describe('a subscription in order of keys', () => {
     assert.deepEqual(h.deliver('a'), ['0:1']);
   });
 
-  it('gives a freed key to anybody, in order', () => {
+  it('gives a freed key to any session, in order', () => {
     const h = new Harness({ ordering: 'key' });
     h.partition(0, 0);
     h.append(0, [1, 1, 1]);

@@ -32,7 +32,7 @@ describe('messages for another subscription', () => {
         assert.equal(harness.waitReason('a'), 'messageCredit');
       });
 
-      it('count as backlog until somebody reads them', () => {
+      it('count as backlog until a session reads them', () => {
         const harness = new Harness({ ordering });
         harness.partition(0, 0);
         harness.appendTargetedElsewhere(0, 3);

@@ -23,7 +23,7 @@ const safeInteger = fc.oneof(
 );
 
 describe('WireWriter', () => {
-  it('writes varints as everybody reads them, in the bytes it said', () => {
+  it('writes varints as every decoder reads them, in the bytes it said', () => {
     fc.assert(
       fc.property(safeInteger, (value) => {
         const writer = new WireWriter();

@@ -91,7 +91,7 @@ describe('Consumer', () => {
 
   const options = { topic: 'orders', subscription: 's', retryMinBackoffMs: 1, retryMaxBackoffMs: 2 };
 
-  it('drops what is taken back, tells whoever has it, and holds the rest behind a nack', async () => {
+  it('drops what is taken back, tells the caller that has it, and holds the rest behind a nack', async () => {
     const consumer = new Consumer(broker.client, options);
     const seen: string[] = [];
     const iterator = consumer[Symbol.asyncIterator]();

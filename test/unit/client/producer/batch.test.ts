@@ -114,7 +114,7 @@ describe('Batch', () => {
     );
   });
 
-  it('tells everybody what became of it', async () => {
+  it('answers every message of it', async () => {
     const encoder = new MessageEncoder();
     const batch = new Batch(head, 0);
     const told: unknown[] = [];

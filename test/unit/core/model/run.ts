@@ -197,7 +197,8 @@ export class ModelRun {
     if (answer.reason === 'messageCredit' || answer.reason === 'byteCredit') {
       assert.ok(!this.#hasCredit(sessionId), `${sessionId} has credit but waits for it`);
     }
-    if (answer.reason === 'reading') assert.ok(this.#reads.length > 0, 'waits for a read that nobody makes');
+    if (answer.reason === 'reading')
+      assert.ok(this.#reads.length > 0, 'waits for a read that is not under way');
     if (answer.reason !== 'caughtUp') return;
     const missed = this.#reference.all().find((message) => this.#isFree(message, sessionId));
     assert.equal(missed, undefined, `${sessionId} is not caught up`);
@@ -298,7 +299,7 @@ export class ModelRun {
     this.#nowMs += byMs;
     if (this.#subject.wakeAtMs > this.#nowMs) {
       const due = this.#reference.all().find((m) => m.state === 'held' && m.deadlineMs <= this.#nowMs);
-      assert.equal(due, undefined, 'a lease is due, and nobody wants to be woken');
+      assert.equal(due, undefined, 'a lease is due, and no wake-up is asked for');
       return;
     }
     this.#subject.wake(this.#nowMs);

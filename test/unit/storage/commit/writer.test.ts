@@ -97,7 +97,7 @@ describe('writer', () => {
     assert.equal(rig.writer.takeRoom(), false);
   });
 
-  it('names everybody whose transaction is unwritten, in order', () => {
+  it('names every submitter whose transaction is unwritten, in order', () => {
     const rig = new Rig();
     const first = rig.submit(1);
     rig.turn();

@@ -49,7 +49,7 @@ describe('ReceiveWindows', () => {
     assert.equal(windows.grantedBytes, 9 * limits.initialWindowBytes);
   });
 
-  it('never promise more than there is, whoever comes and reads', () => {
+  it('never promise more than there is, whichever streams open and read', () => {
     const receiveBytes = 8 * MiB;
     const windows = windowsOf(receiveBytes);
     for (let i = 0; i < 64; i++) {
