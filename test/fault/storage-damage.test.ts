@@ -71,7 +71,7 @@ describe('storage: damage', () => {
       const topicId = await fill(harness);
       await tamper(harness, async (engine) => {
         const key = logKey(topicId, 9);
-        const value = await engine.get(partitionColumn(0), key);
+        const value = engine.get(partitionColumn(0), key);
         value![value!.length - 1]! ^= 1;
         const batch = engine.batch();
         batch.put(partitionColumn(0), key, value!);
@@ -112,7 +112,7 @@ describe('storage: damage', () => {
     const topicId = await fill(harness);
     await tamper(harness, async (engine) => {
       const batch = engine.batch();
-      const value = await engine.get(partitionColumn(0), logKey(topicId, 9));
+      const value = engine.get(partitionColumn(0), logKey(topicId, 9));
       batch.put(partitionColumn(1), logKey(topicId, 9), value!);
       batch.put(partitionColumn(0), logKey(topicId, 10), value!);
       batch.write(true);

@@ -108,7 +108,7 @@ async function change(
 ): Promise<void> {
   const engine = await Engine.open(join(directory, 'db'), 4);
   const batch = engine.batch();
-  const value = await engine.get(column, key);
+  const value = engine.get(column, key);
   assert(value !== undefined);
   value[0]! ^= 0x01;
   if (how === 'alter') batch.put(column, key, value);

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
+import { readManifest } from '../../src/storage/engine/manifest.js';
+import { tableFileName } from '../../src/storage/recovery/database-check.js';
 import type { Storage } from '../../src/storage/types.js';
 import {
   append,
@@ -121,6 +123,23 @@ describe('storage: damaged tables', () => {
     for (const [offset, payload] of served) assert.equal(payload, expected[offset]);
   });
 
+  it('lose no record of another table where the first block of a table is damaged', async () => {
+    const harness = await createHarness({ tailBytes: 0 });
+    const topicId = await createTopic(harness.storage, 'orders');
+    const expected = await fill(harness, topicId, 300, 3_000);
+    await harness.reopen();
+    // The newer table is larger, and stands beside the older one.
+    expected.push(...(await fill(harness, topicId, 400, 3_000)));
+    await changeTable(harness, (bytes) => (bytes[200]! ^= 0x10));
+    const storage = await harness.open();
+    const { served, lost } = await readAround(storage, topicId, 64 * 1024);
+    assert.deepEqual(lost, [[300, 300]]);
+    assert.equal(served.size, 699);
+    for (const [offset, payload] of served) assert.equal(payload, expected[offset]);
+    const kept = await storage.offsetOfNewest(topicId, 0, 600 * 3_003);
+    assert(kept >= 99 && kept <= 101, `the newest 600 messages begin at ${kept}`);
+  });
+
   it('do not keep retention and searches from what lies around the damage', async () => {
     const harness = await createHarness({ tailBytes: 0 });
     const topicId = await createTopic(harness.storage, 'orders');
@@ -142,4 +161,39 @@ describe('storage: damaged tables', () => {
     await storage.removeBelow(topicId, 0, last + 1);
     assert.deepEqual((await readAround(storage, topicId, 64 * 1024)).lost, []);
   });
+
+  it('are named by a read of a producer, and by the start, and never end the process', async () => {
+    const harness = await createHarness();
+    const topicId = await createTopic(harness.storage, 'orders');
+    const producers = ['a', 'b'].map((producerId) => {
+      return { topicId, producerId, epoch: 1, lastSequence: 1, baseSequence: 0 };
+    });
+    await commit(harness.storage, { appends: [append(topicId, 0, ['m'])], producers });
+    await harness.reopen();
+    await harness.storage.close();
+    const { tables, columns } = readManifest(await readFile(await manifestOf(harness)))!;
+    const flipIn = async (column: string): Promise<void> => {
+      const [number] = [...tables].find(([, table]) => columns.get(table.column) === column)!;
+      const path = join(harness.directory, 'db', tableFileName(number));
+      const bytes = await readFile(path);
+      bytes[9]! ^= 0x80;
+      await writeFile(path, bytes);
+    };
+    await flipIn('producers');
+    const storage = await harness.open({ acceptDataLoss: true });
+    await assert.rejects(storage.readProducer(topicId, 'a'), isDataLoss);
+    await storage.close();
+    await flipIn('default');
+    await assert.rejects(harness.open({ acceptDataLoss: true }), isDataLoss);
+  });
 });
+
+async function manifestOf({ directory }: Harness): Promise<string> {
+  const current = await readFile(join(directory, 'db/CURRENT'), 'utf8');
+  return join(directory, 'db', current.trim());
+}
+
+function isDataLoss(error: unknown): boolean {
+  assert(error instanceof SluiceError && error.reason === 'DATA_LOSS', String(error));
+  return true;
+}

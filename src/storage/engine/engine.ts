@@ -159,9 +159,17 @@ export class Engine {
     return this.#names;
   }
 
-  async get(column: number, key: Buffer): Promise<Buffer | undefined> {
-    const [value] = await this.#db.getMany([key], { column: this.#columns[column]!, ...encodings });
-    return value;
+  /** Blocks for the read. */
+  get(column: number, key: Buffer): Buffer | undefined {
+    return this.getMany(column, [key])[0];
+  }
+
+  /**
+   * Blocks for the reads, and throws if one of them fails. The binding's asynchronous form must not be used: where a value
+   * can't be read, it throws in a callback of its own, and its promise never settles.
+   */
+  getMany(column: number, keys: readonly Buffer[]): (Buffer | undefined)[] {
+    return this.#db._getManySync(keys, { column: this.#columns[column]!, valueEncoding: 'buffer' });
   }
 
   /**

@@ -53,14 +53,10 @@ declare module '@nxtedition/rocksdb' {
     readonly columns: Readonly<Record<string, ColumnHandle>>;
     open(): Promise<void>;
     close(): Promise<void>;
-    getMany(
+    _getManySync(
       keys: readonly Buffer[],
-      options: {
-        readonly column: ColumnHandle;
-        readonly keyEncoding: 'buffer';
-        readonly valueEncoding: 'buffer';
-      },
-    ): Promise<(Buffer | undefined)[]>;
+      options: { readonly column: ColumnHandle; readonly valueEncoding: 'buffer' },
+    ): (Buffer | undefined)[];
     clear(options: RangeOptions): Promise<void>;
     iterator(options: IteratorOptions): Iterator;
     _chainedBatch(): Batch;

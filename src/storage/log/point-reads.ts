@@ -73,7 +73,7 @@ export class PointReads {
 
   #get(column: number, key: Buffer, what: string): Promise<Buffer | undefined> {
     return undamaged(what, async () => {
-      const sealed = await this.#engine.get(column, key);
+      const sealed = this.#engine.get(column, key);
       return sealed === undefined ? undefined : unseal(key, sealed);
     });
   }

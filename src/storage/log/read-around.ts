@@ -1,7 +1,7 @@
 import { DamagedRecord, readRecord } from '../codec/record.js';
 import { partitionColumn } from '../engine/columns.js';
 import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';
-import { lastOffsetOfLogKey, logRange } from '../engine/keys.js';
+import { lastOffsetOfLogKey, logKey, logRange } from '../engine/keys.js';
 import type { DamagedRange } from './damaged-offsets.js';
 import type { PartitionLog } from './partition-log.js';
 import { wholeRecordsOf } from './table-block.js';
@@ -38,8 +38,8 @@ export async function readOnce(
 
 /**
  * The first readable record at or after an offset, key and value; taken from the block itself if the engine
- * refuses the block. Undefined after the last record. Rejects with the engine's error if no record of the block is
- * whole.
+ * refuses the block. Undefined after the last record. Rejects with the engine's error if nothing
+ * is found.
  */
 export async function readFirst(
   engine: Engine,
@@ -50,9 +50,46 @@ export async function readFirst(
     return (await readOnce(engine, log.partition, logRange(log.topicId, offset), 1, 1))[0];
   } catch (error) {
     if (engineFault(error) !== 'corruption') throw error;
-    const [first] = await wholeRecords(engine, log, offset, error);
-    if (first === undefined) throw error;
-    return first;
+    const [inBlock] = await wholeRecords(engine, log, offset, error);
+    const limit =
+      inBlock === undefined
+        ? Math.min(offset + mostKeys, log.endOffset)
+        : readRecord(inBlock[0], inBlock[1], log.partition).firstOffset;
+    for (let from = offset; from < limit; from += keysAtOnce) {
+      const [first] = await readByKeys(engine, log, from, Math.min(from + keysAtOnce, limit));
+      if (first !== undefined) return first;
+    }
+    if (inBlock === undefined) throw error;
+    return inBlock;
+  }
+}
+
+/** Messages of a record up to which it is found by its key. */
+const mostKeys = 16_000;
+const keysAtOnce = 250;
+
+/**
+ * The records whose last offsets lie in a range. A scan begins in every table of the first level, so a damaged block at the
+ * beginning of one of them makes scans fail that begin before it. A read by key asks only tables that may hold the key.
+ */
+async function readByKeys(engine: Engine, log: PartitionLog, from: number, until: number): Promise<Entries> {
+  // These reads block. Other work gets its turn between them.
+  await new Promise((resolve) => setImmediate(resolve));
+  const keys = Array.from({ length: until - from }, (_, index) => logKey(log.topicId, from + index));
+  try {
+    const values = engine.getMany(partitionColumn(log.partition), keys);
+    return keys.flatMap((key, index): Entries => {
+      const value = values[index];
+      return value === undefined ? [] : [[key, value]];
+    });
+  } catch (error) {
+    if (engineFault(error) !== 'corruption') throw error;
+    if (until - from <= 1) return [];
+    const middle = from + Math.floor((until - from) / 2);
+    return [
+      ...(await readByKeys(engine, log, from, middle)),
+      ...(await readByKeys(engine, log, middle, until)),
+    ];
   }
 }
 
@@ -100,18 +137,47 @@ export async function readAroundDamage(
     return { before, damage: undefined };
   } catch (error) {
     if (engineFault(error) !== 'corruption') throw error;
-    const damagedOffset = next;
-    for (const entry of await wholeRecords(engine, log, next, error)) {
-      if (readRecord(entry[0], entry[1], log.partition).firstOffset > next) break;
-      before.push(entry);
-      next = lastOffsetOfLogKey(entry[0]) + 1;
-    }
+    const found = await readContiguous(engine, log, next, endOffset, error);
     // The next read meets the damage that follows.
-    if (next > damagedOffset) return { before, damage: undefined };
+    if (found.length > 0) return { before: [...before, ...found], damage: undefined };
     const lastOffset = (await firstReadable(engine, log, next, endOffset)) - 1;
     return { before, damage: { firstOffset: next, lastOffset, why: describe(error) } };
   } finally {
     await scan.close();
+  }
+}
+
+/** Records without a gap from `offset` on, where a scan from there fails with this error. */
+async function readContiguous(
+  engine: Engine,
+  log: PartitionLog,
+  offset: number,
+  endOffset: number,
+  error: unknown,
+): Promise<Entries> {
+  for (const read of [
+    () => wholeRecords(engine, log, offset, error),
+    () => readByKeys(engine, log, offset, Math.min(offset + keysAtOnce, endOffset)),
+  ]) {
+    const found: Entries = [];
+    let next = offset;
+    for (const entry of await read()) {
+      if (firstOffsetOf(entry, log) > next) break;
+      found.push(entry);
+      next = lastOffsetOfLogKey(entry[0]) + 1;
+    }
+    if (found.length > 0) return found;
+  }
+  return [];
+}
+
+/** Of a record that may be damaged: then what its key says. */
+function firstOffsetOf([key, value]: Entries[number], { partition }: PartitionLog): number {
+  try {
+    return readRecord(key, value, partition).firstOffset;
+  } catch (error) {
+    if (error instanceof DamagedRecord) return lastOffsetOfLogKey(key);
+    throw error;
   }
 }
 

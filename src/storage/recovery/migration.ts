@@ -13,7 +13,7 @@ export interface StoreIdentity {
 
 /** Undefined in a database that was just created, or has a format before 2. Throws DamagedRecord. */
 export async function readIdentity(engine: Engine): Promise<StoreIdentity | undefined> {
-  const sealed = await engine.get(metadataColumn, storeKey);
+  const sealed = engine.get(metadataColumn, storeKey);
   if (sealed === undefined) return undefined;
   const value = unseal(storeKey, sealed);
   return { format: value.readUInt32BE(0), storeId: value.toString('hex', 4) };
@@ -41,7 +41,7 @@ export async function sealSmallRecords(
   migrated: (count: number) => void = () => {},
   recordsAtOnce = 1_000,
 ): Promise<void> {
-  const progress = await engine.get(metadataColumn, migrationKey);
+  const progress = engine.get(metadataColumn, migrationKey);
   const firstColumn = progress?.readUInt16BE(0) ?? migratedColumns[0]!;
   const batch = engine.batch();
   for (const column of migratedColumns.filter((each) => each >= firstColumn)) {

@@ -166,7 +166,7 @@ async function migratePartly(directory: string, batches: number): Promise<void> 
     );
   } catch (error) {
     if (error !== stop) throw error;
-    assert.notEqual(await engine.get(metadataColumn, migrationKey), undefined);
+    assert.notEqual(engine.get(metadataColumn, migrationKey), undefined);
   } finally {
     await engine.close();
   }
