@@ -5,7 +5,7 @@ import { partitionOfKey } from '../core/routing.js';
 import type { Append, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
 import { deadLetterTopicName } from './dead-letter-builder.js';
-import { type DeadLetter, DeadLetterScan, type ScanRange } from './dead-letter-scan.js';
+import { type DeadLetter, type DeadLetterPage, DeadLetterScan, type ScanRange } from './dead-letter-scan.js';
 import { messageKeyRange } from './message-bytes.js';
 import { Pace } from './pace.js';
 import type { PublishGate } from './publish-gate.js';
@@ -181,25 +181,25 @@ export class Redrive implements RedriveSession, TopicFollower {
       const scan = this.#open(topic, range);
       try {
         for (let page = await scan.next(); page !== undefined; page = await scan.next()) {
-          let from = 0;
-          while (from < page.deadLetters.length && this.#most > 0) {
-            await this.#whenReady();
-            if (this.#hasEnded) return;
-            const count = Math.min(this.#pace.burst, this.#most);
-            const deadLetters = page.deadLetters.slice(from, from + count);
-            from += deadLetters.length;
-            const isLast = from === page.deadLetters.length;
-            await this.#send(
-              range.partition,
-              deadLetters,
-              isLast ? page.nextOffset : deadLetters.at(-1)!.offset + 1,
-            );
-          }
+          await this.#redrivePage(range.partition, page);
           if (this.#hasEnded || this.#most === 0) return;
         }
       } finally {
         scan.close();
       }
+    }
+  }
+
+  async #redrivePage(partition: number, page: DeadLetterPage): Promise<void> {
+    let from = 0;
+    while (from < page.deadLetters.length && this.#most > 0) {
+      await this.#whenReady();
+      if (this.#hasEnded) return;
+      const count = Math.min(this.#pace.burst, this.#most);
+      const deadLetters = page.deadLetters.slice(from, from + count);
+      from += deadLetters.length;
+      const isLast = from === page.deadLetters.length;
+      await this.#send(partition, deadLetters, isLast ? page.nextOffset : deadLetters.at(-1)!.offset + 1);
     }
   }
 

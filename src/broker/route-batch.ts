@@ -46,8 +46,17 @@ export function routeBatch(topic: Topic, batch: PublishBatch, skip: number, prod
     }
     part.chunkTo = to;
   }
+  return toAppends(topicId, producerId, source, parts);
+}
+
+function toAppends(
+  topicId: number,
+  producerId: string,
+  source: Uint8Array,
+  parts: readonly (Part | undefined)[],
+): Append[] {
   const appends: Append[] = [];
-  for (let partition = 0; partition < partitionCount; partition++) {
+  for (let partition = 0; partition < parts.length; partition++) {
     const part = parts[partition];
     if (part === undefined) continue;
     const { chunks, count, byteLength } = part;

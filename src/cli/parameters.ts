@@ -111,47 +111,66 @@ export function parseParameters<P extends Parameters>(parameters: P, argv: reado
   return values as ValuesOf<P>;
 }
 
+/** What the arguments consist of. Flags that are not known are tokens, too. */
+export function tokensOf(argv: readonly string[], isSwitchByFlag: Iterable<readonly [string, boolean]>) {
+  const types = Array.from(isSwitchByFlag, ([flag, isSwitch]) => {
+    return [flag, { type: isSwitch ? ('boolean' as const) : ('string' as const) }] as const;
+  });
+  return parseArgs({ args: [...argv], strict: false, tokens: true, options: Object.fromEntries(types) })
+    .tokens;
+}
+
+/** `--topic --json`: the value is missing. A value that begins with dashes is written `--topic=--json`. */
+export function lacksValue({
+  value,
+  inlineValue,
+}: {
+  readonly value: string | undefined;
+  readonly inlineValue: boolean | undefined;
+}): boolean {
+  return value === undefined || (inlineValue !== true && value.startsWith('--'));
+}
+
 /** The texts that were given for each parameter. */
 function collect(parameters: Parameters, argv: readonly string[]): Map<string, string[]> {
   const byFlag = new Map(Object.keys(parameters).map((name) => [toFlag(name), name]));
-  const { tokens } = parseArgs({
-    args: [...argv],
-    strict: false,
-    tokens: true,
-    options: Object.fromEntries(
-      [...byFlag].map(([flag, name]) => [
-        flag,
-        { type: parameters[name]!.form === 'switch' ? ('boolean' as const) : ('string' as const) },
-      ]),
-    ),
-  });
+  const isSwitchByFlag = [...byFlag].map(
+    ([flag, name]) => [flag, parameters[name]!.form === 'switch'] as const,
+  );
   const given = new Map<string, string[]>();
   const add = (name: string, text: string) => given.set(name, [...(given.get(name) ?? []), text]);
   const positionals: string[] = [];
-  for (const token of tokens) {
+  for (const token of tokensOf(argv, isSwitchByFlag)) {
     if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
     const name = byFlag.get(token.name);
     if (name === undefined) {
       throw new UsageError(`unknown flag ${token.rawName}${suggest(token.name, [...byFlag.keys()], '--')}`);
     }
-    const isSwitch = parameters[name]!.form === 'switch';
-    if (isSwitch && token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
-    // `--topic --json`: the value is missing. A value that begins with dashes is written `--topic=--json`.
-    if (!isSwitch && (token.value === undefined || (!token.inlineValue && token.value.startsWith('--')))) {
+    if (parameters[name]!.form === 'switch') {
+      if (token.value !== undefined) throw new UsageError(`${token.rawName} takes no value`);
+    } else if (lacksValue(token)) {
       throw new UsageError(`${token.rawName} needs a value: ${parameters[name]!.placeholder}`);
     }
     add(name, token.value ?? '');
   }
-  const free = Object.keys(parameters).filter(
-    (name) => parameters[name]!.form === 'operand' && !given.has(name),
-  );
+  assignOperands(parameters, given, positionals);
+  return given;
+}
+
+/** Gives the arguments without a flag to the operands that have no value yet. */
+function assignOperands(
+  parameters: Parameters,
+  given: Map<string, string[]>,
+  positionals: readonly string[],
+): void {
+  const operands = Object.keys(parameters).filter((name) => parameters[name]!.form === 'operand');
+  const free = operands.filter((name) => !given.has(name));
   for (const text of positionals) {
     const name = free.shift();
     if (name === undefined) throw new UsageError(`unexpected argument ${JSON.stringify(text)}`);
-    add(name, text);
+    given.set(name, [text]);
   }
-  return given;
 }
 
 function lowerFirst(text: string): string {

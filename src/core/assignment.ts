@@ -87,6 +87,13 @@ export class Assignment implements Sharing {
     for (const lane of this.#moving) if (lane.isIdle) this.#move(lane);
   }
 
+  /** Gives sessions what they lack of an equal share. */
+  #giveEach(sessions: Iterable<Session>, share: number, free: PartitionLane[]): void {
+    for (const session of sessions) {
+      this.#give(free.splice(0, Math.max(0, share - this.lanesOf(session).length)), session);
+    }
+  }
+
   /** Visits only sessions that gain or lose a lane: there may be thousands of others. */
   #balance(): void {
     const sessions = this.#sessionsToServe();
@@ -106,12 +113,17 @@ export class Assignment implements Sharing {
     }
 
     free.sort((a, b) => a.partition - b.partition);
-    if (share > 0) {
-      for (const session of sessions.keys()) {
-        this.#give(free.splice(0, Math.max(0, share - this.lanesOf(session).length)), session);
-      }
-    }
-    for (const session of sessions.keys()) {
+    if (share > 0) this.#giveEach(sessions.keys(), share, free);
+    if (larger.size < largerShareCount) this.#giveOneMore(sessions.keys(), largerShareCount, larger, free);
+  }
+
+  #giveOneMore(
+    sessions: Iterable<Session>,
+    largerShareCount: number,
+    larger: Set<Session>,
+    free: PartitionLane[],
+  ): void {
+    for (const session of sessions) {
       if (larger.size === largerShareCount) return;
       if (larger.has(session)) continue;
       larger.add(session);

@@ -64,18 +64,24 @@ export class Failures {
       const { first, last, index } = range;
       let next = first;
       for (let offset = first; offset <= last; offset += 1) {
-        if (charged !== undefined && !charged.has(offset)) continue;
-        const attempts = this.#ledger.attempts(offset) + 1;
-        const waitMs = failure.delayMs === 'backoff' ? backoffMs(policy, attempts, chance) : failure.delayMs;
-        this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
+        if (charged?.has(offset) === false) continue;
+        const attempts = this.#fail(offset, failure, nowMs, chance);
         if (attempts < policy.maxAttempts) continue;
         this.deadLetter(offset, orderingKeyAt(index, offset), failure.reason);
-        if (next < offset) again.push({ ...range, first: next, last: offset - 1 });
+        pushPart(again, range, next, offset - 1);
         next = offset + 1;
       }
-      if (next <= last) again.push({ ...range, first: next });
+      pushPart(again, range, next, last);
     }
     return again;
+  }
+
+  /** Counts one failure of a message. Returns how many it has now. */
+  #fail(offset: number, { delayMs }: Failure, nowMs: number, chance: number): number {
+    const attempts = this.#ledger.attempts(offset) + 1;
+    const waitMs = delayMs === 'backoff' ? backoffMs(this.#context.policy, attempts, chance) : delayMs;
+    this.#ledger.fail(offset, attempts, waitMs === 0 ? 0 : nowMs + waitMs);
+    return attempts;
   }
 
   /** Dead-letters messages because their consumer asked for it. */
@@ -109,4 +115,9 @@ export class Failures {
     const attempts = this.#ledger.attempts(offset);
     this.#context.outbox.deadLetter({ partition: this.#partition, offset, attempts, reason });
   }
+}
+
+/** Adds a part of a range, unless the part is empty. */
+function pushPart(parts: LeaseRange[], range: LeaseRange, first: number, last: number): void {
+  if (first <= last) parts.push({ ...range, first, last });
 }

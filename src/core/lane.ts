@@ -218,11 +218,9 @@ export abstract class Lane {
     const leased: LeasedRun[] = [];
     let record: DeliveryRecord | undefined;
     this.serve(session);
+    this.#checkGapless(from, runs[0]);
     for (const [index, run] of runs.entries()) {
       const end = Math.min(run.firstOffset + run.count, this.#endOffset);
-      // Storage finds gaps and refuses to read over them. Delivering over a gap would lose messages.
-      const isGapless = index > 0 || run.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
-      invariant(isGapless, 'a read begins behind the offset that was asked for');
       if (run.isTargetedElsewhere === true) {
         this.#passOver(run.firstOffset, end - 1);
         continue;
@@ -256,6 +254,13 @@ export abstract class Lane {
       }
     }
     return record === undefined ? undefined : { runs: leased, record };
+  }
+
+  /** Storage finds gaps and refuses to read over them. Delivering over a gap would lose messages. */
+  #checkGapless(from: number, firstRun: ReadRun | undefined): void {
+    if (firstRun === undefined) return;
+    const isGapless = firstRun.firstOffset <= Math.max(from, this.ledger.acknowledgedOffset);
+    invariant(isGapless, 'a read begins behind the offset that was asked for');
   }
 
   /** Settles messages that are targeted to another subscription. They were never held here. */

@@ -129,17 +129,11 @@ export class SharedLane extends Lane {
   atWork(session: Session, isSentOnly: boolean): RangeSet {
     const atWork = new RangeSet();
     const keys = new Set<number>();
-    for (const { first, last, index, delivery } of this.leases.heldBy(session)) {
+    for (const lease of this.leases.heldBy(session)) {
+      const { first, last, index, delivery } = lease;
       const isCounted = delivery.isSent || !isSentOnly;
-      if (index.orderingKeys === undefined) {
-        if (isCounted) atWork.add(first, last);
-        continue;
-      }
-      for (let offset = first; offset <= last; offset += 1) {
-        const key = orderingKeyAt(index, offset);
-        if (isCounted && !keys.has(key)) atWork.add(offset, offset);
-        if (key !== 0) keys.add(key);
-      }
+      if (index.orderingKeys !== undefined) addFirstOfKeys(lease, keys, isCounted ? atWork : undefined);
+      else if (isCounted) atWork.add(first, last);
     }
     return atWork;
   }
@@ -312,4 +306,13 @@ function push(lists: Map<number, number[]>, key: number, offset: number): void {
   const list = lists.get(key);
   if (list === undefined) lists.set(key, [offset]);
   else list.push(offset);
+}
+
+/** Adds the messages of a lease that are the first of their key, and those without a key. Notes all their keys. */
+function addFirstOfKeys({ first, last, index }: LeaseRange, keys: Set<number>, found?: RangeSet): void {
+  for (let offset = first; offset <= last; offset += 1) {
+    const key = orderingKeyAt(index, offset);
+    if (found !== undefined && !keys.has(key)) found.add(offset, offset);
+    if (key !== 0) keys.add(key);
+  }
 }

@@ -207,17 +207,13 @@ class SubscriptionStateMachine implements SubscriptionState {
     for (const { partition, first, last, outcome } of joinedAcks(settlements)) {
       const lane = this.#lane(partition);
       const held = lane.settle({ session, lastDeliveryId }, first, last, outcome, nowMs);
-      if (outcome.kind !== 'extend') {
-        for (const interval of held) settledCount += interval.last - interval.first + 1;
-      }
+      if (outcome.kind !== 'extend') settledCount += offsetCount(held);
       for (const interval of lane.staleOffsets(first, last, held, outcome)) {
         stale.push({ partition, ...interval });
       }
       if (outcome.kind === 'ack' && !lane.hasDeadLetters) continue;
-      for (const interval of lane.settledOffsets(first, last, held)) {
-        if (outcome.kind === 'extend' || !lane.hasDeadLetters) stale.push({ partition, ...interval });
-        else settledBefore.push({ partition, ...interval, outcome: outcome.kind });
-      }
+      const before = lane.settledOffsets(first, last, held);
+      addSettled(partition, before, lane.hasDeadLetters ? outcome.kind : 'extend', stale, settledBefore);
     }
     if (settledCount > 0) session.hasSettled = true;
     this.#sharing.leasesEnded();
@@ -359,15 +355,15 @@ class SubscriptionStateMachine implements SubscriptionState {
       const turn = (session.nextLane + i) % lanes.length;
       const lane = lanes[turn]!;
       const offer = lane.offer(session, nowMs);
-      if (typeof offer === 'number') {
-        if (lackOfCredit !== undefined) return lackOfCredit;
-        if (mayServe && !lane.isReading) {
-          session.nextLane = turn + 1;
-          return lane.beginRead(session, offer);
-        }
+      let laneReason: keyof typeof nearness;
+      if (typeof offer !== 'number') laneReason = offer;
+      else if (lackOfCredit !== undefined) return lackOfCredit;
+      else if (!mayServe) laneReason = 'heldBack';
+      else if (lane.isReading) laneReason = 'reading';
+      else {
+        session.nextLane = turn + 1;
+        return lane.beginRead(session, offer);
       }
-      const isOffered = typeof offer === 'number';
-      const laneReason = isOffered ? (mayServe ? 'reading' : 'heldBack') : offer;
       if (nearness[laneReason] > nearness[reason]) reason = laneReason;
     }
     return reason;
@@ -398,5 +394,25 @@ function createSharing(context: LaneContext): Sharing {
       return new Pool(context);
     default:
       return unreachable(context.policy.ordering);
+  }
+}
+
+function offsetCount(intervals: readonly Interval[]): number {
+  let count = 0;
+  for (const { first, last } of intervals) count += last - first + 1;
+  return count;
+}
+
+/** Only a settlement that may contradict an earlier one has to be compared with the notes of dead letters. */
+function addSettled(
+  partition: number,
+  intervals: readonly Interval[],
+  kind: Settlement['outcome']['kind'],
+  stale: PartitionInterval[],
+  settledBefore: SettledBefore[],
+): void {
+  for (const interval of intervals) {
+    if (kind === 'extend') stale.push({ partition, ...interval });
+    else settledBefore.push({ partition, ...interval, outcome: kind });
   }
 }

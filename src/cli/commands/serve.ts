@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
 import { SluiceError } from '../../base/errors.js';
 import { onDefect } from '../../base/invariant.js';
 import type { Logger } from '../../base/logger.js';
@@ -13,6 +12,7 @@ import { createLogger } from '../../observe/logger.js';
 import type { Command, Context } from '../command.js';
 import { ExitCode, Reported, UsageError } from '../exit.js';
 import { columns } from '../help.js';
+import { lacksValue, tokensOf } from '../parameters.js';
 import { welcome } from '../serve/welcome.js';
 
 export const serve: Command = {
@@ -125,38 +125,28 @@ function isDataLoss(error: unknown): error is SluiceError {
 
 /** The flags as given. The settings check their names. */
 function parseFlags(argv: readonly string[]): Record<string, string> {
-  const known = describeSettings();
-  const isSwitch = (flag: string) =>
-    known.some((setting) => setting.flag === flag && setting.placeholder === truth.placeholder);
-  const { tokens } = parseArgs({
-    args: [...argv],
-    strict: false,
-    tokens: true,
-    options: Object.fromEntries(
-      [...known.map(({ flag }) => flag), 'config'].map((flag) => [
-        flag,
-        { type: isSwitch(flag) ? ('boolean' as const) : ('string' as const) },
-      ]),
-    ),
-  });
+  const settings = describeSettings().map(
+    ({ flag, placeholder }) => [flag, placeholder === truth.placeholder] as const,
+  );
+  const isSwitchByFlag = new Map([['config', false], ...settings]);
   const flags: Record<string, string> = {};
   let unknown: string | undefined;
-  for (const token of tokens) {
+  for (const token of tokensOf(argv, isSwitchByFlag)) {
     if (token.kind === 'positional') {
       // For `--colour red` the fault is the flag: the settings report it.
-      if (unknown === undefined) {
-        throw new UsageError(`unexpected argument ${JSON.stringify(token.value)}: write --name=value`);
-      }
+      if (unknown === undefined) throw unexpectedArgument(token.value);
       unknown = undefined;
+    } else if (token.kind === 'option') {
+      const { name, rawName, value = 'true' } = token;
+      const isSwitch = isSwitchByFlag.get(name);
+      unknown = isSwitch === undefined ? name : undefined;
+      if (isSwitch === false && lacksValue(token)) throw new UsageError(`${rawName} needs a value`);
+      flags[name] = value;
     }
-    if (token.kind !== 'option') continue;
-    const { name, rawName, value, inlineValue } = token;
-    unknown = name === 'config' || known.some(({ flag }) => flag === name) ? undefined : name;
-    const needsValue = unknown === undefined && !isSwitch(name);
-    if (needsValue && (value === undefined || (!inlineValue && value.startsWith('--')))) {
-      throw new UsageError(`${rawName} needs a value`);
-    }
-    flags[name] = value ?? 'true';
   }
   return flags;
+}
+
+function unexpectedArgument(text: string): UsageError {
+  return new UsageError(`unexpected argument ${JSON.stringify(text)}: write --name=value`);
 }

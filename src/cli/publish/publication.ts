@@ -50,13 +50,8 @@ export class Publication {
     this.#sender = sender;
     try {
       for await (const chunk of untilAborted(input, stop)) {
-        for (const line of this.#splitter.push(chunk)) {
-          const sent = this.#add(line);
-          // Nearly every line only joins a batch: awaiting each would cost more than the work.
-          if (sent === undefined) continue;
-          await sent;
-          if (sender.hasFailed || stop.aborted) return;
-        }
+        const isStopped = await this.#addLines(chunk, () => sender.hasFailed || stop.aborted);
+        if (isStopped) return;
         if (sender.inFlightCount === 0) await this.flush();
       }
       const last = this.#splitter.end();
@@ -69,6 +64,18 @@ export class Publication {
     } finally {
       await this.flush();
     }
+  }
+
+  /** Adds the lines that end in this chunk. Answers whether it stopped early, after a batch that it sent. */
+  async #addLines(chunk: Uint8Array, mustStop: () => boolean): Promise<boolean> {
+    for (const line of this.#splitter.push(chunk)) {
+      const sent = this.#add(line);
+      // Nearly every line only joins a batch: awaiting each would cost more than the work.
+      if (sent === undefined) continue;
+      await sent;
+      if (mustStop()) return true;
+    }
+    return false;
   }
 
   /** Sends the batch, even if it is not full. */

@@ -4,7 +4,7 @@ import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { ErrorDetail } from '../../api/call.js';
 import { errorText } from '../../api/error-text.js';
 import { toDuration } from '../../api/sluice-v1/convert-values.js';
-import { SluiceError } from '../../base/errors.js';
+import { type ErrorDetails, SluiceError } from '../../base/errors.js';
 import type { Logger } from '../../base/logger.js';
 import { errorDomain, type Reason, reasons } from '../../base/reasons.js';
 import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from '../../gen/google/rpc/error_details_pb.js';
@@ -62,31 +62,32 @@ export function fromStatus(status: { readonly metadata: Metadata }): ReceivedErr
   const bytes = status.metadata.get(detailsKey)[0];
   if (!Buffer.isBuffer(bytes)) return undefined;
   const { message, details } = fromBinary(StatusSchema, bytes);
-  let reason: Reason | undefined;
-  let metadata: Readonly<Record<string, string>> = {};
-  let field: string | undefined;
-  let retryAfterMs: number | undefined;
-  const extra: Any[] = [];
-  for (const any of details) {
-    const detail = anyUnpack(any, standardDetails);
-    if (detail?.$typeName === ErrorInfoSchema.typeName) {
-      const info = detail as MessageShape<typeof ErrorInfoSchema>;
-      if (info.domain === errorDomain && isReason(info.reason)) reason = info.reason;
-      metadata = info.metadata;
-    } else if (detail?.$typeName === BadRequestSchema.typeName) {
-      field = (detail as MessageShape<typeof BadRequestSchema>).fieldViolations[0]?.field;
-    } else if (detail?.$typeName === RetryInfoSchema.typeName) {
-      const delay = (detail as MessageShape<typeof RetryInfoSchema>).retryDelay;
-      if (delay !== undefined) retryAfterMs = Number(delay.seconds) * 1000 + delay.nanos / 1e6;
-    } else extra.push(any);
-  }
-  if (reason === undefined) return undefined;
-  const error = new SluiceError(reason, message, {
-    ...(field === undefined ? {} : { field }),
-    ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-    ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
-  });
-  return { error, extra };
+  const read: DetailsRead = { reason: undefined, error: {}, extra: [] };
+  for (const any of details) readDetail(any, read);
+  if (read.reason === undefined) return undefined;
+  return { error: new SluiceError(read.reason, message, read.error), extra: read.extra };
+}
+
+interface DetailsRead {
+  reason: Reason | undefined;
+  error: ErrorDetails;
+  extra: Any[];
+}
+
+function readDetail(any: Any, read: DetailsRead): void {
+  const detail = anyUnpack(any, standardDetails);
+  if (detail?.$typeName === ErrorInfoSchema.typeName) {
+    const { domain, reason, metadata } = detail as MessageShape<typeof ErrorInfoSchema>;
+    if (domain === errorDomain && isReason(reason)) read.reason = reason;
+    if (Object.keys(metadata).length > 0) read.error = { ...read.error, metadata };
+  } else if (detail?.$typeName === BadRequestSchema.typeName) {
+    const field = (detail as MessageShape<typeof BadRequestSchema>).fieldViolations[0]?.field;
+    if (field !== undefined) read.error = { ...read.error, field };
+  } else if (detail?.$typeName === RetryInfoSchema.typeName) {
+    const delay = (detail as MessageShape<typeof RetryInfoSchema>).retryDelay;
+    if (delay === undefined) return;
+    read.error = { ...read.error, retryAfterMs: Number(delay.seconds) * 1000 + delay.nanos / 1e6 };
+  } else read.extra.push(any);
 }
 
 function isReason(text: string): text is Reason {
