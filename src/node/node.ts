@@ -84,7 +84,8 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     const server = await startServer(
       api,
       { ...defaultServerOptions, ...settings, ...budget },
-      { clock, logger },
+      // No guards yet: every call is allowed.
+      { clock, logger, guards: [] },
     );
     closing.unshift({ what: 'server', limitMs: serverCloseLimitMs, close: () => server.close() });
     const admin = await startAdmin(settings, { broker, server, frameMemory });

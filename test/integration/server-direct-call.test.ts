@@ -16,6 +16,7 @@ import { ReceiveWindows } from '../../src/transport/grpc/receive-windows.js';
 import { RequestBodies } from '../../src/transport/grpc/request-bodies.js';
 import { createServiceDefinition, methodPath } from '../../src/transport/grpc/service-definition.js';
 import { StreamAnswers } from '../../src/transport/grpc/stream-answers.js';
+import { GuardChain } from '../../src/transport/guards/guard-chain.js';
 import { frame } from '../support/grpc-framing.js';
 import { Http2Connection } from '../support/http2-connection.js';
 import { Inbox } from '../support/inbox.js';
@@ -70,7 +71,18 @@ describe('direct calls', () => {
       return manual;
     };
     const table = new OpenCalls({
-      routes: new Map([[path, { open, isStream: true, hasOneRequest: false, longestRequestBytes }]]),
+      routes: new Map([
+        [
+          path,
+          {
+            method: { path, descriptor: undefined },
+            open,
+            isStream: true,
+            hasOneRequest: false,
+            longestRequestBytes,
+          },
+        ],
+      ]),
       peers: new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, systemClock),
       answers: new Answers(1_000_000),
       streamAnswers: new StreamAnswers(1_000_000),
@@ -82,7 +94,9 @@ describe('direct calls', () => {
     const windows = new ReceiveWindows({ streamWindowBytes: 65_535, receiveBytes: 1_000_000, apply() {} });
     server = new Server({
       'grpc.max_receive_message_length': longestRequestBytes,
-      interceptors: [createDirectCallInterceptor({ table, windows, logger: silentLogger })],
+      interceptors: [
+        createDirectCallInterceptor({ table, windows, guards: new GuardChain([]), logger: silentLogger }),
+      ],
     });
     server.addService(createServiceDefinition(Broker), {});
     const port = await new Promise<number>((resolve, reject) => {

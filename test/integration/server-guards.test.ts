@@ -74,7 +74,11 @@ describe('the server, to a client that asks for too much', () => {
   it('gives up a call whose request does not come, and no stream that sends when it likes', async () => {
     const clock = new VirtualClock();
     const options = { ...defaultServerOptions, listen: '127.0.0.1:0' };
-    const server = await startServer(apiOf(new FakeBroker()), options, { clock, logger: silentLogger });
+    const server = await startServer(apiOf(new FakeBroker()), options, {
+      clock,
+      guards: [],
+      logger: silentLogger,
+    });
     const connection = await Http2Connection.open(server.address);
     const pass = async (untilMs: number) => {
       for (let ms = 0; ms <= untilMs; ms += secondMs) {

@@ -75,7 +75,7 @@ describe('the server', () => {
     };
     const broker = new FakeBroker();
     const options = { ...defaultServerOptions, listen: '127.0.0.1:0' };
-    const server = await startServer(apiOf(broker), options, { clock, logger: silentLogger });
+    const server = await startServer(apiOf(broker), options, { clock, guards: [], logger: silentLogger });
     const client = new Client(server.address, credentials.createInsecure());
     const stuck = callUnary(client, Broker.method.acknowledge, {}).then(
       () => assert.fail('it was answered'),

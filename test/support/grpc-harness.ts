@@ -30,6 +30,7 @@ import {
 } from '../../src/transport/grpc/server.js';
 import { methodPath } from '../../src/transport/grpc/service-definition.js';
 import { fromStatus, type ReceivedError } from '../../src/transport/grpc/status.js';
+import type { Guard } from '../../src/transport/guards/guard.js';
 import { Inbox } from './inbox.js';
 
 export interface Harness {
@@ -57,11 +58,12 @@ export async function startHarness(
   broker: Broker,
   options: Partial<ServerOptions & ScanLimits> = {},
   logger: Logger = silentLogger,
+  guards: readonly Guard[] = [],
 ): Promise<Harness> {
   const server = await startServer(
     apiOf(broker, options),
     { ...defaultServerOptions, listen: '127.0.0.1:0', drainGraceMs: 5_000, ...options },
-    { clock: systemClock, logger },
+    { clock: systemClock, guards, logger },
   );
   const client = new Client(server.address, credentials.createInsecure());
   return {

@@ -28,7 +28,7 @@ export interface OpenCallsOptions {
  */
 export class OpenCalls implements CallTable {
   readonly #options: OpenCallsOptions;
-  /** In the order in which they were opened. */
+  /** In the order of `waitingSinceMs`. */
   readonly #open = new Set<OpenedCall>();
   /** The open calls without a status. */
   readonly #unanswered = new Set<OpenedCall>();
@@ -74,7 +74,7 @@ export class OpenCalls implements CallTable {
     call.entry = {
       connection,
       owed: this.#options.streamAnswers.open(connection),
-      openedAtMs: nowMs,
+      waitingSinceMs: nowMs,
       answerBytes: 0,
       requestBytes: 0,
       waitingAnswer: undefined,
@@ -108,6 +108,12 @@ export class OpenCalls implements CallTable {
     if (!isFull) return undefined;
     const text = `${this.#callCount} calls are open, and no more are allowed: try again, or raise --max-calls`;
     return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
+  }
+
+  awaitRequest(call: OpenedCall): void {
+    if (!this.#open.delete(call)) return;
+    call.entry!.waitingSinceMs = this.#options.clock.monotonicMs();
+    this.#open.add(call);
   }
 
   broke(call: OpenedCall): void {
@@ -196,7 +202,7 @@ export class OpenCalls implements CallTable {
     const { clock, peers, answers, bodies, streamAnswers } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const call of [...this.#open]) {
-      if (call.entry!.openedAtMs > nowMs - limits.requestTimeoutMs) break;
+      if (call.entry!.waitingSinceMs > nowMs - limits.requestTimeoutMs) break;
       if (!call.isWaitingForRequest || !this.#unanswered.has(call)) continue;
       this.#count('REQUEST_TIMEOUT');
       call.stop(requestTimeout());

@@ -6,6 +6,7 @@ import type { CallContext } from '../../base/call-context.js';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
+import type { GuardedMethod } from '../guards/guard.js';
 import type { ClientConnection } from './peers.js';
 import { clientError, toStatus } from './status.js';
 import type { StreamAccount } from './stream-answers.js';
@@ -205,6 +206,7 @@ function ignore(): void {}
 export type OpenCall = (call: DirectCall) => StreamReceiver;
 
 export interface Route {
+  readonly method: GuardedMethod;
   readonly open: OpenCall;
   /** The call may stay open for long: counts against the limit of streams. */
   readonly isStream: boolean;
@@ -232,7 +234,8 @@ export interface OpenedCall {
 /** The table's entry for an open call. */
 export interface CallEntry {
   readonly connection: ClientConnection;
-  readonly openedAtMs: number;
+  /** Since when the call waits for its request. */
+  waitingSinceMs: number;
   /** For a stream: what it owes its client. */
   readonly owed: StreamAccount;
   /** For a unary call: bytes of its answer that have not left for the transport. */
@@ -249,6 +252,8 @@ export interface CallTable {
   route(path: string): Route | undefined;
   /** Registers a call until it is `closed`. Throws if there is no room for it. */
   opened(call: OpenedCall): void;
+  /** The guards have allowed the call: the time limit for its request begins now. */
+  awaitRequest(call: OpenedCall): void;
   /** The call was reset before anything was begun. */
   broke(call: OpenedCall): void;
   /** A request of this size begins to arrive. Throws if there is no memory for it. */

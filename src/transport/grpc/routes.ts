@@ -9,7 +9,9 @@ export function routesOf({ methods }: Api): ReadonlyMap<string, Route> {
 }
 
 function routeOf(entry: ApiMethod): Route {
+  const { method } = entry;
   return {
+    method: { path: methodPath(method), descriptor: method },
     open: openerOf(entry),
     isStream: entry.kind !== 'unary',
     hasOneRequest: entry.kind === 'unary' || entry.kind === 'server_streaming',

@@ -9,6 +9,8 @@ import { divideBudget } from '../../base/memory-budget.js';
 import type { Reason } from '../../base/reasons.js';
 import { secondMs } from '../../base/units.js';
 import { within } from '../../base/within.js';
+import type { Guard } from '../guards/guard.js';
+import { GuardChain } from '../guards/guard-chain.js';
 import { Answers } from './answers.js';
 import { OpenCalls } from './call-table.js';
 import { createDirectCallInterceptor } from './grpc-js/call-interceptor.js';
@@ -65,6 +67,8 @@ export const defaultServerOptions: ServerOptions = {
 };
 
 export interface ServerServices {
+  /** Stand before the handlers, in this order. */
+  readonly guards: readonly Guard[];
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -141,7 +145,14 @@ export async function startServer(
     'grpc.keepalive_time_ms': limits.keepaliveEveryMs,
     'grpc.keepalive_timeout_ms': limits.keepaliveTimeoutMs,
     'grpc.enable_channelz': 0,
-    interceptors: [createDirectCallInterceptor({ table: calls, windows: receiveWindows, logger })],
+    interceptors: [
+      createDirectCallInterceptor({
+        table: calls,
+        windows: receiveWindows,
+        guards: new GuardChain(services.guards),
+        logger,
+      }),
+    ],
   });
   // The routes handle these methods. Without handlers here, a broken interceptor is visible as UNIMPLEMENTED.
   for (const service of api.services) server.addService(createServiceDefinition(service), {});

@@ -1,46 +1,21 @@
 import {
-  type Metadata,
   ServerInterceptingCall,
   type ServerInterceptingCallInterface,
   type ServerInterceptor,
-  status as statusCode,
 } from '@grpc/grpc-js';
-import type { CallEnd, CallWindows, StreamReceiver } from '../../../api/call.js';
-import type { CallContext } from '../../../base/call-context.js';
-import { SluiceError } from '../../../base/errors.js';
-import { limits } from '../../../base/limits.js';
-import type { Logger } from '../../../base/logger.js';
-import { createCallContext } from '../../context.js';
-import {
-  type CallEntry,
-  type CallOwner,
-  type CallTable,
-  DirectCall,
-  type OpenedCall,
-  type PartialStatusObject,
-  type Route,
-} from '../direct-call.js';
-import { RequestDecoder } from '../request-decoder.js';
-import type { StreamAccount } from '../stream-answers.js';
+import type { Route } from '../direct-call.js';
+import { type CallServices, DirectListener } from '../direct-listener.js';
 import { DelegatedCall } from './delegated-call.js';
-import { readRequestsWith, takeFramesAsTheyAre } from './framing.js';
-import { connectionOf, dropMetadata, endRequest, isReset, unsentBytes } from './http2-sessions.js';
-
-export interface InterceptorServices {
-  readonly table: CallTable;
-  readonly windows: CallWindows;
-  readonly logger: Logger;
-}
-
-type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
+import { takeFramesAsTheyAre } from './framing.js';
+import { dropMetadata } from './http2-sessions.js';
 
 /** Routes calls of the broker's own services past grpc-js's handlers, and registers the other calls. */
-export function createDirectCallInterceptor(services: InterceptorServices): ServerInterceptor {
+export function createDirectCallInterceptor(services: CallServices): ServerInterceptor {
   const { table } = services;
   return (method, call) => {
     const route = table.route(method.path);
     return route === undefined
-      ? new DelegatedCall(call, table, !method.requestStream)
+      ? new DelegatedCall(call, method, services)
       : new RoutedCall(call, route, services);
   };
 }
@@ -49,7 +24,7 @@ class RoutedCall extends ServerInterceptingCall {
   readonly #base: ServerInterceptingCallInterface;
   readonly #listener: DirectListener;
 
-  constructor(base: ServerInterceptingCallInterface, route: Route, services: InterceptorServices) {
+  constructor(base: ServerInterceptingCallInterface, route: Route, services: CallServices) {
     super(base);
     takeFramesAsTheyAre(base);
     this.#base = base;
@@ -62,183 +37,4 @@ class RoutedCall extends ServerInterceptingCall {
     this.#base.start(this.#listener);
     dropMetadata(this.#base);
   }
-}
-
-/** Passes the events of a call to its receiver. Ends the call if the receiver throws. */
-class DirectListener implements Listener, OpenedCall, CallOwner {
-  readonly kind: 'unary' | 'stream';
-  readonly peer: string;
-  readonly windows: CallWindows;
-  isWaitingForRequest: boolean;
-  entry: CallEntry | undefined;
-  readonly #call: DirectCall;
-  readonly #base: ServerInterceptingCallInterface;
-  readonly #route: Route;
-  readonly #table: CallTable;
-  readonly #connection: { readonly destroyed: boolean } | undefined;
-  readonly #decoder: RequestDecoder;
-  #receiver: StreamReceiver | undefined;
-  #context: CallContext | undefined;
-  #end: CallEnd | undefined;
-  #isStopping = false;
-
-  constructor(base: ServerInterceptingCallInterface, route: Route, services: InterceptorServices) {
-    const { table } = services;
-    this.kind = route.isStream ? 'stream' : 'unary';
-    this.peer = base.getPeer();
-    const { hasOneRequest, longestRequestBytes } = route;
-    this.isWaitingForRequest = hasOneRequest;
-    const readAboveBytes = hasOneRequest ? 0 : limits.oversizeReadBytes;
-    this.#decoder = new RequestDecoder({
-      maxBytes: longestRequestBytes,
-      readAboveBytes,
-      hasOneRequest,
-      ...(hasOneRequest && { reserve: (bytes: number) => table.receiving(this, bytes) }),
-      refuse: (error) => this.stop(error),
-    });
-    readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
-    this.#call = new DirectCall(base, services.logger, this);
-    this.#connection = connectionOf(base);
-    this.#base = base;
-    this.#route = route;
-    this.#table = table;
-    this.windows = services.windows;
-  }
-
-  onReceiveMetadata(metadata: Metadata): void {
-    this.#context = createCallContext(this.peer, deadlineOf(this.#base), metadata);
-    try {
-      this.#table.opened(this);
-    } catch (thrown) {
-      this.#call.fail(thrown);
-      endRequest(this.#base);
-      return;
-    }
-    try {
-      this.#receiver = this.#route.open(this.#call);
-      this.#receiver.begin();
-    } catch (thrown) {
-      this.#call.fail(thrown);
-    }
-  }
-
-  onReceiveMessage(bytes: Buffer): void {
-    if (this.#call.isOver || this.#isStopping) return;
-    try {
-      this.#receiver?.request(bytes);
-    } catch (thrown) {
-      this.#call.fail(thrown);
-    }
-  }
-
-  onReceiveHalfClose(): void {
-    this.isWaitingForRequest = false;
-    if (this.#call.isOver || this.#isStopping) return;
-    // Node ends the readable side of a lost connection: the client has not closed its half, and the call ends
-    // next.
-    if (this.#connection?.destroyed === true) return;
-    if (this.#decoder.isInsideRequest && !isReset(this.#base)) {
-      this.stop(
-        new SluiceError('MALFORMED_REQUEST', 'the client closed its half of the call inside a request'),
-      );
-      return;
-    }
-    try {
-      this.#receiver?.halfClose();
-    } catch (thrown) {
-      this.#call.fail(thrown);
-    }
-    // A stream has read its request; a unary call may still wait for room for its answer.
-    if (this.kind === 'stream') this.#table.letRequestGo(this);
-  }
-
-  /** A closing connection is destroyed before its streams report their end. */
-  onCancel(): void {
-    this.#call.markOver(this.#connection?.destroyed === true ? 'broke' : 'cancelled');
-    this.#table.closed(this);
-  }
-
-  ended(end: CallEnd): void {
-    this.#end = end;
-    queueMicrotask(() => this.#over(end));
-  }
-
-  broke(): void {
-    if (this.#end === 'cancelled') this.#table.broke(this);
-  }
-
-  whenAnswerable(answer: () => void): void {
-    this.#table.whenAnswerable(this, answer);
-  }
-
-  answering(bytes: number): void {
-    this.#table.answering(this, bytes);
-  }
-
-  get context(): CallContext {
-    return this.#context!;
-  }
-
-  get owed(): StreamAccount {
-    return this.entry!.owed;
-  }
-
-  #over(end: CallEnd): void {
-    this.#decoder.close();
-    // The client may leave its half of the stream open, with a part of a request.
-    if (this.isWaitingForRequest) endRequest(this.#base);
-    this.#table.answered(this);
-    // Frames of messages are not counted any more when their session has ended: what is left of them is owed.
-    if (end === 'answered' && this.kind === 'stream') this.entry?.owed.add(unsentBytes(this.#base));
-    const receiver = this.#receiver;
-    this.#receiver = undefined;
-    try {
-      receiver?.over(end);
-    } catch (thrown) {
-      // The client is gone. A defect of the broker is logged.
-      this.#call.clientError(thrown);
-    }
-  }
-
-  stop(error: SluiceError): void {
-    if (this.#isStopping) return;
-    this.#isStopping = true;
-    if (this.#call.isOver) return;
-    try {
-      if (this.#receiver === undefined) this.#call.fail(error);
-      else this.#receiver.stop(error);
-    } catch (thrown) {
-      this.#call.fail(thrown);
-    }
-  }
-
-  /**
-   * grpc-js ends the call itself. A request that it could not read becomes an error like any other, after the
-   * answers that the client is still owed. grpc-js reports it again for each part of such a request.
-   */
-  onGrpcStatus(status: PartialStatusObject): void {
-    const error = this.#call.isOver ? undefined : unreadable(status);
-    if (error === undefined) this.#call.endAsGrpcDid(status);
-    else this.stop(error);
-  }
-}
-
-/** Undefined if the request is not at fault, for example because the deadline has passed. */
-function unreadable(status: PartialStatusObject): SluiceError | undefined {
-  const text = `the request could not be read: ${status.details}`;
-  switch (status.code) {
-    case statusCode.RESOURCE_EXHAUSTED:
-      return new SluiceError('REQUEST_TOO_LARGE', text);
-    case statusCode.UNIMPLEMENTED:
-      return new SluiceError('UNIMPLEMENTED', text);
-    case statusCode.INTERNAL:
-      return new SluiceError('MALFORMED_REQUEST', text);
-    default:
-      return undefined;
-  }
-}
-
-function deadlineOf(call: ServerInterceptingCallInterface): number | undefined {
-  const deadlineAtMs = Number(call.getDeadline());
-  return Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined;
 }

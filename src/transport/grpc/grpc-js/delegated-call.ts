@@ -1,7 +1,10 @@
-import { ServerInterceptingCall, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
+import { type Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { SluiceError } from '../../../base/errors.js';
 import { limits } from '../../../base/limits.js';
+import { createCallContext } from '../../context.js';
+import type { GuardChain, Passage } from '../../guards/guard-chain.js';
 import type { CallEntry, CallTable, OpenedCall } from '../direct-call.js';
+import { type CallServices, deadlineOf } from '../direct-listener.js';
 import { RequestDecoder } from '../request-decoder.js';
 import { toStatus } from '../status.js';
 import { countFrames, readRequestsWith } from './framing.js';
@@ -24,10 +27,17 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
   /** An answer waits for room, or has not left for the transport. */
   #isAnswering = false;
   #isReadHeld = false;
+  /** The call is with the guards. Its handler waits for the metadata. */
+  #passage: Passage | undefined;
   /** The size of that answer. */
   #answerBytes = 0;
 
-  constructor(base: ServerInterceptingCallInterface, table: CallTable, hasOneRequest: boolean) {
+  constructor(
+    base: ServerInterceptingCallInterface,
+    method: { readonly path: string; readonly requestStream: boolean },
+    services: CallServices,
+  ) {
+    const { table, guards } = services;
     super(base, {
       start: (next) => {
         try {
@@ -39,7 +49,12 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
           return;
         }
         next({
+          onReceiveMetadata: (metadata, proceed) => {
+            if (guards.checksCalls) this.#check(guards, method.path, metadata, () => proceed(metadata));
+            else proceed(metadata);
+          },
           onCancel: () => {
+            this.#passage?.cancel();
             this.#decoder.close();
             table.closed(this);
           },
@@ -60,7 +75,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
     const maxBytes = limits.smallRequestBytes;
     this.#decoder = new RequestDecoder({
       maxBytes,
-      hasOneRequest,
+      hasOneRequest: !method.requestStream,
       reserve: (bytes) => table.receiving(this, bytes),
       handedOver: () => table.letRequestGo(this),
       refuse: (error) => {
@@ -75,7 +90,24 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
     });
   }
 
+  #check(guards: GuardChain, path: string, metadata: Metadata, proceed: () => void): void {
+    const context = createCallContext(this.peer, deadlineOf(this.#base), metadata);
+    this.#passage = guards.callPassage(
+      context,
+      { path, descriptor: undefined },
+      {
+        allowed: proceed,
+        refused: (error) => {
+          this.stop(error);
+          endRequest(this.#base);
+        },
+      },
+    );
+    this.#passage.begin();
+  }
+
   stop(error: SluiceError): void {
+    this.#passage?.cancel();
     this.#isStopped = true;
     this.#base.sendStatus(toStatus(error));
     this.#table.answered(this);

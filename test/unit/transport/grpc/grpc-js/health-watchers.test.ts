@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { HealthImplementation } from 'grpc-health-check';
-import { forgetWatchedNames } from '../../../../src/transport/grpc/health.js';
+import { forgetWatchedNames } from '../../../../../src/transport/grpc/grpc-js/health-watchers.js';
 
 describe('the health service', () => {
   it('forgets a name that clients watched with the last of them', () => {
