@@ -197,6 +197,9 @@ async function live(
     const asked = ask(client);
     // A broker that ends leaves no call without an answer, but perhaps a stream that waits.
     const served = await limit.of('the questions', Promise.race([asked, broker.exited]));
+    if ('observation' in served && hasAnnouncedEnd(served)) {
+      return ended(await limit.of('the end after a failed write', broker.exited), broker);
+    }
     if (end === 'kill' && 'observation' in served && broker.isRunning) {
       await broker.kill();
       return { kind: 'served', ...served };
@@ -211,6 +214,11 @@ async function live(
     client?.close();
     await broker.kill();
   }
+}
+
+/** A compaction has met damage: the broker finds out what is lost, and ends by itself. */
+function hasAnnouncedEnd(served: Served): boolean {
+  return JSON.stringify(served).includes('takes no writes');
 }
 
 const typedReason = /\b(DATA_LOSS|SYNCED_DATA_MISSING|DATA_DIRECTORY_(?!IN_USE)[A-Z]+)\b/;
