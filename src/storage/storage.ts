@@ -35,7 +35,10 @@ export async function openStorage(
   try {
     const recovered = await recover(engine);
     known = recovered;
-    if (recovered.faults.length > 0 && !acceptDataLoss) throw metadataDamaged(directory, recovered.faults);
+    const canBeAccepted = recovered.lost.isCatalogReadable;
+    if (recovered.faults.length > 0 && !(acceptDataLoss && canBeAccepted)) {
+      throw metadataDamaged(directory, recovered.faults, canBeAccepted);
+    }
     const bootId = await readBootId();
     // Opening the database has synced everything in it.
     const syncedSequence = engine.sequence;
@@ -110,9 +113,10 @@ function describeOpeningDamage(
   return describeDamage({ ...site, logsOf }, engineMessage(error));
 }
 
-function metadataDamaged(directory: string, faults: readonly string[]): SluiceError {
+function metadataDamaged(directory: string, faults: readonly string[], canBeAccepted: boolean): SluiceError {
+  const orAccept = canBeAccepted ? ', or start without what is lost: --accept-data-loss' : '';
   return new SluiceError(
     'DATA_LOSS',
-    `the metadata of the store in ${directory} is damaged: ${listFaults(faults)}. Restore the directory from a backup, or start without what is lost: --accept-data-loss`,
+    `the metadata of the store in ${directory} is damaged: ${listFaults(faults)}. Restore the directory from a backup${orAccept}`,
   );
 }

@@ -171,22 +171,39 @@ describe('storage: damaged tables', () => {
     await commit(harness.storage, { appends: [append(topicId, 0, ['m'])], producers });
     await harness.reopen();
     await harness.storage.close();
-    const { tables, columns } = readManifest(await readFile(await manifestOf(harness)))!;
-    const flipIn = async (column: string): Promise<void> => {
-      const [number] = [...tables].find(([, table]) => columns.get(table.column) === column)!;
-      const path = join(harness.directory, 'db', tableFileName(number));
-      const bytes = await readFile(path);
-      bytes[9]! ^= 0x80;
-      await writeFile(path, bytes);
-    };
-    await flipIn('producers');
+    await flipInColumn(harness, 'producers');
     const storage = await harness.open({ acceptDataLoss: true });
     await assert.rejects(storage.readProducer(topicId, 'a'), isDataLoss);
     await storage.close();
-    await flipIn('default');
+    await flipInColumn(harness, 'default');
     await assert.rejects(harness.open({ acceptDataLoss: true }), isDataLoss);
   });
+
+  it('refuse the start also where losses are accepted, if the catalog can not be read: ids would be given again', async () => {
+    const harness = await createHarness();
+    // More than one block: the identity of the store can be read.
+    for (let index = 0; index < 200; index++) await createTopic(harness.storage, `topic-${index}`);
+    await harness.reopen();
+    await harness.storage.close();
+    await flipInColumn(harness, 'default');
+    for (const acceptDataLoss of [false, true]) {
+      await assert.rejects(harness.open({ acceptDataLoss }), (error: Error) => {
+        assert(isDataLoss(error) && !error.message.includes('--accept-data-loss'), error.message);
+        return /the catalog can't be read to its end/.test(error.message);
+      });
+    }
+  });
 });
+
+/** The first block of the only table of a column family. */
+async function flipInColumn(harness: Harness, column: string): Promise<void> {
+  const { tables, columns } = readManifest(await readFile(await manifestOf(harness)))!;
+  const [number] = [...tables].find(([, table]) => columns.get(table.column) === column)!;
+  const path = join(harness.directory, 'db', tableFileName(number));
+  const bytes = await readFile(path);
+  bytes[9]! ^= 0x80;
+  await writeFile(path, bytes);
+}
 
 async function manifestOf({ directory }: Harness): Promise<string> {
   const current = await readFile(join(directory, 'db/CURRENT'), 'utf8');

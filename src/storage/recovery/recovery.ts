@@ -126,6 +126,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
     damagedKeys,
     extents: lostExtents.found,
     isReadable: isReadable && contradictions.isReadable,
+    isCatalogReadable: isReadable,
   };
   return {
     ...recovered,
