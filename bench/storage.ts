@@ -56,6 +56,7 @@ function makeAppend(topicId: number, partition: number, messageCount: number, me
     }
   }
   return {
+    kind: 'append',
     topicId,
     partition,
     producerId: '',
@@ -102,7 +103,7 @@ async function measureWrites(storage: Storage, topicIds: readonly number[], test
         outstanding++;
         storage.submit({
           durability: 'synced',
-          appends: [appends[next++ % appends.length]!],
+          changes: [appends[next++ % appends.length]!],
           onCommitted() {
             outstanding--;
             committed++;
@@ -187,7 +188,11 @@ try {
     } as const;
     storage.submit({
       durability: 'synced',
-      putTopics: topicIds.map((topicId) => ({ topicId, config: { name: `topic-${topicId}`, ...config } })),
+      changes: topicIds.map((topicId) => ({
+        kind: 'topic',
+        topicId,
+        config: { name: `topic-${topicId}`, ...config },
+      })),
       onCommitted: resolve,
     });
   });

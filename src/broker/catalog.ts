@@ -6,7 +6,7 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
-import type { CatalogTopic, Storage } from '../storage/types.js';
+import type { CatalogTopic, Change, Storage } from '../storage/types.js';
 import { commit } from './committer.js';
 import {
   checkNoDeadLetterCycle,
@@ -167,8 +167,10 @@ export class Catalog {
     const subscriptions = [...topic.subscriptions.values()];
     const durable = commit(this.#services.storage, {
       durability: 'synced',
-      deleteTopics: [topic.topicId],
-      deleteSubscriptions: subscriptions.map((subscription) => subscription.subscriptionId),
+      changes: [
+        { kind: 'delete-topic', topicId: topic.topicId },
+        ...subscriptions.map(({ subscriptionId }) => deletionOf(subscriptionId)),
+      ],
     });
     this.topics.delete(name);
     this.#topicsById.delete(topic.topicId);
@@ -206,8 +208,10 @@ export class Catalog {
     const runner = this.#addSubscription(topic, subscriptionId, config, cursors, false);
     const durable = commit(storage, {
       durability: 'synced',
-      putSubscriptions: [{ subscriptionId, topicId: topic.topicId, config }],
-      cursors: [...cursors].map(([partition, state]) => ({ subscriptionId, partition, state: () => state })),
+      changes: [
+        { kind: 'subscription', subscriptionId, topicId: topic.topicId, config },
+        ...Array.from(cursors, ([partition, state]) => firstCursor(subscriptionId, partition, state)),
+      ],
     });
     return { runner, durable };
   }
@@ -232,7 +236,14 @@ export class Catalog {
     if (change.deadLetter !== undefined) this.checkNoDeadLetterCycle(config);
     const durable = commit(this.#services.storage, {
       durability: 'synced',
-      putSubscriptions: [{ subscriptionId: runner.subscriptionId, topicId: runner.topic.topicId, config }],
+      changes: [
+        {
+          kind: 'subscription',
+          subscriptionId: runner.subscriptionId,
+          topicId: runner.topic.topicId,
+          config,
+        },
+      ],
     });
     runner.setConfig(config);
     this.#leaveBrokenCycles();
@@ -243,7 +254,7 @@ export class Catalog {
     const runner = this.subscription(topicName, name);
     const durable = commit(this.#services.storage, {
       durability: 'synced',
-      deleteSubscriptions: [runner.subscriptionId],
+      changes: [deletionOf(runner.subscriptionId)],
     });
     runner.topic.subscriptions.delete(name);
     runner.topic.backlog.settled();
@@ -310,7 +321,10 @@ export class Catalog {
 
   #putTopic(topicId: number, config: TopicConfig): Promise<void> {
     const record: CatalogTopic = { topicId, config };
-    const durable = commit(this.#services.storage, { durability: 'synced', putTopics: [record] });
+    const durable = commit(this.#services.storage, {
+      durability: 'synced',
+      changes: [{ kind: 'topic', ...record }],
+    });
     // The caller awaits the promise if it needs the failure. The store reports its own failure to the broker.
     durable.catch(endOnDefect);
     return durable;
@@ -354,4 +368,12 @@ export function defaultTopic(name: string): Omit<TopicConfig, 'createTimeMs'> {
     backlogLimit: { maxBytes: 0, maxMessages: 0, whenFull: 'block' },
     durability: undefined,
   };
+}
+
+function deletionOf(subscriptionId: number): Change {
+  return { kind: 'delete-subscription', subscriptionId };
+}
+
+function firstCursor(subscriptionId: number, partition: number, state: CursorState): Change {
+  return { kind: 'cursor', subscriptionId, partition, state: () => state };
 }

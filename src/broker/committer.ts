@@ -2,7 +2,7 @@ import { SluiceError } from '../base/errors.js';
 import type { Storage, Transaction } from '../storage/types.js';
 
 /** A transaction without the callbacks that `commit` adds. */
-type Change = Omit<Transaction, 'onCommitted' | 'onFailed'>;
+type Unanswered = Omit<Transaction, 'onCommitted' | 'onFailed'>;
 
 /** The error of every call that was under way when a write failed. */
 export function storageFailed(cause: unknown): SluiceError {
@@ -14,11 +14,15 @@ export function storageFailed(cause: unknown): SluiceError {
 }
 
 /**
- * Submits a change and resolves when it is durable. An empty change is a barrier: it resolves when every earlier
+ * Submits a transaction and resolves when it is durable. One without changes is a barrier: it resolves when every earlier
  * submission is durable.
  */
-export function commit(storage: Storage, change: Change): Promise<void> {
+export function commit(storage: Storage, transaction: Unanswered): Promise<void> {
   return new Promise((resolve, reject) => {
-    storage.submit({ ...change, onCommitted: resolve, onFailed: (error) => reject(storageFailed(error)) });
+    storage.submit({
+      ...transaction,
+      onCommitted: resolve,
+      onFailed: (error) => reject(storageFailed(error)),
+    });
   });
 }

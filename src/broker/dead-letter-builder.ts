@@ -94,6 +94,7 @@ export class DeadLetterBuilder {
     const key = messageKeyRange(chunk);
     const { partitionCount } = target.config;
     return {
+      kind: 'append',
       topicId: target.topicId,
       partition: partitionOfKey(chunk, key.from, key.to, partitionCount),
       producerId: '',

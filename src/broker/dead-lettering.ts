@@ -100,14 +100,17 @@ export class DeadLettering {
     }
     const durable = commit(storage, {
       durability: 'synced',
-      appends: joined(appends),
-      cursors: cursorUpdates([...new Set(accepted.map(({ request }) => request.partition))]),
-      deadLetters: accepted.map(({ request: { partition, offset, attempts } }) => ({
-        subscriptionId,
-        partition,
-        offset,
-        attempts,
-      })),
+      changes: [
+        ...joined(appends),
+        ...cursorUpdates([...new Set(accepted.map(({ request }) => request.partition))]),
+        ...accepted.map(({ request: { partition, offset, attempts } }) => ({
+          kind: 'dead-letter' as const,
+          subscriptionId,
+          partition,
+          offset,
+          attempts,
+        })),
+      ],
     });
     changed();
     let failure: unknown;

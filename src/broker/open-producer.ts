@@ -77,7 +77,7 @@ function submitClaim(
   return new Promise((resolve, reject) => {
     storage.submit({
       durability: claimDurability,
-      producers: [{ topicId: topic.topicId, producerId, ...state }],
+      changes: [{ kind: 'producer', topicId: topic.topicId, producerId, ...state }],
       onCommitted: () => {
         entry.pendingCount--;
         resolve({ epoch: state.epoch, lastSequence: state.lastSequence });

@@ -258,14 +258,19 @@ export class StreamPublisher implements Publisher, HeldStream {
     const count = batch.bounds.length / 4;
     const { producer } = batch;
     let skip = 0;
-    let producers: ProducerUpdate[] | undefined;
+    let producerUpdate: ProducerUpdate | undefined;
     let { durability } = topic;
     if (producer !== undefined && entry !== undefined) {
       const decision = decideSequence(entry.state, { ...producer, count });
       if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, entry);
       skip = decision.skip;
       if (producer.epoch !== entry.state?.epoch) durability = claimDurability;
-      producers = [{ topicId: topic.topicId, producerId: producer.producerId, ...decision.next }];
+      producerUpdate = {
+        kind: 'producer',
+        topicId: topic.topicId,
+        producerId: producer.producerId,
+        ...decision.next,
+      };
     }
     const producerId = producer?.producerId ?? '';
     const appends = routeBatch(topic, batch, skip, producerId);
@@ -279,8 +284,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     // The callbacks must not keep the messages in memory: they are many, and the round has a copy.
     const firstOffsets = storage.submit({
       durability,
-      appends,
-      ...(producers !== undefined && { producers }),
+      changes: producerUpdate === undefined ? appends : [...appends, producerUpdate],
       onCommitted: () => {
         gate.committed(line, storedBytes);
         topic.backlog.committed(storedCount, storedBytes);
@@ -301,7 +305,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     // Update the producer's state only after `submit` can no longer throw.
     if (entry !== undefined) {
       entry.pendingCount++;
-      if (producers !== undefined) entry.state = producers[0];
+      if (producerUpdate !== undefined) entry.state = producerUpdate;
     }
   }
 }

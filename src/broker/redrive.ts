@@ -210,9 +210,10 @@ export class Redrive implements RedriveSession, TopicFollower {
     const appends = this.#appendsOf(deadLetters);
     const durable = commit(storage, {
       durability: 'synced',
-      appends,
-      redrives: [
+      changes: [
+        ...appends,
         {
+          kind: 'redrive',
           subscriptionId: this.#runner.subscriptionId,
           deadLetterTopicId: this.#deadLetterTopic!.topicId,
           partition,
@@ -240,6 +241,7 @@ export class Redrive implements RedriveSession, TopicFollower {
       else chunks.push(deadLetter.entry);
     }
     return Array.from(byPartition, ([partition, chunks]) => ({
+      kind: 'append',
       topicId: this.#runner.topic.topicId,
       partition,
       producerId: '',

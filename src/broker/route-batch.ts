@@ -61,7 +61,7 @@ function toAppends(
     if (part === undefined) continue;
     const { chunks, count, byteLength } = part;
     chunks.push(source.subarray(part.chunkFrom, part.chunkTo));
-    appends.push({ topicId, partition, producerId, chunks, count, byteLength });
+    appends.push({ kind: 'append', topicId, partition, producerId, chunks, count, byteLength });
   }
   return appends;
 }

@@ -18,7 +18,7 @@ import type {
   SettleResult,
   SubscriptionState,
 } from '../core/types.js';
-import type { CursorUpdate, DeadLetterRange, Storage } from '../storage/types.js';
+import type { CursorUpdate, DeadLetterRemoval, Storage } from '../storage/types.js';
 import type { Alarm, Sleeper } from './alarm.js';
 import { commit } from './committer.js';
 import { ConsumerLink } from './consumer-link.js';
@@ -318,19 +318,24 @@ export class SubscriptionRunner implements Sleeper {
   /** Moves the cursors of these partitions. Resolves when the change is durable. */
   async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
     const nowMs = this.#nowMs();
-    const forgottenDeadLetters: DeadLetterRange[] = [];
+    const forgotten: DeadLetterRemoval[] = [];
     this.#seekCount += 1;
     for (const [partition, offset] of offsets) {
       // Retention may have passed the offsets since they were looked up.
       const from = Math.max(offset, this.topic.firstOffset(partition));
       for (const interval of this.#state.seek(partition, from, nowMs)) {
-        forgottenDeadLetters.push({ subscriptionId: this.subscriptionId, partition, ...interval });
+        forgotten.push({
+          kind: 'remove-dead-letters',
+          subscriptionId: this.subscriptionId,
+          partition,
+          ...interval,
+        });
       }
     }
     const { durability } = this.topic;
     const cursors = this.#cursorUpdates([...offsets.keys()]);
-    const forgotten = commit(this.#services.storage, { durability, cursors, forgottenDeadLetters });
-    await Promise.all([forgotten, this.#apply(true)]);
+    const durable = commit(this.#services.storage, { durability, changes: [...cursors, ...forgotten] });
+    await Promise.all([durable, this.#apply(true)]);
   }
 
   // --- Redriving ------------------------------------------------------------------------------------------
@@ -419,13 +424,14 @@ export class SubscriptionRunner implements Sleeper {
 
   #commitCursors(partitions: readonly number[]): Promise<void> {
     const { durability, backlog } = this.topic;
-    const durable = commit(this.#services.storage, { durability, cursors: this.#cursorUpdates(partitions) });
+    const durable = commit(this.#services.storage, { durability, changes: this.#cursorUpdates(partitions) });
     backlog.settled();
     return durable;
   }
 
   #cursorUpdates(partitions: readonly number[]): CursorUpdate[] {
     return partitions.map((partition) => ({
+      kind: 'cursor',
       subscriptionId: this.subscriptionId,
       partition,
       state: () => this.#state.cursor(partition),

@@ -1,105 +1,27 @@
 import type { Clock } from '../base/clock.js';
 import type { Logger } from '../base/logger.js';
-import type { Durability, SubscriptionConfig, TopicConfig } from '../base/model.js';
-import type { CursorState, Interval } from '../base/positions.js';
+import type { Durability } from '../base/model.js';
+import type { CursorState } from '../base/positions.js';
+import type { Change } from './codec/changes.js';
+import type { DeadLetterNote } from './codec/dead-letter.js';
+import type { ProducerState } from './codec/producer.js';
+import type { CatalogSubscription } from './codec/subscription.js';
+import type { CatalogTopic } from './codec/topic.js';
 
-/** A topic of the catalog. Ids are never reused. */
-export interface CatalogTopic {
-  readonly topicId: number;
-  readonly config: TopicConfig;
-}
-
-export interface CatalogSubscription {
-  readonly subscriptionId: number;
-  readonly topicId: number;
-  readonly config: SubscriptionConfig;
-}
-
-/** Messages for one partition, as published: they get consecutive offsets, in this order. */
-export interface Append {
-  readonly topicId: number;
-  readonly partition: number;
-  /** Empty for an anonymous producer. */
-  readonly producerId: string;
-  /** The only subscription that gets the messages; absent or 0: all subscriptions. */
-  readonly targetSubscriptionId?: number;
-  /** Encoded `messages` fields (number 15, with tag and length). Each chunk contains one or more whole fields. */
-  readonly chunks: readonly Uint8Array[];
-  /** Messages in all chunks together, at least 1. */
-  readonly count: number;
-  /** Bytes of all chunks together. */
-  readonly byteLength: number;
-}
-
-/** The position of an idempotent producer in one topic. */
-export interface ProducerState {
-  readonly epoch: number;
-  /** 0 before the first message. */
-  readonly lastSequence: number;
-  /** The last sequence of the epochs before. */
-  readonly baseSequence: number;
-  /** From the call that claimed the epoch; 0 or absent: none. */
-  readonly claimId?: number;
-}
-
-export interface ProducerUpdate extends ProducerState {
-  readonly topicId: number;
-  readonly producerId: string;
-}
-
-export interface CursorUpdate {
-  readonly subscriptionId: number;
-  readonly partition: number;
-  /**
-   * Called when the commit is built, so that many settlements of one cursor cost one write. The state may already
-   * contain later changes: they become durable early, and are answered by their own commit.
-   */
-  readonly state: () => CursorState;
-}
-
-/**
- * A note that a subscription dead-lettered a message. Kept until a seek to before the message, or until the
- * subscription is deleted.
- */
-export interface DeadLetterNote {
-  readonly subscriptionId: number;
-  readonly partition: number;
-  readonly offset: number;
-  readonly attempts: number;
-}
-
-/** Removes the notes of these messages, before `deadLetters` of the same transaction are added. */
-export interface DeadLetterRange extends Interval {
-  readonly subscriptionId: number;
-  readonly partition: number;
-}
-
-/** How far a subscription's dead letters have been sent back. Kept until the subscription is deleted. */
-export interface RedriveUpdate {
-  readonly subscriptionId: number;
-  readonly deadLetterTopicId: number;
-  /** The partition of the dead-letter topic. */
-  readonly partition: number;
-  /** All dead letters of the subscription below this offset have been sent back. */
-  readonly offset: number;
-}
+export type { Append } from './codec/append.js';
+export type { Change } from './codec/changes.js';
+export type { CursorUpdate } from './codec/cursor.js';
+export type { DeadLetterAddition, DeadLetterNote, DeadLetterRemoval } from './codec/dead-letter.js';
+export type { ProducerState, ProducerUpdate } from './codec/producer.js';
+export type { RedriveUpdate } from './codec/redrive.js';
+export type { CatalogSubscription } from './codec/subscription.js';
+export type { CatalogTopic } from './codec/topic.js';
 
 /** One atomic change: all of it becomes durable, or nothing. */
 export interface Transaction {
   readonly durability: Durability;
-  readonly appends?: readonly Append[];
-  readonly producers?: readonly ProducerUpdate[];
-  readonly cursors?: readonly CursorUpdate[];
-  readonly forgottenDeadLetters?: readonly DeadLetterRange[];
-  readonly deadLetters?: readonly DeadLetterNote[];
-  readonly redrives?: readonly RedriveUpdate[];
-  /** Creates or replaces topics; a new partition count takes effect at once. */
-  readonly putTopics?: readonly CatalogTopic[];
-  /** Ids of topics to remove with their messages and producers. */
-  readonly deleteTopics?: readonly number[];
-  readonly putSubscriptions?: readonly CatalogSubscription[];
-  /** Ids of subscriptions to remove with their cursors. */
-  readonly deleteSubscriptions?: readonly number[];
+  /** In order: an append to a new topic comes after the topic. Absent: a barrier. */
+  readonly changes?: readonly Change[];
   /** Called once, in the order of submission, after the commit. Never from within `submit`. */
   readonly onCommitted?: () => void;
   /** Called once instead if storage has failed: the transaction may or may not be on disk. */

@@ -12,6 +12,7 @@ import type {
   StoredRun,
   Transaction,
 } from '../../src/storage/types.js';
+import { changesOfKind } from '../support/changes.js';
 import type { CutClock } from './simulated-clock.js';
 
 export const storeOptions = {
@@ -191,7 +192,7 @@ export class HeldStorage implements Storage {
   }
 
   submit(transaction: Transaction): readonly number[] {
-    if (this.#isCut) return (transaction.appends ?? []).map(() => 0);
+    if (this.#isCut) return changesOfKind(transaction.changes, 'append').map(() => 0);
     this.#activityCount += 1;
     this.#underWayCount += 1;
     const firstOffsets = this.#real.submit({

@@ -7,10 +7,12 @@ import type {
   Append,
   CatalogSubscription,
   CatalogTopic,
+  CursorUpdate,
   DeadLetterNote,
   RedriveUpdate,
   Transaction,
 } from '../../src/storage/types.js';
+import { changesOfKind } from '../support/changes.js';
 import { Reference } from '../unit/core/model/reference.js';
 import { decodeEntry, splitEntries } from './messages.js';
 
@@ -96,24 +98,23 @@ export class ReferenceModel {
 
   /** Its catalog, messages and dead letters; cursors are compared by `checkCursors`. */
   submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
-    const {
-      putTopics = [],
-      deleteTopics = [],
-      putSubscriptions = [],
-      deleteSubscriptions = [],
-    } = transaction;
-    const { cursors = [], redrives = [], appends = [], deadLetters } = transaction;
-    for (const topic of putTopics) this.#putTopic(topic);
-    for (const subscription of putSubscriptions) this.#putSubscription(subscription, cursors);
-    for (const id of deleteSubscriptions) this.subscriptions.delete(id);
-    for (const id of deleteTopics) this.#deleteTopic(id);
+    const { changes } = transaction;
+    const redrives = changesOfKind(changes, 'redrive');
+    const appends = changesOfKind(changes, 'append');
+    const deadLetters = changesOfKind(changes, 'dead-letter');
+    const cursors = changesOfKind(changes, 'cursor');
+    for (const topic of changesOfKind(changes, 'topic')) this.#putTopic(topic);
+    for (const each of changesOfKind(changes, 'subscription')) this.#putSubscription(each, cursors);
+    for (const each of changesOfKind(changes, 'delete-subscription'))
+      this.subscriptions.delete(each.subscriptionId);
+    for (const { topicId } of changesOfKind(changes, 'delete-topic')) this.#deleteTopic(topicId);
     for (const redrive of redrives) this.#checkRedrive(redrive, appends);
     for (const [i, append] of appends.entries()) {
       const isTargeted = (append.targetSubscriptionId ?? 0) !== 0;
       assert.equal(isTargeted, redrives.length > 0, 'only a redrive is for one subscription');
       this.#append(append, firstOffsets[i]!);
     }
-    if (deadLetters !== undefined) this.#noteDeadLetters(deadLetters, appends, firstOffsets);
+    if (deadLetters.length > 0) this.#noteDeadLetters(deadLetters, appends, firstOffsets);
   }
 
   #append(
@@ -160,8 +161,8 @@ export class ReferenceModel {
     }
   }
 
-  committed({ appends }: Transaction, firstOffsets: readonly number[]): void {
-    for (const [i, { topicId, partition, count }] of (appends ?? []).entries()) {
+  committed({ changes }: Transaction, firstOffsets: readonly number[]): void {
+    for (const [i, { topicId, partition, count }] of changesOfKind(changes, 'append').entries()) {
       this.#show(topicId, partition, firstOffsets[i]! + count);
     }
   }
@@ -350,7 +351,7 @@ export class ReferenceModel {
 
   #putSubscription(
     { subscriptionId, topicId, config }: CatalogSubscription,
-    cursors: NonNullable<Transaction['cursors']>,
+    cursors: readonly CursorUpdate[],
   ): void {
     const existing = this.subscriptions.get(subscriptionId);
     if (existing !== undefined) {

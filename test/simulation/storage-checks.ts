@@ -1,5 +1,6 @@
 import type { CursorState } from '../../src/base/positions.js';
-import type { Transaction } from '../../src/storage/types.js';
+import type { Change, Transaction } from '../../src/storage/types.js';
+import { changesOfKind } from '../support/changes.js';
 import type { SimulationEvent } from './actions.js';
 import type { StorageWatcher } from './held-storage.js';
 import type { ReferenceModel } from './reference-model.js';
@@ -67,9 +68,11 @@ export class StorageChecks implements StorageWatcher {
   #submitted(transaction: Transaction, firstOffsets: readonly number[]): void {
     const { reference, seek } = this.#world;
     this.#submittedCount += 1;
-    const cursors = transaction.putSubscriptions === undefined ? (transaction.cursors ?? []) : [];
-    if (transaction.deadLetters !== undefined) this.#world.count('deadLetter');
-    if (transaction.redrives !== undefined) this.#world.count('redrive');
+    const { changes = [] } = transaction;
+    const has = (kind: Change['kind']) => changes.some((change) => change.kind === kind);
+    const cursors = has('subscription') ? [] : changesOfKind(changes, 'cursor');
+    if (has('dead-letter')) this.#world.count('deadLetter');
+    if (has('redrive')) this.#world.count('redrive');
     if (seek?.isDue && cursors.some(({ subscriptionId }) => subscriptionId === seek.subscriptionId)) {
       const subscription = reference.subscriptions.get(seek.subscriptionId)!;
       seek.apply(subscription, reference.topics.get(subscription.topicId)!);

@@ -114,6 +114,21 @@ describe('layers', () => {
     );
   });
 
+  it('of storage/ build on one another in one order', () => {
+    const order = ['engine', 'codec', 'log', 'recovery', 'commit'];
+    const faults = [...filesBelow(join(src, 'storage'))].flatMap(importsOf).flatMap(({ file, target }) => {
+      const folder = file.split('/')[1]!;
+      if (!order.includes(folder) || !target.startsWith('.')) return [];
+      const [layer, below] = relative(src, resolve(src, dirname(file), target)).split('/');
+      // types.ts is the contract of the whole folder.
+      const isAllowed = below === 'types.js' || order.indexOf(below!) <= order.indexOf(folder);
+      const isInOrder =
+        layer !== 'storage' || (isAllowed && (below === 'types.js' || order.includes(below!)));
+      return isInOrder ? [] : [`${file} may not import ${target}`];
+    });
+    assert.deepEqual(faults, []);
+  });
+
   it('take time and chance only from base/', () => {
     const real =
       /\bDate\.now\(|\bnew Date\(\)|\bMath\.random\(|(?<![.\w])set(?:Timeout|Interval)\(|\bperformance\.now\(/;

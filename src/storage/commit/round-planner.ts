@@ -1,20 +1,18 @@
 import { limits } from '../../base/limits.js';
 import type { SpareMemory } from '../../base/spare-memory.js';
-import { encodeCursor, encodeRedrive } from '../codec/cursor-codec.js';
-import {
-  encodeCounters,
-  encodeDeadLetter,
-  encodeExtent,
-  encodeProducer,
-  encodeSubscription,
-  encodeTopic,
-} from '../codec/metadata-codec.js';
+import type { Append } from '../codec/append.js';
+import type { ChangeTarget } from '../codec/change-target.js';
+import { writeChange } from '../codec/changes.js';
+import { encodeCounters } from '../codec/counters.js';
+import { type CursorUpdate, writeCursor } from '../codec/cursor.js';
+import { encodeExtent } from '../codec/extent.js';
 import type { RecordOutline } from '../codec/record.js';
 import { Run } from '../codec/run.js';
-import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from '../engine/columns.js';
+import { metadataColumn, partitionColumn } from '../engine/columns.js';
+import type { KeyRange } from '../engine/engine.js';
 import * as keys from '../engine/keys.js';
 import type { PartitionLog } from '../log/partition-log.js';
-import type { CursorUpdate, Transaction } from '../types.js';
+import type { Transaction } from '../types.js';
 import { RecordPlanner } from './record-planner.js';
 import { type BuiltRound, RoundBuilder } from './round.js';
 import type { Submission } from './submission.js';
@@ -63,106 +61,107 @@ export interface RoundPlan extends BuiltRound {
  * appends to one partition.
  */
 export function planRound(submissions: readonly Submission[], context: PlanContext): RoundPlan {
-  const round = new RoundBuilder();
-  const touched = new Map<PartitionLog, RecordPlanner>();
-  const cursors = new Map<number, CursorUpdate>();
-  const deleted = new Set<PartitionLog>();
-
-  const plannerOf = (log: PartitionLog): RecordPlanner => {
-    let planner = touched.get(log);
-    if (planner === undefined) {
-      planner = new RecordPlanner(
-        log.partition,
-        context.publishTimeMs,
-        log.plannedOffset,
-        log.plannedPosition,
-      );
-      touched.set(log, planner);
-    }
-    return planner;
-  };
-
-  for (const submission of submissions) {
-    const { transaction, appendLogs } = submission;
-    planMetadata(round, transaction, context);
-    transaction.appends?.forEach((append, index) => {
-      plannerOf(appendLogs[index]!).add(append);
-    });
-    for (const producer of transaction.producers ?? []) {
-      const key = keys.producerKey(producer.topicId, producer.producerId);
-      round.put(producersColumn, key, encodeProducer(producer));
-    }
-    for (const cursor of transaction.cursors ?? []) {
-      // Partition numbers are below 2^16.
-      cursors.set(cursor.subscriptionId * 2 ** 16 + cursor.partition, cursor);
-    }
-    for (const { subscriptionId, partition, first, last } of transaction.forgottenDeadLetters ?? []) {
-      round.clear(cursorsColumn, keys.deadLetterRange(subscriptionId, partition, first, last));
-    }
-    for (const note of transaction.deadLetters ?? []) {
-      const key = keys.deadLetterKey(note.subscriptionId, note.partition, note.offset);
-      round.put(cursorsColumn, key, encodeDeadLetter(note));
-    }
-    for (const { subscriptionId, deadLetterTopicId, partition, offset } of transaction.redrives ?? []) {
-      if (!context.hasSubscription(subscriptionId)) continue;
-      const key = keys.redriveKey(subscriptionId, deadLetterTopicId, partition);
-      round.put(cursorsColumn, key, encodeRedrive(offset));
-    }
-    for (const log of submission.raisedLogs) {
-      plannerOf(log);
-      round.clear(partitionColumn(log.partition), keys.logRangeBelow(log.topicId, log.firstOffset));
-    }
-    for (const log of submission.deletedLogs) {
-      deleted.add(log);
-      round.delete(metadataColumn, keys.extentKey(log.topicId, log.partition));
-      round.clear(partitionColumn(log.partition), keys.logRange(log.topicId, 0));
-    }
-    for (const key of submission.retiredDeletions) round.delete(metadataColumn, key);
-  }
-  for (const cursor of cursors.values()) {
-    if (!context.hasSubscription(cursor.subscriptionId)) continue;
-    const key = keys.cursorKey(cursor.subscriptionId, cursor.partition);
-    round.put(cursorsColumn, key, encodeCursor(cursor.state()));
-  }
-  const growths: Growth[] = [];
-  for (const [log, planner] of touched) {
-    const firstOffset = log.plannedOffset;
-    const growth = planGrowth(round, log, planner);
-    if (growth.records.length > 0) noteClock(log, firstOffset, context.publishTimeMs);
-    if (growth.records.length > 0) growths.push(growth);
-    if (!deleted.has(log)) planExtent(round, log);
-  }
+  const planner = new RoundPlanner(context);
+  for (const submission of submissions) planner.add(submission);
+  const growths = planner.finish();
   return {
     submitters: submissions.map(({ transaction: { onCommitted, onFailed } }) => ({ onCommitted, onFailed })),
     deletions: submissions.flatMap(({ deletions }) => deletions),
     isSynced: submissions.some(({ transaction }) => transaction.durability === 'synced'),
     byteLength: submissions.reduce((bytes, submission) => bytes + submission.byteLength, 0),
     growths,
-    ...round.build(context.memory),
+    ...planner.round.build(context.memory),
   };
 }
 
-/** The catalog. A transaction that puts an entry also stores that its id is used. */
-function planMetadata(round: RoundBuilder, transaction: Transaction, context: PlanContext): void {
-  const { putTopics = [], putSubscriptions = [], deleteTopics = [], deleteSubscriptions = [] } = transaction;
-  const { topic, subscription, deletedTopic, deletedSubscription } = keys.metadataKind;
-  for (const put of putTopics)
-    round.put(metadataColumn, keys.metadataKey(topic, put.topicId), encodeTopic(put));
-  for (const put of putSubscriptions) {
-    round.put(metadataColumn, keys.metadataKey(subscription, put.subscriptionId), encodeSubscription(put));
+const none: readonly never[] = [];
+
+class RoundPlanner implements ChangeTarget {
+  readonly round = new RoundBuilder();
+  readonly #context: PlanContext;
+  readonly #touched = new Map<PartitionLog, RecordPlanner>();
+  readonly #cursors = new Map<number, CursorUpdate>();
+  readonly #deleted = new Set<PartitionLog>();
+  /** The logs of the appends of the current submission, and how many of them have been added. */
+  #appendLogs: readonly PartitionLog[] = none;
+  #appendCount = 0;
+  #hasUsedIds = false;
+
+  constructor(context: PlanContext) {
+    this.#context = context;
   }
-  if (putTopics.length + putSubscriptions.length > 0) {
-    round.put(metadataColumn, keys.countersKey, encodeCounters(context));
+
+  add(submission: Submission): void {
+    this.#appendLogs = submission.appendLogs;
+    this.#appendCount = 0;
+    for (const change of submission.transaction.changes ?? none) writeChange(change, this);
+    for (const log of submission.raisedLogs) {
+      this.#plannerOf(log);
+      this.clear(partitionColumn(log.partition), keys.logRangeBelow(log.topicId, log.firstOffset));
+    }
+    for (const log of submission.deletedLogs) {
+      this.#deleted.add(log);
+      this.delete(metadataColumn, keys.extentKey(log.topicId, log.partition));
+      this.clear(partitionColumn(log.partition), keys.logRange(log.topicId, 0));
+    }
+    for (const key of submission.retiredDeletions) this.delete(metadataColumn, key);
   }
-  for (const id of deleteTopics) {
-    round.delete(metadataColumn, keys.metadataKey(topic, id));
-    round.put(metadataColumn, keys.metadataKey(deletedTopic, id), Buffer.alloc(0));
-    round.clear(producersColumn, keys.producerRange(id));
+
+  /** Lays out what submissions share: cursors, records, extents and the next free ids. */
+  finish(): readonly Growth[] {
+    if (this.#hasUsedIds) this.put(metadataColumn, keys.countersKey, encodeCounters(this.#context));
+    for (const cursor of this.#cursors.values()) writeCursor(cursor, this);
+    const { publishTimeMs } = this.#context;
+    const growths: Growth[] = [];
+    for (const [log, planner] of this.#touched) {
+      const firstOffset = log.plannedOffset;
+      const growth = planGrowth(this.round, log, planner);
+      if (growth.records.length > 0) {
+        noteClock(log, firstOffset, publishTimeMs);
+        growths.push(growth);
+      }
+      if (!this.#deleted.has(log)) planExtent(this.round, log);
+    }
+    return growths;
   }
-  for (const id of deleteSubscriptions) {
-    round.delete(metadataColumn, keys.metadataKey(subscription, id));
-    round.put(metadataColumn, keys.metadataKey(deletedSubscription, id), Buffer.alloc(0));
-    round.clear(cursorsColumn, keys.subscriptionRange(id));
+
+  put(column: number, key: Buffer, value: Uint8Array): void {
+    this.round.put(column, key, value);
+  }
+
+  delete(column: number, key: Buffer): void {
+    this.round.delete(column, key);
+  }
+
+  clear(column: number, range: KeyRange): void {
+    this.round.clear(column, range);
+  }
+
+  append(append: Append): void {
+    this.#plannerOf(this.#appendLogs[this.#appendCount++]!).add(append);
+  }
+
+  cursor(update: CursorUpdate): void {
+    // Partition numbers are below 2^16.
+    this.#cursors.set(update.subscriptionId * 2 ** 16 + update.partition, update);
+  }
+
+  idUsed(): void {
+    this.#hasUsedIds = true;
+  }
+
+  hasSubscription(subscriptionId: number): boolean {
+    return this.#context.hasSubscription(subscriptionId);
+  }
+
+  #plannerOf(log: PartitionLog): RecordPlanner {
+    let planner = this.#touched.get(log);
+    if (planner === undefined) {
+      const { publishTimeMs } = this.#context;
+      planner = new RecordPlanner(log.partition, publishTimeMs, log.plannedOffset, log.plannedPosition);
+      this.#touched.set(log, planner);
+    }
+    return planner;
   }
 }
 

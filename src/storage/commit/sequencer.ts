@@ -1,15 +1,25 @@
 import { invariant } from '../../base/invariant.js';
+import type { Append } from '../codec/append.js';
+import type { Change } from '../codec/changes.js';
+import type { SubscriptionDeletion } from '../codec/subscription.js';
+import type { CatalogTopic, TopicDeletion } from '../codec/topic.js';
 import { metadataKey, metadataKind } from '../engine/keys.js';
 import { LogTable, type PartitionLog } from '../log/partition-log.js';
 import type { Recovered } from '../recovery/recovery.js';
 import type { SyncedOffset } from '../recovery/synced-offsets.js';
-import type { Append, CatalogTopic, Transaction } from '../types.js';
+import type { Transaction } from '../types.js';
 import { createSubmission, type Submission } from './submission.js';
 
 /** Ids stay below the largest number, so that every range of keys has an end. */
 const maxId = 2 ** 32 - 2;
 
 const none: readonly never[] = [];
+
+/** What the deletions of one transaction have removed. */
+interface Deletion {
+  readonly deletedLogs: PartitionLog[];
+  readonly deletions: Buffer[];
+}
 
 /**
  * Gives out ids and offsets at once, in the order of submission, which is the order of the commits. Knows the
@@ -70,35 +80,37 @@ export class Sequencer {
 
   /** Assigns offsets to the appends. Throws before it changes anything. */
   accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
-    const { appends = none, putTopics = none, putSubscriptions = none } = transaction;
-    for (const topic of putTopics) this.#checkTopic(topic);
-    for (const append of appends) this.#checkAppend(append, putTopics);
+    const { changes = none } = transaction;
+    for (let index = 0; index < changes.length; index++) this.#check(changes, index);
 
-    for (const { topicId, config } of putTopics) this.#logs.grow(topicId, config.partitionCount);
-    for (const { subscriptionId } of putSubscriptions) this.#subscriptionIds.add(subscriptionId);
-    const appendLogs = appends.map(({ topicId, partition }) => this.#logs.get(topicId, partition));
-    const firstOffsets = appends.map(({ count }, index) => {
-      const log = appendLogs[index]!;
-      log.nextOffset += count;
-      return log.nextOffset - count;
-    });
-    return {
-      submission: createSubmission(transaction, { appendLogs, ...this.#delete(transaction) }),
-      firstOffsets,
-    };
+    const appendLogs: PartitionLog[] = [];
+    const firstOffsets: number[] = [];
+    let deletion: Deletion | undefined;
+    for (const change of changes) {
+      if (change.kind === 'append') {
+        const log = this.#logs.get(change.topicId, change.partition);
+        appendLogs.push(log);
+        firstOffsets.push(log.nextOffset);
+        log.nextOffset += change.count;
+      } else if (change.kind === 'topic') this.#logs.grow(change.topicId, change.config.partitionCount);
+      else if (change.kind === 'subscription') this.#subscriptionIds.add(change.subscriptionId);
+      else if (change.kind === 'delete-topic' || change.kind === 'delete-subscription') {
+        deletion ??= { deletedLogs: [], deletions: [] };
+        this.#delete(change, deletion);
+      }
+    }
+    const submission = createSubmission(transaction, { appendLogs, ...deletion });
+    return { submission, firstOffsets };
   }
 
-  /** Undefined for a transaction without deletions, as nearly all are. */
-  #delete({ deleteTopics = none, deleteSubscriptions = none }: Transaction) {
-    if (deleteTopics.length + deleteSubscriptions.length === 0) return undefined;
-    for (const id of deleteSubscriptions) this.#subscriptionIds.delete(id);
-    return {
-      deletedLogs: deleteTopics.flatMap((topicId) => this.#logs.delete(topicId)),
-      deletions: [
-        ...deleteTopics.map((id) => metadataKey(metadataKind.deletedTopic, id)),
-        ...deleteSubscriptions.map((id) => metadataKey(metadataKind.deletedSubscription, id)),
-      ],
-    };
+  #delete(change: TopicDeletion | SubscriptionDeletion, { deletedLogs, deletions }: Deletion): void {
+    if (change.kind === 'delete-topic') {
+      deletedLogs.push(...this.#logs.delete(change.topicId));
+      deletions.push(metadataKey(metadataKind.deletedTopic, change.topicId));
+    } else {
+      this.#subscriptionIds.delete(change.subscriptionId);
+      deletions.push(metadataKey(metadataKind.deletedSubscription, change.subscriptionId));
+    }
   }
 
   get hasDeletions(): boolean {
@@ -137,12 +149,28 @@ export class Sequencer {
     );
   }
 
+  #check(changes: readonly Change[], index: number): void {
+    const change = changes[index]!;
+    if (change.kind === 'topic') this.#checkTopic(change);
+    else if (change.kind === 'append') this.#checkAppend(change, changes, index);
+  }
+
+  /** The partition exists, or an earlier change of the transaction creates it. No earlier one deletes it. */
   #checkAppend(
     { topicId, partition, chunks, count, byteLength }: Append,
-    putTopics: readonly CatalogTopic[],
+    changes: readonly Change[],
+    index: number,
   ): void {
-    const put = putTopics.find((topic) => topic.topicId === topicId);
-    if (put === undefined || partition >= put.config.partitionCount) this.#logs.get(topicId, partition);
+    let isCreated = false;
+    for (let before = 0; before < index; before++) {
+      const change = changes[before]!;
+      if (change.kind === 'topic' && change.topicId === topicId) {
+        isCreated = partition < change.config.partitionCount;
+      } else if (change.kind === 'delete-topic') {
+        invariant(change.topicId !== topicId, 'an append follows the deletion of its topic');
+      }
+    }
+    if (!isCreated) this.#logs.get(topicId, partition);
     let chunkBytes = 0;
     for (const chunk of chunks) chunkBytes += chunk.length;
     invariant(count >= 1 && chunkBytes === byteLength, 'an append is not what it says');

@@ -20,26 +20,26 @@ export interface Submission {
 
 /** A transaction without messages occupies memory too. */
 const overheadBytes = 256;
-const updateBytes = 128;
+const changeBytes = 128;
 
 const none: readonly never[] = [];
 
 export function createSubmission(
   transaction: Transaction,
-  changes: Partial<Omit<Submission, 'transaction' | 'byteLength'>>,
+  effects: Partial<Omit<Submission, 'transaction' | 'byteLength'>>,
 ): Submission {
-  const { producers = none, cursors = none, redrives = none } = transaction;
-  const updateCount = producers.length + cursors.length + redrives.length;
-  let byteLength = overheadBytes + updateCount * updateBytes;
-  for (const append of transaction.appends ?? none) byteLength += append.byteLength;
+  let byteLength = overheadBytes;
+  for (const change of transaction.changes ?? none) {
+    byteLength += change.kind === 'append' ? change.byteLength : changeBytes;
+  }
   // One for every request. Written out, because spreading the objects costs more than everything else here.
   return {
     transaction,
-    appendLogs: changes.appendLogs ?? none,
-    deletedLogs: changes.deletedLogs ?? none,
-    raisedLogs: changes.raisedLogs ?? none,
-    deletions: changes.deletions ?? none,
-    retiredDeletions: changes.retiredDeletions ?? none,
+    appendLogs: effects.appendLogs ?? none,
+    deletedLogs: effects.deletedLogs ?? none,
+    raisedLogs: effects.raisedLogs ?? none,
+    deletions: effects.deletions ?? none,
+    retiredDeletions: effects.retiredDeletions ?? none,
     byteLength,
   };
 }

@@ -1,34 +1,7 @@
 import { SluiceError } from '../../base/errors.js';
+import { type Extent, emptyExtent } from '../codec/extent.js';
 import { DamagedOffsets } from './damaged-offsets.js';
 import { TailSegment } from './tail.js';
-
-/** The metadata of a partition. */
-export interface Extent {
-  /** The first offset that is kept. */
-  readonly firstOffset: number;
-  readonly endOffset: number;
-  /**
-   * Positions count the bytes of all messages that a partition ever got. The kept messages are between these two.
-   */
-  readonly firstPosition: number;
-  readonly endPosition: number;
-  /** The publish time of the newest round that wrote to the partition. */
-  readonly lastPublishTimeMs: number;
-  /**
-   * Offsets whose publish time is lower than the one before, because the wall clock was set back: the newest few,
-   * in order. Between two of them publish times never go back.
-   */
-  readonly clockSteps: readonly number[];
-}
-
-export const emptyExtent: Extent = {
-  firstOffset: 0,
-  endOffset: 0,
-  firstPosition: 0,
-  endPosition: 0,
-  lastPublishTimeMs: 0,
-  clockSteps: [],
-};
 
 /**
  * One partition in memory. It has three ends: of assigned offsets, of offsets in rounds, and of committed offsets.

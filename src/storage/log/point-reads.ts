@@ -1,9 +1,11 @@
 import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import type { CursorState } from '../../base/positions.js';
-import { decodeCursor, decodeRedrive } from '../codec/cursor-codec.js';
-import { decodeDeadLetter, decodeProducer } from '../codec/metadata-codec.js';
+import { decodeCursor } from '../codec/cursor.js';
+import { decodeDeadLetter } from '../codec/dead-letter.js';
+import { decodeProducer } from '../codec/producer.js';
 import { DamagedRecord } from '../codec/record.js';
+import { decodeRedrive } from '../codec/redrive.js';
 import { unseal } from '../codec/sealed-value.js';
 import { cursorsColumn, producersColumn } from '../engine/columns.js';
 import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';

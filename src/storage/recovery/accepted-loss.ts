@@ -1,4 +1,5 @@
-import { encodeCounters, encodeExtent } from '../codec/metadata-codec.js';
+import { encodeCounters } from '../codec/counters.js';
+import { encodeExtent } from '../codec/extent.js';
 import { seal } from '../codec/sealed-value.js';
 import { metadataColumn, partitionColumn } from '../engine/columns.js';
 import type { Engine } from '../engine/engine.js';

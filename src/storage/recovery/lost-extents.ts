@@ -1,3 +1,4 @@
+import { type Extent, emptyExtent } from '../codec/extent.js';
 import { DamagedRecord, type LogRecord, readRecord } from '../codec/record.js';
 import { partitionColumn } from '../engine/columns.js';
 import {
@@ -8,7 +9,6 @@ import {
   type ScanOptions,
 } from '../engine/engine.js';
 import { everything, logKey, logRange } from '../engine/keys.js';
-import { type Extent, emptyExtent } from '../log/partition-log.js';
 import type { CatalogTopic } from '../types.js';
 
 type Extents = ReadonlyMap<number, ReadonlyMap<number, Extent>>;

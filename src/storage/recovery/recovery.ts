@@ -1,6 +1,9 @@
-import { decodeCounters, decodeExtent, decodeSubscription, decodeTopic } from '../codec/metadata-codec.js';
+import { decodeCounters } from '../codec/counters.js';
+import { decodeExtent, type Extent } from '../codec/extent.js';
 import { DamagedRecord } from '../codec/record.js';
 import { unseal } from '../codec/sealed-value.js';
+import { decodeSubscription } from '../codec/subscription.js';
+import { decodeTopic } from '../codec/topic.js';
 import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from '../engine/columns.js';
 import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
 import {
@@ -13,7 +16,6 @@ import {
   producerRange,
   subscriptionRange,
 } from '../engine/keys.js';
-import type { Extent } from '../log/partition-log.js';
 import type { CatalogSubscription, CatalogTopic } from '../types.js';
 import type { LostMetadata } from './accepted-loss.js';
 import { findLostExtents } from './lost-extents.js';

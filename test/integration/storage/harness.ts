@@ -14,6 +14,7 @@ import type {
   StoredRun,
   Transaction,
 } from '../../../src/storage/types.js';
+import { type ChangeLists, changesOf } from '../../support/changes.js';
 
 /** A store in a directory of its own, with everything that it calls back. */
 export interface Harness {
@@ -185,18 +186,18 @@ export function append(
 ): Append {
   const chunks = payloads.map(entry);
   const byteLength = chunks.reduce((bytes, chunk) => bytes + chunk.length, 0);
-  return { topicId, partition, producerId, chunks, count: payloads.length, byteLength };
+  return { kind: 'append', topicId, partition, producerId, chunks, count: payloads.length, byteLength };
 }
 
 /** Resolves with the first offsets when the transaction is committed. */
 export function commit(
   storage: Storage,
-  transaction: Omit<Transaction, 'durability'> & { readonly durability?: Transaction['durability'] },
+  { durability = 'synced', ...lists }: ChangeLists & { readonly durability?: Transaction['durability'] },
 ): Promise<readonly number[]> {
   return new Promise((resolve, reject) => {
     const offsets: readonly number[] = storage.submit({
-      durability: 'synced',
-      ...transaction,
+      durability,
+      changes: changesOf(lists),
       onCommitted: () => resolve(offsets),
       onFailed: reject,
     });

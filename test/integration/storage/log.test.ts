@@ -63,7 +63,7 @@ describe('storage: the log', () => {
       for (let index = 0; index < 5; index++) {
         storage.submit({
           durability: index % 2 === 0 ? 'synced' : 'written',
-          appends: [append(topicId, index % 2, ['m'])],
+          changes: [append(topicId, index % 2, ['m'])],
           onCommitted: () => events.push(`committed ${index}`),
         });
         assert.equal(events.length, 0, 'never from within submit');
@@ -370,15 +370,15 @@ describe('storage: the log', () => {
     const topicId = await createTopic(storage, 'orders');
     const good = append(topicId, 0, ['m']);
     assert.throws(
-      () => storage.submit({ durability: 'synced', appends: [good, { ...good, topicId: 99 }] }),
+      () => storage.submit({ durability: 'synced', changes: [good, { ...good, topicId: 99 }] }),
       withReason('TOPIC_NOT_FOUND'),
     );
     assert.throws(
-      () => storage.submit({ durability: 'synced', appends: [good, { ...good, partition: 1 }] }),
+      () => storage.submit({ durability: 'synced', changes: [good, { ...good, partition: 1 }] }),
       withReason('UNKNOWN_PARTITION'),
     );
     assert.throws(() =>
-      storage.submit({ durability: 'synced', appends: [good, { ...good, byteLength: 1 }] }),
+      storage.submit({ durability: 'synced', changes: [good, { ...good, byteLength: 1 }] }),
     );
     assert.throws(() => storage.extent(topicId, 1), withReason('UNKNOWN_PARTITION'));
     assert.throws(() => storage.openReader(99, 0), withReason('TOPIC_NOT_FOUND'));

@@ -50,12 +50,18 @@ describe('storage: the metadata', () => {
     assert.throws(() => storage.extent(3, 0));
     assert.throws(
       () =>
-        storage.submit({ durability: 'synced', putTopics: [{ topicId: 1, config: topicConfig('t1', 3) }] }),
+        storage.submit({
+          durability: 'synced',
+          changes: [{ kind: 'topic', topicId: 1, config: topicConfig('t1', 3) }],
+        }),
       'fewer partitions',
     );
     assert.throws(
       () =>
-        storage.submit({ durability: 'synced', putTopics: [{ topicId: 1, config: topicConfig('t1', 5) }] }),
+        storage.submit({
+          durability: 'synced',
+          changes: [{ kind: 'topic', topicId: 1, config: topicConfig('t1', 5) }],
+        }),
       'more partitions than the store has',
     );
   });
@@ -183,7 +189,7 @@ describe('storage: the metadata', () => {
     // One that is submitted before and one after: the deletion lies between them.
     const last = commit(storage, { appends: [append(topicId, 0, ['last'])] });
     const deleted = commit(storage, { deleteTopics: [topicId] });
-    assert.throws(() => storage.submit({ durability: 'synced', appends: [append(topicId, 0, ['late'])] }));
+    assert.throws(() => storage.submit({ durability: 'synced', changes: [append(topicId, 0, ['late'])] }));
     assert.deepEqual(await last, [1]);
     await deleted;
     assert.throws(() => reader.read(0, 1), /deleted/);

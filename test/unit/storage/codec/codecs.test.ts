@@ -3,28 +3,16 @@ import fc from 'fast-check';
 import { InvariantError } from '../../../../src/base/invariant.js';
 import type { CursorState } from '../../../../src/base/positions.js';
 import { SpareMemory } from '../../../../src/base/spare-memory.js';
-import {
-  decodeCursor,
-  decodeRedrive,
-  encodeCursor,
-  encodeRedrive,
-} from '../../../../src/storage/codec/cursor-codec.js';
+import { decodeCounters, encodeCounters } from '../../../../src/storage/codec/counters.js';
+import { decodeCursor, encodeCursor } from '../../../../src/storage/codec/cursor.js';
+import { decodeDeadLetter, encodeDeadLetter } from '../../../../src/storage/codec/dead-letter.js';
 import { entryEnds } from '../../../../src/storage/codec/entries.js';
-import {
-  decodeCounters,
-  decodeDeadLetter,
-  decodeExtent,
-  decodeProducer,
-  decodeSubscription,
-  decodeTopic,
-  encodeCounters,
-  encodeDeadLetter,
-  encodeExtent,
-  encodeProducer,
-  encodeSubscription,
-  encodeTopic,
-} from '../../../../src/storage/codec/metadata-codec.js';
+import { decodeExtent, encodeExtent } from '../../../../src/storage/codec/extent.js';
+import { decodeProducer, encodeProducer } from '../../../../src/storage/codec/producer.js';
+import { decodeRedrive, encodeRedrive } from '../../../../src/storage/codec/redrive.js';
 import { sealInPlace, unseal } from '../../../../src/storage/codec/sealed-value.js';
+import { decodeSubscription, encodeSubscription } from '../../../../src/storage/codec/subscription.js';
+import { decodeTopic, encodeTopic } from '../../../../src/storage/codec/topic.js';
 import { RoundBuilder, visitRound } from '../../../../src/storage/commit/round.js';
 import * as keys from '../../../../src/storage/engine/keys.js';
 import { decodeSyncedOffsets, encodeSyncedOffsets } from '../../../../src/storage/recovery/synced-offsets.js';

@@ -44,6 +44,7 @@ const appends: fc.Arbitrary<Append[]> = fc.array(
       }
       const byteLength = entries.reduce((bytes, { length }) => bytes + length, 0);
       return {
+        kind: 'append' as const,
         topicId,
         partition: 3,
         producerId,
@@ -117,7 +118,15 @@ describe('record', () => {
 
 function single(payload: string | Uint8Array): Append {
   const chunk = entry(payload);
-  return { topicId, partition: 3, producerId: '', chunks: [chunk], count: 1, byteLength: chunk.length };
+  return {
+    kind: 'append' as const,
+    topicId,
+    partition: 3,
+    producerId: '',
+    chunks: [chunk],
+    count: 1,
+    byteLength: chunk.length,
+  };
 }
 
 describe('record planner', () => {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { SpareMemory } from '../../../../src/base/spare-memory.js';
+import { emptyExtent } from '../../../../src/storage/codec/extent.js';
 import { planRound, runsOfRound } from '../../../../src/storage/commit/round-planner.js';
 import { createSubmission } from '../../../../src/storage/commit/submission.js';
-import { emptyExtent, PartitionLog } from '../../../../src/storage/log/partition-log.js';
+import { PartitionLog } from '../../../../src/storage/log/partition-log.js';
 import { entry } from '../../../integration/storage/harness.js';
 
 const context = {
@@ -28,6 +29,7 @@ describe('a round', () => {
     const requests = ['first', 'second'].map((text) => new Uint8Array(entry(text)));
     const submissions = requests.map((chunk) => {
       const append = {
+        kind: 'append' as const,
         topicId: 7,
         partition: 2,
         producerId: 'p',
@@ -35,7 +37,7 @@ describe('a round', () => {
         count: 1,
         byteLength: chunk.length,
       };
-      const transaction = { durability: 'written' as const, appends: [append], onCommitted: () => {} };
+      const transaction = { durability: 'written' as const, changes: [append], onCommitted: () => {} };
       return createSubmission(transaction, { appendLogs: [log] });
     });
     const plan = planRound(submissions, context);

@@ -1,7 +1,28 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { CursorState, FailedMessage } from '../../base/positions.js';
 import { CursorRecordSchema } from '../../gen/sluice/storage/v1/records_pb.js';
+import { cursorsColumn } from '../engine/columns.js';
+import { cursorKey } from '../engine/keys.js';
+import type { ChangeTarget } from './change-target.js';
 import { varintFieldLength, varintLength, writeVarint, writeVarintField } from './varint.js';
+
+export interface CursorUpdate {
+  readonly kind: 'cursor';
+  readonly subscriptionId: number;
+  readonly partition: number;
+  /**
+   * Called when the commit is built, so that many settlements of one cursor cost one write. The state may already
+   * contain later changes: they become durable early, and are answered by their own commit.
+   */
+  readonly state: () => CursorState;
+}
+
+/** Called once for each cursor, when everything else of the round is laid out. */
+export function writeCursor({ subscriptionId, partition, state }: CursorUpdate, target: ChangeTarget): void {
+  // The cursor of a deleted subscription must not come back.
+  if (!target.hasSubscription(subscriptionId)) return;
+  target.put(cursorsColumn, cursorKey(subscriptionId, partition), encodeCursor(state()));
+}
 
 /** Number and wire type of the fields of CursorRecord and FailedMessageRecord. */
 const tags = {
@@ -32,15 +53,6 @@ export function encodeCursor(state: CursorState): Buffer {
   }
   writeVarintField(bytes, tags.deadLetterCount, state.deadLetterCount, at);
   return bytes;
-}
-
-/** The progress of a redrive is stored as the cursor of a subscription that settles everything in order. */
-export function encodeRedrive(offset: number): Buffer {
-  return encodeCursor({ acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 });
-}
-
-export function decodeRedrive(bytes: Uint8Array): number {
-  return decodeCursor(bytes).acknowledgedOffset;
 }
 
 /** Two numbers: the length is always below 128 bytes, so it takes one byte. */
