@@ -21,7 +21,7 @@ const partitionCount = limits.maxPartitionCount;
 let onRoom = (): void => {};
 
 async function open(directory: string): Promise<Storage> {
-  return await openStorage(
+  const storage = await openStorage(
     {
       directory,
       maxPartitionCount: partitionCount,
@@ -32,15 +32,13 @@ async function open(directory: string): Promise<Storage> {
       concurrentReads: limits.concurrentReads,
       readAheadBytes: divideBudget(limits).readAheadBytes,
     },
-    {
-      grown() {},
-      room: () => onRoom(),
-      failed(error) {
-        throw error;
-      },
-    },
     { clock: systemClock, logger: silentLogger },
   );
+  storage.listen({ grown() {}, room: () => onRoom() });
+  void storage.failed.then((error) => {
+    throw error;
+  });
+  return storage;
 }
 
 /** Half noise, half text: about what JSON compresses to. */

@@ -6,14 +6,12 @@ import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Random } from '../base/random.js';
-import { Spreader } from '../core/routing.js';
 import type { Credit, Settlement, SettleResult } from '../core/types.js';
 import type { Storage, StorageListener } from '../storage/types.js';
 import { Alarm } from './alarm.js';
 import { Catalog } from './catalog.js';
 import { commit } from './committer.js';
 import { Counters } from './counters.js';
-import { DeadLetterBuilder } from './dead-letter-builder.js';
 import { FramePool } from './frame-pool.js';
 import { FreeDiskWatch } from './free-disk-watch.js';
 import { Heartbeats } from './heartbeats.js';
@@ -27,7 +25,7 @@ import { Redrive } from './redrive.js';
 import { Retention } from './retention.js';
 import type { BrokerSettings } from './settings.js';
 import { startOffsets } from './start-offsets.js';
-import { freshCursor, SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
+import { freshCursor, type SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
 import { checkPartition, type Topic, topicNotFound } from './topic.js';
 import type {
   Broker,
@@ -53,33 +51,24 @@ import type {
 } from './types.js';
 
 export interface BrokerServices {
-  /** Opens the store; the broker is its listener. */
-  readonly openStorage: (listener: StorageListener) => Promise<Storage>;
+  /** The open store. The broker listens to it, and closes it. */
+  readonly storage: Storage;
   /** Free bytes on the disk of the store. */
   readonly freeDiskBytes: () => Promise<number>;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** The store failed: the process has to end, so that it starts again from what is on disk. */
-  readonly onFailed: (error: Error) => void;
 }
 
-/** Opens the store, recovers topics and subscriptions, and is ready to serve. */
+/** Recovers topics and subscriptions from the store, and is ready to serve. */
 export async function createBroker(settings: BrokerSettings, services: BrokerServices): Promise<Broker> {
-  const lateBroker: { current: StoredBroker | undefined } = { current: undefined };
-  const storage = await services.openStorage({
-    grown: (topicId, partition, endOffset) => lateBroker.current?.grown(topicId, partition, endOffset),
-    room: () => lateBroker.current?.room(),
-    failed: (error) => services.onFailed(error),
-  });
-  for (const warning of storage.warnings) services.logger.warn({}, warning);
-  const broker = new StoredBroker(settings, services, storage);
-  lateBroker.current = broker;
+  for (const warning of services.storage.warnings) services.logger.warn({}, warning);
+  const broker = new StoredBroker(settings, services);
   await broker.start();
   return broker;
 }
 
-class StoredBroker implements Broker {
+class StoredBroker implements Broker, StorageListener {
   readonly #settings: BrokerSettings;
   readonly #services: BrokerServices;
   readonly #storage: Storage;
@@ -88,7 +77,6 @@ class StoredBroker implements Broker {
   readonly #gate: PublishGate;
   readonly #alarm: Alarm;
   readonly #disk: FreeDiskWatch;
-  readonly #deadLetterBuilder: DeadLetterBuilder;
   readonly #retention: Retention;
   readonly #counters = new Counters();
   readonly #frames: FramePool;
@@ -99,8 +87,8 @@ class StoredBroker implements Broker {
   readonly #startTimeMs: number;
   #isDraining = false;
 
-  constructor(settings: BrokerSettings, services: BrokerServices, storage: Storage) {
-    const { clock, logger } = services;
+  constructor(settings: BrokerSettings, services: BrokerServices) {
+    const { storage, clock, random, logger } = services;
     this.#settings = settings;
     this.#services = services;
     this.#storage = storage;
@@ -110,37 +98,31 @@ class StoredBroker implements Broker {
     this.#producers = new ProducerTable(storage);
     this.#gate = new PublishGate({ clock, roomBytes: () => storage.roomBytes });
     this.#frames = new FramePool(settings.frameBytes);
-    const minFreeBytes = settings.minFreeDiskBytes;
-    this.#disk = new FreeDiskWatch({
-      clock,
-      logger,
-      minFreeBytes,
-      probe: services.freeDiskBytes,
-      progress: storage,
-      partitionCount: () => this.#catalog.mostPartitions,
-    });
-    this.#deadLetterBuilder = new DeadLetterBuilder({
-      storage,
-      clock,
-      topicFor: (name) => this.#catalog.topicOf(name),
-      checkNoCycle: (config) => this.#catalog.checkNoDeadLetterCycle(config),
-    });
-    const topics = () => this.#catalog.topics.values();
-    this.#retention = new Retention({ storage, clock, logger, alarm: this.#alarm, topics });
     this.#catalog = new Catalog({
       storage,
       settings,
       clock,
-      createTopicServices: () => ({
-        storage,
-        logger,
-        alarm: this.#alarm,
-        nowMs: () => clock.monotonicMs(),
-        spreader: new Spreader(),
-        defaultDurability: settings.defaultDurability,
-      }),
-      createRunner: (...parts) => new SubscriptionRunner(this.#runnerServices(), ...parts),
+      random,
       logger,
+      alarm: this.#alarm,
+      frames: this.#frames,
+      counters: this.#counters,
+      sessions: this.#sessions,
+    });
+    this.#disk = new FreeDiskWatch({
+      clock,
+      logger,
+      minFreeBytes: settings.minFreeDiskBytes,
+      probe: services.freeDiskBytes,
+      progress: storage,
+      topics: this.#catalog,
+    });
+    this.#retention = new Retention({
+      storage,
+      clock,
+      logger,
+      alarm: this.#alarm,
+      topics: this.#catalog.topics,
     });
     this.#inspector = new Inspector({
       storage,
@@ -152,6 +134,7 @@ class StoredBroker implements Broker {
   }
 
   async start(): Promise<void> {
+    this.#storage.listen(this);
     await this.#catalog.recover();
     await this.#disk.start();
     this.#heartbeats.wake(this.#services.clock.monotonicMs());
@@ -419,21 +402,6 @@ class StoredBroker implements Broker {
   #checkAccepting(): void {
     this.#checkServing();
     if (this.#disk.isClosed) throw this.#disk.refusal();
-  }
-
-  #runnerServices() {
-    return {
-      ...this.#services,
-      storage: this.#storage,
-      settings: this.#settings,
-      alarm: this.#alarm,
-      deadLetterBuilder: this.#deadLetterBuilder,
-      frames: this.#frames,
-      counters: this.#counters,
-      sessionEnded: (sessionId: string) => {
-        this.#sessions.delete(sessionId);
-      },
-    };
   }
 
   #session(sessionId: string): SubscriptionRunner {

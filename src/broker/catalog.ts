@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
-import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
-import type { CatalogTopic, Change, Storage } from '../storage/types.js';
+import { Spreader } from '../core/routing.js';
+import type { CatalogTopic, Change } from '../storage/types.js';
 import { commit } from './committer.js';
+import { DeadLetterBuilder, type DeadLetterTopics } from './dead-letter-builder.js';
 import {
   checkNoDeadLetterCycle,
   type DeadLetterRoute,
@@ -18,33 +18,20 @@ import {
 } from './dead-letter-cycles.js';
 import { PagedMap } from './paging.js';
 import { hasLimit } from './retention.js';
-import type { BrokerSettings } from './settings.js';
-import type { SubscriptionRunner } from './subscription-runner.js';
+import { type RunnerServices, SubscriptionRunner } from './subscription-runner.js';
 import { Topic, type TopicServices, topicNotFound } from './topic.js';
 import type { SubscriptionChange, TopicChange } from './types.js';
 
-export interface CatalogServices {
-  readonly storage: Storage;
-  readonly settings: BrokerSettings;
-  readonly clock: Clock;
-  readonly createTopicServices: () => TopicServices;
-  /** Creates the live side of a subscription with these cursors. */
-  readonly createRunner: (
-    topic: Topic,
-    subscriptionId: number,
-    config: SubscriptionConfig,
-    cursors: ReadonlyMap<number, CursorState>,
-    isInDeadLetterCycle: boolean,
-  ) => SubscriptionRunner;
-  readonly logger: Logger;
-}
+/** The services of the catalog, and of the runners that it creates. */
+export type CatalogServices = Omit<RunnerServices, 'deadLetterBuilder'>;
 
 /**
  * Topics and subscriptions. A change takes effect at once, so that later calls can rely on it. The promise of the
  * change resolves with its commit.
  */
-export class Catalog {
+export class Catalog implements DeadLetterTopics {
   readonly #services: CatalogServices;
+  readonly #runnerServices: RunnerServices;
   readonly topics = new PagedMap<Topic>();
   readonly subscriptions = new PagedMap<SubscriptionRunner>();
   readonly #topicsById = new Map<number, Topic>();
@@ -53,7 +40,10 @@ export class Catalog {
   readonly #inDeadLetterCycles = new Set<SubscriptionRunner>();
 
   constructor(services: CatalogServices) {
+    const { storage, clock } = services;
     this.#services = services;
+    const deadLetterBuilder = new DeadLetterBuilder({ storage, clock, topics: this });
+    this.#runnerServices = { ...services, deadLetterBuilder };
   }
 
   /** Fills the catalog from what the store recovered. */
@@ -330,8 +320,15 @@ export class Catalog {
     return durable;
   }
 
+  #topicServices(): TopicServices {
+    const { storage, logger, alarm, clock, settings } = this.#services;
+    const nowMs = () => clock.monotonicMs();
+    const { defaultDurability } = settings;
+    return { storage, logger, alarm, nowMs, spreader: new Spreader(), defaultDurability };
+  }
+
   #addTopic(topicId: number, config: TopicConfig): Topic {
-    const topic = new Topic(topicId, config, this.#services.createTopicServices());
+    const topic = new Topic(topicId, config, this.#topicServices());
     this.topics.set(config.name, topic);
     this.#mostPartitions = Math.max(this.#mostPartitions, config.partitionCount);
     this.#topicsById.set(topicId, topic);
@@ -345,8 +342,14 @@ export class Catalog {
     cursors: ReadonlyMap<number, CursorState>,
     isInDeadLetterCycle: boolean,
   ): SubscriptionRunner {
-    const { createRunner } = this.#services;
-    const runner = createRunner(topic, subscriptionId, config, cursors, isInDeadLetterCycle);
+    const runner = new SubscriptionRunner(
+      this.#runnerServices,
+      topic,
+      subscriptionId,
+      config,
+      cursors,
+      isInDeadLetterCycle,
+    );
     topic.subscriptions.set(config.name, runner);
     this.subscriptions.set(subscriptionKey(config), runner);
     topic.backlog.limitChanged();

@@ -15,10 +15,15 @@ import type { Topic } from './topic.js';
 export interface DeadLetterBuilderServices {
   readonly storage: Storage;
   readonly clock: Clock;
-  /** The dead-letter topic. Creates it if it does not exist, even if topics are not auto-created. */
-  readonly topicFor: (name: string) => Topic;
+  readonly topics: DeadLetterTopics;
+}
+
+/** The topics that dead letters go to. */
+export interface DeadLetterTopics {
+  /** The topic of this name. Creates it if it does not exist, even if topics are not auto-created. */
+  topicOf(name: string): Topic;
   /** Throws if dead letters of the subscription would come back to its own topic. */
-  readonly checkNoCycle: (config: SubscriptionConfig) => void;
+  checkNoDeadLetterCycle(config: SubscriptionConfig): void;
 }
 
 /** The field numbers of `sluice.v1.MessageRun.messages` and `sluice.v1.Message.headers`. */
@@ -44,7 +49,7 @@ export class DeadLetterBuilder {
     requests: readonly DeadLetterRequest[],
   ): Promise<(Append | SluiceError)[]> {
     try {
-      this.#services.checkNoCycle(config);
+      this.#services.topics.checkNoDeadLetterCycle(config);
     } catch (error) {
       // An old store may contain such a subscription: the message stays where it is.
       return requests.map(() => SluiceError.from(error));
@@ -74,7 +79,7 @@ export class DeadLetterBuilder {
     request: DeadLetterRequest,
     readers: Map<number, LogReader>,
   ): Promise<Append> {
-    const { storage, clock, topicFor } = this.#services;
+    const { storage, clock, topics } = this.#services;
     let reader = readers.get(request.partition);
     if (reader === undefined) {
       reader = storage.openReader(topic.topicId, request.partition);
@@ -90,7 +95,7 @@ export class DeadLetterBuilder {
       [deadLetterHeaders.reason]: request.reason,
       [deadLetterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
-    const target = topicFor(deadLetterTopicName(config));
+    const target = topics.topicOf(deadLetterTopicName(config));
     const key = messageKeyRange(chunk);
     const { partitionCount } = target.config;
     return {

@@ -21,7 +21,7 @@ export interface FreeDiskWatchOptions {
   readonly probe: () => Promise<number>;
   readonly progress: WriteProgress;
   /** The largest partition count of a topic: each partition number has its own memtables. */
-  readonly partitionCount: () => number;
+  readonly topics: { readonly mostPartitions: number };
 }
 
 /**
@@ -104,7 +104,7 @@ export class FreeDiskWatch implements RefusingGate {
 
   /** Bytes that may be only in the log. They will be written to tables even if producers are held. */
   get #untabledBytes(): number {
-    return (this.#options.partitionCount() + limits.fullMemtables) * limits.memtableBytes;
+    return (this.#options.topics.mostPartitions + limits.fullMemtables) * limits.memtableBytes;
   }
 
   /** One check at a time: a caller that needs one during a check waits for that check. */

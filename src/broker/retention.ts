@@ -12,7 +12,7 @@ export interface RetentionServices {
   readonly clock: Clock;
   readonly alarm: Alarm;
   readonly logger: Logger;
-  readonly topics: () => Iterable<Topic>;
+  readonly topics: { values(): Iterable<Topic> };
 }
 
 /**
@@ -37,7 +37,7 @@ export class Retention implements Sleeper {
 
   async #sweep(): Promise<void> {
     const { topics, alarm, clock } = this.#services;
-    for (const topic of [...topics()]) {
+    for (const topic of [...topics.values()]) {
       if (!hasLimit(topic.config.retention)) continue;
       for (let partition = 0; partition < topic.config.partitionCount; partition++) {
         if (this.#isStopped) return;

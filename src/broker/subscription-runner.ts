@@ -50,8 +50,8 @@ export interface RunnerServices {
   readonly deadLetterBuilder: DeadLetterBuilder;
   readonly frames: FramePool;
   readonly counters: Counters;
-  /** A session has ended: it can no longer be found by its id. */
-  readonly sessionEnded: (sessionId: string) => void;
+  /** All open sessions of the broker, by their id. A runner removes its own when they end. */
+  readonly sessions: { delete(sessionId: string): boolean };
 }
 
 /**
@@ -215,7 +215,7 @@ export class SubscriptionRunner implements Sleeper {
     if (link === undefined) return;
     this.#links.delete(sessionId);
     link.close();
-    this.#services.sessionEnded(sessionId);
+    this.#services.sessions.delete(sessionId);
     if (this.#hasEnded) return;
     this.#state.closeSession(sessionId, end, this.#nowMs());
     if (this.#links.size === 0) this.#readers.closeAll();

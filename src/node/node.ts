@@ -46,10 +46,10 @@ export interface RunningNode {
 export async function startNode(settings: Settings, services: NodeServices): Promise<RunningNode> {
   const { clock, logger, version } = services;
   const budget = divideBudget(settings);
-  let fail: (error: Error) => void = () => {};
-  const failed = new Promise<Error>((resolve) => {
-    fail = resolve;
-  });
+  const storage = await openStorage(
+    { ...settings, ...budget, directory: settings.dataDirectory },
+    { clock, logger },
+  );
   const broker = await createBroker(
     {
       version,
@@ -63,16 +63,11 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
       frameBytes: budget.frameBytes,
     },
     {
-      openStorage: (listener) =>
-        openStorage({ ...settings, ...budget, directory: settings.dataDirectory }, listener, {
-          clock,
-          logger,
-        }),
+      storage,
       freeDiskBytes: () => freeDiskBytes(settings.dataDirectory),
       clock,
       random: createRandom(randomInt(2 ** 32)),
       logger,
-      onFailed: (error) => fail(error),
     },
   );
   const closing: ClosingStep[] = [
@@ -96,7 +91,7 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     if (admin !== undefined) logger.info({ address: admin.address }, 'serving metrics');
     return {
       address: server.address,
-      failed,
+      failed: storage.failed,
       close: () => closeInTurn(closing, services),
       async abandon() {
         server.setServing(false);

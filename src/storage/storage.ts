@@ -11,7 +11,7 @@ import { checkRoundNote, readBootId, writeRoundNote } from './recovery/round-not
 import { findMissing, syncedDataMissing } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
 import { Store } from './store.js';
-import type { Storage, StorageListener, StorageOptions, StorageServices } from './types.js';
+import type { Storage, StorageOptions, StorageServices } from './types.js';
 
 export { freeDiskBytes } from './engine/files.js';
 
@@ -20,11 +20,7 @@ export { freeDiskBytes } from './engine/files.js';
  * _NEWER, _IN_USE or _UNUSABLE, with SYNCED_DATA_MISSING, or with DATA_LOSS if the database can't be opened at
  * all.
  */
-export async function openStorage(
-  options: StorageOptions,
-  listener: StorageListener,
-  services: StorageServices,
-): Promise<Storage> {
+export async function openStorage(options: StorageOptions, services: StorageServices): Promise<Storage> {
   const startedAtMs = services.clock.monotonicMs();
   const { directory, maxPartitionCount, acceptDataLoss } = options;
   const { logger } = services;
@@ -77,7 +73,6 @@ export async function openStorage(
         warnings,
       },
       options,
-      listener,
       services,
     );
     logger.info(

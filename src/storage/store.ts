@@ -38,7 +38,9 @@ export class Store implements Storage {
   readonly recovered: Storage['recovered'];
   readonly warnings: readonly string[];
   readonly #engine: Engine;
-  readonly #listener: StorageListener;
+  readonly failed: Promise<Error>;
+  #listener: StorageListener = { grown() {}, room() {} };
+  #reportFailure: (error: Error) => void = () => {};
   readonly #damageSite: DamageSite;
   readonly #logger: Logger;
   readonly #sequencer: Sequencer;
@@ -57,19 +59,20 @@ export class Store implements Storage {
   readonly #unsynced = new Set<PartitionLog>();
   #closed: Promise<void> | undefined;
   #onIdle: (() => void) | undefined;
-  /** Resolves when the listener knows of a failure. */
+  /** Resolves when a failure is reported. */
   #reported: Promise<void> | undefined;
 
   private constructor(
     { engine, recovered, syncedOffsetsPath, paths, warnings }: Opened,
     options: StorageOptions,
-    listener: StorageListener,
     { clock, logger }: StorageServices,
   ) {
     this.recovered = { topics: [...recovered.topics.values()], subscriptions: recovered.subscriptions };
     this.warnings = warnings;
     this.#engine = engine;
-    this.#listener = listener;
+    this.failed = new Promise((resolve) => {
+      this.#reportFailure = resolve;
+    });
     this.#logger = logger;
     this.#sequencer = new Sequencer(recovered, options.maxPartitionCount);
     this.#damageSite = { engine, logsOf: (partition) => this.#sequencer.logsOf(partition), ...paths };
@@ -108,13 +111,8 @@ export class Store implements Storage {
     });
   }
 
-  static async start(
-    opened: Opened,
-    options: StorageOptions,
-    listener: StorageListener,
-    services: StorageServices,
-  ): Promise<Store> {
-    const store = new Store(opened, options, listener, services);
+  static async start(opened: Opened, options: StorageOptions, services: StorageServices): Promise<Store> {
+    const store = new Store(opened, options, services);
     store.#channel = await WriterChannel.start(opened.engine, opened.noteFiles, {
       written: (block) => store.#written(block),
       failed: (failure) => store.#failed(failure),
@@ -123,6 +121,10 @@ export class Store implements Storage {
     // An accepted loss must not be found again, and finished deletions must not be kept.
     if (opened.warnings.length > 0 || store.#sequencer.hasDeletions) store.#syncedOffsets.changed();
     return store;
+  }
+
+  listen(listener: StorageListener): void {
+    this.#listener = listener;
   }
 
   nextTopicId(): number {
@@ -343,6 +345,6 @@ export class Store implements Storage {
 
   async #report(damage: string | undefined, error: SluiceError): Promise<void> {
     const reported = damage === undefined ? error : await describeDamage(this.#damageSite, damage);
-    this.#listener.failed(reported);
+    this.#reportFailure(reported);
   }
 }

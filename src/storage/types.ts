@@ -87,8 +87,6 @@ export interface StorageListener {
   grown(topicId: number, partition: number, endOffset: number): void;
   /** There is room again after `hasRoom` was false. */
   room(): void;
-  /** A write failed: the store accepts nothing more, and the process has to end. */
-  failed(error: Error): void;
 }
 
 export interface StorageOptions {
@@ -120,6 +118,11 @@ export interface Storage {
   };
   /** Damage and losses that a setting accepted when the store was opened, for the log. */
   readonly warnings: readonly string[];
+  /** Resolves when a write has failed: the store accepts nothing more, and the process has to end. */
+  readonly failed: Promise<Error>;
+
+  /** Reports to this listener from now on. There is at most one. It must listen before the first `submit`. */
+  listen(listener: StorageListener): void;
 
   /** An id that no topic ever had. The first commit that puts a topic with it makes it final. */
   nextTopicId(): number;

@@ -91,7 +91,10 @@ describe('direct calls', () => {
       maxStreams: 10,
       maxCalls: 10,
     });
-    const windows = new ReceiveWindows({ streamWindowBytes: 65_535, receiveBytes: 1_000_000, apply() {} });
+    const windows = new ReceiveWindows(
+      { streamWindowBytes: 65_535, receiveBytes: 1_000_000 },
+      { setStreamWindow() {} },
+    );
     server = new Server({
       'grpc.max_receive_message_length': longestRequestBytes,
       interceptors: [

@@ -57,7 +57,7 @@ interface HeldCall {
  */
 export class HeldStorage implements Storage {
   readonly #real: Storage;
-  readonly #listener: StorageListener;
+  #listener: StorageListener = { grown() {}, room() {} };
   readonly #watcher: StorageWatcher;
   readonly #random: Random;
   /** Ends as the broker knows them, and as they were at opening: what came later is in the tail. */
@@ -75,9 +75,8 @@ export class HeldStorage implements Storage {
   /** Answers are not held any more. */
   isPrompt = false;
 
-  private constructor(real: Storage, listener: StorageListener, watcher: StorageWatcher, random: Random) {
+  private constructor(real: Storage, watcher: StorageWatcher, random: Random) {
     this.#real = real;
-    this.#listener = listener;
     this.#watcher = watcher;
     this.#random = random;
     for (const { topicId, config } of real.recovered.topics) {
@@ -91,22 +90,21 @@ export class HeldStorage implements Storage {
   static async open(
     directory: string,
     clock: CutClock,
-    listener: StorageListener,
     watcher: StorageWatcher,
     random: Random,
   ): Promise<HeldStorage> {
-    const late: { current: HeldStorage | undefined } = { current: undefined };
-    const real = await openStorage(
-      { ...storeOptions, directory },
-      {
-        grown: (topicId, partition, endOffset) => late.current?.grown(topicId, partition, endOffset),
-        room: () => {},
-        failed: (error) => listener.failed(error),
-      },
-      { clock, logger: silentLogger },
-    );
-    late.current = new HeldStorage(real, listener, watcher, random);
-    return late.current;
+    const real = await openStorage({ ...storeOptions, directory }, { clock, logger: silentLogger });
+    const held = new HeldStorage(real, watcher, random);
+    real.listen({ grown: (...growth) => held.grown(...growth), room() {} });
+    return held;
+  }
+
+  get failed(): Promise<Error> {
+    return this.#real.failed;
+  }
+
+  listen(listener: StorageListener): void {
+    this.#listener = listener;
   }
 
   // --- What the simulation does -----------------------------------------------------------------------------

@@ -46,6 +46,9 @@ export class Host {
     const { random, chance, watcher, failed } = this.#services;
     const clock = new CutClock(this.clock);
     this.#processClock = clock;
+    const storage = await HeldStorage.open(this.#directory, clock, watcher, random);
+    void storage.failed.then(failed);
+    this.#storage = storage;
     this.#broker = await createBroker(
       {
         version: 'simulated',
@@ -59,18 +62,13 @@ export class Host {
         frameBytes: MiB,
       },
       {
-        openStorage: async (listener) => {
-          const directory = this.#directory;
-          this.#storage = await HeldStorage.open(directory, clock, listener, watcher, random);
-          return this.#storage;
-        },
+        storage,
         freeDiskBytes: async () => MiB,
         clock,
         random: { next: () => chance },
         logger: complaining((error) => {
           if (!clock.isCut) failed(error);
         }),
-        onFailed: failed,
       },
     );
   }

@@ -8,8 +8,12 @@ export interface ReceiveWindowOptions {
   readonly streamWindowBytes: number;
   /** Memory for bytes that producers have sent and the broker has not read, over all producers. */
   readonly receiveBytes: number;
+}
+
+/** The connections whose windows are set. */
+export interface WindowedConnections {
   /** Changes the window of all streams of a connection, open and future ones. */
-  readonly apply: (peer: string, streamWindowBytes: number) => void;
+  setStreamWindow(peer: string, streamWindowBytes: number): void;
 }
 
 /** A connection with streams that publish or settle. In HTTP/2, one setting covers all of its streams. */
@@ -31,14 +35,16 @@ interface Connection {
  */
 export class ReceiveWindows implements CallWindows {
   readonly #options: ReceiveWindowOptions;
+  readonly #sessions: WindowedConnections;
   readonly #connections = new Map<string, Connection>();
   /** Open streams of producers. */
   #streamCount = 0;
   /** Bytes that all producers may leave unread if they are held now. */
   #grantedBytes = 0;
 
-  constructor(options: ReceiveWindowOptions) {
+  constructor(options: ReceiveWindowOptions, sessions: WindowedConnections) {
     this.#options = options;
+    this.#sessions = sessions;
   }
 
   /** The window that a connection begins with. */
@@ -124,6 +130,6 @@ export class ReceiveWindows implements CallWindows {
   #tell(peer: string, connection: Connection, windowBytes: number): void {
     if (connection.windowBytes === windowBytes) return;
     connection.windowBytes = windowBytes;
-    this.#options.apply(peer, windowBytes);
+    this.#sessions.setStreamWindow(peer, windowBytes);
   }
 }

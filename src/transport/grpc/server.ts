@@ -121,12 +121,21 @@ export async function startServer(
 ): Promise<RunningServer> {
   const { clock, logger } = services;
   logGrpc(logger);
-  const receiveWindows = new ReceiveWindows({
-    ...options,
-    apply: (peer, windowBytes) => connections.setStreamWindow(peer, windowBytes),
-  });
   const peers = new Peers(options, clock);
   const answers = new Answers(options.answerBytes);
+  const connections = new Connections(options, {
+    connected(address, peer, cut) {
+      const connection = peers.connected(address, peer, cut);
+      return {
+        broke: () => connection.broke(clock.monotonicMs()),
+        disconnected() {
+          answers.forget(connection);
+          peers.disconnected(address, peer, connection);
+        },
+      };
+    },
+  });
+  const receiveWindows = new ReceiveWindows(options, connections);
   const streamAnswers = new StreamAnswers(options.streamAnswerBytes);
   const bodies = new RequestBodies(options.requestBytes);
   const calls = new OpenCalls({
@@ -163,18 +172,7 @@ export async function startServer(
     maxHeaderListSize: limits.headerListBytes,
   });
   const port = await bind(server, options.listen);
-  const connections = new Connections(server, options, {
-    connected(address, peer, cut) {
-      const connection = peers.connected(address, peer, cut);
-      return {
-        broke: () => connection.broke(clock.monotonicMs()),
-        disconnected() {
-          answers.forget(connection);
-          peers.disconnected(address, peer, connection);
-        },
-      };
-    },
-  });
+  connections.watch(server);
   const address = port === 0 ? options.listen : options.listen.replace(/:\d+$/, `:${port}`);
 
   let closed: Promise<void> | undefined;

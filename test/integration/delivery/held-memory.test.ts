@@ -58,6 +58,8 @@ describe('batches that have been submitted', () => {
 
   before(async () => {
     directory = await makeDirectory();
+    const services = { clock: systemClock, logger: silentLogger };
+    const storage = await openStorage({ ...defaultOptions, directory }, services);
     broker = await createBroker(
       {
         version: 'test',
@@ -71,15 +73,11 @@ describe('batches that have been submitted', () => {
         frameBytes: MiB,
       },
       {
-        openStorage: async (listener) => {
-          const services = { clock: systemClock, logger: silentLogger };
-          return holding(await openStorage({ ...defaultOptions, directory }, listener, services));
-        },
+        storage: holding(storage),
         freeDiskBytes: async () => MiB,
         clock: systemClock,
         random: createRandom(1),
         logger: silentLogger,
-        onFailed: (error) => assert.fail(error),
       },
     );
   });

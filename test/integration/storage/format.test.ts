@@ -26,7 +26,6 @@ async function copyOf(name: string): Promise<string> {
 async function open(directory: string, lines: string[] = []) {
   return await openStorage(
     { ...defaultOptions, directory },
-    { grown() {}, room() {}, failed: (error) => assert.fail(error) },
     { clock: systemClock, logger: { ...silentLogger, info: (_, message) => lines.push(message) } },
   );
 }

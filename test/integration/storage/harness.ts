@@ -88,8 +88,7 @@ export async function createHarness(
       grown: (topicId: number, partition: number, endOffset: number) => {
         events.push(`${topicId}/${partition}:${endOffset}`);
       },
-      room: () => events.push('room'),
-      failed: (error: Error) => failures.push(error),
+      room: () => void events.push('room'),
     };
     harness.storage = await openStorage(
       {
@@ -98,9 +97,10 @@ export async function createHarness(
         ...options,
         ...changed,
       },
-      listener,
       { clock, logger: silentLogger },
     );
+    harness.storage.listen(listener);
+    void harness.storage.failed.then((error) => failures.push(error));
     return harness.storage;
   };
   const harness: Harness = {
@@ -124,16 +124,17 @@ export async function createHarness(
 }
 
 /** A store without a listener. */
-export function openIn(
+export async function openIn(
   directory: string,
   options: Partial<StorageOptions> = {},
   failed: (error: Error) => void = () => {},
 ): Promise<Storage> {
-  return openStorage(
+  const storage = await openStorage(
     { ...defaultOptions, directory, ...options },
-    { grown() {}, room() {}, failed },
     { clock: systemClock, logger: silentLogger },
   );
+  void storage.failed.then(failed);
+  return storage;
 }
 
 /** For `afterEach`. */

@@ -67,7 +67,7 @@ describe('FreeDiskWatch', () => {
       minFreeBytes: reserveBytes,
       probe: () => disk.probe(),
       progress: disk,
-      partitionCount: () => 1,
+      topics: { mostPartitions: 1 },
     });
     await watch.start();
   });
@@ -163,7 +163,7 @@ describe('FreeDiskWatch', () => {
       minFreeBytes: reserveBytes,
       probe: async () => reserveBytes - 1,
       progress: { submittedBytes: 0, queuedBytes: 0 },
-      partitionCount: () => 1,
+      topics: { mostPartitions: 1 },
     });
     await low.start();
     assert.equal(low.isClosed, true);

@@ -94,33 +94,41 @@ export function dropMetadata(call: ServerInterceptingCallInterface): void {
 export class Connections {
   readonly #open = new Set<ServerHttp2Session>();
   readonly #byPeer = new Map<string, ServerHttp2Session>();
+  readonly #connectionWindowBytes: number;
+  readonly #listener: ConnectionListener;
   #onAllClosed: (() => void) | undefined;
 
-  /** The server must be bound. */
-  constructor(server: Server, { connectionWindowBytes }: Windows, listener: ConnectionListener) {
-    const add = (session: ServerHttp2Session) => {
-      this.#open.add(session);
-      session.once('close', () => this.#closed(session));
-      // HTTP/2 has no setting for the connection window.
-      session.setLocalWindowSize(connectionWindowBytes);
-      const peer = peerOf(session);
-      if (peer === undefined) return;
-      this.#byPeer.set(peer, session);
-      const address = session.socket.remoteAddress!;
-      const connection = listener.connected(address, peer, () => cut(session));
-      watchStreams(session, () => connection.broke());
-      session.once('close', () => {
-        // A client that reset its connection may have connected again from the same port.
-        if (this.#byPeer.get(peer) === session) this.#byPeer.delete(peer);
-        connection.disconnected();
-      });
-    };
+  constructor({ connectionWindowBytes }: Windows, listener: ConnectionListener) {
+    this.#connectionWindowBytes = connectionWindowBytes;
+    this.#listener = listener;
+  }
+
+  /** Adds the connections of a server, open and future ones. The server must be bound. */
+  watch(server: Server): void {
     const servers = http2Servers(server);
     invariant(servers.size > 0, 'grpc-js lists no HTTP/2 server although it is bound');
     for (const [http2Server, { sessions }] of servers) {
-      for (const session of sessions) add(session);
-      http2Server.on('session', add);
+      for (const session of sessions) this.#add(session);
+      http2Server.on('session', (session) => this.#add(session));
     }
+  }
+
+  #add(session: ServerHttp2Session): void {
+    this.#open.add(session);
+    session.once('close', () => this.#closed(session));
+    // HTTP/2 has no setting for the connection window.
+    session.setLocalWindowSize(this.#connectionWindowBytes);
+    const peer = peerOf(session);
+    if (peer === undefined) return;
+    this.#byPeer.set(peer, session);
+    const address = session.socket.remoteAddress!;
+    const connection = this.#listener.connected(address, peer, () => cut(session));
+    watchStreams(session, () => connection.broke());
+    session.once('close', () => {
+      // A client that reset its connection may have connected again from the same port.
+      if (this.#byPeer.get(peer) === session) this.#byPeer.delete(peer);
+      connection.disconnected();
+    });
   }
 
   /** Changes the window of all streams of a connection, open and future ones. */

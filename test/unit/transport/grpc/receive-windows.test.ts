@@ -6,11 +6,10 @@ import { ReceiveWindows } from '../../../../src/transport/grpc/receive-windows.j
 describe('ReceiveWindows', () => {
   let applied: [string, number][];
   const windowsOf = (receiveBytes: number, streamWindowBytes: number = MiB) =>
-    new ReceiveWindows({
-      receiveBytes,
-      streamWindowBytes,
-      apply: (peer, bytes) => applied.push([peer, bytes / KiB]),
-    });
+    new ReceiveWindows(
+      { receiveBytes, streamWindowBytes },
+      { setStreamWindow: (peer, bytes) => void applied.push([peer, bytes / KiB]) },
+    );
   beforeEach(() => {
     applied = [];
   });
