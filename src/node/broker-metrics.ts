@@ -1,6 +1,6 @@
 import type { BrokerStats, SubscriptionInfo } from '../broker/types.js';
 import type { Metric, Sample } from '../observe/metrics.js';
-import type { GuardFigures } from '../transport/grpc/server.js';
+import type { CallFigures } from '../transport/grpc/server.js';
 
 /** The sources of the figures. Each is read at most once for each scrape. */
 export interface MetricSources {
@@ -9,12 +9,12 @@ export interface MetricSources {
   readonly streams: () => number;
   readonly promisedWindowBytes: () => number;
   readonly spareFrameBytes: () => number;
-  readonly guard: () => GuardFigures;
+  readonly calls: () => CallFigures;
 }
 
 /** The metrics of the broker. docs/metrics.md explains their names. */
 export function brokerMetrics(sources: MetricSources): readonly Metric[] {
-  const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes, guard } = sources;
+  const { stats, subscriptions, streams, promisedWindowBytes, spareFrameBytes, calls } = sources;
   const counter = (name: string, help: string, read: (stats: BrokerStats) => number): Metric => ({
     name: `sluice_${name}_total`,
     help,
@@ -87,27 +87,27 @@ export function brokerMetrics(sources: MetricSources): readonly Metric[] {
       () => stats().spareRoundBytes + spareFrameBytes(),
     ),
     gauge('open_streams', 'Open gRPC streams', streams),
-    gauge('open_calls', 'Open gRPC calls that are not streams', () => guard().callCount),
-    gauge('connections', 'Open connections over TCP', () => guard().connectionCount),
-    gauge('answer_bytes', 'Answers that clients have not read', () => guard().answerBytes),
+    gauge('open_calls', 'Open gRPC calls that are not streams', () => calls().callCount),
+    gauge('connections', 'Open connections over TCP', () => calls().connectionCount),
+    gauge('answer_bytes', 'Answers that clients have not read', () => calls().answerBytes),
     gauge(
       'stream_answer_bytes',
       'Answers of streams that are due or have not left for the transport',
-      () => guard().streamAnswerBytes,
+      () => calls().streamAnswerBytes,
     ),
-    gauge('request_bytes', 'Requests of open calls that take one', () => guard().requestBytes),
+    gauge('request_bytes', 'Requests of open calls that take one', () => calls().requestBytes),
     {
       name: 'sluice_refused_calls_total',
       help: 'Calls that were refused because of a limit, or because no request arrived',
       kind: 'counter',
       labels: ['reason'],
-      read: () => byReason('reason', guard().refusals),
+      read: () => byReason('reason', calls().refusals),
     },
     {
       name: 'sluice_cut_connections_total',
       help: 'Connections that were closed because of the behaviour of their client',
       kind: 'counter',
-      read: () => [{ value: guard().cutConnectionCount }],
+      read: () => [{ value: calls().cutConnectionCount }],
     },
     {
       name: 'sluice_subscription_backlog_messages',

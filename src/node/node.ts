@@ -123,7 +123,7 @@ async function startAdmin(
       streams: () => server.streamCount,
       promisedWindowBytes: () => server.promisedWindowBytes,
       spareFrameBytes: () => frameMemory.spareBytes,
-      guard: () => server.guard,
+      calls: () => server.calls,
     }),
   );
   return startAdminHttp({

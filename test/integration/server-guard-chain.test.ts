@@ -214,7 +214,7 @@ describe('guards', () => {
         assert.equal((await failure).error.reason, 'DRAINING');
         assert.equal(release.heldCount, 0);
         assert.equal(broker.settles.size, 0);
-        assert.equal(harness.server.guard.requestBytes, 0);
+        assert.equal(harness.server.calls.requestBytes, 0);
       });
     }
 
@@ -254,13 +254,13 @@ describe('the time limit for the request of a call', () => {
     stream.on('error', () => {});
     await guard.questions.next();
     await pass(2 * limits.requestTimeoutMs);
-    assert.equal(server.guard.refusals.get('REQUEST_TIMEOUT'), undefined);
+    assert.equal(server.calls.refusals.get('REQUEST_TIMEOUT'), undefined);
     release.release();
     await pass(limits.requestTimeoutMs / 2);
-    assert.equal(server.guard.refusals.get('REQUEST_TIMEOUT'), undefined);
+    assert.equal(server.calls.refusals.get('REQUEST_TIMEOUT'), undefined);
     await pass(limits.requestTimeoutMs);
     assert.equal(await status, StatusCode.DEADLINE_EXCEEDED);
-    assert.equal(server.guard.refusals.get('REQUEST_TIMEOUT'), 1);
+    assert.equal(server.calls.refusals.get('REQUEST_TIMEOUT'), 1);
     connection.close();
     await setImmediate();
     await server.close();

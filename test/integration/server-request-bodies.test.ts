@@ -46,7 +46,7 @@ describe('the one request of a call', () => {
   /** Until the server holds so many bytes of requests; each turn is a call that the server answers. */
   async function untilHeld(bytes: number): Promise<void> {
     const other = await RawConnection.connect(harness.server.address);
-    while (harness.server.guard.requestBytes !== bytes) await other.unary(Admin.method.getServerInfo, {});
+    while (harness.server.calls.requestBytes !== bytes) await other.unary(Admin.method.getServerInfo, {});
     other.destroy();
   }
 
@@ -65,7 +65,7 @@ describe('the one request of a call', () => {
       const { stream, status } = open(method);
       stream.write(prefix(maxBytes + 1));
       assert.equal((await status).reason, 'REQUEST_TOO_LARGE');
-      assert.equal(harness.server.guard.requestBytes, 0);
+      assert.equal(harness.server.calls.requestBytes, 0);
     });
   }
 
@@ -91,7 +91,7 @@ describe('the one request of a call', () => {
     stream.write(Buffer.concat([prefix(body.length, true), body]));
     const [headers] = await once(stream, 'response');
     assert.equal(headers['grpc-status'], '3');
-    assert.equal(harness.server.guard.requestBytes, 0);
+    assert.equal(harness.server.calls.requestBytes, 0);
     http2.close();
   });
 
@@ -120,10 +120,10 @@ describe('the one request of a call', () => {
     stream.write(request);
     stream.end();
     const settle = await broker.settles.next();
-    assert.ok(harness.server.guard.requestBytes > 3 * MiB);
+    assert.ok(harness.server.calls.requestBytes > 3 * MiB);
     settle.resolve({ settledCount: 0, stale: [] });
     assert.equal((await status).code, 0);
-    assert.equal(harness.server.guard.requestBytes, 0);
+    assert.equal(harness.server.calls.requestBytes, 0);
   });
 
   it('counts from its first bytes on; above the bound calls are refused, but not of other connections', async () => {
@@ -137,8 +137,8 @@ describe('the one request of a call', () => {
     });
     const refusal = await ended.next();
     assert.equal(refusal.reason, 'TOO_MANY_CALLS');
-    assert.equal(harness.server.guard.refusals.get('TOO_MANY_CALLS'), 1);
-    assert.equal(harness.server.guard.requestBytes, requestBytes / 2);
+    assert.equal(harness.server.calls.refusals.get('TOO_MANY_CALLS'), 1);
+    assert.equal(harness.server.calls.requestBytes, requestBytes / 2);
     const other = await RawConnection.connect(harness.server.address);
     await other.unary(Admin.method.getServerInfo, {});
     other.destroy();
@@ -165,7 +165,7 @@ describe('the one request of a call', () => {
     stream.write(prefix(100));
     stream.resume();
     await once(stream, 'close');
-    assert.equal(harness.server.guard.requestBytes, 0);
+    assert.equal(harness.server.calls.requestBytes, 0);
     http2.close();
   });
 
@@ -174,7 +174,7 @@ describe('the one request of a call', () => {
     stream.write(Buffer.concat([prefix(6), Buffer.from('\x0a\x01t\x12\x01s')]));
     stream.end();
     await broker.sessions.next();
-    assert.equal(harness.server.guard.requestBytes, 0);
+    assert.equal(harness.server.calls.requestBytes, 0);
     stream.cancel();
   });
 

@@ -12,13 +12,14 @@ const allowed: Record<string, readonly string[]> = {
   core: ['base'],
   storage: ['base', 'gen/sluice/storage'],
   broker: ['core', 'storage', 'base'],
+  // The typed table of methods needs the descriptors and messages of the API.
   api: ['broker', 'core', 'base', 'gen/sluice/v1'],
   // A transport serves the table of methods of an API. The broker is behind the table.
   transport: ['api', 'base', 'gen/google'],
   config: ['base'],
   observe: ['base'],
   node: ['base', 'storage', 'broker', 'api', 'transport', 'config', 'observe'],
-  cli: ['base', 'core', 'node', 'config', 'observe'],
+  cli: ['base', 'node', 'config', 'observe'],
   gen: [],
 };
 
@@ -127,6 +128,17 @@ describe('layers', () => {
       return isInOrder ? [] : [`${file} may not import ${target}`];
     });
     assert.deepEqual(faults, []);
+  });
+
+  it('reach into private parts of grpc-js only in transport/grpc/grpc-js/', () => {
+    const privates = /\bas unknown as (?:\{|ServerInternals)/;
+    const files = [...filesBelow(join(src, 'transport'))].map((path) => relative(src, path));
+    const reaching = files.filter((file) => privates.test(readFileSync(join(src, file), 'utf8')));
+    assert.ok(reaching.length > 0, 'the casts were not found');
+    assert.deepEqual(
+      reaching.filter((file) => !file.startsWith('transport/grpc/grpc-js/')),
+      [],
+    );
   });
 
   it('take time and chance only from base/', () => {

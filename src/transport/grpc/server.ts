@@ -73,7 +73,7 @@ export interface ServerServices {
   readonly logger: Logger;
 }
 
-export interface GuardFigures {
+export interface CallFigures {
   /** Open calls that are not streams. */
   readonly callCount: number;
   /** Connections with an address. */
@@ -98,7 +98,7 @@ export interface RunningServer {
   /** Open streams, for metrics. */
   readonly streamCount: number;
   /** The figures that limit the calls of clients, for metrics. */
-  readonly guard: GuardFigures;
+  readonly calls: CallFigures;
   /** Bytes that producers may leave unread if all of them are held now, for metrics. */
   readonly promisedWindowBytes: number;
   readonly isServing: boolean;
@@ -182,7 +182,7 @@ export async function startServer(
     get streamCount() {
       return calls.streamCount;
     },
-    get guard() {
+    get calls() {
       return {
         callCount: calls.callCount,
         connectionCount: peers.connectionCount,

@@ -33,8 +33,8 @@ describe('the server, to a client that asks for too much', () => {
     const { error } = await failureOf(callUnary(client, Admin.method.getServerInfo, {}));
     assert.equal(error.reason, 'TOO_MANY_CALLS');
     assert.ok(error.details.retryAfterMs! > 0);
-    assert.equal(server.guard.callCount, 2);
-    assert.equal(server.guard.refusals.get('TOO_MANY_CALLS'), 1);
+    assert.equal(server.calls.callCount, 2);
+    assert.equal(server.calls.refusals.get('TOO_MANY_CALLS'), 1);
     for (const settle of settles) settle.resolve({ settledCount: 0, stale: [] });
     await Promise.all(open);
     await callUnary(client, Admin.method.getServerInfo, {});
@@ -101,8 +101,8 @@ describe('the server, to a client that asks for too much', () => {
     await pass(limits.requestTimeoutMs);
     assert.deepEqual(await Promise.all(silent), [StatusCode.DEADLINE_EXCEEDED, StatusCode.DEADLINE_EXCEEDED]);
     await connection.barrier();
-    assert.equal(server.guard.refusals.get('REQUEST_TIMEOUT'), 2);
-    assert.equal(server.guard.callCount, 0);
+    assert.equal(server.calls.refusals.get('REQUEST_TIMEOUT'), 2);
+    assert.equal(server.calls.callCount, 0);
     publishing.removeAllListeners('response').on('error', () => {});
     connection.close();
     await setImmediate();
@@ -132,8 +132,8 @@ describe('the server, to a client that asks for too much', () => {
     connection.drain();
     await connection.send({ path: '/sluice.v1.Admin/GetServerInfo', headers }, 2 * limits.brokenOpensBurst);
     if (!connection.isClosed) await once(connection.socket, 'close');
-    assert.equal(server.guard.callCount, 0);
-    assert.equal(server.guard.cutConnectionCount, 1);
+    assert.equal(server.calls.callCount, 0);
+    assert.equal(server.calls.cutConnectionCount, 1);
     await close();
   });
 });
