@@ -218,6 +218,31 @@ describe('guards', () => {
       });
     }
 
+    it('keep nothing of a call whose deadline passes, or whose connection is lost', async () => {
+      await start(acknowledge, 'call', () => release.verdict);
+      const connection = await Http2Connection.open(harness.server.address);
+      connection.session.on('error', () => {});
+      const path = methodPath(acknowledge);
+      const late = connection.session.request({
+        ':method': 'POST',
+        ':path': path,
+        'content-type': 'application/grpc',
+        te: 'trailers',
+        'grpc-timeout': '1m',
+      });
+      const status = new Promise<number>((resolve) => {
+        late.on('response', (headers) => resolve(Number(headers['grpc-status'])));
+      });
+      late.on('error', () => {});
+      assert.equal(await status, StatusCode.DEADLINE_EXCEEDED);
+      await release.forgotten.next();
+      connection.call(path).on('error', () => {});
+      while (release.heldCount === 0) await barrier();
+      connection.close();
+      await release.forgotten.next();
+      assert.deepEqual([release.heldCount, broker.settles.size], [0, 0]);
+    });
+
     it('end a stream that they hold when the server drains', async () => {
       await start(publishStream, 'request', () => release.verdict);
       const stream = new TestStream(harness.client, publishStream);

@@ -7,6 +7,7 @@ import {
   ConsumeResponseSchema,
 } from '../../gen/sluice/v1/broker_pb.js';
 import type { Call, CallEnd, Encoded, StreamReceiver } from '../call.js';
+import { decode } from '../decode.js';
 import { type SettlementRequest, scanAcks } from './ack-scan.js';
 import { ConsumerStream } from './consumer-stream.js';
 import {
@@ -16,7 +17,7 @@ import {
   toLastDeliveryId,
   toSettlements,
 } from './convert-session.js';
-import { decode, invalidField } from './convert-values.js';
+import { invalidField } from './convert-values.js';
 import { runsTag } from './frames.js';
 import type { HandlerServices } from './handler-services.js';
 

@@ -19,8 +19,9 @@ import {
 } from '../../gen/sluice/v1/admin_pb.js';
 import { ReadResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
 import type { MessageRun } from '../../gen/sluice/v1/message_pb.js';
+import { toDuration } from '../duration.js';
 import { fromCredit } from './convert-session.js';
-import { toDuration, toTimestamp } from './convert-values.js';
+import { toTimestamp } from './convert-values.js';
 import { encodeRuns, runsTag } from './frames.js';
 import { apiDurability } from './receipts.js';
 

@@ -12,12 +12,12 @@ import type {
   SessionOpenedSchema,
   SubscribeRequest,
 } from '../../gen/sluice/v1/broker_pb.js';
+import { toDuration } from '../duration.js';
 import { earliest, toStart } from './convert-start.js';
 import {
   checkLength,
   checkName,
   invalidField,
-  toDuration,
   toMs,
   toNumber,
   toNumberAtMost,

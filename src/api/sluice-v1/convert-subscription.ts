@@ -10,8 +10,9 @@ import {
   type SubscriptionSchema,
   type UpdateSubscriptionRequest,
 } from '../../gen/sluice/v1/admin_pb.js';
+import { toDuration } from '../duration.js';
 import { invalidMask, toUpdatePaths } from './convert-mask.js';
-import { checkName, invalidField, toDuration, toMs, toTimestamp } from './convert-values.js';
+import { checkName, invalidField, toMs, toTimestamp } from './convert-values.js';
 
 /** Ignores creation time and statistics in the request: they belong to the broker. */
 export function toSubscription(

@@ -10,8 +10,9 @@ import {
   BacklogLimit_WhenFull as WhenFull,
 } from '../../gen/sluice/v1/admin_pb.js';
 import { Durability as ApiDurability } from '../../gen/sluice/v1/message_pb.js';
+import { toDuration } from '../duration.js';
 import { toUpdatePaths } from './convert-mask.js';
-import { checkName, invalidField, toDuration, toMs, toNumber, toTimestamp } from './convert-values.js';
+import { checkName, invalidField, toMs, toNumber, toTimestamp } from './convert-values.js';
 import { apiDurability } from './receipts.js';
 
 /** Ignores creation time and statistics in the request: they belong to the broker. */

@@ -1,14 +1,7 @@
-import { create, type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
-import {
-  type Duration,
-  DurationSchema,
-  type Timestamp,
-  TimestampSchema,
-  timestampFromMs,
-} from '@bufbuild/protobuf/wkt';
+import { create } from '@bufbuild/protobuf';
+import { type Duration, type Timestamp, TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import { checkFieldsKnown } from './unknown-fields.js';
 
 /**
  * Names of topics, subscriptions and producers. They are used in file names, URLs and shells, so they must not
@@ -37,23 +30,6 @@ export function checkLength(text: string, maxLength: number, field: string): str
   return text;
 }
 
-/** Throws MALFORMED_REQUEST if the bytes are not such a message, UNIMPLEMENTED if it has unknown fields. */
-export function decode<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
-  const message = decodeWithUnknown(schema, bytes);
-  checkFieldsKnown(schema, message);
-  return message;
-}
-
-function decodeWithUnknown<D extends DescMessage>(schema: D, bytes: Uint8Array): MessageShape<D> {
-  try {
-    return fromBinary(schema, bytes, { readUnknownFields: true });
-  } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
-    const message = `the request is not a valid ${schema.typeName}: ${text}`;
-    throw new SluiceError('MALFORMED_REQUEST', message, { cause });
-  }
-}
-
 /** A uint64 as a number. Throws if a number can't hold it exactly. */
 export function toNumber(value: bigint, field: string): number {
   if (value > BigInt(limits.maxOffset)) throw invalidField(field, `is larger than ${limits.maxOffset}`);
@@ -77,14 +53,6 @@ export function toMs(duration: Duration | undefined, field: string, maxMs = Numb
   const ms = Number(seconds) * 1000 + Math.ceil(nanos / 1e6);
   if (ms > maxMs) throw invalidField(field, `is longer than ${maxMs / 1000} seconds`);
   return ms;
-}
-
-export function toDuration(ms: number): Duration {
-  const seconds = Math.floor(ms / 1000);
-  return create(DurationSchema, {
-    seconds: BigInt(seconds),
-    nanos: Math.round((ms - seconds * 1000) * 1e6),
-  });
 }
 
 /** Milliseconds since 1970, rounded down. */

@@ -1,7 +1,7 @@
 import { create, type DescMessage, type DescMethod, type MessageShape, toBinary } from '@bufbuild/protobuf';
 import type { CallEnd, RequestReceiver, StreamReceiver } from '../../api/call.js';
+import { decode } from '../../api/decode.js';
 import type { ServerStreamingHandler, UnaryHandler } from '../../api/methods.js';
-import { decode } from '../../api/sluice-v1/convert-values.js';
 import { SluiceError } from '../../base/errors.js';
 import { InvariantError, isDefect } from '../../base/invariant.js';
 import type { DirectCall } from './direct-call.js';

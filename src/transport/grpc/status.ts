@@ -2,8 +2,8 @@ import { create, createRegistry, fromBinary, type MessageShape, toBinary } from 
 import { type Any, anyPack, anyUnpack } from '@bufbuild/protobuf/wkt';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { ErrorDetail } from '../../api/call.js';
+import { toDuration } from '../../api/duration.js';
 import { errorText } from '../../api/error-text.js';
-import { toDuration } from '../../api/sluice-v1/convert-values.js';
 import { type ErrorDetails, SluiceError } from '../../base/errors.js';
 import type { Logger } from '../../base/logger.js';
 import { errorDomain, type Reason, reasons } from '../../base/reasons.js';

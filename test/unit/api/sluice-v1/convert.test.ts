@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { toDuration } from '../../../../src/api/duration.js';
 import { toPage } from '../../../../src/api/sluice-v1/convert-page.js';
 import { fromCredit, toCredit, toSettlements } from '../../../../src/api/sluice-v1/convert-session.js';
 import { toStart } from '../../../../src/api/sluice-v1/convert-start.js';
@@ -9,7 +10,7 @@ import {
   toSubscriptionChange,
 } from '../../../../src/api/sluice-v1/convert-subscription.js';
 import { fromTopic, toTopic, toTopicChange } from '../../../../src/api/sluice-v1/convert-topic.js';
-import { checkName, toDuration, toMs } from '../../../../src/api/sluice-v1/convert-values.js';
+import { checkName, toMs } from '../../../../src/api/sluice-v1/convert-values.js';
 import { SluiceError } from '../../../../src/base/errors.js';
 import { limits } from '../../../../src/base/limits.js';
 import type { Reason } from '../../../../src/base/reasons.js';

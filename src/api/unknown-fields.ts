@@ -1,5 +1,5 @@
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
-import { SluiceError } from '../../base/errors.js';
+import { SluiceError } from '../base/errors.js';
 
 /**
  * Unknown fields are refused, not dropped: the client relies on a feature that this broker does not have.
