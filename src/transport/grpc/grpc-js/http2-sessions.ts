@@ -11,8 +11,9 @@ import { invariant } from '../../../base/invariant.js';
 import { limits } from '../../../base/limits.js';
 
 /**
- * Access to the HTTP/2 connections of a grpc-js server that has no public API. Only this file uses the private
- * fields. If an update changes them, `test/integration/server-lifecycle.test.ts` fails.
+ * Access to the HTTP/2 connections of a grpc-js server that has no public API. Only the files of this folder
+ * use private fields of grpc-js. If an update changes those of this file, `test/integration/server-lifecycle.test.ts`
+ * fails.
  */
 
 /** How many bytes a client may send before it has to wait for the server to read. */
