@@ -6,9 +6,9 @@ import { limits } from '../base/limits.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { DeadLetterRequest } from '../core/types.js';
+import { deadLetterHeaders, deadLetterSubscriptionIdField } from '../envelope/dead-letter-origin.js';
+import { messageEntry, messageKeyRange } from '../envelope/message-bytes.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
-import { deadLetterHeaders, deadLetterSubscriptionIdField } from './dead-letter-origin.js';
-import { messageEntry, messageKeyRange } from './message-bytes.js';
 import { readMessageBy } from './read-message.js';
 import type { Topic } from './topic.js';
 

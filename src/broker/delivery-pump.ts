@@ -1,10 +1,11 @@
+import { orderingKey } from '../core/routing.js';
 import type { Fetch, ReadRun, SubscriptionState } from '../core/types.js';
+import { numbersOfKeys } from '../envelope/message-bytes.js';
 import type { StoredRun } from '../storage/types.js';
 import type { ConsumerLink } from './consumer-link.js';
 import type { Counters } from './counters.js';
 import { fittingEnd } from './fitting-end.js';
 import type { LaneReaders } from './lane-readers.js';
-import { orderingKeysOf } from './message-bytes.js';
 import type { DeliveredRun } from './types.js';
 
 export interface PumpServices {
@@ -163,7 +164,7 @@ export class DeliveryPump {
     const { firstOffset, count, ends } = run;
     let orderingKeys = this.#orderingKeys.get(run);
     if (orderingKeys === undefined) {
-      orderingKeys = orderingKeysOf(run);
+      orderingKeys = numbersOfKeys(run.messages, run.count, orderingKey);
       this.#orderingKeys.set(run, orderingKeys);
     }
     return { firstOffset, count, ends, orderingKeys };

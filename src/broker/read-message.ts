@@ -1,6 +1,6 @@
 import { SluiceError } from '../base/errors.js';
+import { messageEntry } from '../envelope/message-bytes.js';
 import type { LogReader, Storage, StoredRun } from '../storage/types.js';
-import { messageEntry } from './message-bytes.js';
 import { checkPartition, type Topic } from './topic.js';
 import type { DeliveredRun } from './types.js';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import type { SubscriptionConfig } from '../../src/base/model.js';
 import type { CursorState } from '../../src/base/positions.js';
-import { deadLetterHeaders } from '../../src/broker/dead-letter-origin.js';
 import type { DeliveryPolicy } from '../../src/core/types.js';
+import { deadLetterHeaders } from '../../src/envelope/dead-letter-origin.js';
 import type {
   Append,
   CatalogSubscription,

@@ -10,10 +10,11 @@ const src = join(root, 'src');
 const allowed: Record<string, readonly string[]> = {
   base: [],
   core: ['base'],
-  storage: ['base', 'gen/sluice/storage'],
-  broker: ['core', 'storage', 'base'],
+  envelope: ['base'],
+  storage: ['envelope', 'base', 'gen/sluice/storage'],
+  broker: ['core', 'storage', 'envelope', 'base'],
   // The typed table of methods needs the descriptors and messages of the API.
-  api: ['broker', 'core', 'base', 'gen/sluice/v1'],
+  api: ['broker', 'core', 'envelope', 'base', 'gen/sluice/v1'],
   // A transport serves the table of methods of an API. The broker is behind the table.
   transport: ['api', 'base', 'gen/google'],
   config: ['base'],
@@ -104,6 +105,7 @@ describe('layers', () => {
       { file: 'core/subscription-state.ts', target: '../storage/types.js', isTypeOnly: true },
       { file: 'core/subscription-state.ts', target: 'node:fs', isTypeOnly: false },
       { file: 'storage/log.ts', target: '../core/types.js', isTypeOnly: true },
+      { file: 'envelope/entries.ts', target: '../storage/types.js', isTypeOnly: true },
       { file: 'storage/log.ts', target: '@nxtedition/rocksdb', isTypeOnly: false },
       { file: 'broker/broker.ts', target: '../transport/grpc/server.js', isTypeOnly: false },
       { file: 'broker/broker.ts', target: '@grpc/grpc-js', isTypeOnly: true },

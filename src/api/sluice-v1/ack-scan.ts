@@ -1,6 +1,6 @@
 import { limits } from '../../base/limits.js';
 import type { Outcome, Settlement } from '../../core/types.js';
-import { WireCursor, WireFault } from './wire-cursor.js';
+import { WireCursor, WireFault } from '../../envelope/wire-cursor.js';
 
 /** Tags of ConsumeRequest, of Settlement and of OffsetRange. */
 const settlementsTag = 0x12;

@@ -1,9 +1,9 @@
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { ProducerSequence, PublishBatch } from '../../broker/types.js';
+import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from '../../envelope/message-scan.js';
+import { WireCursor, WireFault } from '../../envelope/wire-cursor.js';
 import { checkName, invalidField } from './convert-values.js';
-import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from './message-scan.js';
-import { WireCursor, WireFault } from './wire-cursor.js';
 
 /** Tags of PublishRequest and PublishStreamRequest. Only the latter has a batch id. */
 const topicTag = 0x0a;

@@ -1,5 +1,5 @@
+import { entryEnds } from '../../envelope/entries.js';
 import type { StoredRun } from '../types.js';
-import { entryEnds } from './entries.js';
 
 /** The header of a run in a log record. */
 export interface RunHeader {

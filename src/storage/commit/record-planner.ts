@@ -1,5 +1,5 @@
 import { limits } from '../../base/limits.js';
-import { entryEnd } from '../codec/entries.js';
+import { entryEnd } from '../../envelope/entries.js';
 import type { RecordDraft } from '../codec/record.js';
 import type { Append } from '../types.js';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { connect, type SluiceClient } from '@sluice/client';
-import { deadLetterHeaders } from '../../../src/broker/dead-letter-origin.js';
+import { deadLetterHeaders } from '../../../src/envelope/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { BrokerProcess, useBroker } from '../../support/broker-process.js';
 import { ack, deadLetter, TestConsumer } from '../../support/consumer.js';

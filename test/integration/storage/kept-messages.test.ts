@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { deadLetterHeaders } from '../../../src/broker/dead-letter-origin.js';
 import { DeadLetterScan } from '../../../src/broker/dead-letter-scan.js';
 import { readMessage } from '../../../src/broker/read-message.js';
 import type { Topic } from '../../../src/broker/topic.js';
+import { deadLetterHeaders } from '../../../src/envelope/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import type { Storage } from '../../../src/storage/types.js';
 import { append, closeAll, commit, createHarness, createTopic, payloads, topicConfig } from './harness.js';

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
-import { SluiceError } from '../../base/errors.js';
-import { unknownField } from '../unknown-fields.js';
+import { SluiceError } from '../base/errors.js';
+import { unknownField } from './unknown-field.js';
 import { type WireCursor, WireFault } from './wire-cursor.js';
 
 /** Tags of `sluice.v1.Message`, of its map entries and of its timestamp: field number and wire type in a byte. */

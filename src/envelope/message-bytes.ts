@@ -1,6 +1,4 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import { orderingKey } from '../core/routing.js';
-import type { StoredRun } from '../storage/types.js';
 
 /** The field number of `sluice.v1.Message.key`. */
 const keyField = 1;
@@ -11,8 +9,14 @@ export interface ByteRange {
   readonly to: number;
 }
 
+/** Encoded `messages` fields without gaps, and where each of them ends. */
+export interface EncodedMessages {
+  readonly messages: Uint8Array;
+  readonly ends: Uint32Array;
+}
+
 /** One message of a run, as its encoded `messages` field. Shares the memory of the run. */
-export function messageEntry(run: StoredRun, index: number): Uint8Array {
+export function messageEntry(run: EncodedMessages, index: number): Uint8Array {
   return run.messages.subarray(index === 0 ? 0 : run.ends[index - 1], run.ends[index]);
 }
 
@@ -21,15 +25,19 @@ export function messageKeyRange(entry: Uint8Array): ByteRange {
   return readKeyRange(new BinaryReader(entry));
 }
 
-/** The ordering key of each message of a run. */
-export function orderingKeysOf(run: StoredRun): Uint32Array {
-  const keys = new Uint32Array(run.count);
-  const reader = new BinaryReader(run.messages);
-  for (let i = 0; i < run.count; i++) {
+/** Calculates a number from the key of each of these `messages` fields: `keyNumber` gets the range of the key. */
+export function numbersOfKeys(
+  messages: Uint8Array,
+  count: number,
+  keyNumber: (bytes: Uint8Array, from: number, to: number) => number,
+): Uint32Array {
+  const numbers = new Uint32Array(count);
+  const reader = new BinaryReader(messages);
+  for (let i = 0; i < count; i++) {
     const { from, to } = readKeyRange(reader);
-    keys[i] = orderingKey(run.messages, from, to);
+    numbers[i] = keyNumber(messages, from, to);
   }
-  return keys;
+  return numbers;
 }
 
 /** Reads over one `messages` field. If the key occurs twice, the last one counts. */

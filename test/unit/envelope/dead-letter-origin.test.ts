@@ -6,7 +6,7 @@ import {
   deadLetterSubscriptionIdField,
   isOwn,
   originOf,
-} from '../../../src/broker/dead-letter-origin.js';
+} from '../../../src/envelope/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 
 /** One encoded `messages` field, and what stands in it behind what an encoder would write. */

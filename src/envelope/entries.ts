@@ -1,4 +1,4 @@
-import { invariant } from '../../base/invariant.js';
+import { invariant } from '../base/invariant.js';
 
 /**
  * Encoded `messages` fields as they are in requests, records and deliveries: tag, length, message, without gaps.
