@@ -1,12 +1,10 @@
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import type { Clock } from '../base/clock.js';
 import { SluiceError } from '../base/errors.js';
-import { invariant } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { SubscriptionConfig } from '../base/model.js';
 import { partitionOfKey } from '../core/routing.js';
 import type { DeadLetterRequest } from '../core/types.js';
-import { deadLetterHeaders, deadLetterSubscriptionIdField } from '../envelope/dead-letter-origin.js';
+import { appendOrigin, deadLetterHeaders } from '../envelope/dead-letter-origin.js';
 import { messageEntry, messageKeyRange } from '../envelope/message-bytes.js';
 import type { Append, LogReader, Storage } from '../storage/types.js';
 import { readMessageBy } from './read-message.js';
@@ -25,10 +23,6 @@ export interface DeadLetterTopics {
   /** Throws if dead letters of the subscription would come back to its own topic. */
   checkNoDeadLetterCycle(config: SubscriptionConfig): void;
 }
-
-/** The field numbers of `sluice.v1.MessageRun.messages` and `sluice.v1.Message.headers`. */
-const messagesField = 15;
-const headersField = 3;
 
 /** Builds dead letters: the messages as they go to the dead-letter topic. */
 export class DeadLetterBuilder {
@@ -86,7 +80,7 @@ export class DeadLetterBuilder {
       readers.set(request.partition, reader);
     }
     const { run, from } = await readMessageBy(reader, storage, topic, request.partition, request.offset);
-    const chunk = withOrigin(messageEntry(run, from), subscriptionId, {
+    const chunk = appendOrigin(messageEntry(run, from), subscriptionId, {
       [deadLetterHeaders.topic]: topic.name,
       [deadLetterHeaders.partition]: String(request.partition),
       [deadLetterHeaders.offset]: String(request.offset),
@@ -114,33 +108,4 @@ export function deadLetterTopicName(
   config: Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>,
 ): string {
   return config.deadLetter.topic || `${config.topic}.${config.name}.dead-letter`;
-}
-
-/**
- * The message with headers and the id of the subscription appended. Appended fields belong to an encoded message,
- * so its own bytes stay as they are. If a header or an id occurs twice, the last one counts.
- */
-function withOrigin(
-  entry: Uint8Array,
-  subscriptionId: number,
-  headers: Readonly<Record<string, string>>,
-): Uint8Array {
-  const message = messageOf(entry);
-  const writer = new BinaryWriter().raw(message);
-  for (const [name, value] of Object.entries(headers)) {
-    writer.tag(headersField, WireType.LengthDelimited).fork();
-    writer.tag(1, WireType.LengthDelimited).string(name);
-    writer.tag(2, WireType.LengthDelimited).string(value);
-    writer.join();
-  }
-  writer.tag(deadLetterSubscriptionIdField, WireType.Varint).uint64(subscriptionId);
-  return new BinaryWriter().tag(messagesField, WireType.LengthDelimited).bytes(writer.finish()).finish();
-}
-
-/** The message inside an encoded `messages` field. */
-function messageOf(entry: Uint8Array): Uint8Array {
-  let start = 1;
-  while (entry[start]! >= 0x80) start++;
-  invariant(entry[0] === ((messagesField << 3) | WireType.LengthDelimited), 'not an encoded message field');
-  return entry.subarray(start + 1);
 }

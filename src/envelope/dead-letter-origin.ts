@@ -1,17 +1,12 @@
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-
-/** The field number of `sluice.v1.Message.headers`, and those of name and value in its entries. */
-const headersField = 3;
-const nameField = 1;
-const valueField = 2;
-
-/**
- * A field of `sluice.v1.Message` that only the broker writes; the API reserves it. It holds the id of the
- * subscription that dead-lettered the message: names are reused, ids never are. It is not a header, because an id
- * means nothing to a consumer. A producer may write the field, but it counts only beside the dead-letter headers,
- * which a producer can't write, and the broker appends its own value behind any other.
- */
-export const deadLetterSubscriptionIdField = 1000;
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { messageOf } from './entries.js';
+import {
+  deadLetterSubscriptionIdField,
+  headerNameField,
+  headersField,
+  headerValueField,
+  messagesField,
+} from './fields.js';
 
 /**
  * The headers that the broker writes on a dead letter. Producers can't write them: their headers must not begin
@@ -90,9 +85,30 @@ function readHeader(reader: BinaryReader, headers: Map<string, string>): void {
   let value = '';
   while (reader.pos < end) {
     const [field, wireType] = reader.tag();
-    if (field === nameField && wireType === WireType.LengthDelimited) name = reader.string();
-    else if (field === valueField && wireType === WireType.LengthDelimited) value = reader.string();
+    if (field === headerNameField && wireType === WireType.LengthDelimited) name = reader.string();
+    else if (field === headerValueField && wireType === WireType.LengthDelimited) value = reader.string();
     else reader.skip(wireType, field);
   }
   headers.set(name, value);
+}
+
+/**
+ * The `messages` field of the message with these headers and the id of the subscription appended. Appended fields belong to an encoded message,
+ * so its own bytes stay as they are. If a header or an id occurs twice, the last one counts.
+ */
+export function appendOrigin(
+  entry: Uint8Array,
+  subscriptionId: number,
+  headers: Readonly<Record<string, string>>,
+): Uint8Array {
+  const message = messageOf(entry);
+  const writer = new BinaryWriter().raw(message);
+  for (const [name, value] of Object.entries(headers)) {
+    writer.tag(headersField, WireType.LengthDelimited).fork();
+    writer.tag(headerNameField, WireType.LengthDelimited).string(name);
+    writer.tag(headerValueField, WireType.LengthDelimited).string(value);
+    writer.join();
+  }
+  writer.tag(deadLetterSubscriptionIdField, WireType.Varint).uint64(subscriptionId);
+  return new BinaryWriter().tag(messagesField, WireType.LengthDelimited).bytes(writer.finish()).finish();
 }

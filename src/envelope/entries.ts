@@ -1,16 +1,14 @@
 import { invariant } from '../base/invariant.js';
+import { messagesTag } from './fields.js';
 
 /**
  * Encoded `messages` fields as they are in requests, records and deliveries: tag, length, message, without gaps.
  * The store never reads the message itself, only its length.
  */
 
-/** Field 15, length-delimited. */
-export const entryTag = 0x7a;
-
 /** The end of the entry that begins at `at`. */
 export function entryEnd(bytes: Uint8Array, at: number): number {
-  invariant(bytes[at] === entryTag, `no message entry begins at byte ${at} of ${bytes.length}`);
+  invariant(bytes[at] === messagesTag, `no message entry begins at byte ${at} of ${bytes.length}`);
   let length = 0;
   let scale = 1;
   for (let index = at + 1; ; index++) {
@@ -35,4 +33,12 @@ export function entryEnds(bytes: Uint8Array, count: number): Uint32Array {
   }
   invariant(at === bytes.length, `${count} message entries end at byte ${at} of ${bytes.length}`);
   return ends;
+}
+
+/** The message inside an entry, without tag and length. Shares the memory of the entry. */
+export function messageOf(entry: Uint8Array): Uint8Array {
+  let start = 1;
+  while (entry[start]! >= 0x80) start++;
+  invariant(entry[0] === messagesTag, 'not an encoded message field');
+  return entry.subarray(start + 1);
 }

@@ -1,7 +1,5 @@
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-
-/** The field number of `sluice.v1.Message.key`. */
-const keyField = 1;
+import { keyField } from './fields.js';
 
 /** A range of encoded bytes; empty if both ends are equal. */
 export interface ByteRange {

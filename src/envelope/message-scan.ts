@@ -1,25 +1,21 @@
 import { isUtf8 } from 'node:buffer';
 import { SluiceError } from '../base/errors.js';
+import {
+  eventTimeTag,
+  headerNameTag,
+  headersTag,
+  headerValueTag,
+  keyTag,
+  lastBrokerField,
+  lastHeaderField,
+  lastMessageField,
+  lastTimestampField,
+  nanosTag,
+  payloadTag,
+  secondsTag,
+} from './fields.js';
 import { unknownField } from './unknown-field.js';
 import { type WireCursor, WireFault } from './wire-cursor.js';
-
-/** Tags of `sluice.v1.Message`, of its map entries and of its timestamp: field number and wire type in a byte. */
-const keyTag = 0x0a;
-const payloadTag = 0x12;
-const headersTag = 0x1a;
-const eventTimeTag = 0x22;
-const lastField = 4;
-/**
- * Fields up to this one are reserved for the broker. It does not store unknown ones, because it would deliver the
- * message without doing what they say. Other unknown fields mean nothing to any broker, and are kept.
- */
-const lastBrokerField = 15;
-const entryNameTag = 0x0a;
-const entryValueTag = 0x12;
-const entryLastField = 2;
-const secondsTag = 0x08;
-const nanosTag = 0x10;
-const timestampLastField = 2;
 
 /** The range of google.protobuf.Timestamp: years 1 to 9999. */
 const minSeconds = -62_135_596_800;
@@ -67,7 +63,7 @@ export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number
         scanEventTime(cursor, cursor.fieldEnd(end));
         break;
       default:
-        skipUnknown(cursor, tag, end, lastField);
+        skipUnknown(cursor, tag, end, lastMessageField);
         if (tag >>> 3 <= lastBrokerField) throw unknownField('sluice.v1.Message', tag >>> 3, '');
     }
   }
@@ -76,7 +72,7 @@ export function scanMessage(cursor: WireCursor, end: number, maxKeyBytes: number
 function scanHeader(cursor: WireCursor, end: number): void {
   while (cursor.pos < end) {
     const tag = cursor.tag(end);
-    if (tag === entryNameTag) {
+    if (tag === headerNameTag) {
       const fieldEnd = cursor.fieldEnd(end);
       expectUtf8(cursor.bytes, cursor.pos, fieldEnd, 'the name of a header');
       if (startsWithReserved(cursor.bytes, cursor.pos, fieldEnd)) {
@@ -85,11 +81,11 @@ function scanHeader(cursor: WireCursor, end: number): void {
         throw new SluiceError('RESERVED_HEADER', text, { field: 'headers' });
       }
       cursor.pos = fieldEnd;
-    } else if (tag === entryValueTag) {
+    } else if (tag === headerValueTag) {
       const fieldEnd = cursor.fieldEnd(end);
       expectUtf8(cursor.bytes, cursor.pos, fieldEnd, 'the value of a header');
       cursor.pos = fieldEnd;
-    } else skipUnknown(cursor, tag, end, entryLastField);
+    } else skipUnknown(cursor, tag, end, lastHeaderField);
   }
 }
 
@@ -110,7 +106,7 @@ function scanEventTime(cursor: WireCursor, end: number): void {
       if (nanos < 0 || nanos > maxNanos) {
         throw new SluiceError('INVALID_FIELD', `has ${nanos} nanoseconds`, { field: 'event_time' });
       }
-    } else skipUnknown(cursor, tag, end, timestampLastField);
+    } else skipUnknown(cursor, tag, end, lastTimestampField);
   }
 }
 

@@ -1,6 +1,7 @@
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { ProducerSequence, PublishBatch } from '../../broker/types.js';
+import { messagesField, messagesTag } from '../../envelope/fields.js';
 import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from '../../envelope/message-scan.js';
 import { WireCursor, WireFault } from '../../envelope/wire-cursor.js';
 import { checkName, invalidField } from './convert-values.js';
@@ -10,8 +11,6 @@ const topicTag = 0x0a;
 const partitionTag = 0x10;
 const producerTag = 0x1a;
 const batchIdTag = 0x20;
-const messagesTag = 0x7a;
-const messagesField = 15;
 const lastRequestField = 4;
 const producerType = { name: 'sluice.v1.ProducerSequence', path: 'producer' };
 /** Tags of ProducerSequence. */

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import {
-  deadLetterHeaders,
-  deadLetterSubscriptionIdField,
-  isOwn,
-  originOf,
-} from '../../../src/envelope/dead-letter-origin.js';
+import { deadLetterHeaders, isOwn, originOf } from '../../../src/envelope/dead-letter-origin.js';
+import { deadLetterSubscriptionIdField } from '../../../src/envelope/fields.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 
 /** One encoded `messages` field, and what stands in it behind what an encoder would write. */
