@@ -3,7 +3,7 @@ import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
 import type { StorageUsage, StoredRun } from '../storage/types.js';
-import type { ClaimOptions, ProducerPlace } from './open-producer.js';
+import type { ClaimOptions, ProducerPlace } from './publishing/open-producer.js';
 
 /** The interface between server and broker. Plain values: no gRPC, no generated messages. */
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
-import { DeadLetterScan } from '../../../src/broker/dead-letter-scan.js';
-import { readMessage } from '../../../src/broker/read-message.js';
-import type { Topic } from '../../../src/broker/topic.js';
+import { DeadLetterScan } from '../../../src/broker/dead-letters/dead-letter-scan.js';
+import { readMessage } from '../../../src/broker/reading/read-message.js';
+import type { Topic } from '../../../src/broker/topics/topic.js';
 import { deadLetterHeaders } from '../../../src/envelope/dead-letter-origin.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import type { Storage } from '../../../src/storage/types.js';

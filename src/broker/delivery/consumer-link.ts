@@ -1,0 +1,92 @@
+import type { TimeByReason } from '../counters.js';
+import type { ConsumeOptions, ConsumerSink, WaitReason } from '../types.js';
+import type { CumulativeAcks } from './cumulative-acks.js';
+import type { FramesUnderWay } from './frame-pool.js';
+
+export interface LinkServices {
+  readonly frames: FramesUnderWay;
+  readonly waited: TimeByReason<WaitReason>;
+  readonly nowMs: () => number;
+}
+
+/**
+ * The broker's side of one consumer's stream: its identity, its sink, and the frames and reads under way for it.
+ */
+export class ConsumerLink {
+  readonly sessionId: string;
+  readonly options: ConsumeOptions;
+  readonly sink: ConsumerSink;
+  readonly connectTimeMs: number;
+  readonly cumulativeAcks: CumulativeAcks;
+  readonly #services: LinkServices;
+  /** Log reads whose messages will become frames. */
+  readsUnderWay = 0;
+  /** Why the subscription state last had no messages for the session, or that the transport had no room. */
+  #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
+
+  constructor(
+    sessionId: string,
+    options: ConsumeOptions,
+    sink: ConsumerSink,
+    services: LinkServices,
+    connectTimeMs: number,
+    cumulativeAcks: CumulativeAcks,
+  ) {
+    this.sessionId = sessionId;
+    this.options = options;
+    this.sink = sink;
+    this.#services = services;
+    this.connectTimeMs = connectTimeMs;
+    this.cumulativeAcks = cumulativeAcks;
+  }
+
+  /** A consumer that does not read blocks at most this many frames. */
+  get canSend(): boolean {
+    const { count, mostCount } = this.#services.frames;
+    return count + this.readsUnderWay < mostCount;
+  }
+
+  get isHeldByTransport(): boolean {
+    return this.#services.frames.isFull;
+  }
+
+  /** How many bytes the next frame may hold. */
+  get nextFrameBytes(): number {
+    return this.#services.frames.nextFrameBytes;
+  }
+
+  /** Why the consumer gets no messages, and for how long. */
+  get wait(): { readonly reason: WaitReason; readonly forMs: number } | undefined {
+    const wait = this.#wait;
+    return wait && { reason: wait.reason, forMs: this.#services.nowMs() - wait.sinceMs };
+  }
+
+  waitFor(reason: WaitReason): void {
+    if (this.#wait?.reason === reason) return;
+    this.#endWait();
+    this.#wait = { reason, sinceMs: this.#services.nowMs() };
+  }
+
+  frameSent(bytes: number): void {
+    this.#services.frames.sent(bytes);
+    this.#endWait();
+    if (this.isHeldByTransport) this.waitFor('transport');
+  }
+
+  frameLeft(): void {
+    this.#services.frames.left();
+    if (this.#wait?.reason === 'transport') this.#endWait();
+  }
+
+  /** The session has ended: its frames and reads no longer count. */
+  close(): void {
+    this.#services.frames.close();
+    this.#endWait();
+  }
+
+  #endWait(): void {
+    const { wait } = this;
+    if (wait !== undefined) this.#services.waited.add(wait.reason, wait.forMs);
+    this.#wait = undefined;
+  }
+}

@@ -1,0 +1,81 @@
+import type { Clock } from '../../base/clock.js';
+import { limits } from '../../base/limits.js';
+import type { Alarm, Sleeper } from '../alarm.js';
+import type { ConsumerSink } from '../types.js';
+
+/** The part of a subscription that heartbeats need. */
+export interface BeatingSubscription {
+  readonly backlogMessageCount: number;
+  readonly links: Iterable<BeatingConsumer>;
+}
+
+export interface BeatingConsumer {
+  readonly sessionId: string;
+  readonly isHeldByTransport: boolean;
+  readonly sink: Pick<ConsumerSink, 'heartbeat'>;
+}
+
+export interface HeartbeatServices {
+  readonly clock: Clock;
+  readonly alarm: Alarm;
+  /** By session id. */
+  readonly sessions: ReadonlyMap<string, BeatingSubscription>;
+}
+
+/** The consumers that have not had a heartbeat in this round. */
+interface Round {
+  readonly startMs: number;
+  readonly consumers: Iterator<readonly [BeatingSubscription, BeatingConsumer]>;
+}
+
+/**
+ * Sends each consumer, at intervals, a heartbeat with the backlog of its subscription. It sends a few hundred at a
+ * time, with pauses for other work: five thousand at once would block the event loop.
+ */
+export class Heartbeats implements Sleeper {
+  readonly #services: HeartbeatServices;
+  #round: Round | undefined;
+
+  constructor(services: HeartbeatServices) {
+    this.#services = services;
+  }
+
+  wake(nowMs: number): void {
+    const { alarm } = this.#services;
+    const round = this.#round ?? { startMs: nowMs, consumers: consumersOf([...this.#subscriptions()]) };
+    const isDone = this.#beatSome(round);
+    this.#round = isDone ? undefined : round;
+    alarm.set(this, isDone ? round.startMs + limits.heartbeatEveryMs : nowMs + limits.heartbeatPauseMs);
+  }
+
+  #subscriptions(): Set<BeatingSubscription> {
+    return new Set(this.#services.sessions.values());
+  }
+
+  /** Returns whether the round has ended. */
+  #beatSome({ consumers }: Round): boolean {
+    const { clock, sessions } = this.#services;
+    const timeMs = clock.wallMs();
+    let counted: BeatingSubscription | undefined;
+    let backlog = 0;
+    for (let i = 0; i < limits.heartbeatsAtOnce; i++) {
+      const { value, done } = consumers.next();
+      if (done) return true;
+      const [subscription, consumer] = value;
+      // The session may have ended, or its subscription may have been deleted, since the round began.
+      if (consumer.isHeldByTransport || sessions.get(consumer.sessionId) !== subscription) continue;
+      if (subscription !== counted) backlog = subscription.backlogMessageCount;
+      counted = subscription;
+      consumer.sink.heartbeat(timeMs, backlog);
+    }
+    return false;
+  }
+}
+
+function* consumersOf(
+  subscriptions: readonly BeatingSubscription[],
+): Generator<readonly [BeatingSubscription, BeatingConsumer], undefined> {
+  for (const subscription of subscriptions) {
+    for (const consumer of subscription.links) yield [subscription, consumer];
+  }
+}

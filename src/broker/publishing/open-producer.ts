@@ -1,0 +1,90 @@
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import type { Durability } from '../../base/model.js';
+import type { ProducerState, Storage } from '../../storage/types.js';
+import { storageFailed } from '../committer.js';
+import { type Topic, topicDeleted } from '../topics/topic.js';
+import type { ProducerEntry, ProducerTable } from './producer-table.js';
+import { producerFenced } from './sequence-refusal.js';
+
+/** The position of a producer: its epoch, and the sequence of its last message. */
+export interface ProducerPlace {
+  readonly epoch: number;
+  readonly lastSequence: number;
+}
+
+export interface ClaimOptions {
+  /** A repeated call with the same number, not 0, gets the same epoch. */
+  readonly claimId: number;
+  /** Claims only if this is the producer's epoch. */
+  readonly currentEpoch: number | undefined;
+}
+
+/** If a loss of power undid the claim, the fenced process could continue. */
+export const claimDurability: Durability = 'synced';
+
+/**
+ * Claims a producer: gives the caller an epoch of its own, and fences all lower ones. The epoch is assigned at
+ * once, so that two calls in one turn of the event loop get different epochs. The answer waits until the claim is
+ * durable. Batches of the previous epoch that were submitted earlier count in `lastSequence`, and are durable by
+ * then.
+ */
+export function openProducer(
+  storage: Storage,
+  producers: ProducerTable,
+  topic: Topic,
+  producerId: string,
+  options: ClaimOptions,
+): Promise<ProducerPlace> {
+  return producers.loadFor(topic.topicId, producerId, (entry) => {
+    if (topic.isDeleted) throw topicDeleted(topic.name);
+    const { state } = entry;
+    const { claimId, currentEpoch } = options;
+    if (claimId !== 0 && state?.claimId === claimId) {
+      return submitClaim(storage, topic, producerId, entry, state);
+    }
+    if (currentEpoch !== undefined && currentEpoch !== state?.epoch) {
+      throw producerFenced(producerId, currentEpoch, state?.epoch);
+    }
+    return submitClaim(storage, topic, producerId, entry, nextState(producerId, state, claimId));
+  });
+}
+
+function nextState(producerId: string, state: ProducerState | undefined, claimId: number): ProducerState {
+  const { epoch = 0, lastSequence = 0 } = state ?? {};
+  // A request may contain any epoch, and older brokers stored the highest one.
+  if (epoch >= limits.maxOffset) {
+    throw new SluiceError(
+      'PRODUCER_FENCED',
+      `epoch ${epoch} of producer "${producerId}" is the highest there is: take another producer id`,
+      { metadata: { epoch: String(epoch) } },
+    );
+  }
+  return { epoch: epoch + 1, lastSequence, baseSequence: lastSequence, claimId };
+}
+
+/**
+ * Resolves when the claim is durable. A repeated claim is written again, because the first one may not be durable
+ * yet.
+ */
+function submitClaim(
+  storage: Storage,
+  topic: Topic,
+  producerId: string,
+  entry: ProducerEntry,
+  state: ProducerState,
+): Promise<ProducerPlace> {
+  return new Promise((resolve, reject) => {
+    storage.submit({
+      durability: claimDurability,
+      changes: [{ kind: 'producer', topicId: topic.topicId, producerId, ...state }],
+      onCommitted: () => {
+        entry.pendingCount--;
+        resolve({ epoch: state.epoch, lastSequence: state.lastSequence });
+      },
+      onFailed: (error) => reject(storageFailed(error)),
+    });
+    entry.pendingCount++;
+    entry.state = state;
+  });
+}

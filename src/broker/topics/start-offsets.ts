@@ -1,0 +1,46 @@
+import { SluiceError } from '../../base/errors.js';
+import { unreachable } from '../../base/invariant.js';
+import type { StartPosition } from '../../base/model.js';
+import type { Storage } from '../../storage/types.js';
+import type { Topic } from './topic.js';
+
+/** The offset at which reading a partition from this position begins. */
+export async function startOffset(
+  storage: Storage,
+  topic: Topic,
+  partition: number,
+  start: StartPosition,
+): Promise<number> {
+  const { endOffset } = storage.extent(topic.topicId, partition);
+  const firstOffset = topic.firstOffset(partition);
+  switch (start.kind) {
+    case 'earliest':
+      return firstOffset;
+    case 'latest':
+      return endOffset;
+    case 'offset':
+      if (start.offset >= firstOffset && start.offset <= endOffset) return start.offset;
+      throw new SluiceError(
+        'OFFSET_OUT_OF_RANGE',
+        `partition ${partition} of topic "${topic.name}" can be read from ${firstOffset} to ${endOffset}, not from ${start.offset}`,
+        { metadata: { firstOffset: String(firstOffset), endOffset: String(endOffset) } },
+      );
+    case 'time':
+      return storage.offsetAt(topic.topicId, partition, start.timeMs);
+    default:
+      return unreachable(start);
+  }
+}
+
+/** The start offsets of one partition, or of all. */
+export async function startOffsets(
+  storage: Storage,
+  topic: Topic,
+  partition: number | undefined,
+  start: StartPosition,
+): Promise<Map<number, number>> {
+  const partitions = partition === undefined ? [...Array(topic.config.partitionCount).keys()] : [partition];
+  const offsets = new Map<number, number>();
+  for (const each of partitions) offsets.set(each, await startOffset(storage, topic, each, start));
+  return offsets;
+}

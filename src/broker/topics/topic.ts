@@ -1,0 +1,112 @@
+import { SluiceError } from '../../base/errors.js';
+import type { Durability, TopicConfig } from '../../base/model.js';
+import type { Spreader } from '../../core/routing.js';
+import type { Storage } from '../../storage/types.js';
+import type { SubscriptionRunner } from '../delivery/subscription-runner.js';
+import { Backlog, type BacklogServices } from './backlog.js';
+import { PagedMap } from './paging.js';
+import { TopicLine } from './topic-line.js';
+
+/** Something that ends when its topic is deleted, such as a stream that reads the topic. */
+export interface TopicFollower {
+  /** The partition has grown. */
+  grown(partition: number, endOffset: number): void;
+  topicDeleted(error: SluiceError): void;
+}
+
+export interface TopicServices extends BacklogServices {
+  readonly spreader: Spreader;
+  readonly defaultDurability: Durability;
+}
+
+/** A topic that exists, with its subscriptions, followers, backlog and line. */
+export class Topic {
+  readonly topicId: number;
+  readonly subscriptions = new PagedMap<SubscriptionRunner>();
+  readonly followers = new Set<TopicFollower>();
+  readonly spreader: Spreader;
+  /** The streams of the topic at the publish gate. */
+  readonly line = new TopicLine();
+  readonly #defaultDurability: Durability;
+  readonly #storage: Storage;
+  /** By partition: the offset below which retention has begun to remove messages. */
+  readonly #floors = new Map<number, number>();
+  readonly backlog: Backlog;
+  config: TopicConfig;
+  #isDeleted = false;
+
+  constructor(topicId: number, config: TopicConfig, services: TopicServices) {
+    this.topicId = topicId;
+    this.config = config;
+    this.spreader = services.spreader;
+    this.#storage = services.storage;
+    this.#defaultDurability = services.defaultDurability;
+    this.backlog = new Backlog(this, services);
+  }
+
+  get name(): string {
+    return this.config.name;
+  }
+
+  get isDeleted(): boolean {
+    return this.#isDeleted;
+  }
+
+  get durability(): Durability {
+    return this.config.durability ?? this.#defaultDurability;
+  }
+
+  /**
+   * The first offset of a partition at which a read may begin. It runs ahead of the store, which still has
+   * messages below it while retention removes them.
+   */
+  firstOffset(partition: number): number {
+    const { firstOffset } = this.#storage.extent(this.topicId, partition);
+    return Math.max(firstOffset, this.#floors.get(partition) ?? 0);
+  }
+
+  /** One past the last committed message of a partition. */
+  endOffset(partition: number): number {
+    return this.#storage.extent(this.topicId, partition).endOffset;
+  }
+
+  /** Everything below `offset` is about to be removed: no subscription starts or seeks there from now on. */
+  raiseFloor(partition: number, offset: number): void {
+    this.#floors.set(partition, offset);
+    for (const subscription of this.subscriptions.values()) subscription.removedBelow(partition, offset);
+  }
+
+  grown(partition: number, endOffset: number): void {
+    for (const subscription of this.subscriptions.values()) subscription.grown(partition, endOffset);
+    for (const follower of this.followers) follower.grown(partition, endOffset);
+  }
+
+  /** The topic was deleted: ends everything that used it. */
+  delete(): void {
+    this.#isDeleted = true;
+    const error = topicDeleted(this.name);
+    this.backlog.release();
+    for (const subscription of this.subscriptions.values()) subscription.end(error);
+    for (const follower of [...this.followers]) follower.topicDeleted(error);
+    this.followers.clear();
+  }
+}
+
+export function topicDeleted(name: string): SluiceError {
+  return new SluiceError('TOPIC_DELETED', `topic "${name}" was deleted while this stream was open`);
+}
+
+export function topicNotFound(name: string): SluiceError {
+  return new SluiceError('TOPIC_NOT_FOUND', `there is no topic "${name}"`, { metadata: { topic: name } });
+}
+
+/** Throws UNKNOWN_PARTITION unless the topic has the partition. */
+export function checkPartition(topic: Topic, partition: number): void {
+  const count = topic.config.partitionCount;
+  if (partition < count) return;
+  throw new SluiceError(
+    'UNKNOWN_PARTITION',
+    `topic "${topic.name}" has no partition ${partition}: it has ${count}, numbered from 0`,
+    { field: 'partition', metadata: { topic: topic.name, partitionCount: String(count) } },
+  );
+}
