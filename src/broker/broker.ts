@@ -25,6 +25,7 @@ import { LogStream } from './reading/log-stream.js';
 import { Retention } from './retention/retention.js';
 import type { BrokerSettings } from './settings.js';
 import { Catalog } from './topics/catalog.js';
+import { expectName } from './topics/names.js';
 import { startOffsets } from './topics/start-offsets.js';
 import { checkPartition, type Topic, topicNotFound } from './topics/topic.js';
 import type {
@@ -172,6 +173,7 @@ class StoredBroker implements Broker, StorageListener {
 
   async openProducer(topicName: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace> {
     this.#checkServing();
+    expectName(producerId, 'producer');
     if (this.#disk.isClosed && this.#catalog.topics.get(topicName) === undefined) throw this.#disk.refusal();
     const topic = this.#catalog.topicForUse(topicName);
     return openProducer(this.#storage, this.#producers, topic, producerId, options);

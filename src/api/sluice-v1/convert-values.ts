@@ -2,27 +2,17 @@ import { create } from '@bufbuild/protobuf';
 import { type Duration, type Timestamp, TimestampSchema, timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-
-/**
- * Names of topics, subscriptions and producers. They are used in file names, URLs and shells, so they must not
- * need escaping.
- */
-const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+import { nameFault } from '../../broker/topics/names.js';
 
 export function invalidField(field: string, text: string): SluiceError {
   return new SluiceError('INVALID_FIELD', `${field}: ${text}`, { field });
 }
 
+/** Throws INVALID_NAME with the path of the field. The broker's rule, checked before the request is handled. */
 export function checkName(name: string, field: string): string {
-  if (name.length <= limits.maxNameLength && namePattern.test(name)) return name;
-  const problem =
-    name === ''
-      ? 'is missing'
-      : name.length > limits.maxNameLength
-        ? `is longer than ${limits.maxNameLength} characters`
-        : `has characters that a name may not have: ${JSON.stringify(name)}`;
-  const text = `${field}: the name ${problem}; letters, digits, ".", "_" and "-" are fine, the first a letter or digit`;
-  throw new SluiceError('INVALID_NAME', text, { field });
+  const fault = nameFault(name);
+  if (fault !== undefined) throw new SluiceError('INVALID_NAME', `${field}: the name ${fault}`, { field });
+  return name;
 }
 
 export function checkLength(text: string, maxLength: number, field: string): string {

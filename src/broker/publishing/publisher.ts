@@ -7,6 +7,7 @@ import { storageFailed } from '../committer.js';
 import type { Counters } from '../counters.js';
 import type { AdmissionGate, RefusingGate } from '../topics/admission-gate.js';
 import type { Catalog } from '../topics/catalog.js';
+import { expectName } from '../topics/names.js';
 import { type Topic, topicDeleted } from '../topics/topic.js';
 import type { HeldStream, TopicLine } from '../topics/topic-line.js';
 import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from '../types.js';
@@ -213,6 +214,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     const { producerId } = batch.producer!;
     this.#isBusy = true;
     try {
+      expectName(producerId, 'producer');
       await producers.loadFor(topic.topicId, producerId, (entry) => {
         this.#services.checkServing();
         this.#store(topic, batch, entry, done);

@@ -19,6 +19,7 @@ import {
 import { type RunnerServices, SubscriptionRunner } from '../delivery/subscription-runner.js';
 import { hasLimit } from '../retention/retention.js';
 import type { SubscriptionChange, TopicChange } from '../types.js';
+import { expectName } from './names.js';
 import { PagedMap } from './paging.js';
 import { Topic, type TopicServices, topicNotFound } from './topic.js';
 
@@ -96,13 +97,14 @@ export class Catalog implements DeadLetterTopics {
         metadata: { topic: name },
       });
     }
+    expectName(name, 'topic');
     return this.topicOf(name);
   }
 
   /** The topic for a new subscription. Creates no topic if the subscription would be refused. */
   topicForSubscription(input: DeadLetterRoute): Topic {
     const exists = this.topics.get(input.topic)?.subscriptions.get(input.name) !== undefined;
-    if (!exists) this.checkNoDeadLetterCycle(input);
+    if (!exists) checkNewSubscription(input, this.#routesOf);
     return this.topicForUse(input.topic);
   }
 
@@ -118,6 +120,7 @@ export class Catalog implements DeadLetterTopics {
   }
 
   createTopic(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
+    expectName(input.name, 'topic');
     this.#checkTopic(input);
     const existing = this.topics.get(input.name);
     if (existing === undefined) return this.#insertTopic(input);
@@ -192,7 +195,7 @@ export class Catalog implements DeadLetterTopics {
     cursors: ReadonlyMap<number, CursorState>,
   ): { runner: SubscriptionRunner; durable: Promise<void> } {
     const { storage, clock } = this.#services;
-    this.checkNoDeadLetterCycle(input);
+    checkNewSubscription(input, this.#routesOf);
     const config = { ...input, createTimeMs: clock.wallMs() };
     const subscriptionId = storage.nextSubscriptionId();
     const runner = this.#addSubscription(topic, subscriptionId, config, cursors, false);
@@ -223,7 +226,7 @@ export class Catalog implements DeadLetterTopics {
   ): { runner: SubscriptionRunner; durable: Promise<void> } {
     const runner = this.subscription(topicName, name);
     const config = { ...runner.config, ...change };
-    if (change.deadLetter !== undefined) this.checkNoDeadLetterCycle(config);
+    if (change.deadLetter !== undefined) checkDeadLetters(config, this.#routesOf);
     const durable = commit(this.#services.storage, {
       durability: 'synced',
       changes: [
@@ -285,7 +288,7 @@ export class Catalog implements DeadLetterTopics {
 
   #checkTopic(config: Omit<TopicConfig, 'createTimeMs'>): void {
     const { maxPartitionCount } = this.#services.settings;
-    if (config.partitionCount < 1 || config.partitionCount > maxPartitionCount) {
+    if (!isWithin(config.partitionCount, 1, maxPartitionCount)) {
       throw new SluiceError('INVALID_FIELD', `partition_count must be from 1 to ${maxPartitionCount}`, {
         field: 'topic.partition_count',
         metadata: { maxPartitionCount: String(maxPartitionCount) },
@@ -379,4 +382,22 @@ function deletionOf(subscriptionId: number): Change {
 
 function firstCursor(subscriptionId: number, partition: number, state: CursorState): Change {
   return { kind: 'cursor', subscriptionId, partition, state: () => state };
+}
+
+/** Also false for what is no whole number. */
+function isWithin(value: number, min: number, max: number): boolean {
+  return Number.isInteger(value) && value >= min && value <= max;
+}
+
+/** Throws INVALID_NAME, or what `checkNoDeadLetterCycle` throws. */
+function checkNewSubscription(input: DeadLetterRoute, routesOf: RoutesOf): void {
+  expectName(input.name, 'subscription');
+  checkDeadLetters(input, routesOf);
+}
+
+function checkDeadLetters(route: DeadLetterRoute, routesOf: RoutesOf): void {
+  const { topic } = route.deadLetter;
+  // Empty: the default, which is made of two valid names and may be longer than a name.
+  if (topic !== '') expectName(topic, 'dead-letter topic');
+  checkNoDeadLetterCycle(route, routesOf);
 }

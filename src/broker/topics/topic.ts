@@ -103,7 +103,7 @@ export function topicNotFound(name: string): SluiceError {
 /** Throws UNKNOWN_PARTITION unless the topic has the partition. */
 export function checkPartition(topic: Topic, partition: number): void {
   const count = topic.config.partitionCount;
-  if (partition < count) return;
+  if (Number.isInteger(partition) && partition >= 0 && partition < count) return;
   throw new SluiceError(
     'UNKNOWN_PARTITION',
     `topic "${topic.name}" has no partition ${partition}: it has ${count}, numbered from 0`,
