@@ -6,6 +6,7 @@ import type {
   MessageShape,
 } from '@bufbuild/protobuf';
 import type { CallContext } from '../base/call-context.js';
+import type { ErrorSubject } from '../base/errors.js';
 import type { Call, RequestReceiver, StreamReceiver } from './call.js';
 
 /** Answers one request with the response that it returns, or with the error that it throws. */
@@ -67,6 +68,8 @@ export type ApiMethod =
 export interface Api {
   readonly services: readonly DescService[];
   readonly methods: readonly ApiMethod[];
+  /** The path of the request field that says what the broker found at fault. */
+  readonly fieldOf: (subject: ErrorSubject) => string;
 }
 
 /** The rows of one service. */

@@ -1,7 +1,22 @@
 import { endOnDefect } from './invariant.js';
 import { type Reason, reasons, type StatusCode } from './reasons.js';
 
+/**
+ * What is at fault, in the terms of the broker. The API layer knows which field of a request that is. An object is a part
+ * of the settlement with this index.
+ */
+export type ErrorSubject =
+  | 'topic'
+  | 'partition'
+  | 'partitionCount'
+  | 'deadLetterTopic'
+  | 'firstSequence'
+  | 'pageToken'
+  | { readonly settlement: number; readonly part: 'partition' | 'offsets' | 'extension' | 'delay' };
+
 export interface ErrorDetails {
+  /** Set by the broker and the layers below it. */
+  readonly subject?: ErrorSubject;
   /** The request field at fault, as a path: `settlements[2].offsets`. */
   readonly field?: string;
   /** How long to wait before trying again. */

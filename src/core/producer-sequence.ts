@@ -46,7 +46,7 @@ export function decideSequence(
     throw new SluiceError(
       'INVALID_FIELD',
       `sequence ${firstSequence} with ${count} messages: sequences begin at 1 and end at ${limits.maxOffset}`,
-      { field: 'producer.first_sequence' },
+      { subject: 'firstSequence' },
     );
   }
   const claim = decideClaim(position, epoch);

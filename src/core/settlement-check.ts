@@ -1,4 +1,4 @@
-import { SluiceError } from '../base/errors.js';
+import { type ErrorSubject, SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Settlement } from './types.js';
 
@@ -8,30 +8,29 @@ export function checkSettlements(
   hasPartition: (partition: number) => boolean,
 ): void {
   for (const [index, settlement] of settlements.entries()) {
-    const field = `settlements[${index}]`;
     const { partition, first, last, outcome } = settlement;
     if (!hasPartition(partition)) {
       throw new SluiceError('UNKNOWN_PARTITION', `the topic has no partition ${partition}`, {
-        field: `${field}.offsets.partition`,
+        subject: { settlement: index, part: 'partition' },
       });
     }
     if (!(first >= 0 && first <= last)) {
       throw new SluiceError(
         'INVALID_FIELD',
         `offsets ${first} to ${last}: the first must not be after the last`,
-        { field: `${field}.offsets` },
+        { subject: { settlement: index, part: 'offsets' } },
       );
     }
     if (outcome.kind === 'extend') {
-      checkDuration(outcome.byMs, limits.maxAckDeadlineMs, `${field}.extend.by`);
+      checkDuration(outcome.byMs, limits.maxAckDeadlineMs, { settlement: index, part: 'extension' });
     }
     if (outcome.kind === 'nack' && outcome.delayMs !== undefined) {
-      checkDuration(outcome.delayMs, limits.maxBackoffMs, `${field}.nack.delay`);
+      checkDuration(outcome.delayMs, limits.maxBackoffMs, { settlement: index, part: 'delay' });
     }
   }
 }
 
-function checkDuration(ms: number, maxMs: number, field: string): void {
+function checkDuration(ms: number, maxMs: number, subject: ErrorSubject): void {
   if (ms >= 0 && ms <= maxMs) return;
-  throw new SluiceError('INVALID_FIELD', `${ms} ms is not between 0 and ${maxMs} ms`, { field });
+  throw new SluiceError('INVALID_FIELD', `${ms} ms is not between 0 and ${maxMs} ms`, { subject });
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { CallEnd, StreamReceiver } from '../../src/api/call.js';
+import { fieldOf } from '../../src/api/sluice-v1/error-fields.js';
 import { systemClock } from '../../src/base/clock.js';
 import { SluiceError } from '../../src/base/errors.js';
 import { limits } from '../../src/base/limits.js';
@@ -98,7 +99,13 @@ describe('direct calls', () => {
     server = new Server({
       'grpc.max_receive_message_length': longestRequestBytes,
       interceptors: [
-        createDirectCallInterceptor({ table, windows, guards: new GuardChain([]), logger: silentLogger }),
+        createDirectCallInterceptor({
+          table,
+          windows,
+          guards: new GuardChain([]),
+          fieldOf,
+          logger: silentLogger,
+        }),
       ],
     });
     server.addService(createServiceDefinition(Broker), {});

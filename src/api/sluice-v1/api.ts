@@ -5,6 +5,7 @@ import { Broker as BrokerService } from '../../gen/sluice/v1/broker_pb.js';
 import { type Api, methodsOf } from '../methods.js';
 import { createAdminHandlers } from './admin-service.js';
 import { createBrokerHandlers } from './broker-service.js';
+import { fieldOf } from './error-fields.js';
 import type { HandlerServices } from './handler-services.js';
 
 /** The table of all methods of sluice.v1. */
@@ -12,6 +13,7 @@ export function createApi(services: HandlerServices): Api {
   const { maxRequestBytes } = services.scanLimits;
   const maxRequestBytesOf = (method: DescMethod) => longestRequest(method, maxRequestBytes);
   return {
+    fieldOf,
     services: [BrokerService, AdminService],
     methods: [
       ...methodsOf(BrokerService, createBrokerHandlers(services), maxRequestBytesOf),

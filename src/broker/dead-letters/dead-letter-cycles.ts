@@ -46,14 +46,14 @@ export function checkNoDeadLetterCycle(route: DeadLetterRoute, routesOf: RoutesO
   const { topic, name } = route;
   if (cycle.length === 2) {
     throw new SluiceError('INVALID_FIELD', `topic "${topic}" can't be its own dead-letter topic`, {
-      field: 'subscription.dead_letter.topic',
+      subject: 'deadLetterTopic',
       metadata: { topic, subscription: name },
     });
   }
   throw new SluiceError(
     'DEAD_LETTER_CYCLE',
     `dead letters of subscription "${name}" of topic "${topic}" would come back to it: ${formatCycle(cycle)}; choose another dead-letter topic`,
-    { field: 'subscription.dead_letter.topic', metadata: { topic, subscription: name } },
+    { subject: 'deadLetterTopic', metadata: { topic, subscription: name } },
   );
 }
 

@@ -239,7 +239,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     if (name === undefined || name === current?.name) {
       if (current === undefined) {
         throw new SluiceError('INVALID_FIELD', 'the first request of a stream must name its topic', {
-          field: 'topic',
+          subject: 'topic',
         });
       }
       // The stream stays bound to the deleted topic, even if a new topic has taken its name.

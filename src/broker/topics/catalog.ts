@@ -139,7 +139,7 @@ export class Catalog implements DeadLetterTopics {
       throw new SluiceError(
         'INVALID_FIELD',
         `a topic never loses partitions: "${name}" has ${topic.config.partitionCount}`,
-        { field: 'topic.partition_count' },
+        { subject: 'partitionCount' },
       );
     }
     this.#checkTopic(config);
@@ -290,7 +290,7 @@ export class Catalog implements DeadLetterTopics {
     const { maxPartitionCount } = this.#services.settings;
     if (!isWithin(config.partitionCount, 1, maxPartitionCount)) {
       throw new SluiceError('INVALID_FIELD', `partition_count must be from 1 to ${maxPartitionCount}`, {
-        field: 'topic.partition_count',
+        subject: 'partitionCount',
         metadata: { maxPartitionCount: String(maxPartitionCount) },
       });
     }

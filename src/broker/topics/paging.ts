@@ -59,7 +59,7 @@ function decodeToken(token: string): string | undefined {
   // text.
   if (!text.startsWith(tokenPrefix) || Buffer.from(text).toString('base64url') !== token) {
     throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token does not come from this list', {
-      field: 'page_token',
+      subject: 'pageToken',
     });
   }
   return text.slice(tokenPrefix.length);

@@ -107,6 +107,6 @@ export function checkPartition(topic: Topic, partition: number): void {
   throw new SluiceError(
     'UNKNOWN_PARTITION',
     `topic "${topic.name}" has no partition ${partition}: it has ${count}, numbered from 0`,
-    { field: 'partition', metadata: { topic: topic.name, partitionCount: String(count) } },
+    { subject: 'partition', metadata: { topic: topic.name, partitionCount: String(count) } },
   );
 }

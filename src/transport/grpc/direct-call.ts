@@ -5,10 +5,9 @@ import { withPrefix } from '../../api/message-prefix.js';
 import type { CallContext } from '../../base/call-context.js';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import type { Logger } from '../../base/logger.js';
 import type { GuardedMethod } from '../guards/guard.js';
 import type { ClientConnection } from './peers.js';
-import { clientError, toStatus } from './status.js';
+import { clientError, type ErrorServices, toStatus } from './status.js';
 import type { StreamAccount } from './stream-answers.js';
 
 /**
@@ -27,16 +26,16 @@ import type { StreamAccount } from './stream-answers.js';
 export class DirectCall<O extends DescMessage = DescMessage> implements Call<O> {
   readonly #call: ServerInterceptingCallInterface;
   readonly #sendStatus: ServerInterceptingCallInterface['sendStatus'];
-  readonly #logger: Logger;
+  readonly #services: ErrorServices;
   readonly #owner: CallOwner;
   #isReadWanted = false;
   #isReading = false;
   #isOver = false;
 
-  constructor(call: ServerInterceptingCallInterface, logger: Logger, owner: CallOwner) {
+  constructor(call: ServerInterceptingCallInterface, services: ErrorServices, owner: CallOwner) {
     this.#call = call;
     this.#sendStatus = call.sendStatus.bind(call);
-    this.#logger = logger;
+    this.#services = services;
     this.#owner = owner;
   }
 
@@ -159,7 +158,7 @@ export class DirectCall<O extends DescMessage = DescMessage> implements Call<O> 
 
   /** Converts what was thrown into the error for the client; see `status.ts`. */
   clientError(thrown: unknown): SluiceError {
-    return clientError(thrown, this.#logger);
+    return clientError(thrown, this.#services);
   }
 
   /** Only for `DirectListener`: the client has gone. */

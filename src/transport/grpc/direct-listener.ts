@@ -1,5 +1,6 @@
 import { type Metadata, type ServerInterceptingCallInterface, status as statusCode } from '@grpc/grpc-js';
 import type { CallEnd, CallWindows, StreamReceiver } from '../../api/call.js';
+import type { Api } from '../../api/methods.js';
 import type { CallContext } from '../../base/call-context.js';
 import { SluiceError } from '../../base/errors.js';
 import { invariant } from '../../base/invariant.js';
@@ -26,6 +27,7 @@ export interface CallServices {
   readonly table: CallTable;
   readonly windows: CallWindows;
   readonly guards: GuardChain;
+  readonly fieldOf: Api['fieldOf'];
   readonly logger: Logger;
 }
 
@@ -68,7 +70,7 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
       refuse: (error) => this.stop(error),
     });
     readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
-    this.#call = new DirectCall(base, services.logger, this);
+    this.#call = new DirectCall(base, services, this);
     this.#connection = connectionOf(base);
     this.#base = base;
     this.#route = route;

@@ -159,6 +159,7 @@ export async function startServer(
         table: calls,
         windows: receiveWindows,
         guards: new GuardChain(services.guards),
+        fieldOf: api.fieldOf,
         logger,
       }),
     ],

@@ -4,6 +4,7 @@ import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { ErrorDetail } from '../../api/call.js';
 import { toDuration } from '../../api/duration.js';
 import { errorText } from '../../api/error-text.js';
+import type { Api } from '../../api/methods.js';
 import { type ErrorDetails, SluiceError } from '../../base/errors.js';
 import type { Logger } from '../../base/logger.js';
 import { errorDomain, type Reason, reasons } from '../../base/reasons.js';
@@ -37,15 +38,26 @@ export function toStatus(error: SluiceError, extra?: ErrorDetail): StatusObject 
   return { code: error.code, details: message, metadata: trailers };
 }
 
+/** What makes an error of the broker one that a client understands. */
+export interface ErrorServices {
+  readonly fieldOf: Api['fieldOf'];
+  readonly logger: Logger;
+}
+
 /**
- * Anything that was thrown, as the error that the client sees. What is INTERNAL is logged with its stack,
- * and the client learns only that there was something. A defect ends the process: see `base/invariant.ts`.
+ * Anything that was thrown, as the error that the client sees: with the field of the request that is at fault. What is
+ * INTERNAL is logged with its stack, and the client learns only that there was something. A defect ends the process: see
+ * `base/invariant.ts`.
  */
-export function clientError(thrown: unknown, logger: Logger): SluiceError {
+export function clientError(thrown: unknown, { fieldOf, logger }: ErrorServices): SluiceError {
   const error = SluiceError.from(thrown);
-  if (error.reason !== 'INTERNAL') return error;
-  logger.error({ error: error.details.cause ?? error }, 'a call failed');
-  return new SluiceError('INTERNAL', 'internal error: the log of the broker has the details');
+  const { subject, field, ...details } = error.details;
+  if (error.reason === 'INTERNAL') {
+    logger.error({ error: details.cause ?? error }, 'a call failed');
+    return new SluiceError('INTERNAL', 'internal error: the log of the broker has the details');
+  }
+  if (subject === undefined || field !== undefined) return error;
+  return new SluiceError(error.reason, error.message, { ...details, field: fieldOf(subject) });
 }
 
 /** A status of Sluice, decoded. */

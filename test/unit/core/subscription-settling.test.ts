@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { fieldOf } from '../../../src/api/sluice-v1/error-fields.js';
 import { SluiceError } from '../../../src/base/errors.js';
 import type { Outcome } from '../../../src/core/types.js';
 import { Harness, messageBytes } from './harness.js';
@@ -163,7 +164,8 @@ describe('settling', () => {
         (error) =>
           error instanceof SluiceError &&
           error.reason === reason &&
-          error.details.field === `settlements[1].${path}`,
+          error.details.subject !== undefined &&
+          fieldOf(error.details.subject) === `settlements[1].${path}`,
       );
     }
     assert.equal(h.outstanding('a'), 3);

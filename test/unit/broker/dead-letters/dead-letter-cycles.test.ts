@@ -46,7 +46,7 @@ describe('cycles of dead-letter topics', () => {
     });
     assert.throws(() => check('a/s>a'), {
       reason: 'INVALID_FIELD',
-      details: { field: 'subscription.dead_letter.topic', metadata: { topic: 'a', subscription: 's' } },
+      details: { subject: 'deadLetterTopic', metadata: { topic: 'a', subscription: 's' } },
     });
     assert.equal(formatCycle(['a', 'b', 'a']), '"a" → "b" → "a"');
   });

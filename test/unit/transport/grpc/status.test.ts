@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { create } from '@bufbuild/protobuf';
 import { anyUnpack } from '@bufbuild/protobuf/wkt';
+import { fieldOf } from '../../../../src/api/sluice-v1/error-fields.js';
 import { SluiceError } from '../../../../src/base/errors.js';
 import { InvariantError, onDefect } from '../../../../src/base/invariant.js';
 import { limits } from '../../../../src/base/limits.js';
@@ -49,14 +50,28 @@ describe('clientError', () => {
   it('passes on an error that was meant for the client', () => {
     const logger = recordingLogger();
     const error = new SluiceError('TOPIC_NOT_FOUND', 'no topic');
-    assert.equal(clientError(error, logger), error);
+    assert.equal(clientError(error, { logger, fieldOf }), error);
     assert.deepEqual(logger.errors, []);
+  });
+
+  it('names the field of the request that the broker found at fault', () => {
+    const services = { logger: recordingLogger(), fieldOf };
+    const found = { subject: 'partitionCount', metadata: { max: '9' } } as const;
+    const { reason, message, details } = clientError(
+      new SluiceError('INVALID_FIELD', 'bad', found),
+      services,
+    );
+    assert.deepEqual([reason, message], ['INVALID_FIELD', 'bad']);
+    assert.deepEqual(details, { field: 'topic.partition_count', metadata: { max: '9' } });
+    const settlement = { subject: { settlement: 3, part: 'extension' } } as const;
+    const error = clientError(new SluiceError('INVALID_FIELD', 'bad', settlement), services);
+    assert.equal(error.details.field, 'settlements[3].extend.by');
   });
 
   it('keeps what came from outside to itself, and logs it with its stack', () => {
     const logger = recordingLogger();
     const fault = new Error('EIO: secret path');
-    const error = clientError(fault, logger);
+    const error = clientError(fault, { logger, fieldOf });
     assert.equal(error.reason, 'INTERNAL');
     assert(!error.message.includes('secret'));
     assert.deepEqual(logger.errors[0]?.fields, { error: fault });
@@ -68,7 +83,7 @@ describe('clientError', () => {
       onDefect((error) => ended.push(error));
       try {
         assert.throws(
-          () => clientError(defect, recordingLogger()),
+          () => clientError(defect, { logger: recordingLogger(), fieldOf }),
           (thrown) => thrown === defect,
         );
       } finally {
