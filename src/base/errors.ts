@@ -10,6 +10,7 @@ export type ErrorSubject =
   | 'partition'
   | 'partitionCount'
   | 'deadLetterTopic'
+  | 'epoch'
   | 'firstSequence'
   | 'pageToken'
   | { readonly settlement: number; readonly part: 'partition' | 'offsets' | 'extension' | 'delay' };

@@ -41,8 +41,12 @@ export function decideSequence(
   batch: SequencedBatch,
 ): SequenceDecision {
   const { epoch, firstSequence, count } = batch;
+  if (!isNumberUpTo(epoch, limits.maxOffset)) {
+    const text = `epoch ${epoch} is no whole number from 0 to ${limits.maxOffset}`;
+    throw new SluiceError('INVALID_FIELD', text, { subject: 'epoch' });
+  }
   if (count === 0) return decideClaim(position, epoch);
-  if (firstSequence < 1 || firstSequence > limits.maxOffset - count + 1) {
+  if (firstSequence === 0 || !isNumberUpTo(firstSequence, limits.maxOffset - count + 1)) {
     throw new SluiceError(
       'INVALID_FIELD',
       `sequence ${firstSequence} with ${count} messages: sequences begin at 1 and end at ${limits.maxOffset}`,
@@ -70,4 +74,8 @@ function decideClaim(position: ProducerPosition | undefined, epoch: number): Seq
   if (epoch === known.epoch) return { kind: 'accept', skip: 0, next: known };
   const { lastSequence } = known;
   return { kind: 'accept', skip: 0, next: { epoch, lastSequence, baseSequence: lastSequence } };
+}
+
+function isNumberUpTo(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
 }

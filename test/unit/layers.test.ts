@@ -159,6 +159,14 @@ describe('layers', () => {
     assert.deepEqual(offenders, []);
   });
 
+  it('below the API name no field of a request', () => {
+    const offenders = ['core', 'broker', 'storage']
+      .flatMap((layer) => [...filesBelow(join(src, layer))])
+      .filter((path) => /new SluiceError\([^;]*\bfield\b(?: }|:)/.test(readFileSync(path, 'utf8')))
+      .map((path) => relative(src, path));
+    assert.deepEqual(offenders, []);
+  });
+
   it('have no file that is too long to know', () => {
     const long = [...filesBelow(src)]
       .filter((path) => !path.startsWith(join(src, 'gen')))

@@ -5,6 +5,7 @@ const fields = {
   partition: 'partition',
   partitionCount: 'topic.partition_count',
   deadLetterTopic: 'subscription.dead_letter.topic',
+  epoch: 'producer.epoch',
   firstSequence: 'producer.first_sequence',
   pageToken: 'page_token',
 } as const;

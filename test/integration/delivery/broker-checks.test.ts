@@ -86,9 +86,15 @@ describe('the broker refuses', () => {
     };
   }
 
-  function publish(topicName: string, producerId?: string, partition?: number): Promise<Receipt | undefined> {
+  function publish(
+    topicName: string,
+    producerId?: string,
+    partition?: number,
+    numbers: { epoch?: number; firstSequence?: number } = {},
+  ): Promise<Receipt | undefined> {
     const publisher = broker.openPublisher(contextOf('test'));
-    const producer = producerId === undefined ? undefined : { producerId, epoch: 1, firstSequence: 1 };
+    const producer =
+      producerId === undefined ? undefined : { producerId, epoch: 1, firstSequence: 1, ...numbers };
     const batch = encodeBatch([{ id: 'a', key: '', padding: 0 }]);
     return new Promise<Receipt | undefined>((resolve, reject) => {
       publisher.publish({ topic: topicName, partition, producer, ...batch }, (error, receipt) =>
@@ -127,6 +133,17 @@ describe('the broker refuses', () => {
     for (const count of [0, -1, 1.5, Number.NaN, defaultOptions.maxPartitionCount + 1]) {
       await assert.rejects(broker.createTopic(topic('other', count)), { reason: 'INVALID_FIELD' });
     }
+  });
+
+  it('epochs and sequences that are none', async () => {
+    for (const number of [-1, 0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 53]) {
+      const epoch = publish('orders', 'p', 0, { epoch: number });
+      await assert.rejects(epoch, { reason: 'INVALID_FIELD', details: { subject: 'epoch' } });
+      const sequence = publish('orders', 'p', 0, { firstSequence: number });
+      await assert.rejects(sequence, { reason: 'INVALID_FIELD', details: { subject: 'firstSequence' } });
+    }
+    const zero = publish('orders', 'p', 0, { firstSequence: 0 });
+    await assert.rejects(zero, { reason: 'INVALID_FIELD', details: { subject: 'firstSequence' } });
   });
 
   it('nothing that is in order', async () => {
