@@ -17,7 +17,7 @@ import { Heartbeats } from './delivery/heartbeats.js';
 import { freshCursor, type SubscriptionRunner, sessionNotFound } from './delivery/subscription-runner.js';
 import { Inspector } from './inspection/inspector.js';
 import { FreeDiskWatch } from './publishing/free-disk-watch.js';
-import { type ClaimOptions, openProducer, type ProducerPlace } from './publishing/open-producer.js';
+import { openProducer } from './publishing/open-producer.js';
 import { ProducerTable } from './publishing/producer-table.js';
 import { PublishGate } from './publishing/publish-gate.js';
 import { StreamPublisher } from './publishing/publisher.js';
@@ -31,12 +31,14 @@ import { checkPartition, type Topic, topicNotFound } from './topics/topic.js';
 import type {
   Broker,
   BrokerStats,
+  ClaimOptions,
   ConsumeOptions,
   ConsumerInfo,
   ConsumerSession,
   ConsumerSink,
   MessageInfo,
   ProducerInfo,
+  ProducerPlace,
   Publisher,
   ReadOptions,
   ReadSession,
@@ -198,7 +200,7 @@ class StoredBroker implements Broker, StorageListener {
     this.#checkServing();
     const input = defaultSubscription(options.topic, options.subscription);
     const topic = this.#catalog.topicForSubscription(input);
-    let runner = topic.subscriptions.get(options.subscription);
+    let runner = this.#catalog.subscriptions.get(topic, options.subscription);
     if (runner === undefined) {
       ({ runner } = await this.#addSubscription(topic, input, options.start));
       this.#checkServing();
@@ -321,8 +323,9 @@ class StoredBroker implements Broker, StorageListener {
     pageSize: number,
     pageToken: string,
   ): { items: SubscriptionInfo[]; nextPageToken: string } {
-    const all = topicName === '' ? this.#catalog.subscriptions : this.#catalog.topic(topicName).subscriptions;
-    const { items, nextPageToken } = all.page(pageSize, pageToken);
+    const { subscriptions } = this.#catalog;
+    const runners = topicName === '' ? subscriptions.all : subscriptions.of(this.#catalog.topic(topicName));
+    const { items, nextPageToken } = runners.page(pageSize, pageToken);
     return { items: items.map((runner) => runner.info()), nextPageToken };
   }
 
@@ -386,7 +389,7 @@ class StoredBroker implements Broker, StorageListener {
     this.#disk.stop();
     this.#retention.stop();
     try {
-      for (const runner of this.#catalog.subscriptions.values()) runner.endSessions(draining());
+      for (const runner of this.#catalog.subscriptions.all.values()) runner.endSessions(draining());
       for (const topic of this.#catalog.topics.values()) {
         for (const follower of [...topic.followers]) follower.topicDeleted(draining());
       }
@@ -421,7 +424,7 @@ class StoredBroker implements Broker, StorageListener {
     const offsets = await startOffsets(this.#storage, topic, undefined, start);
     // Meanwhile the topic may have been deleted, or another call may have created the subscription.
     if (topic.isDeleted) throw topicNotFound(topic.name);
-    const existing = topic.subscriptions.get(input.name);
+    const existing = this.#catalog.subscriptions.get(topic, input.name);
     if (existing !== undefined) {
       await commit(this.#storage, { durability: 'synced' });
       return { runner: existing, isNew: false };

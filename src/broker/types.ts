@@ -3,7 +3,6 @@ import type { SluiceError } from '../base/errors.js';
 import type { Durability, StartPosition, SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Credit, PartitionInterval, SessionEnd, Settlement, SettleResult, Wait } from '../core/types.js';
 import type { StorageUsage, StoredRun } from '../storage/types.js';
-import type { ClaimOptions, ProducerPlace } from './publishing/open-producer.js';
 
 /** The interface between server and broker. Plain values: no gRPC, no generated messages. */
 
@@ -42,6 +41,19 @@ export type PublishDone = (error: SluiceError | undefined, receipt: Receipt | un
 
 /** Why a producer's stream is not read. */
 export type HoldReason = 'writer' | 'share' | 'backlog' | 'disk' | 'receipts';
+
+/** The position of a producer: its epoch, and the sequence of its last message. */
+export interface ProducerPlace {
+  readonly epoch: number;
+  readonly lastSequence: number;
+}
+
+export interface ClaimOptions {
+  /** A repeated call with the same number, not 0, gets the same epoch. */
+  readonly claimId: number;
+  /** Claims only if this is the producer's epoch. */
+  readonly currentEpoch: number | undefined;
+}
 
 /** One producer's stream. */
 export interface Publisher {

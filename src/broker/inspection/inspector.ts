@@ -43,7 +43,7 @@ export class Inspector {
 
   consumers(topicName: string, subscriptionName: string): ConsumerInfo[] {
     const consumers: ConsumerInfo[] = [];
-    for (const runner of this.#parts.catalog.subscriptions.values()) {
+    for (const runner of this.#parts.catalog.subscriptions.all.values()) {
       const { topic, name } = runner.config;
       if (topicName !== '' && topic !== topicName) continue;
       if (subscriptionName !== '' && name !== subscriptionName) continue;
@@ -54,7 +54,7 @@ export class Inspector {
 
   stats(): BrokerStats {
     const producers = Array.from(this.#parts.publishers, ({ info }) => info.hold);
-    const consumers = [...this.#parts.catalog.subscriptions.values()].flatMap((runner) =>
+    const consumers = [...this.#parts.catalog.subscriptions.all.values()].flatMap((runner) =>
       Array.from(runner.links, ({ wait }) => wait),
     );
     const { publishedMessages, publishedBytes, duplicateMessages, refusedBatches } = this.#parts.counters;
@@ -84,7 +84,7 @@ export class Inspector {
     // The target of a redriven message is unknown once retention has removed it. The other subscriptions have
     // settled it too.
     const targetSubscriptionId = message?.run.targetSubscriptionId ?? 0;
-    for (const runner of topic.subscriptions.values()) {
+    for (const runner of this.#parts.catalog.subscriptions.of(topic).values()) {
       if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
       statuses.push(await this.#messageStatus(runner, partition, offset));
     }

@@ -4,21 +4,9 @@ import type { Durability } from '../../base/model.js';
 import type { ProducerState, Storage } from '../../storage/types.js';
 import { storageFailed } from '../committer.js';
 import { type Topic, topicDeleted } from '../topics/topic.js';
+import type { ClaimOptions, ProducerPlace } from '../types.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
 import { producerFenced } from './sequence-refusal.js';
-
-/** The position of a producer: its epoch, and the sequence of its last message. */
-export interface ProducerPlace {
-  readonly epoch: number;
-  readonly lastSequence: number;
-}
-
-export interface ClaimOptions {
-  /** A repeated call with the same number, not 0, gets the same epoch. */
-  readonly claimId: number;
-  /** Claims only if this is the producer's epoch. */
-  readonly currentEpoch: number | undefined;
-}
 
 /** If a loss of power undid the claim, the fenced process could continue. */
 export const claimDurability: Durability = 'synced';

@@ -2,16 +2,31 @@ import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
+import type { TopicConfig } from '../../base/model.js';
 import type { Storage } from '../../storage/types.js';
 import type { Alarm, Sleeper } from '../alarm.js';
 import { type RefusingGate, Waiters } from './admission-gate.js';
-import type { Topic } from './topic.js';
 
 export interface BacklogServices {
   readonly storage: Storage;
   readonly alarm: Alarm;
   readonly logger: Logger;
   readonly nowMs: () => number;
+}
+
+/** The part of a topic that its backlog measures. */
+export interface BackloggedTopic {
+  readonly topicId: number;
+  readonly name: string;
+  readonly config: Pick<TopicConfig, 'partitionCount' | 'backlogLimit'>;
+  readonly isDeleted: boolean;
+  readonly subscriptions: { values(): Iterable<BackloggedSubscription> };
+}
+
+export interface BackloggedSubscription {
+  /** Everything below is settled. */
+  acknowledgedOffset(partition: number): number;
+  partitionStatus(partition: number): { readonly backlogMessageCount: number };
 }
 
 /** What may still be stored before a subscription has to settle something. */
@@ -37,7 +52,7 @@ const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.PO
  */
 export class Backlog implements Sleeper, RefusingGate {
   readonly holdReason = 'backlog';
-  readonly #topic: Topic;
+  readonly #topic: BackloggedTopic;
   readonly #services: BacklogServices;
   #room: Room = { ...endlessRoom };
   /** Submitted and not committed: on the way to the log. */
@@ -45,7 +60,7 @@ export class Backlog implements Sleeper, RefusingGate {
   readonly #waiters = new Waiters();
   #measuring: Measuring = { kind: 'idle' };
 
-  constructor(topic: Topic, services: BacklogServices) {
+  constructor(topic: BackloggedTopic, services: BacklogServices) {
     this.#topic = topic;
     this.#services = services;
     this.limitChanged();

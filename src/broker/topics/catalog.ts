@@ -16,6 +16,7 @@ import {
   type RoutesOf,
   routesInCycles,
 } from '../dead-letters/dead-letter-cycles.js';
+import { SubscriptionRegistry } from '../delivery/subscription-registry.js';
 import { type RunnerServices, SubscriptionRunner } from '../delivery/subscription-runner.js';
 import { hasLimit } from '../retention/retention.js';
 import type { SubscriptionChange, TopicChange } from '../types.js';
@@ -34,7 +35,7 @@ export class Catalog implements DeadLetterTopics {
   readonly #services: CatalogServices;
   readonly #runnerServices: RunnerServices;
   readonly topics = new PagedMap<Topic>();
-  readonly subscriptions = new PagedMap<SubscriptionRunner>();
+  readonly subscriptions = new SubscriptionRegistry();
   readonly #topicsById = new Map<number, Topic>();
   #mostPartitions = 0;
   /** Subscriptions whose dead letters would come back to their own topic. Only an old store can contain them. */
@@ -103,7 +104,8 @@ export class Catalog implements DeadLetterTopics {
 
   /** The topic for a new subscription. Creates no topic if the subscription would be refused. */
   topicForSubscription(input: DeadLetterRoute): Topic {
-    const exists = this.topics.get(input.topic)?.subscriptions.get(input.name) !== undefined;
+    const topic = this.topics.get(input.topic);
+    const exists = topic !== undefined && this.subscriptions.get(topic, input.name) !== undefined;
     if (!exists) checkNewSubscription(input, this.#routesOf);
     return this.topicForUse(input.topic);
   }
@@ -148,7 +150,7 @@ export class Catalog implements DeadLetterTopics {
     topic.config = config;
     topic.backlog.limitChanged();
     for (let i = added; i > 0; i--) {
-      for (const subscription of topic.subscriptions.values()) {
+      for (const subscription of this.subscriptions.of(topic).values()) {
         subscription.addPartition(config.partitionCount - i);
       }
     }
@@ -157,7 +159,7 @@ export class Catalog implements DeadLetterTopics {
 
   deleteTopic(name: string): Promise<void> {
     const topic = this.topic(name);
-    const subscriptions = [...topic.subscriptions.values()];
+    const subscriptions = [...this.subscriptions.of(topic).values()];
     const durable = commit(this.#services.storage, {
       durability: 'synced',
       changes: [
@@ -167,10 +169,8 @@ export class Catalog implements DeadLetterTopics {
     });
     this.topics.delete(name);
     this.#topicsById.delete(topic.topicId);
-    for (const subscription of subscriptions) {
-      this.subscriptions.delete(subscriptionKey(subscription.config));
-      this.#inDeadLetterCycles.delete(subscription);
-    }
+    this.subscriptions.removeTopic(topic);
+    for (const subscription of subscriptions) this.#inDeadLetterCycles.delete(subscription);
     topic.delete();
     this.#leaveBrokenCycles();
     return durable;
@@ -178,7 +178,7 @@ export class Catalog implements DeadLetterTopics {
 
   /** Throws TOPIC_NOT_FOUND or SUBSCRIPTION_NOT_FOUND. */
   subscription(topicName: string, name: string): SubscriptionRunner {
-    const runner = this.topic(topicName).subscriptions.get(name);
+    const runner = this.subscriptions.get(this.topic(topicName), name);
     if (runner !== undefined) return runner;
     throw new SluiceError('SUBSCRIPTION_NOT_FOUND', `topic "${topicName}" has no subscription "${name}"`, {
       metadata: { topic: topicName, subscription: name },
@@ -249,9 +249,8 @@ export class Catalog implements DeadLetterTopics {
       durability: 'synced',
       changes: [deletionOf(runner.subscriptionId)],
     });
-    runner.topic.subscriptions.delete(name);
+    this.subscriptions.remove(runner);
     runner.topic.backlog.settled();
-    this.subscriptions.delete(subscriptionKey(runner.config));
     this.#inDeadLetterCycles.delete(runner);
     this.#leaveBrokenCycles();
     runner.end(
@@ -264,8 +263,9 @@ export class Catalog implements DeadLetterTopics {
   }
 
   readonly #routesOf: RoutesOf = (topicName) => {
-    const runners = this.topics.get(topicName)?.subscriptions.values() ?? [];
-    return Array.from(runners, ({ config }) => config);
+    const topic = this.topics.get(topicName);
+    if (topic === undefined) return [];
+    return Array.from(this.subscriptions.of(topic).values(), ({ config }) => config);
   };
 
   #warnOfCycle(config: SubscriptionConfig): void {
@@ -353,16 +353,10 @@ export class Catalog implements DeadLetterTopics {
       cursors,
       isInDeadLetterCycle,
     );
-    topic.subscriptions.set(config.name, runner);
-    this.subscriptions.set(subscriptionKey(config), runner);
+    this.subscriptions.add(runner);
     topic.backlog.limitChanged();
     return runner;
   }
-}
-
-/** Names contain no `/`: the key separates topic and subscription, and sorts by topic first. */
-export function subscriptionKey(config: Pick<SubscriptionConfig, 'topic' | 'name'>): string {
-  return `${config.topic}/${config.name}`;
 }
 
 /** The configuration of an auto-created topic: one partition, so a total order. */

@@ -2,10 +2,18 @@ import { SluiceError } from '../../base/errors.js';
 import type { Durability, TopicConfig } from '../../base/model.js';
 import type { Spreader } from '../../core/routing.js';
 import type { Storage } from '../../storage/types.js';
-import type { SubscriptionRunner } from '../delivery/subscription-runner.js';
-import { Backlog, type BacklogServices } from './backlog.js';
-import { PagedMap } from './paging.js';
+import { Backlog, type BackloggedSubscription, type BacklogServices } from './backlog.js';
 import { TopicLine } from './topic-line.js';
+
+/** What a topic tells a subscription, and asks it. */
+export interface TopicSubscription extends BackloggedSubscription {
+  /** The partition has grown. */
+  grown(partition: number, endOffset: number): void;
+  /** Retention is about to remove everything below `firstOffset`: it counts as settled. */
+  removedBelow(partition: number, firstOffset: number): void;
+  /** The topic was deleted. */
+  end(error: SluiceError): void;
+}
 
 /** Something that ends when its topic is deleted, such as a stream that reads the topic. */
 export interface TopicFollower {
@@ -22,7 +30,7 @@ export interface TopicServices extends BacklogServices {
 /** A topic that exists, with its subscriptions, followers, backlog and line. */
 export class Topic {
   readonly topicId: number;
-  readonly subscriptions = new PagedMap<SubscriptionRunner>();
+  readonly subscriptions = new Set<TopicSubscription>();
   readonly followers = new Set<TopicFollower>();
   readonly spreader: Spreader;
   /** The streams of the topic at the publish gate. */
@@ -73,11 +81,11 @@ export class Topic {
   /** Everything below `offset` is about to be removed: no subscription starts or seeks there from now on. */
   raiseFloor(partition: number, offset: number): void {
     this.#floors.set(partition, offset);
-    for (const subscription of this.subscriptions.values()) subscription.removedBelow(partition, offset);
+    for (const subscription of this.subscriptions) subscription.removedBelow(partition, offset);
   }
 
   grown(partition: number, endOffset: number): void {
-    for (const subscription of this.subscriptions.values()) subscription.grown(partition, endOffset);
+    for (const subscription of this.subscriptions) subscription.grown(partition, endOffset);
     for (const follower of this.followers) follower.grown(partition, endOffset);
   }
 
@@ -86,7 +94,7 @@ export class Topic {
     this.#isDeleted = true;
     const error = topicDeleted(this.name);
     this.backlog.release();
-    for (const subscription of this.subscriptions.values()) subscription.end(error);
+    for (const subscription of this.subscriptions) subscription.end(error);
     for (const follower of [...this.followers]) follower.topicDeleted(error);
     this.followers.clear();
   }

@@ -1,0 +1,54 @@
+import type { SubscriptionConfig } from '../../base/model.js';
+import { PagedMap } from '../topics/paging.js';
+import type { Topic } from '../topics/topic.js';
+import type { SubscriptionRunner } from './subscription-runner.js';
+
+const noRunners = new PagedMap<SubscriptionRunner>();
+
+/** The runners of all subscriptions. A topic knows its subscriptions only as `TopicSubscription`. */
+export class SubscriptionRegistry {
+  /** In the order of topic and name. */
+  readonly all = new PagedMap<SubscriptionRunner>();
+  readonly #byTopicId = new Map<number, PagedMap<SubscriptionRunner>>();
+
+  /** The subscriptions of a topic, by name. */
+  of(topic: Topic): PagedMap<SubscriptionRunner> {
+    return this.#byTopicId.get(topic.topicId) ?? noRunners;
+  }
+
+  get(topic: Topic, name: string): SubscriptionRunner | undefined {
+    return this.#byTopicId.get(topic.topicId)?.get(name);
+  }
+
+  /** Adds the subscription here and to its topic. */
+  add(runner: SubscriptionRunner): void {
+    const { topic, config } = runner;
+    let ofTopic = this.#byTopicId.get(topic.topicId);
+    if (ofTopic === undefined) {
+      ofTopic = new PagedMap();
+      this.#byTopicId.set(topic.topicId, ofTopic);
+    }
+    ofTopic.set(config.name, runner);
+    this.all.set(keyOf(config), runner);
+    topic.subscriptions.add(runner);
+  }
+
+  /** Removes the subscription here and from its topic. */
+  remove(runner: SubscriptionRunner): void {
+    const { topic, config } = runner;
+    this.#byTopicId.get(topic.topicId)?.delete(config.name);
+    this.all.delete(keyOf(config));
+    topic.subscriptions.delete(runner);
+  }
+
+  /** Removes the subscriptions of a deleted topic. The topic keeps them, and ends them. */
+  removeTopic(topic: Topic): void {
+    for (const { config } of this.of(topic).values()) this.all.delete(keyOf(config));
+    this.#byTopicId.delete(topic.topicId);
+  }
+}
+
+/** Names contain no `/`: the key separates topic and subscription, and sorts by topic first. */
+function keyOf(config: Pick<SubscriptionConfig, 'topic' | 'name'>): string {
+  return `${config.topic}/${config.name}`;
+}
