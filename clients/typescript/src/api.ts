@@ -1,4 +1,4 @@
-/** The API as it is generated from proto/: message types, their schemas, services. */
+/** The code generated from proto/: message types, their schemas, services. */
 export * from './gen/google/rpc/error_details_pb.js';
 export * from './gen/google/rpc/status_pb.js';
 export * from './gen/sluice/v1/admin_pb.js';

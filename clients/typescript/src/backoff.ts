@@ -3,7 +3,7 @@ export interface BackoffOptions {
   readonly retryMaxBackoffMs: number;
 }
 
-/** How long to wait between tries: doubling, with jitter, and never shorter than the broker asked for. */
+/** The pauses between retries. They double, with jitter, and are never shorter than the broker's retry delay. */
 export class Backoff {
   readonly #options: BackoffOptions;
   #failures = 0;
@@ -12,12 +12,12 @@ export class Backoff {
     this.#options = options;
   }
 
-  /** It works again. */
+  /** Resets the pause after a success. */
   reset(): void {
     this.#failures = 0;
   }
 
-  /** Something failed again: how long to wait now. */
+  /** The pause after a further failure. */
   nextMs(askedMs = 0): number {
     const { retryMinBackoffMs, retryMaxBackoffMs } = this.#options;
     const mostMs = Math.min(retryMaxBackoffMs, retryMinBackoffMs * 2 ** Math.min(this.#failures, 30));
@@ -26,7 +26,7 @@ export class Backoff {
   }
 }
 
-/** Waits, but no longer than until the signal is aborted. */
+/** Waits for the time to pass or for the signal to be aborted. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted === true) {

@@ -5,14 +5,14 @@ import type { ConnectionStates } from './connection-states.js';
 import type { Admin } from './gen/sluice/v1/admin_pb.js';
 import type { Broker } from './gen/sluice/v1/broker_pb.js';
 
-/** What a generated service consists of. */
+/** The parts of a generated service. */
 type MethodsOf<S> = S extends GenService<infer M extends GenServiceMethods> ? M : never;
 
-/** What producers and consumers need of a `Client`. */
+/** The parts of a `Client` that producers and consumers use. */
 export interface BrokerAccess {
-  /** Produce and consume, call by call. */
+  /** The calls of producers and consumers. */
   readonly broker: ServiceClient<MethodsOf<typeof Broker>>;
-  /** Topics, subscriptions, and looking inside. */
+  /** Manages topics and subscriptions, and inspects the broker. */
   readonly admin: ServiceClient<MethodsOf<typeof Admin>>;
   /** @internal */
   readonly connectionStates: ConnectionStates;

@@ -7,7 +7,7 @@ import { SluiceError, StatusCode } from './errors.js';
 import { defaults, toCallCredentials, toMetadata } from './options.js';
 import { RequestWriter, readResponses } from './streams.js';
 
-/** What one call may have of its own. */
+/** Options of one call. */
 export interface CallOptions {
   /** Added to the metadata of the connection. */
   readonly metadata?: Readonly<Record<string, string>>;
@@ -25,21 +25,21 @@ export interface ServerStream<O> extends AsyncIterable<O> {
 
 /** Many requests, one response. */
 export interface ClientStream<I, O> {
-  /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
+  /** Resolves when there is room for the next request; await it, or the memory fills. Rejects when the call has ended. */
   write(request: I): Promise<void>;
-  /** No more requests. */
+  /** Ends the requests. */
   end(): void;
   /** The one response. */
   readonly result: Promise<O>;
-  /** Breaks the call off: `result` rejects with CANCELLED. */
+  /** Cancels the call: `result` rejects with CANCELLED. */
   cancel(): void;
 }
 
-/** Requests and responses, each at its own pace. */
+/** A stream of requests and a stream of responses, independent of each other. */
 export interface BidiStream<I, O> extends ServerStream<O> {
-  /** Resolves when there is room for the next request; await it, or memory fills. Rejects when the call is over. */
+  /** Resolves when there is room for the next request; await it, or the memory fills. Rejects when the call has ended. */
   write(request: I): Promise<void>;
-  /** No more requests; responses still come. */
+  /** Ends the requests. Responses still arrive. */
   end(): void;
 }
 
@@ -51,12 +51,12 @@ type Call<I extends DescMessage, O extends DescMessage, Kind> = Kind extends 'un
       ? (options?: CallOptions) => ClientStream<MessageInitShape<I>, MessageShape<O>>
       : (options?: CallOptions) => BidiStream<MessageInitShape<I>, MessageShape<O>>;
 
-/** The typed calls of a service: one function a method, by its name in lower camel case. */
+/** The typed calls of a service: one function for each method, named in lower camel case. */
 export type ServiceClient<M extends GenServiceMethods> = {
   readonly [K in keyof M]: Call<M[K]['input'], M[K]['output'], M[K]['methodKind']>;
 };
 
-/** Makes the calls of a service out of its generated description. */
+/** Creates the calls of a service from its generated description. */
 export function createServiceClient<M extends GenServiceMethods>(
   service: GenService<M>,
   connection: Connection,
@@ -68,7 +68,7 @@ export function createServiceClient<M extends GenServiceMethods>(
   return calls as ServiceClient<M>;
 }
 
-/** A stream of encoded messages, both ways. */
+/** A bidirectional stream of encoded messages. */
 export type ByteStream = BidiStream<Buffer, Buffer>;
 
 /** Opens a bidirectional stream for a caller that encodes and decodes the messages itself. */
@@ -186,7 +186,7 @@ function createCall(method: DescMethod, connection: Connection): unknown {
           },
         );
         const writer = new RequestWriter(call, sendBufferBytes(connection));
-        // `result` reports a failure. The stream emits it too, where it would have no listener.
+        // `result` reports a failure. The stream emits it, too, and would have no listener.
         call.on('error', () => {});
         cancelOn(callOptions?.signal, call);
         return {

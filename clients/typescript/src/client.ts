@@ -14,12 +14,12 @@ import { Producer } from './producer/producer.js';
 
 /**
  * One connection to a broker. Connects with the first call: a broker that can't be reached makes that call fail with
- * UNAVAILABLE, and producers and consumers try again. `onConnectionState` is told what the connection is doing.
+ * UNAVAILABLE, and producers and consumers try again. `onConnectionState` is called at each change of the connection.
  */
 export class Client implements BrokerAccess {
-  /** Produce and consume, call by call. */
+  /** The calls of producers and consumers. */
   readonly broker: BrokerAccess['broker'];
-  /** Topics, subscriptions, and looking inside. */
+  /** Manages topics and subscriptions, and inspects the broker. */
   readonly admin: BrokerAccess['admin'];
   readonly #connection: Connection;
 
@@ -30,25 +30,28 @@ export class Client implements BrokerAccess {
     this.admin = createServiceClient(Admin, this.#connection);
   }
 
-  /** As `Producer.open`: claims the name of the producer, and is ready to send. */
+  /** Same as `Producer.open`: claims the name of the producer and returns a producer that can send. */
   producer(options: ProducerOptions): Promise<Producer> {
     return Producer.open(this, options);
   }
 
-  /** As `new Consumer`: begins when it is run or iterated. */
+  /** Same as `new Consumer`. The consumer begins to receive when it is run or iterated. */
   consumer(options: ConsumerOptions): Consumer {
     return new Consumer(this, options);
   }
 
   /**
    * Why a call could not reach the broker, in plain words, such as "the broker at HOST:PORT speaks TLS, and this client
-   * does not"; undefined where the connection is not to blame. May look what the peer speaks, for two seconds at most.
+   * does not"; undefined if the connection is not the cause. May probe the protocol of the peer, for up to two seconds.
    */
   causeOf(error: SluiceError): Promise<string | undefined> {
     return this.#connection.states.causeOf(error);
   }
 
-  /** Takes no more calls, and ends the connection once those under way are over. Close producers and consumers first. */
+  /**
+   * Accepts no more calls, and closes the connection when the calls under way have ended. Close producers and
+   * consumers first.
+   */
   close(): void {
     this.#connection.close();
   }
@@ -64,7 +67,7 @@ export class Client implements BrokerAccess {
   }
 }
 
-/** The same, where another `Client` is about. */
+/** The same type under another name, for code that also uses another `Client`. */
 export type SluiceClient = Client;
 
 /** A client of the broker at `target`; see `Client`. */

@@ -1,20 +1,20 @@
 import { connect as connectTls } from 'node:tls';
 import { type SluiceError, StatusCode } from './errors.js';
 
-/** What the connection to a broker is doing. */
+/** The state of the connection to a broker. */
 export type ConnectionState =
-  /** A connection is being made. */
+  /** The client makes a connection. */
   | { readonly kind: 'connecting' }
   /** The broker answers. */
   | { readonly kind: 'ready' }
   /** The last attempt failed, or the connection was lost. */
   | {
       readonly kind: 'waiting';
-      /** In plain words. */
+      /** The cause as text, for example "nothing listens at HOST:PORT". */
       readonly cause: string;
-      /** What a call failed with, if one did. */
+      /** The error of the failed call, if a call failed. */
       readonly error: SluiceError | undefined;
-      /** When the next attempt comes, in ms from now; undefined: with the next call. */
+      /** Time until the next attempt; undefined if the next call makes it. */
       readonly nextAttemptInMs: number | undefined;
     }
   /** The client is closed. */
@@ -22,13 +22,13 @@ export type ConnectionState =
 
 const probeTimeoutMs = 2_000;
 
-/** Reports the state of a connection as calls and the channel find it. */
+/** Derives the state of a connection from its calls and its channel, and reports it. */
 export class ConnectionStates {
   readonly #target: string;
   readonly #hasTls: boolean;
   readonly #listener: ((state: ConnectionState) => void) | undefined;
   #state: ConnectionState | undefined;
-  /** What a look at the peer has found since it last answered. */
+  /** The result of the probe of the peer since the broker last answered. */
   #probed: Promise<string | undefined> | undefined;
 
   constructor(target: string, hasTls: boolean, listener: ((state: ConnectionState) => void) | undefined) {
@@ -51,14 +51,14 @@ export class ConnectionStates {
     this.#wait(`the connection to ${this.#target} was lost`, undefined, undefined);
   }
 
-  /** Why a call could not reach the broker, in plain words; undefined where the connection is not to blame. */
+  /** Why a call could not reach the broker; undefined if the connection is not the cause. */
   async causeOf(error: SluiceError): Promise<string | undefined> {
     if (!isOfConnection(error)) return undefined;
     const cause = causeOf(error.message, this.#target);
     return cause ?? (this.#isUnexplained(error) ? await probe(this.#target) : undefined);
   }
 
-  /** A call has failed; undefined: the call is not tried again. */
+  /** Records a failed call; undefined if the client does not try the call again. */
   failed(error: SluiceError, nextAttemptInMs: number | undefined): void {
     if (this.#listener === undefined || !isOfConnection(error)) return;
     const cause = causeOf(error.message, this.#target);
@@ -71,7 +71,7 @@ export class ConnectionStates {
     this.#change({ kind: 'closed' });
   }
 
-  /** A peer that ends the connection without a word may speak TLS. */
+  /** A peer that closes the connection without sending anything may speak TLS. */
   #isUnexplained(error: SluiceError): boolean {
     return !this.#hasTls && /^No connection established/.test(error.message);
   }
@@ -80,7 +80,7 @@ export class ConnectionStates {
     this.#probed ??= probe(this.#target);
     const probed = this.#probed;
     const cause = await probed;
-    // It has answered meanwhile.
+    // The broker has answered meanwhile.
     if (this.#probed !== probed) return;
     this.#wait(cause ?? error.message, error, nextAttemptInMs);
   }
@@ -99,7 +99,7 @@ export class ConnectionStates {
   }
 }
 
-/** Reasons and codes that say something of the connection, and not of one topic or one request. */
+/** Reasons and codes that concern the connection, not one topic or one request. */
 const reasonsOfConnection = new Set([
   'TOO_MANY_STREAMS',
   'TOO_MANY_OPENS',
@@ -118,7 +118,7 @@ function isOfConnection({ code, reason }: SluiceError): boolean {
   return codesOfConnection.has(code) || reasonsOfConnection.has(reason);
 }
 
-/** In plain words, what the library says in its own; undefined where it does not say. */
+/** Translates an error text of the library into a cause; undefined if the text has none. */
 function causeOf(message: string, target: string): string | undefined {
   if (/ECONNREFUSED/.test(message)) return `nothing listens at ${target}`;
   if (/Name resolution failed|ENOTFOUND|EAI_AGAIN/.test(message)) {
@@ -139,12 +139,12 @@ function causeOf(message: string, target: string): string | undefined {
   return undefined;
 }
 
-/** Looks whether a peer that does not speak HTTP/2 in plaintext speaks TLS. */
+/** Probes whether a peer that does not speak plaintext HTTP/2 speaks TLS. */
 function probe(target: string): Promise<string | undefined> {
   const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(target) ?? [];
   if (host === undefined) return Promise.resolve(undefined);
   return new Promise((resolve) => {
-    // Nothing is sent over it: its certificate is of no concern.
+    // The probe sends no data, so the certificate does not matter.
     const socket = connectTls({ host, port: Number(port), rejectUnauthorized: false, ALPNProtocols: ['h2'] });
     const end = (cause: string | undefined) => {
       socket.destroy();

@@ -3,7 +3,7 @@ import { ConnectionStates } from './connection-states.js';
 import { SluiceError, StatusCode } from './errors.js';
 import { type ConnectOptions, defaults, toChannelOptions, toCredentials } from './options.js';
 
-/** The channel to a broker, and what every call of it needs. */
+/** The channel to a broker, and the options of its calls. */
 export class Connection {
   readonly options: ConnectOptions;
   readonly states: ConnectionStates;
@@ -66,7 +66,7 @@ export class Connection {
     this.#connecting = setTimeout(() => this.#giveUpConnecting(), defaults.connectTimeoutMs).unref();
   }
 
-  /** The library waits for ever for the first word of a peer that has accepted the connection: begins anew. */
+  /** Opens a new connection: the library waits without limit for the first bytes of a peer that has accepted one. */
   #giveUpConnecting(): void {
     const silent = this.#grpc;
     this.#grpc = this.#open();

@@ -9,18 +9,18 @@ import type { ErrorReason } from './gen/sluice/v1/error_reason_pb.js';
 /** The status codes of gRPC, by name. */
 export { StatusCode };
 
-/** A field of a request that the broker did not take. */
+/** A field of a request that the broker refused. */
 export interface FieldViolation {
   /** A path: `settlements[2].offsets`. */
   readonly field: string;
-  /** What is wrong with it. */
+  /** The fault of the field. */
   readonly description: string;
 }
 
-/** The reasons that the broker gives: `TOPIC_NOT_FOUND`. */
+/** The reasons of the broker, for example `TOPIC_NOT_FOUND`. */
 export type BrokerReason = Exclude<keyof typeof ErrorReason, 'UNSPECIFIED'>;
 
-/** Those of this client itself. */
+/** The reasons that this client adds. */
 export type ClientReason =
   /** `send` with `whenFull: 'fail'`, and the buffer is full. */
   | 'BUFFER_FULL'
@@ -28,16 +28,16 @@ export type ClientReason =
   | 'RETRY_TIMEOUT'
   /** The producer or the consumer is closed. */
   | 'CLOSED'
-  /** The consumer runs already. */
+  /** The consumer is already running. */
   | 'RUNNING'
   /** The client is closed. */
   | 'CLIENT_CLOSED'
-  /** A write to a stream that is over. */
+  /** A write to a stream that has ended. */
   | 'CALL_ENDED'
-  /** Of an aborted `signal`: the message is not leased to this consumer any more. */
+  /** The reason of an aborted `signal`: the message is no longer leased to this consumer. */
   | 'LEASE_LOST';
 
-/** Others are the names of status codes, and reasons of newer brokers. */
+/** Other values are names of status codes, and reasons of newer brokers. */
 export type Reason = BrokerReason | ClientReason | (string & {});
 
 interface ErrorFields {
@@ -52,24 +52,24 @@ interface ErrorFields {
 
 /** A call that failed: by the broker's decision, or because the broker could not be reached. */
 export class SluiceError extends Error {
-  /** Always this, for those who tell errors apart by name. */
+  /** Constant, for code that distinguishes errors by name. */
   override readonly name = 'SluiceError';
-  /** The status code of gRPC, which proxies and libraries go by. */
+  /** The gRPC status code, by which proxies and libraries decide. */
   readonly code: StatusCode;
   /**
-   * Stable name of the error, from `ErrorInfo`. Where there is none (the broker did not answer, or something
-   * between here and there did) it is the name of the code: `UNAVAILABLE`.
+   * Stable name of the error, from `ErrorInfo`. Without `ErrorInfo` (the broker did not answer, or a proxy
+   * answered), it is the name of the code: `UNAVAILABLE`.
    */
   readonly reason: Reason;
-  /** Facts for programs. */
+  /** Details for programs. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** What was wrong with the request, field by field. */
+  /** The faults of the request, one for each field. */
   readonly fieldViolations: readonly FieldViolation[];
   /** How long the broker asks to wait before the next try. */
   readonly retryAfterMs: number | undefined;
-  /** What only some methods say. */
+  /** Details of single methods. */
   readonly details: {
-    /** Of a failed Publish: how much of its stream is durable. */
+    /** After a failed Publish: which requests of its stream are durable. */
     readonly publishFailure: PublishFailure | undefined;
   };
 
@@ -83,7 +83,7 @@ export class SluiceError extends Error {
     this.details = { publishFailure: fields.publishFailure };
   }
 
-  /** What a call threw, as a SluiceError. */
+  /** Converts what a call threw into a SluiceError. */
   static from(thrown: unknown): SluiceError {
     if (thrown instanceof SluiceError) return thrown;
     if (!isStatusObject(thrown)) {
@@ -118,7 +118,7 @@ function isStatusObject(
   );
 }
 
-/** The standard error details that Sluice sends. Details that can't be read are left out: the status stands. */
+/** The standard error details that Sluice sends. Details that can't be decoded are left out. */
 function readDetails(metadata: Metadata | undefined): Partial<ErrorFields> {
   const bytes = metadata instanceof Metadata ? metadata.get('grpc-status-details-bin')[0] : undefined;
   if (!(bytes instanceof Uint8Array)) return {};

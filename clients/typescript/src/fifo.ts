@@ -11,7 +11,7 @@ export class Fifo<T> {
     this.#items.push(item);
   }
 
-  /** Takes the first; undefined when there is none. */
+  /** Removes and returns the first item; undefined if the queue is empty. */
   shift(): T | undefined {
     if (this.#head === this.#items.length) return undefined;
     const item = this.#items[this.#head];
@@ -33,7 +33,7 @@ export class Fifo<T> {
     this.#head = 0;
   }
 
-  /** Takes out, from anywhere, what is not to be kept. */
+  /** Removes all items that the filter does not keep. */
   removeWhere(isUnwanted: (item: T) => boolean): T[] {
     const removed: T[] = [];
     const kept: T[] = [];

@@ -7,15 +7,15 @@ import {
 } from '@grpc/grpc-js';
 import type { ConnectionState } from './connection-states.js';
 
-/** Whom to trust, and who this is. */
+/** The certificates of a TLS connection. */
 export interface TlsOptions {
-  /** PEM. Default: the authorities that the system trusts. */
+  /** Trusted authorities, PEM. Default: the authorities that the system trusts. */
   readonly ca?: Uint8Array;
-  /** PEM: the client's own certificate, where the broker asks for one. */
+  /** The certificate of the client, PEM, if the broker asks for one. */
   readonly cert?: Uint8Array;
-  /** PEM: its private key. */
+  /** The private key of `cert`, PEM. */
   readonly key?: Uint8Array;
-  /** The name that the broker's certificate carries, if it is not that of the target. */
+  /** The name in the broker's certificate, if it differs from the name of the target. */
   readonly serverName?: string;
 }
 
@@ -27,25 +27,27 @@ export interface ConnectOptions {
   /** `true` for TLS with the defaults. Default: plaintext. */
   readonly tls?: boolean | TlsOptions;
   /**
-   * Sent with every call: `{ authorization: 'Bearer …' }`. A function is asked before each call, for tokens that expire;
+   * Sent with every call: `{ authorization: 'Bearer …' }`. A function is called before each call, for tokens that
+   * expire;
    * a call for which it throws fails with UNKNOWN.
    */
   readonly metadata?: MetadataValues | (() => MetadataValues | Promise<MetadataValues>);
   /**
-   * HTTP/2 receive window of every stream and of the connection: what the broker may have under way to here.
-   * gRPC's own default of 64 KiB caps a stream at 64 KiB a round trip. Default 1 MiB.
+   * HTTP/2 receive window of every stream and of the connection: how many bytes the broker may have under way to
+   * this client.
+   * The default of gRPC, 64 KiB, limits a stream to 64 KiB for each round trip. Default 1 MiB.
    */
   readonly windowBytes?: number;
-  /** Largest response that is taken. Default 64 MiB. */
+  /** The largest response that the client accepts. Default 64 MiB. */
   readonly maxReceiveBytes?: number;
-  /** Largest request that is sent. Default: what the broker takes. */
+  /** The largest request that the client sends. Default: the limit of the broker. */
   readonly maxSendBytes?: number;
   /**
    * Called with each change of the connection's state, also when an attempt has failed that a producer or a consumer
-   * will repeat. Default: none.
+   * repeats. Default: none.
    */
   readonly onConnectionState?: (state: ConnectionState) => void;
-  /** `write()` of a stream waits while this much has not left for the transport. Default 1 MiB. */
+  /** `write()` of a stream waits while the transport has not taken this many bytes. Default 1 MiB. */
   readonly sendBufferBytes?: number;
 }
 
@@ -75,10 +77,10 @@ export function toChannelOptions(target: string, options: ConnectOptions): Chann
     'grpc.max_send_message_length': options.maxSendBytes ?? -1,
     // Connections are not shared with other clients of this process, so that their windows and ends are its own.
     'grpc.use_local_subchannel_pool': 1,
-    // A broker that comes back is found within seconds, however long it was away.
+    // The client finds a broker that returns within seconds, however long the broker was away.
     'grpc.initial_reconnect_backoff_ms': defaults.reconnectMinBackoffMs,
     'grpc.max_reconnect_backoff_ms': defaults.reconnectMaxBackoffMs,
-    // One that vanished without a word is noticed, too, also while no call is open: then it is kept, and not idle.
+    // Pings detect a broker that vanished without a reset, also while no call is open.
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.client_idle_timeout_ms': 2 ** 31 - 1,
     'grpc.keepalive_time_ms': defaults.keepaliveEveryMs,
@@ -94,7 +96,7 @@ export function toChannelOptions(target: string, options: ConnectOptions): Chann
   return channel;
 }
 
-/** Metadata that is asked for when a call begins. */
+/** Metadata that the client requests when a call begins. */
 export function toCallCredentials(ask: () => MetadataValues | Promise<MetadataValues>): CallCredentials {
   return credentials.createFromMetadataGenerator((_call, answer) => {
     (async () => toMetadata(await ask()))().then(

@@ -7,7 +7,7 @@ interface Waiter {
 }
 
 /**
- * The sending side of a stream. What was written and has not left for the transport is counted in bytes, because
+ * The sending side of a stream. Counts the bytes that were written and that the transport has not taken, because
  * the library's own write buffer counts messages, whatever their size.
  */
 export class RequestWriter {
@@ -15,7 +15,7 @@ export class RequestWriter {
   readonly #sendBufferBytes: number;
   #unsentBytes = 0;
   #waiters: Waiter[] = [];
-  /** Set once nothing can be written any more, with what a writer is told. */
+  /** The error of further writes, once the stream accepts no more. */
   #ended: SluiceError | undefined;
 
   constructor(
@@ -27,7 +27,7 @@ export class RequestWriter {
     stream.on('drain', () => this.#release());
   }
 
-  /** Hands over one request, in the order of the calls. Resolves when there is room for the next. */
+  /** Writes one request, in the order of the calls. Resolves when there is room for the next request. */
   async write(request: Buffer): Promise<void> {
     if (this.#ended !== undefined) throw this.#ended;
     this.#unsentBytes += request.length;
@@ -39,7 +39,7 @@ export class RequestWriter {
     await new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
   }
 
-  /** Half-closes: no more requests. Harmless twice. */
+  /** Half-closes the stream: it accepts no more requests. Idempotent. */
   end(): void {
     if (this.#ended !== undefined) return;
     this.#ended = callEnded('the stream was ended on this side');
@@ -67,7 +67,7 @@ function callEnded(message: string): SluiceError {
 }
 
 /**
- * The receiving side of a stream, to be iterated once. The next response is only asked for when there is room, so
+ * The receiving side of a stream, to be iterated once. It asks for the next response only when there is room, so
  * a slow reader closes its HTTP/2 window. Leaving the loop cancels the call; a failed call throws after
  * everything that came before the failure.
  */

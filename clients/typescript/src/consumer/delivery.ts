@@ -1,57 +1,57 @@
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 
-/** What a failed message comes with. */
+/** Options of a nack. */
 export interface NackOptions {
-  /** When it comes again. Default: by the backoff of the subscription. */
+  /** The delay before the next delivery. Default: the backoff of the subscription. */
   readonly delayMs?: number;
-  /** For people; longer ones are cut at 1,000 characters. */
+  /** The reason in the dead letter. The client cuts it at 1,000 characters. */
   readonly reason?: string;
 }
 
 /**
  * A message that is leased to this consumer until it is settled: the first of `ack`, `nack` and `deadLetter` counts.
  *
- * Each of them acts at once, in the background. Their promises are for those who want to know: true once the broker has
- * made it durable; false where that is not so, because the lease was over, the message was settled before, or the
- * stream broke before the answer. What was not acknowledged comes again.
+ * Each of them acts at once, in the background. Its promise resolves to true when the broker has made the settlement
+ * durable. It resolves to false if the lease was over, the message was settled before, or the stream broke before the
+ * answer. The broker delivers messages that are not acknowledged again.
  */
 export interface Delivery {
-  /** That of the subscription. */
+  /** The topic of the subscription. */
   readonly topic: string;
   /** Of the topic, from 0. */
   readonly partition: number;
-  /** Its number in the partition, from 0. */
+  /** Its offset in the partition. The first offset is 0. */
   readonly offset: bigint;
-  /** 1 on the first delivery; one more with each that failed. */
+  /** 1 for the first delivery; each failed delivery adds 1. */
   readonly attempt: number;
   /** When the broker accepted the message. */
   readonly publishTime: Date;
-  /** Who sent it; empty where the producer has no name. */
+  /** The name of the producer; empty if the producer has none. */
   readonly producerId: string;
-  /** Empty where there is none. A view of what was received: copy it if you keep it for long. */
+  /** Empty if there is none. A view of the received buffer: copy it if you keep it for long. */
   readonly key: Buffer;
-  /** Empty where there is none. A view, too. */
+  /** Empty if there is none. Also a view. */
   readonly payload: Buffer;
-  /** Empty where there are none. */
+  /** Empty if there are none. */
   readonly headers: Readonly<Record<string, string>>;
   /** When the event happened, by the producer's clock, to the millisecond. */
   readonly eventTime: Date | undefined;
   /** The same to the nanosecond. */
   readonly eventTimestamp: Timestamp | undefined;
   /**
-   * Aborted when the message is not this consumer's any more: the broker took it back, the stream broke, or `close` has
-   * waited long enough. What is settled then does nothing.
+   * Aborted when the consumer loses the message: the broker took it back, the stream broke, or the time of `close` is
+   * over. Later settlements have no effect.
    */
   readonly signal: AbortSignal;
   /** Processed: never delivered again. */
   ack(): Promise<boolean>;
-  /** Failed: delivered again, and what is behind it in its partition (or key) after it. */
+  /** Failed: the broker delivers the message again, and then the messages behind it in its partition (or key). */
   nack(options?: NackOptions): Promise<boolean>;
-  /** Still at work: the lease ends so long from now. Needed only with `extendLeases: false`. */
+  /** Still being processed: the lease ends this long from now. Needed only with `extendLeases: false`. */
   extend(byMs: number): Promise<boolean>;
-  /** Hopeless: goes to the dead letters at once. */
+  /** Can't be processed: the broker dead-letters the message at once. */
   deadLetter(reason?: string): Promise<boolean>;
 }
 
-/** Processes one message. Returning acknowledges it, throwing is a nack with the error's text, unless it is settled. */
+/** Processes one message. To return acknowledges it; to throw nacks it with the error's text, unless it is settled. */
 export type Handler = (delivery: Delivery) => void | Promise<void>;

@@ -6,12 +6,12 @@ export class Lane<Message> {
   readonly queue = new Fifo<Message>();
   /** A handler is at work on one of its messages. */
   isBusy = false;
-  /** Nacks that have no answer yet: until then it is not known what the broker has taken back. */
+  /** Nacks without an answer: the client does not know yet which messages the broker has taken back. */
   unansweredNacks = 0;
-  /** Stands among those that have something to do. */
+  /** Whether the lane is in the list of ready lanes. */
   isListed = false;
 
-  /** Without a name: what is in it has no order, and may be handled all at once. */
+  /** Without a name, its messages have no order, and handlers may process them in parallel. */
   constructor(name: string | undefined) {
     this.name = name;
   }

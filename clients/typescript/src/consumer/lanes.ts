@@ -5,13 +5,13 @@ import { Lane } from './lane.js';
 import { isIn, type Range } from './response.js';
 
 /**
- * What has been delivered and not handed out, in the order that the subscription keeps. Lanes outlive sessions: while a
- * handler is at work on what an earlier session brought, nothing else of its lane is handed out.
+ * Messages that were delivered and not handed out, in the order of the subscription. Lanes outlive sessions: while a
+ * handler processes a message of an earlier session, the client hands out no other message of its lane.
  */
 export class Lanes {
   readonly #lanes = new Map<string, Lane<HeldMessage>>();
   readonly #free = new Lane<HeldMessage>(undefined);
-  /** Those with a message that may be handed out now, each once, whose turn it is first. */
+  /** Lanes with a message that may be handed out now, each once, in the order of their turns. */
   readonly #ready = new Fifo<Lane<HeldMessage>>();
 
   /** Messages of one run, in order. */
@@ -50,7 +50,7 @@ export class Lanes {
     this.#forget(lane);
   }
 
-  /** Nothing of the lane is handed out before the broker has answered a nack. */
+  /** Hands out no message of the lane until the broker has answered a nack. */
   hold(lane: Lane<HeldMessage>): void {
     const { name } = lane;
     if (name !== undefined) this.#laneNamed(name).unansweredNacks++;
@@ -65,12 +65,12 @@ export class Lanes {
     this.#forget(current);
   }
 
-  /** Drops what the broker has taken back. */
+  /** Drops the messages that the broker has taken back. */
   revoke(ranges: readonly Range[]): void {
     this.#drop(({ partition, offsetNumber }) => isIn(ranges, partition, offsetNumber));
   }
 
-  /** The session is over: everything that it brought is dropped, and nothing is answered any more. */
+  /** The session has ended: drops all its messages and pending nacks. */
   reset(): void {
     for (const lane of this.#lanes.values()) lane.unansweredNacks = 0;
     this.#drop(() => true);
@@ -126,7 +126,7 @@ export class Lanes {
     this.#ready.push(lane);
   }
 
-  /** There may be millions of keys: a lane is there for as long as it has something to remember. */
+  /** There may be millions of keys, so a lane exists only while it has state. */
   #forget(lane: Lane<HeldMessage>): void {
     if (lane.name === undefined || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length > 0) return;
     this.#lanes.delete(lane.name);

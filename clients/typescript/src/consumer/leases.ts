@@ -2,8 +2,8 @@ import type { HeldMessage } from './held-message.js';
 import type { Range } from './response.js';
 
 /**
- * One range for each partition, from the first to the last message that is held. Whatever lies between and is not leased
- * to this session is not touched by an extension.
+ * One range for each partition, from the first to the last held message. An extension does not change messages between
+ * them that are not leased to this session.
  */
 export function heldRanges(messages: Iterable<HeldMessage>): Range[] {
   const ranges = new Map<number, { partition: number; first: number; last: number }>();
@@ -20,7 +20,7 @@ export function heldRanges(messages: Iterable<HeldMessage>): Range[] {
   return [...ranges.values()];
 }
 
-/** Calls at a third of the time that a lease has, so that two extensions may be late. */
+/** Fires each third of the lease time, so that two extensions may be late. */
 export class LeaseTimer {
   #timer: NodeJS.Timeout | undefined;
 

@@ -16,32 +16,32 @@ export type Start =
       readonly offset: bigint;
     }
   | {
-      /** With the first message that the broker accepted at or after it. */
+      /** At the first message that the broker accepted at or after this time. */
       readonly time: Date;
     };
 
-/** Settings of a consumer. Every one but the topic and the subscription has a default. */
+/** Settings of a consumer. All except the topic and the subscription have a default. */
 export interface ConsumerOptions {
-  /** Made, where the broker allows it, if it is not there. */
+  /** The broker creates the topic if it does not exist, unless `auto-create-topics` is off. */
   readonly topic: string;
   /** A durable name. Consumers of one subscription share its messages. */
   readonly subscription: string;
-  /** For people: shown by ListConsumers. Default: host and process. */
+  /** A name that ListConsumers shows. Default: host and process. */
   readonly consumerId?: string;
-  /** Where the subscription begins, if this consumer is the first. Default `earliest`. */
+  /** Where the subscription begins, if this consumer creates it. Default `earliest`. */
   readonly start?: Start;
   /**
-   * Most messages that this consumer may hold. It begins with 16, or twice the `concurrency` if that is more; that
-   * doubles while it keeps up, and follows the speed of processing: about a second's worth. Default 10,000.
+   * The maximum of the message credit. The credit begins with 16, or twice the `concurrency` if that is more. It doubles
+   * while the consumer keeps up, and follows the speed of processing: the messages of a second. Default 10,000.
    */
   readonly maxOutstandingMessages?: number;
-  /** The same in bytes; one message may pass it. Default 16 MiB. */
+  /** The byte credit; one message may exceed it. Default 16 MiB. */
   readonly maxOutstandingBytes?: number;
-  /** Handlers at once. Order is kept as the subscription orders: by partition, by key, or not. Default 1. */
+  /** Number of parallel handlers. They keep the ordering of the subscription. Default 1. */
   readonly concurrency?: number;
-  /** Acknowledgements are gathered so long and sent as ranges. Default 5. */
+  /** The client gathers acknowledgements for this time and sends them as ranges. Default 5. */
   readonly ackIntervalMs?: number;
-  /** Leases of what is held are extended at a third of their time. Default true. */
+  /** Whether the client extends leases, each third of the lease time. Default true. */
   readonly extendLeases?: boolean;
   /** How long `close` waits for handlers, and then for the broker's answers. Default 30,000. */
   readonly drainTimeoutMs?: number;

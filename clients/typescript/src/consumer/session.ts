@@ -11,18 +11,18 @@ import { type Range, type Response, type Run, readResponse } from './response.js
 import { type Outcome, toSettlement } from './settlement.js';
 import { Settlements } from './settlements.js';
 
-/** What a session tells its consumer, in the order in which the broker said it. */
+/** Events of a session, in the order of the broker's responses. */
 export interface SessionEvents {
   delivered(messages: readonly HeldMessage[], ordering: Ordering): void;
   /** Taken back by the broker. */
   revoked(ranges: readonly Range[]): void;
   /** One message is settled: its credit is free. */
   settled(message: HeldMessage): void;
-  /** A nack is on its way: what the broker takes back for it is not known yet. */
+  /** A nack has no answer yet: the messages that the broker takes back for it are not known. */
   nacking(message: HeldMessage): void;
-  /** It is known now. */
+  /** The nack is answered. */
   nacked(message: HeldMessage): void;
-  /** Everything of this session that is queued or in hand. */
+  /** All messages of this session that are queued or in hand. */
   held(): Iterable<HeldMessage>;
   creditGranted(): number;
 }
@@ -45,7 +45,7 @@ export class Session implements Lender {
   #hasDelivered = false;
   #isOver = false;
   #ended: () => void = () => {};
-  /** Resolves when the stream is over, however. */
+  /** Resolves when the stream has ended, for any reason. */
   readonly ended = new Promise<void>((resolve) => {
     this.#ended = resolve;
   });
@@ -69,12 +69,12 @@ export class Session implements Lender {
     return this.#id;
   }
 
-  /** It got as far as bringing messages, or answers. */
+  /** Whether the session has received messages or answers. */
   get hasDelivered(): boolean {
     return this.#hasDelivered;
   }
 
-  /** Subscribes, and takes what comes until the broker ends the stream. Throws when the stream breaks. */
+  /** Subscribes, and processes responses until the broker ends the stream. Throws when the stream breaks. */
   async receive(): Promise<void> {
     try {
       this.#write(subscribeRequest(this.#options, this.#events.creditGranted()));
@@ -111,7 +111,7 @@ export class Session implements Lender {
     await this.ended;
   }
 
-  /** Breaks off. */
+  /** Cancels the stream. */
   cancel(): void {
     this.#cancelling.abort();
     this.#stream.cancel();
@@ -197,7 +197,7 @@ export class Session implements Lender {
   }
 }
 
-/** Errors that no other try mends. */
+/** Errors that no retry resolves. */
 const finalCodes = new Set<number>([
   StatusCode.NOT_FOUND,
   StatusCode.FAILED_PRECONDITION,

@@ -3,12 +3,12 @@ import { AckRanges } from './ack-ranges.js';
 import { isIn, type Range } from './response.js';
 import { encodeAcks, encodeSettlements, type RequestNumbers } from './settlement.js';
 
-/** Told once: whether it is durable. */
+/** Called once, with whether the settlement is durable. */
 export type Answered = (isDurable: boolean) => void;
 
 export interface SettlementsOptions {
   readonly ackIntervalMs: number;
-  /** So many acknowledgements are not kept any longer: the broker may have stopped for want of credit. */
+  /** Sends this many acknowledgements at once: the broker may have stopped because the credit is used up. */
   readonly promptCount: () => number;
   /** The highest delivery that was read. */
   readonly lastDeliveryId: () => number;
@@ -29,7 +29,7 @@ interface Waiting {
   readonly answered: Answered;
 }
 
-/** What was settled together, in one request or more. */
+/** Settlements of one call, in one or several requests. */
 interface Group {
   readonly waiting: readonly Waiting[];
   readonly stale: Range[];
@@ -73,7 +73,7 @@ export class Settlements {
     else this.#timer ??= setTimeout(() => this.flush(), this.#options.ackIntervalMs);
   }
 
-  /** Any other outcome: it goes out at once, behind the acknowledgements that were made before. */
+  /** Any other outcome: sends it at once, after the earlier acknowledgements. */
   settle(settlement: Settlement, partition: number, offset: number, answered: Answered): void {
     if (this.#isOver) {
       answered(false);
@@ -83,7 +83,7 @@ export class Settlements {
     this.flush();
   }
 
-  /** Sends what waits, as soon as it can be sent. */
+  /** Sends the waiting settlements as soon as possible. */
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -108,7 +108,7 @@ export class Settlements {
     this.#look();
   }
 
-  /** The broker has made a request durable, but for what it lists as stale. */
+  /** The broker has made a request durable, except the offsets that it lists as stale. */
   answered(id: number, stale: readonly Range[]): void {
     const group = this.#unanswered.get(id);
     if (group === undefined) return;
@@ -129,7 +129,7 @@ export class Settlements {
     while (!this.#isIdle) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
   }
 
-  /** The session is over: nothing will be answered any more. */
+  /** The session has ended: no settlement gets an answer. */
   drop(): void {
     this.#isOver = true;
     clearTimeout(this.#timer);

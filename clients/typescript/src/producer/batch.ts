@@ -5,15 +5,15 @@ import type { Durability } from '../gen/sluice/v1/message_pb.js';
 import { WireWriter } from '../wire/writer.js';
 import type { MessageEncoder } from './message.js';
 
-/** What became of a message: it is durable. */
+/** The receipt of a durable message. */
 export interface Receipt {
   /** Undefined for a duplicate: a retry found it stored, and the broker does not say where. */
   readonly partition: number | undefined;
-  /** Its number in the partition, from 0. */
+  /** Its offset in the partition. The first offset is 0. */
   readonly offset: bigint | undefined;
-  /** What it survives; not said of a duplicate. */
+  /** The durability; undefined for a duplicate. */
   readonly durability: Durability;
-  /** A try before, whose answer was lost, had stored it. */
+  /** Whether an earlier try, whose answer was lost, has stored the message. */
   readonly isDuplicate: boolean;
 }
 

@@ -1,19 +1,19 @@
 import { SluiceError, StatusCode } from '../errors.js';
 
-/** What went wrong: with one batch, or with the stream (or a call) as a whole. */
+/** The failure of one batch, or of a whole stream or call. */
 export interface Failure {
   readonly error: SluiceError;
   readonly isOfBatch: boolean;
 }
 
-/** Codes of errors that trying again may mend. */
+/** Codes of errors that a retry may resolve. */
 const retriable = new Set<number>([
   StatusCode.UNAVAILABLE,
   StatusCode.RESOURCE_EXHAUSTED,
   StatusCode.ABORTED,
 ]);
 
-/** What the library says of a stream that broke. */
+/** The error texts of the library for a broken stream. */
 const broken = new Set<number>([
   StatusCode.CANCELLED,
   StatusCode.UNKNOWN,
@@ -21,7 +21,7 @@ const broken = new Set<number>([
   StatusCode.DEADLINE_EXCEEDED,
 ]);
 
-/** Reasons after which nothing of this producer can be stored any more. */
+/** Reasons after which the broker stores no more messages of this producer. */
 const finalReasons = new Set([
   'PRODUCER_FENCED',
   'SEQUENCE_REUSED',
@@ -31,7 +31,7 @@ const finalReasons = new Set([
 ]);
 const finalCodes = new Set<number>([StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED]);
 
-/** Not the broker's word: a proxy that limits the rate, or a library that finds a request too large. */
+/** Not from the broker: a proxy limits the rate, or a library refuses a large request. */
 export function isBareExhaustion({ error, isOfBatch }: Failure): boolean {
   return !isOfBatch && error.code === StatusCode.RESOURCE_EXHAUSTED && error.reason === 'RESOURCE_EXHAUSTED';
 }
@@ -40,7 +40,7 @@ export function isRetriable({ error, isOfBatch }: Failure): boolean {
   return isOfBatch ? retriable.has(error.code) : isPassing(error);
 }
 
-/** A call or a stream that may go better the next time. */
+/** Whether a retry of the call or stream may succeed. */
 export function isPassing({ code }: SluiceError): boolean {
   return retriable.has(code) || broken.has(code);
 }
@@ -61,7 +61,7 @@ export function fenced(producerId: string, epoch: bigint, currentEpoch: bigint):
   });
 }
 
-/** The time of a message is over. */
+/** The error of a message whose `retryTimeoutMs` is over. */
 export function notInTime(retryTimeoutMs: number | undefined, cause: SluiceError | undefined): SluiceError {
   const text = `not stored within ${retryTimeoutMs} ms`;
   return new SluiceError(cause === undefined ? text : `${text}: ${cause.message}`, {

@@ -1,4 +1,4 @@
-/** Where those who have to wait for room stand in line: first come, first served, one at a time. */
+/** A queue of callers that wait for room: first come, first served, one at a time. */
 export class Gate {
   readonly #hasRoom: () => boolean;
   #waiting: (() => void)[] = [];
@@ -10,12 +10,12 @@ export class Gate {
     this.#hasRoom = hasRoom;
   }
 
-  /** There is room, and no caller waits. */
+  /** Whether there is room and no caller waits. */
   get isOpen(): boolean {
     return !this.#isPassing && this.#head === this.#waiting.length && this.#hasRoom();
   }
 
-  /** Resolves when it is the caller's turn, who has to say `passed` or `changed` before it waits for anything else. */
+  /** Resolves when it is the caller's turn. The caller must call `passed` or `changed` before it awaits anything else. */
   pass(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

@@ -6,11 +6,11 @@ import { hashOfKey } from './routing.js';
 export interface OutgoingMessage {
   /** Messages with equal keys share a partition and keep their order. */
   readonly key?: Uint8Array | string;
-  /** What it is about; up to a megabyte, unless the broker is set otherwise. */
+  /** The contents. A message has up to 1 MiB, encoded, unless the broker has another `max-message-bytes`. */
   readonly payload?: Uint8Array | string;
-  /** Names that begin with `sluice-` are the broker's own. */
+  /** The broker reserves names that begin with `sluice-`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** When the event happened; the broker does not read it. A Timestamp for what a Date is too coarse for. */
+  /** When the event happened; the broker does not read it. Use a Timestamp for nanoseconds. */
   readonly eventTime?: Date | Pick<Timestamp, 'seconds' | 'nanos'>;
 }
 

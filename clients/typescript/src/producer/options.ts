@@ -1,30 +1,31 @@
-/** Settings of a producer. Every one but the topic has a default. */
+/** Settings of a producer. All except the topic have a default. */
 export interface ProducerOptions {
-  /** Made, where the broker allows it, if it is not there. */
+  /** The broker creates the topic if it does not exist, unless `auto-create-topics` is off. */
   readonly topic: string;
-  /** All messages go to this partition. Default: by the hash of their key, or spread where they have none. */
+  /** Sends all messages to this partition. Default: by the hash of the key; messages without a key are spread. */
   readonly partition?: number;
   /**
-   * Who produces. With a name of its own a restarted process goes on where the last one ended (`lastSequence` says how
-   * many of its messages are durable). Opening claims the name: from then on an older process of the name stores nothing
-   * more, and its sends fail with PRODUCER_FENCED. Default: a random one.
+   * The name of the producer. With a fixed name, a restarted process continues where the last process ended
+   * (`lastSequence` is the number of its durable messages). Opening claims the name: from then on, the broker stores no
+   * messages of older processes of the name, and their sends fail with PRODUCER_FENCED. Default: a random name.
    */
   readonly producerId?: string;
-  /** A batch goes when it is about this large. Default 64 KiB. */
+  /** The client sends a batch when it is about this large, ... Default 64 KiB. */
   readonly batchMaxBytes?: number;
-  /** Or has so many messages. Default 1,000. */
+  /** ... or has this many messages, ... Default 1,000. */
   readonly batchMaxMessages?: number;
-  /** Or its first message has waited so long. Default 1. */
+  /** ... or its first message has waited this long. Default 1. */
   readonly lingerMs?: number;
-  /** Batches that were sent and have no receipt yet. What waits behind them gathers in larger batches. Default 8. */
+  /** Number of sent batches without a receipt. Messages behind them gather in larger batches. Default 8. */
   readonly maxInFlight?: number;
-  /** Messages that were handed over and have no receipt yet, in bytes, about. Default 16 MiB. */
+  /** Approximate size of all messages that were handed over and have no receipt. Default 16 MiB. */
   readonly bufferMaxBytes?: number;
   /** What `send` does while the buffer is full: waits, or fails with BUFFER_FULL. Default `wait`. */
   readonly whenFull?: 'wait' | 'fail';
   /**
-   * How long a message is tried, from when it was handed over (± 1 s), whatever the broker does. After that its `send`
-   * fails with RETRY_TIMEOUT (the message may be stored all the same), and what is behind it goes on. Opening and `close`
+   * How long the client tries a message, counted from `send` (± 1 s), whatever the broker does. Then its `send`
+   * fails with
+   * RETRY_TIMEOUT (the broker may have stored the message), and later messages continue. Opening and `close`
    * take no longer, either. Default: no limit, and 10 s for opening.
    */
   readonly retryTimeoutMs?: number;

@@ -1,8 +1,8 @@
 import { SluiceError, StatusCode } from '../errors.js';
 
 /**
- * Reads protobuf by hand, in place: for messages of which there are hundreds of thousands a second. A reader is moved
- * over the bytes from field to field; everything else is left to the generated code.
+ * Decodes protobuf by hand, in place, for message types that occur hundreds of thousands of times a second. The reader
+ * moves from field to field. The generated code decodes all other types.
  */
 export class WireReader {
   bytes: Buffer = Buffer.alloc(0);
@@ -31,7 +31,7 @@ export class WireReader {
     }
   }
 
-  /** Reads the length of a field of bytes, text or a message, and answers where it ends. */
+  /** Reads the length of a field of bytes, text or a message, and returns where it ends. */
   fieldEnd(): number {
     const length = this.varint();
     const end = this.pos + length;

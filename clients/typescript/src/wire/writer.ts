@@ -10,12 +10,12 @@ export function fieldBytes(byteLength: number): number {
   return 1 + varintBytes(byteLength) + byteLength;
 }
 
-/** Up to here a loop is quicker than a call out of JavaScript. */
+/** Up to this length a loop is faster than a native call. */
 const byHandBytes = 64;
 
 /**
- * Writes protobuf by hand: for the few messages of which there are hundreds of thousands a second. Everything else is
- * left to the generated code.
+ * Encodes protobuf by hand, for the few message types that occur hundreds of thousands of times a second. The generated
+ * code encodes all other types.
  */
 export class WireWriter {
   #buffer: Buffer;
@@ -31,7 +31,7 @@ export class WireWriter {
     return this.#pos;
   }
 
-  /** What it writes into, until it next needs more room. */
+  /** The current buffer, until the writer needs more room. */
   get bytes(): Buffer {
     return this.#buffer;
   }
