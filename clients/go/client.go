@@ -13,16 +13,17 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// Client is one connection to a broker. It connects with its first call, and again whenever the connection is lost.
+// Client is one connection to a broker. It connects with its first call, and reconnects when the connection is lost.
 type Client struct {
-	// Broker has the calls of the data plane as they are in the API. Their errors are *Error.
+	// Broker is the generated stub of the calls of producers and consumers. Its errors are *Error.
 	Broker sluicev1.BrokerClient
-	// Admin has the calls for topics, subscriptions, and looking inside. Their errors are *Error.
+	// Admin is the generated stub of the calls that manage topics and subscriptions and inspect the broker. Its errors are
+	// *Error.
 	Admin sluicev1.AdminClient
 
 	conn  *grpc.ClientConn
 	watch *connectionWatch
-	// done is closed with Close, by finish.
+	// done is closed by finish, when Close is called.
 	done   <-chan struct{}
 	finish context.CancelFunc
 	// consumers that have begun and not ended.
@@ -56,8 +57,8 @@ func (s *consumerSet) list() []*Consumer {
 	return slices.Collect(maps.Keys(s.all))
 }
 
-// Connect makes a client of the broker at target: "host:port", or any name that gRPC resolves. It fails only where the
-// options can't be used: a broker that can't be reached makes the calls fail, with UNAVAILABLE.
+// Connect returns a client of the broker at target: "host:port", or any name that gRPC resolves. It fails only if an
+// option is invalid. If the broker can't be reached, the calls fail with UNAVAILABLE.
 func Connect(target string, options ...Option) (*Client, error) {
 	settings := defaultSettings()
 	for _, option := range options {
@@ -81,7 +82,7 @@ func Connect(target string, options ...Option) (*Client, error) {
 }
 
 // Close ends the connection and every call under way. Close producers and consumers first: those that are still open
-// end with CLOSED; their consumers leave the broker in good order, if it answers within a second.
+// end with CLOSED. Open consumers close their streams normally if the broker answers within a second.
 func (c *Client) Close() error {
 	c.finish()
 	c.leaveConsumers()
@@ -89,7 +90,7 @@ func (c *Client) Close() error {
 	return c.conn.Close()
 }
 
-// whenDone calls end when the client is closed, unless ended is closed before.
+// whenDone calls end when the client is closed, unless ended is closed first.
 func (c *Client) whenDone(ended <-chan struct{}, end func()) {
 	select {
 	case <-c.done:
@@ -110,7 +111,7 @@ func (c *Client) leaveConsumers() {
 	}
 }
 
-// A connection that died without a word is noticed after these, also while no call is open.
+// Pings detect a connection that died without a reset after these times, also while no call is open.
 var keepAlive = keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: true}
 
 func (s *settings) dialOptions(watch *connectionWatch) []grpc.DialOption {
@@ -131,7 +132,7 @@ func (s *settings) dialOptions(watch *connectionWatch) []grpc.DialOption {
 	return append(dial, s.dial...)
 }
 
-// unaryErrors makes typed errors of those of unary calls.
+// unaryErrors converts the errors of unary calls into *Error.
 func unaryErrors(
 	ctx context.Context, method string, request, response any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
 	options ...grpc.CallOption,
@@ -139,7 +140,7 @@ func unaryErrors(
 	return errorFrom(invoke(ctx, method, request, response, conn, options...))
 }
 
-// streamErrors makes typed errors of those of streams.
+// streamErrors converts the errors of streams into *Error.
 func streamErrors(
 	ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer,
 	options ...grpc.CallOption,

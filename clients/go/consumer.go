@@ -13,13 +13,13 @@ import (
 )
 
 // Handler handles one message. Returning nil acknowledges it; an error nacks it, with its text as reason. A handler may
-// also settle the delivery by itself: what it did first counts. The context ends when the broker has taken the message
-// back (its cause is then ErrRevoked), or when the consumer does not wait for handlers any longer.
+// also settle the delivery itself: the first settlement counts. The context ends when the broker has taken the message
+// back (its cause is then ErrRevoked), or when the drain timeout of the consumer is over.
 type Handler func(ctx context.Context, d *Delivery) error
 
-// Consumer receives the messages of one subscription: either with Run and a handler, or one by one with Receive. A
-// broken stream is opened again until Close. What can't mend (a subscription that was deleted, a missing right, ...)
-// ends the consumer with that error.
+// Consumer receives the messages of one subscription: either with Run and a handler, or one by one with Receive. It
+// opens a broken stream again until Close. A permanent error (the subscription was deleted, a permission is missing, ...)
+// ends the consumer.
 type Consumer struct {
 	client *Client
 	config ConsumerConfig
@@ -37,7 +37,7 @@ type Consumer struct {
 	waiting int
 	lanes   *lanes
 	credit  *creditMeter
-	// inHand is the list of what was taken and is not settled.
+	// inHand is the list of taken deliveries that are not settled.
 	inHand *Delivery
 	// session is nil while there is none.
 	session *session
@@ -57,7 +57,7 @@ const (
 	usedByReceive
 )
 
-// NewConsumer makes a consumer. It is opened by Run, or by the first Receive.
+// NewConsumer returns a consumer. Run, or the first Receive, opens it.
 func (c *Client) NewConsumer(config ConsumerConfig) (*Consumer, error) {
 	config, err := config.complete()
 	if err != nil {
@@ -96,9 +96,9 @@ func (c *Consumer) Run(ctx context.Context, handle Handler) error {
 	return c.over
 }
 
-// Receive waits for the next message, which the caller has to settle. Behind a failed message nothing of its partition
-// (or key) is given out before the broker has answered. The error is that of ctx, or CLOSED after Close, or what ended
-// the consumer.
+// Receive waits for the next message, which the caller has to settle. After a nack, it
+// returns no message of the same partition (or key) until the broker has answered. The error is that of ctx, or CLOSED
+// after Close, or the error that ended the consumer.
 func (c *Consumer) Receive(ctx context.Context) (*Delivery, error) {
 	if err := c.begin(ctx, usedByReceive); err != nil {
 		return nil, err

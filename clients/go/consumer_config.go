@@ -11,26 +11,27 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// ConsumerConfig has the settings of a consumer. All but Topic and Subscription may be left at their zero value, which
-// stands for the default.
+// ConsumerConfig has the settings of a consumer. The zero value of every setting except Topic and Subscription
+// means its default.
 type ConsumerConfig struct {
-	// Topic and Subscription say what is received. Both are made if they are not there.
+	// Topic and Subscription name the source of the messages. The broker creates both if they do not exist.
 	Topic, Subscription string
-	// ConsumerID is for people: ListConsumers shows it. Default: host and process.
+	// ConsumerID is a name that ListConsumers shows. Default: host and process.
 	ConsumerID string
 	// Start is where the subscription begins, if this consumer creates it. Default: Earliest.
 	Start *sluicev1.StartPosition
-	// MaxOutstandingMessages is the most credit. A consumer begins with 16, or 2 × Concurrency if that is more; the credit
-	// doubles while the consumer keeps up, and follows the speed of processing: about a second's worth. Default 10,000.
+	// MaxOutstandingMessages is the maximum of the message credit. A consumer begins with 16, or 2 × Concurrency if that is
+	// more. The credit doubles while the consumer keeps up, and follows the speed of processing: the messages of a second.
+	// Default 10,000.
 	MaxOutstandingMessages int
-	// MaxOutstandingBytes bounds the same in bytes. Default 16 MiB.
+	// MaxOutstandingBytes is the byte credit. Default 16 MiB.
 	MaxOutstandingBytes int
-	// Concurrency is how many handlers run at once. Order is kept as the subscription orders: by partition, by key, or
-	// not. Default 1.
+	// Concurrency is the number of parallel handlers. They keep the ordering of the subscription: by partition, by key, or
+	// none. Default 1.
 	Concurrency int
-	// AckInterval is how long acknowledgements are gathered, to be sent as ranges. Default 5 ms.
+	// AckInterval is how long the client gathers acknowledgements, to send them as ranges. Default 5 ms.
 	AckInterval time.Duration
-	// KeepLeases leaves leases as they are. By default, those of what is held are extended at a third of their time.
+	// KeepLeases turns the extension of leases off. By default, the client extends leases each third of the lease time.
 	KeepLeases bool
 	// DrainTimeout is how long Close waits for handlers. Default 30 s.
 	DrainTimeout time.Duration
@@ -39,7 +40,7 @@ type ConsumerConfig struct {
 	RetryMinBackoff, RetryMaxBackoff time.Duration
 }
 
-// Earliest is the first message that is kept.
+// Earliest is the first message that the topic still has.
 func Earliest() *sluicev1.StartPosition { return boundary(sluicev1.StartPosition_BOUNDARY_EARLIEST) }
 
 // Latest is behind the last message.

@@ -15,7 +15,7 @@ import (
 // stream that brought it broke.
 var ErrRevoked = errors.New("sluice: the message was taken back: it comes again")
 
-// run is what the messages of one run have in common.
+// run has the common values of the messages of one run.
 type run struct {
 	session     *session
 	partition   uint32
@@ -38,10 +38,10 @@ const (
 	stateRevoked
 )
 
-// Delivery is a message that was received, leased to this consumer until it is settled. Its bytes may be kept; they are
-// parts of what was received at once, so that keeping one keeps up to some 256 KiB.
+// Delivery is a message that was received, leased to this consumer until it is settled. You may keep its bytes. They
+// are parts of one received buffer, so that keeping one message keeps up to about 256 KiB.
 //
-// What is done first counts: a delivery that was settled, or whose lease is over, can't be settled again.
+// The first settlement counts: a delivery that was settled, or whose lease is over, can't be settled again.
 type Delivery struct {
 	Message
 
@@ -59,7 +59,7 @@ type Delivery struct {
 	revoked chan struct{}
 }
 
-// Topic is where the message is from.
+// Topic is the topic of the message.
 func (d *Delivery) Topic() string { return d.run.session.consumer.config.Topic }
 
 // Partition of the topic.
@@ -68,40 +68,40 @@ func (d *Delivery) Partition() uint32 { return d.run.partition }
 // Offset in the partition.
 func (d *Delivery) Offset() uint64 { return d.offset }
 
-// Attempt is 1 at first, and one more after every delivery that failed.
+// Attempt is 1 for the first delivery. Every failed delivery adds 1.
 func (d *Delivery) Attempt() uint32 { return d.run.attempt }
 
 // PublishTime is when the broker accepted the message.
 func (d *Delivery) PublishTime() time.Time { return d.run.publishTime }
 
-// ProducerID is who wrote it; empty for an anonymous producer.
+// ProducerID is the name of the producer; empty for an anonymous producer.
 func (d *Delivery) ProducerID() string { return d.run.producerID }
 
-// Ack settles the message as processed. It returns at once: acknowledgements are gathered and sent together. The
-// settlement is true once that is durable: the message never comes again.
+// Ack settles the message as processed. It returns at once; the client gathers acknowledgements and sends them
+// together. The settlement is true when it is durable: the broker does not deliver the message again.
 func (d *Delivery) Ack() Settlement { return d.settle(nil) }
 
-// Nack settles the message as failed: it comes again after the backoff of the subscription, and whatever is behind it
-// in its partition (or key) after it. After its last attempt it goes to the dead letters. Reasons are cut at 1,000
-// bytes.
+// Nack settles the message as failed: the broker delivers it again after the backoff of the subscription, and then the
+// messages behind it in its partition (or key). After the last attempt, the broker dead-letters the message. The client
+// cuts reasons at 1,000 bytes.
 func (d *Delivery) Nack(reason string) Settlement {
 	return d.nack(&sluicev1.Settlement_Nack{Reason: fitReason(reason)})
 }
 
-// NackAfter is Nack with a delay of its own, up to a day, instead of the backoff.
+// NackAfter is Nack with a delay, up to a day, instead of the backoff.
 func (d *Delivery) NackAfter(delay time.Duration, reason string) Settlement {
 	delay = min(max(delay, 0), maxNackDelay)
 	return d.nack(&sluicev1.Settlement_Nack{Delay: durationpb.New(delay), Reason: fitReason(reason)})
 }
 
-// DeadLetter gives the message up: it goes to the dead-letter topic of the subscription at once.
+// DeadLetter moves the message to the dead-letter topic of the subscription at once.
 func (d *Delivery) DeadLetter(reason string) Settlement {
 	letter := &sluicev1.Settlement_DeadLetter{Reason: fitReason(reason)}
 	return d.settle(&sluicev1.Settlement{Outcome: &sluicev1.Settlement_DeadLetter_{DeadLetter: letter}})
 }
 
-// Extend sets the end of the lease to now plus by, up to 12 hours. It settles nothing. The consumer extends leases by
-// itself unless that was switched off.
+// Extend sets the end of the lease to now plus by, up to 12 hours. It settles nothing. The consumer extends leases
+// itself unless KeepLeases is set.
 func (d *Delivery) Extend(by time.Duration) Settlement {
 	by = min(max(by, 0), maxExtension)
 	c := d.run.session.consumer
@@ -132,8 +132,8 @@ func extension(by time.Duration) *sluicev1.Settlement {
 	return &sluicev1.Settlement{Outcome: &sluicev1.Settlement_Extend{Extend: extend}}
 }
 
-// Revoked is closed when the broker has taken the message back, or the stream that brought it broke: it comes again,
-// and what is settled here does nothing. The context of a handler ends then, too.
+// Revoked is closed when the broker has taken the message back, or its stream broke. The broker delivers the message
+// again, and a settlement of this delivery has no effect. The context of a handler also ends.
 func (d *Delivery) Revoked() <-chan struct{} {
 	c := d.run.session.consumer
 	c.mu.Lock()
@@ -153,7 +153,7 @@ const (
 	maxExtension   = 12 * time.Hour
 )
 
-// fitReason makes of any text what the broker takes.
+// fitReason makes a text valid as a reason: UTF-8 of limited length.
 func fitReason(reason string) string {
 	if !utf8.ValidString(reason) {
 		reason = string([]rune(reason))
@@ -168,15 +168,15 @@ func fitReason(reason string) string {
 	return reason[:end]
 }
 
-// Settlement is an answer of the broker that comes later. It may be ignored.
+// Settlement is the later answer of the broker. You may ignore it.
 type Settlement struct {
 	group     *settleGroup
 	partition uint32
 	offset    uint64
 }
 
-// Wait is true when the settlement is durable. It is false when it did nothing, because the lease was over: the message
-// comes again; or when the stream broke before the answer: then it may come again. The error is that of ctx.
+// Wait returns true when the settlement is durable. It returns false if the lease was over, and the message comes again;
+// or if the stream broke before the answer, and the message may come again. The error is that of ctx.
 func (s Settlement) Wait(ctx context.Context) (bool, error) {
 	select {
 	case <-s.group.done:
@@ -191,5 +191,5 @@ func (s Settlement) Wait(ctx context.Context) (bool, error) {
 	}
 }
 
-// Done is closed once Wait does not wait any more.
+// Done is closed when Wait would return at once.
 func (s Settlement) Done() <-chan struct{} { return s.group.done }

@@ -13,44 +13,44 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// FieldViolation is what was wrong with one field of a request.
+// FieldViolation is the fault of one field of a request.
 type FieldViolation struct {
 	// Field is a path: "settlements[2].offsets".
 	Field string
-	// Description says what is wrong with it.
+	// Description is the fault.
 	Description string
 }
 
-// Error is a call, a batch or a message that failed: by the broker's decision, or because it could not be reached.
+// Error is the failure of a call, a batch or a message: the broker refused it, or could not be reached.
 type Error struct {
 	// Code is the gRPC status code.
 	Code codes.Code
-	// Reason is the stable name of the error: programs decide by it. Where the broker gave none (it did not answer, or
-	// something on the way did) it is the name of the code: "UNAVAILABLE".
+	// Reason is the stable name of the error. Programs decide by it. If the broker gave none (it did not answer, or a proxy
+	// answered), it is the name of the code: "UNAVAILABLE".
 	Reason Reason
-	// Message is for people.
+	// Message is the text of the error. Programs must not decide by it.
 	Message string
-	// Metadata holds facts for programs.
+	// Metadata has details for programs.
 	Metadata map[string]string
-	// FieldViolations says what was wrong with the request, field by field.
+	// FieldViolations has the faults of the request, one for each field.
 	FieldViolations []FieldViolation
-	// RetryDelay is how long the broker asks to wait before the next try; zero where it does not say.
+	// RetryDelay is how long the broker asks to wait before a retry; zero if it does not say.
 	RetryDelay time.Duration
-	// PublishFailure is how much of the stream of a failed Publish is durable; nil for other calls.
+	// PublishFailure says which requests of a failed Publish are durable; nil for other calls.
 	PublishFailure *sluicev1.PublishFailure
 
 	cause error
 }
 
-// Error is the text, with its reason.
+// Error returns the text with the reason.
 func (e *Error) Error() string {
 	return fmt.Sprintf("sluice: %s: %s", e.Reason, e.Message)
 }
 
-// Unwrap gives what the call returned, or nil.
+// Unwrap returns the error of the call, or nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// GRPCStatus is the status, as [status.FromError] finds it.
+// GRPCStatus returns the status, for [status.FromError].
 func (e *Error) GRPCStatus() *status.Status {
 	if e.cause != nil {
 		if cause, ok := status.FromError(e.cause); ok {
@@ -60,7 +60,7 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.Code, e.Message)
 }
 
-// ReasonOf is the reason of the *Error in err's chain, or "" where there is none.
+// ReasonOf returns the reason of the *Error in err's chain, or "" if there is none.
 func ReasonOf(err error) Reason {
 	var typed *Error
 	if errors.As(err, &typed) {
@@ -69,7 +69,7 @@ func ReasonOf(err error) Reason {
 	return ""
 }
 
-// errorFrom makes an *Error of what a call returned. The end of a stream stays io.EOF.
+// errorFrom converts the error of a call into an *Error. The end of a stream stays io.EOF.
 func errorFrom(err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -105,7 +105,7 @@ func toError(err error) *Error {
 	return typed
 }
 
-// errorFromPublish says why one batch of a stream was refused.
+// errorFromPublish converts the refusal of one batch of a stream.
 func errorFromPublish(refusal *sluicev1.PublishError) *Error {
 	code := codes.Code(refusal.GetCode())
 	reason := Reason(refusal.GetReason())
@@ -117,7 +117,7 @@ func errorFromPublish(refusal *sluicev1.PublishError) *Error {
 	}
 }
 
-// ownError is an error that this package found by itself.
+// ownError is an error that this package itself reports.
 func ownError(code codes.Code, reason Reason, format string, args ...any) *Error {
 	return &Error{Code: code, Reason: reason, Message: fmt.Sprintf(format, args...)}
 }

@@ -10,15 +10,15 @@ import (
 
 // Message is one message, as its producer writes it. The broker stores and delivers its bytes unchanged.
 type Message struct {
-	// Key routes and orders: messages of one topic with equal keys share a partition and keep their order. Without one,
+	// Key determines partition and order: messages of one topic with equal keys share a partition and keep their order. Without one,
 	// the broker spreads them. At most 1 KiB.
 	Key []byte
 	// Payload is the content.
 	Payload []byte
-	// Headers are for the application and for tracing ("traceparent", "content-type"). Names that begin with "sluice-"
-	// are the broker's own.
+	// Headers are for the application and for tracing ("traceparent", "content-type"). The broker reserves names that
+	// begin with "sluice-".
 	Headers map[string]string
-	// EventTime is when the event happened, by the producer's clock; the zero time where it does not matter. The broker
+	// EventTime is when the event happened, by the producer's clock; or the zero time. The broker
 	// does not read it.
 	EventTime time.Time
 }
@@ -33,7 +33,7 @@ const (
 	eventTimeField = 4
 )
 
-// validate finds what could not be encoded, so that such a message does not take a whole batch with it. The error is an
+// validate finds values that can't be encoded, so that such a message does not fail a whole batch. The error is an
 // *Error.
 func (m *Message) validate() error {
 	for name, value := range m.Headers {

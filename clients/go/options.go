@@ -42,13 +42,13 @@ func defaultSettings() settings {
 	}
 }
 
-// TLS says how the connection is secured. The zero value is TLS with the authorities that the system trusts.
+// TLS configures the security of the connection. The zero value is TLS with the authorities that the system trusts.
 type TLS struct {
-	// CA holds certificates of authorities (PEM) to trust instead of the system's.
+	// CA has the certificates (PEM) of the authorities to trust instead of those of the system.
 	CA []byte
-	// Cert and Key are the client's own certificate and key (PEM), where the broker asks for them.
+	// Cert and Key are the certificate and key of the client (PEM), if the broker asks for them.
 	Cert, Key []byte
-	// ServerName is the name that the broker's certificate carries, if it is not that of the target.
+	// ServerName is the name in the broker's certificate, if it differs from the name of the target.
 	ServerName string
 }
 
@@ -74,7 +74,7 @@ func WithTLS(t TLS) Option {
 	}
 }
 
-// WithTLSConfig connects over TLS as the configuration says.
+// WithTLSConfig connects over TLS with this configuration.
 func WithTLSConfig(config *tls.Config) Option {
 	return func(s *settings) error {
 		s.transport = credentials.NewTLS(config.Clone())
@@ -82,13 +82,13 @@ func WithTLSConfig(config *tls.Config) Option {
 	}
 }
 
-// WithToken sends "authorization: Bearer <token>" with every call. Without TLS the token travels in the clear.
+// WithToken sends "authorization: Bearer <token>" with every call. Without TLS the token is not encrypted.
 func WithToken(token string) Option {
 	return WithMetadata(map[string]string{"authorization": "Bearer " + token})
 }
 
-// WithTokenSource asks for the token anew at every call: a long-lived stream is one call. A call whose token could not
-// be had fails with UNAVAILABLE, so that producers and consumers try again.
+// WithTokenSource calls the function for the token of every call; a stream is one call. If the function fails, the
+// call fails with UNAVAILABLE, so that producers and consumers try again.
 func WithTokenSource(token func(ctx context.Context) (string, error)) Option {
 	return func(s *settings) error {
 		s.ensureMetadata().token = token
@@ -96,7 +96,7 @@ func WithTokenSource(token func(ctx context.Context) (string, error)) Option {
 	}
 }
 
-// WithMetadata sends these with every call, beside what other options send.
+// WithMetadata sends this metadata with every call, in addition to that of other options.
 func WithMetadata(pairs map[string]string) Option {
 	return func(s *settings) error {
 		metadata := s.ensureMetadata()
@@ -107,8 +107,9 @@ func WithMetadata(pairs map[string]string) Option {
 	}
 }
 
-// WithWindowBytes sets the HTTP/2 receive window of every stream and of the connection: what the broker may have under
-// way to here. gRPC's own 64 KiB would cap a stream at 64 KiB a round trip. Default 1 MiB.
+// WithWindowBytes sets the HTTP/2 receive window of every stream and of the connection: how many bytes
+// the broker may have under way to this client. The 64 KiB of gRPC limit a stream to 64 KiB for each round trip.
+// Default 1 MiB.
 func WithWindowBytes(bytes int32) Option {
 	return func(s *settings) error {
 		if bytes < 64<<10 {
@@ -119,7 +120,7 @@ func WithWindowBytes(bytes int32) Option {
 	}
 }
 
-// WithMaxReceiveBytes sets the largest response that is taken. Default 64 MiB.
+// WithMaxReceiveBytes sets the largest response that the client accepts. Default 64 MiB.
 func WithMaxReceiveBytes(bytes int) Option {
 	return func(s *settings) error {
 		s.maxReceiveBytes = bytes
@@ -127,8 +128,8 @@ func WithMaxReceiveBytes(bytes int) Option {
 	}
 }
 
-// WithDialOptions passes options to gRPC: interceptors, a stats handler for tracing, a dialer. They come last, so that
-// they override what this package sets.
+// WithDialOptions passes options to gRPC: interceptors, a stats handler for tracing, a dialer. They override the
+// options that this package sets.
 func WithDialOptions(options ...grpc.DialOption) Option {
 	return func(s *settings) error {
 		s.dial = append(s.dial, options...)
@@ -143,7 +144,7 @@ func (s *settings) ensureMetadata() *callMetadata {
 	return s.metadata
 }
 
-// callMetadata is what every call carries.
+// callMetadata is the metadata of every call.
 type callMetadata struct {
 	fixed map[string]string
 	token func(context.Context) (string, error)
@@ -164,5 +165,5 @@ func (m *callMetadata) GetRequestMetadata(ctx context.Context, _ ...string) (map
 	return all, nil
 }
 
-// RequireTransportSecurity is false: a broker next door, or behind a sidecar, is reached in plaintext.
+// RequireTransportSecurity is false: a broker on the same host, or behind a sidecar, may use plaintext.
 func (m *callMetadata) RequireTransportSecurity() bool { return false }

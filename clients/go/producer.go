@@ -10,9 +10,8 @@ import (
 )
 
 // Producer sends messages to one topic: in batches, several under way at once, each message stored once and in the
-// order of Send, whatever breaks meanwhile. A batch that the broker refuses for good fails alone, and those behind it
-// go on. A producer that is fenced, whose topic is deleted, or that may not publish is over: every Send fails with that
-// error.
+// order of Send, also when streams break. If the broker refuses a batch, only the messages of this batch fail. A producer
+// ends when it is fenced, when its topic is deleted, or when it may not publish: every Send then fails with that error.
 type Producer struct {
 	client *Client
 	config ProducerConfig
@@ -60,8 +59,9 @@ type Producer struct {
 }
 
 // OpenProducer claims the name of the producer: from its answer on, every process that opened the same name before is
-// fenced. It says where to go on. A broker that can't be reached is tried for 10 s, or for the RetryTimeout, or until ctx
-// ends; then the error is the last one, with code UNAVAILABLE. Later on, the producer retries by itself.
+// fenced. The broker returns the last stored number. If the broker can't be reached, OpenProducer tries for 10 s, or for
+// the RetryTimeout, or until ctx ends, and then returns the last error, with code UNAVAILABLE. An open producer retries
+// itself.
 func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Producer, error) {
 	config, err := config.complete()
 	if err != nil {
@@ -94,8 +94,8 @@ func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Prod
 	return p, nil
 }
 
-// LastSequence counts the messages of this producer that are durable or under way in full batches: a named one goes on
-// behind them. Right after opening: how many of its messages are durable.
+// LastSequence counts the messages of this producer that are durable or under way in full batches: a named
+// producer continues behind them. After opening, it is the number of durable messages.
 func (p *Producer) LastSequence() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +110,7 @@ func (p *Producer) LastSequence() uint64 {
 // not wait for one receipt before sending the next message: what is handed over meanwhile shares its request.
 //
 // While the buffer is full, Send waits for room, or for the end of ctx; with WhenFullFail the message fails with
-// BUFFER_FULL. Whatever is wrong is told by the result.
+// BUFFER_FULL. The result has every error.
 func (p *Producer) Send(ctx context.Context, message *Message) *Result {
 	if err := message.validate(); err != nil {
 		return failedResult(err)
@@ -162,7 +162,7 @@ func (p *Producer) Publish(ctx context.Context, message *Message) (Receipt, erro
 }
 
 // Flush sends what waits, and returns when everything that was handed over before has its answer, or when ctx ends,
-// with its error. What became of each message, its result says.
+// with its error. The result of each message has its receipt or error.
 func (p *Producer) Flush(ctx context.Context) error {
 	p.mu.Lock()
 	waiting := slices.Clone(p.batches)
@@ -188,9 +188,9 @@ func (p *Producer) Flush(ctx context.Context) error {
 // leaveStreamTimeout is how long Close waits for the broker to end a stream on which everything is answered.
 const leaveStreamTimeout = time.Second
 
-// Close takes no more messages, flushes, and ends. When ctx ends first, what has no receipt yet fails with CLOSED (and
-// may be stored nevertheless), and the error of ctx is returned. With a RetryTimeout, it takes no longer than that.
-// Harmless twice.
+// Close accepts no more messages, flushes, and ends the producer. If ctx ends first, messages without a receipt fail with
+// CLOSED (the broker may have stored them), and Close returns the error of ctx. Close takes no longer than RetryTimeout,
+// if it is set. Close is idempotent.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closing = true

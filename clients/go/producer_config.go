@@ -17,43 +17,43 @@ const (
 	WhenFullFail
 )
 
-// NoLinger sends a batch as soon as it can be, even with one message.
+// NoLinger sends a batch as soon as possible, even with one message.
 const NoLinger = time.Duration(-1)
 
-// ProducerConfig has the settings of a producer. All but Topic may be left at their zero value, which stands for the
+// ProducerConfig has the settings of a producer. The zero value of every setting except Topic means its
 // default.
 type ProducerConfig struct {
-	// Topic is where the messages go. It is made with the first message if it is not there.
+	// Topic receives the messages. The broker creates it with the first message if it does not exist.
 	Topic string
-	// Partition, if not nil, gets every message. Default: by the hash of the key, or spread where there is none.
+	// Partition, if not nil, receives every message. Default: by the hash of the key; messages without a key are spread.
 	Partition *uint32
-	// ProducerID is who produces. With a name of its own a restarted process goes on where the last one ended (see
-	// LastSequence). Opening claims the name: an older process of the name is fenced from then on, and stores nothing
-	// any more. Default: a random one.
+	// ProducerID is the name of the producer. With a fixed name, a restarted process continues where the last process ended
+	// (see LastSequence). Opening claims the name: from then on, the broker stores no messages of older processes of the
+	// name. Default: a random name.
 	ProducerID string
-	// BatchMaxBytes: a batch goes when it is about this large. Default 64 KiB.
+	// BatchMaxBytes: the client sends a batch when it is about this large, ... Default 64 KiB.
 	BatchMaxBytes int
-	// BatchMaxMessages: or has so many messages. Default 1,000.
+	// BatchMaxMessages: ... or has this many messages, ... Default 1,000.
 	BatchMaxMessages int
-	// Linger: or its first message has waited so long. Default 1 ms; NoLinger for none. A batch that has to wait because
-	// MaxInFlight others are under way takes messages until it is full or is sent.
+	// Linger: ... or its first message has waited this long. Default 1 ms; NoLinger for none. While MaxInFlight batches are
+	// under way, the next batch gathers messages until it is full or is sent.
 	Linger time.Duration
-	// MaxInFlight bounds the batches that have no receipt yet. Default 8.
+	// MaxInFlight bounds the number of sent batches without a receipt. Default 8.
 	MaxInFlight int
-	// BufferMaxBytes bounds the messages that were handed over and have no receipt yet, about. Default 16 MiB.
+	// BufferMaxBytes bounds the approximate size of the messages that were handed over and have no receipt. Default 16 MiB.
 	BufferMaxBytes int
 	// WhenFull is what Send does while the buffer is full. Default: wait.
 	WhenFull WhenFull
-	// RetryTimeout is how long after Send a message may be tried; then it fails with RETRY_TIMEOUT, whatever the
-	// broker does, and what is behind it goes on. A message that failed so may be stored nevertheless, but only before
-	// anything behind it is. Close takes no longer, either. Default: for ever.
+	// RetryTimeout is how long the client tries a message, counted from Send, whatever the broker does. Then the message
+	// fails with RETRY_TIMEOUT, and later messages continue. The broker may have stored the failed message, but only
+	// before every later message. Close takes no longer than this. Default: no limit.
 	RetryTimeout time.Duration
-	// RetryMinBackoff and RetryMaxBackoff bound the pause before a retry, which doubles, with jitter. A delay that the
-	// broker asks for counts if it is longer. Default 50 ms and 5 s, or half of the RetryTimeout if that is less.
+	// RetryMinBackoff and RetryMaxBackoff bound the backoff, which doubles, with jitter. If the broker asks for a longer
+	// delay, the client uses that delay. Default 50 ms and 5 s, or half of the RetryTimeout if that is less.
 	RetryMinBackoff, RetryMaxBackoff time.Duration
 }
 
-// Partition is the number as ProducerConfig wants it.
+// Partition returns a pointer to the number, for ProducerConfig.
 func Partition(number uint32) *uint32 { return &number }
 
 func (c ProducerConfig) complete() (ProducerConfig, error) {
