@@ -1,30 +1,10 @@
 import type { SluiceError } from '../../base/errors.js';
-import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
-import type { Logger } from '../../base/logger.js';
 import type { SubscriptionConfig } from '../../base/model.js';
 import type { DeadLetterRequest } from '../../core/types.js';
-import type { Append, CursorUpdate, Storage } from '../../storage/types.js';
-import { commit } from '../committer.js';
+import type { Append, Change } from '../../storage/types.js';
 import type { Topic } from '../topics/topic.js';
 import type { DeadLetterBuilder } from './dead-letter-builder.js';
-
-export interface DeadLetteringServices {
-  readonly storage: Storage;
-  readonly logger: Logger;
-  readonly builder: DeadLetterBuilder;
-  readonly topic: Topic;
-  readonly subscriptionId: number;
-  readonly config: () => SubscriptionConfig;
-  readonly isOver: () => boolean;
-  /** The commit that is about to be submitted settles the message. */
-  readonly deadLettered: (request: DeadLetterRequest) => void;
-  /** The message could not be dead-lettered: it is pending again. */
-  readonly deadLetterFailed: (request: DeadLetterRequest) => void;
-  readonly cursorUpdates: (partitions: readonly number[]) => CursorUpdate[];
-  /** The subscription state has changed: its effects must be carried out. */
-  readonly changed: () => void;
-}
 
 /** Requests of one call, and the callback for when the last of them has ended. */
 interface RequestGroup {
@@ -38,106 +18,122 @@ interface Waiting {
   readonly group: RequestGroup;
 }
 
+export interface RefusedDeadLetter {
+  readonly request: DeadLetterRequest;
+  readonly error: SluiceError;
+  /** Retention has removed the message: nothing is left to settle. */
+  readonly isRemoved: boolean;
+}
+
+/** Requests that are answered together: what to append and to settle, and which of them failed. */
+export class DeadLetterBatch {
+  readonly accepted: readonly DeadLetterRequest[];
+  /** These messages could not be dead-lettered: they are pending again. */
+  readonly refused: readonly RefusedDeadLetter[];
+  /** The appends and notes. They belong into one commit with the cursors that settle the messages. */
+  readonly changes: readonly Change[];
+  readonly #acceptedGroups: readonly RequestGroup[];
+  readonly #refusedGroups: readonly RequestGroup[];
+
+  constructor(
+    topic: Topic,
+    subscriptionId: number,
+    taken: readonly Waiting[],
+    deadLetters: readonly (Append | SluiceError)[],
+  ) {
+    const accepted: DeadLetterRequest[] = [];
+    const refused: RefusedDeadLetter[] = [];
+    const appends: Append[] = [];
+    const acceptedGroups: RequestGroup[] = [];
+    const refusedGroups: RequestGroup[] = [];
+    for (const [i, { request, group }] of taken.entries()) {
+      const deadLetter = deadLetters[i]!;
+      if (deadLetter instanceof Error) {
+        // With hard limits, retention also removes messages that are not settled.
+        const isRemoved = request.offset < topic.firstOffset(request.partition);
+        refused.push({ request, error: deadLetter, isRemoved });
+        refusedGroups.push(group);
+      } else {
+        accepted.push(request);
+        acceptedGroups.push(group);
+        appends.push(deadLetter);
+      }
+    }
+    this.accepted = accepted;
+    this.refused = refused;
+    this.#acceptedGroups = acceptedGroups;
+    this.#refusedGroups = refusedGroups;
+    const notes = accepted.map(({ partition, offset, attempts }): Change => {
+      return { kind: 'dead-letter', subscriptionId, partition, offset, attempts };
+    });
+    this.changes = [...joined(appends), ...notes];
+  }
+
+  /** The partitions of the accepted messages. */
+  get partitions(): readonly number[] {
+    return [...new Set(this.accepted.map(({ partition }) => partition))];
+  }
+
+  /** Answers the requests that were refused: the subscription state knows that their messages are pending again. */
+  answerRefused(): void {
+    for (const [i, { error, isRemoved }] of this.refused.entries()) {
+      answer(this.#refusedGroups[i]!, isRemoved ? undefined : error);
+    }
+  }
+
+  /** Answers the requests that were accepted: their commit is durable, or it failed. */
+  answerAccepted(failure: unknown): void {
+    for (const group of this.#acceptedGroups) answer(group, failure);
+  }
+
+  /** Answers all requests: the subscription has ended, and nothing is stored. */
+  drop(): void {
+    for (const group of this.#refusedGroups) answer(group, undefined);
+    this.answerAccepted(undefined);
+  }
+}
+
 /**
- * Moves messages of a subscription to its dead-letter topic. The append and the cursor that settles the message
- * are one commit. The dead letters keep the order of the requests, because a redrive sends them back in that
- * order. Requests share commits, because each commit writes the whole cursor.
+ * The messages of a subscription that wait for their way to the dead-letter topic. They become batches, in the
+ * order of the requests, because a redrive sends the dead letters back in that order. Requests share batches,
+ * because each commit writes the whole cursor.
  */
 export class DeadLettering {
-  readonly #services: DeadLetteringServices;
+  readonly #builder: DeadLetterBuilder;
+  readonly #topic: Topic;
+  readonly #subscriptionId: number;
   #waiting: Waiting[] = [];
-  #isBusy = false;
 
-  constructor(services: DeadLetteringServices) {
-    this.#services = services;
+  constructor(builder: DeadLetterBuilder, topic: Topic, subscriptionId: number) {
+    this.#builder = builder;
+    this.#topic = topic;
+    this.#subscriptionId = subscriptionId;
+  }
+
+  get hasWaiting(): boolean {
+    return this.#waiting.length > 0;
   }
 
   /** Resolves when all of them are durable. Rejects if a message could not be read, or if the write failed. */
-  deadLetter(requests: readonly DeadLetterRequest[]): Promise<void> {
+  add(requests: readonly DeadLetterRequest[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const done = (failure: unknown) => (failure === undefined ? resolve() : reject(failure));
       const group: RequestGroup = { remainingCount: requests.length, failure: undefined, done };
       for (const request of requests) this.#waiting.push({ request, group });
-      if (!this.#isBusy) void this.#run();
     });
   }
 
-  async #run(): Promise<void> {
-    this.#isBusy = true;
-    while (this.#waiting.length > 0) {
-      const batch = this.#waiting.slice(0, limits.deadLetterBatchMessages);
-      const deadLetters = await this.#services.builder.prepare(
-        this.#services.topic,
-        this.#services.subscriptionId,
-        this.#services.config(),
-        batch.map(({ request }) => request),
-      );
-      const taken = this.#waiting.slice(0, deadLetters.length);
-      this.#waiting = this.#waiting.slice(deadLetters.length);
-      await this.#submit(taken, deadLetters);
-    }
-    this.#isBusy = false;
-  }
-
-  async #submit(taken: readonly Waiting[], deadLetters: readonly (Append | SluiceError)[]): Promise<void> {
-    const { storage, subscriptionId, isOver, deadLettered, cursorUpdates, changed } = this.#services;
-    if (isOver()) {
-      for (const each of taken) settle(each, undefined);
-      return;
-    }
-    const accepted: Waiting[] = [];
-    const appends: Append[] = [];
-    for (const [i, each] of taken.entries()) {
-      const deadLetter = deadLetters[i]!;
-      if (deadLetter instanceof Error) {
-        const isRemoved = this.#refused(each.request, deadLetter);
-        settle(each, isRemoved ? undefined : deadLetter);
-        continue;
-      }
-      deadLettered(each.request);
-      accepted.push(each);
-      appends.push(deadLetter);
-    }
-    const durable = commit(storage, {
-      durability: 'synced',
-      changes: [
-        ...joined(appends),
-        ...cursorUpdates([...new Set(accepted.map(({ request }) => request.partition))]),
-        ...accepted.map(({ request: { partition, offset, attempts } }) => ({
-          kind: 'dead-letter' as const,
-          subscriptionId,
-          partition,
-          offset,
-          attempts,
-        })),
-      ],
-    });
-    changed();
-    let failure: unknown;
-    try {
-      await durable;
-    } catch (error) {
-      endOnDefect(error);
-      failure = error;
-    }
-    for (const each of accepted) settle(each, failure);
-  }
-
-  /** Returns whether retention has removed the message: then there is nothing left to settle. */
-  #refused(request: DeadLetterRequest, error: SluiceError): boolean {
-    const { logger, topic, config, deadLetterFailed } = this.#services;
-    const { partition, offset } = request;
-    const context = { error, topic: topic.name, subscription: config().name, partition, offset };
-    // With hard limits, retention also removes messages that are not settled.
-    const isRemoved = offset < topic.firstOffset(partition);
-    if (isRemoved) logger.warn(context, 'retention removed a message before it was dead-lettered');
-    else logger.error(context, 'a message could not be dead-lettered: it is delivered again');
-    deadLetterFailed(request);
-    return isRemoved;
+  /** Takes the first requests and builds their dead letters. Stores nothing. One call at a time. */
+  async nextBatch(config: SubscriptionConfig): Promise<DeadLetterBatch> {
+    const requests = this.#waiting.slice(0, limits.deadLetterBatchMessages).map(({ request }) => request);
+    const deadLetters = await this.#builder.prepare(this.#topic, this.#subscriptionId, config, requests);
+    const taken = this.#waiting.slice(0, deadLetters.length);
+    this.#waiting = this.#waiting.slice(deadLetters.length);
+    return new DeadLetterBatch(this.#topic, this.#subscriptionId, taken, deadLetters);
   }
 }
 
-function settle({ group }: Waiting, failure: unknown): void {
+function answer(group: RequestGroup, failure: unknown): void {
   group.failure ??= failure;
   group.remainingCount--;
   if (group.remainingCount === 0) group.done(group.failure);

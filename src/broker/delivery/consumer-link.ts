@@ -21,6 +21,7 @@ export class ConsumerLink {
   readonly #services: LinkServices;
   /** Log reads whose messages will become frames. */
   readsUnderWay = 0;
+  #isOpen = true;
   /** Why the subscription state last had no messages for the session, or that the transport had no room. */
   #wait: { readonly reason: WaitReason; readonly sinceMs: number } | undefined;
 
@@ -38,6 +39,11 @@ export class ConsumerLink {
     this.#services = services;
     this.connectTimeMs = connectTimeMs;
     this.cumulativeAcks = cumulativeAcks;
+  }
+
+  /** False once the session or its subscription has ended. */
+  get isOpen(): boolean {
+    return this.#isOpen;
   }
 
   /** A consumer that does not read blocks at most this many frames. */
@@ -78,8 +84,9 @@ export class ConsumerLink {
     if (this.#wait?.reason === 'transport') this.#endWait();
   }
 
-  /** The session has ended: its frames and reads no longer count. */
+  /** The session has ended: its frames and reads no longer count. May be called twice. */
   close(): void {
+    this.#isOpen = false;
     this.#services.frames.close();
     this.#endWait();
   }

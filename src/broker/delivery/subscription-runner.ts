@@ -1,8 +1,5 @@
-import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
-import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
-import type { Logger } from '../../base/logger.js';
 import type { SubscriptionConfig } from '../../base/model.js';
 import type { CursorState } from '../../base/positions.js';
 import type { Random } from '../../base/random.js';
@@ -18,10 +15,8 @@ import type {
   SettleResult,
   SubscriptionState,
 } from '../../core/types.js';
-import type { CursorUpdate, DeadLetterRemoval, Storage } from '../../storage/types.js';
-import type { Alarm, Sleeper } from '../alarm.js';
+import type { DeadLetterRemoval } from '../../storage/types.js';
 import { commit } from '../committer.js';
-import type { Counters } from '../counters.js';
 import type { DeadLetterBuilder } from '../dead-letters/dead-letter-builder.js';
 import { DeadLettering } from '../dead-letters/dead-lettering.js';
 import type { BrokerSettings } from '../settings.js';
@@ -30,7 +25,7 @@ import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from '../types.js
 import { ConsumerLink } from './consumer-link.js';
 import { contradictions } from './contradictions.js';
 import { CumulativeAcks } from './cumulative-acks.js';
-import { DeliveryPump } from './delivery-pump.js';
+import { Dispatcher, type DispatcherServices } from './dispatcher.js';
 import type { FramePool } from './frame-pool.js';
 import { LaneReaders } from './lane-readers.js';
 
@@ -40,46 +35,32 @@ interface RedriveUnderWay {
   stop(error: SluiceError): void;
 }
 
-export interface RunnerServices {
-  readonly storage: Storage;
+export interface RunnerServices extends DispatcherServices {
   readonly settings: BrokerSettings;
-  readonly clock: Clock;
   readonly random: Random;
-  readonly logger: Logger;
-  readonly alarm: Alarm;
   readonly deadLetterBuilder: DeadLetterBuilder;
   readonly frames: FramePool;
-  readonly counters: Counters;
-  /** All open sessions of the broker, by their id. A runner removes its own when they end. */
-  readonly sessions: { delete(sessionId: string): boolean };
 }
 
 /**
- * The live side of a subscription: asks the subscription state (core) what to do, reads the log, hands messages to
- * consumers, and commits what the state decides before it answers callers.
+ * The live side of a subscription: what the broker asks of it becomes a command to the subscription state (core).
+ * The dispatcher carries out what the state decides, and commits it before a caller is answered.
  */
-export class SubscriptionRunner implements Sleeper {
+export class SubscriptionRunner {
   readonly subscriptionId: number;
   readonly topic: Topic;
   readonly #services: RunnerServices;
   readonly #state: SubscriptionState;
-  readonly #readers: LaneReaders;
-  readonly #links = new Map<string, ConsumerLink>();
-  readonly #pump: DeliveryPump;
-  readonly #deadLettering: DeadLettering;
-  #config: SubscriptionConfig;
+  readonly #dispatcher: Dispatcher;
   /** Dead letters would come back to the topic: `max_attempts` does not apply. */
   #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
-  #hasEnded = false;
   #endError: SluiceError | undefined;
   /**
    * The partition count of the topic, or the last one before the end: calls that are under way are still answered.
    */
   #partitionCount = 0;
   #seekCount = 0;
-  /** The log has grown, and sessions will be served at the end of this turn. */
-  #isGrowing = false;
 
   constructor(
     services: RunnerServices,
@@ -92,49 +73,28 @@ export class SubscriptionRunner implements Sleeper {
     this.subscriptionId = subscriptionId;
     this.topic = topic;
     this.#services = services;
-    this.#config = config;
     this.#isInDeadLetterCycle = isInDeadLetterCycle;
-    this.#readers = new LaneReaders(services.storage, topic.topicId);
-    this.#state = createSubscriptionState(this.#policy(), services.random);
-    this.#pump = new DeliveryPump({
-      state: this.#state,
-      readers: this.#readers,
-      nowMs: () => this.#nowMs(),
-      counters: services.counters,
-      subscriptionId,
-      isOrderedByKey: config.ordering === 'key',
-      isLive: (link) => this.#isLive(link),
-      ready: (link) => this.#serve([link.sessionId]),
-      readFailed: (link, partition, thrown) => this.#readFailed(link, partition, thrown),
-    });
-    this.#deadLettering = new DeadLettering({
-      storage: services.storage,
-      logger: services.logger,
-      builder: services.deadLetterBuilder,
+    this.#state = createSubscriptionState(this.#policy(config), services.random);
+    this.#dispatcher = new Dispatcher(
+      services,
       topic,
       subscriptionId,
-      config: () => this.#config,
-      isOver: () => this.#hasEnded,
-      deadLettered: ({ partition, offset }) => {
-        this.#state.deadLettered(partition, offset);
-        services.counters.deadLetteredMessages++;
-      },
-      deadLetterFailed: ({ partition, offset }) =>
-        this.#state.deadLetterFailed(partition, offset, this.#nowMs()),
-      cursorUpdates: (partitions) => this.#cursorUpdates(partitions),
-      changed: () => this.#apply(),
-    });
+      config,
+      this.#state,
+      new LaneReaders(services.storage, topic.topicId),
+      new DeadLettering(services.deadLetterBuilder, topic, subscriptionId),
+    );
     for (let partition = 0; partition < topic.config.partitionCount; partition++) {
       this.#addLane(partition, cursors.get(partition));
     }
   }
 
   get config(): SubscriptionConfig {
-    return this.#config;
+    return this.#dispatcher.config;
   }
 
   get links(): Iterable<ConsumerLink> {
-    return this.#links.values();
+    return this.#dispatcher.links;
   }
 
   get ackDeadlineMs(): number {
@@ -142,44 +102,32 @@ export class SubscriptionRunner implements Sleeper {
   }
 
   setConfig(config: SubscriptionConfig): void {
-    this.#config = config;
+    this.#dispatcher.config = config;
     this.#state.setPolicy(this.#policy());
-    this.#apply();
+    this.#dispatcher.apply();
   }
 
   /** The subscription is no longer part of a cycle: `max_attempts` applies again. */
   leaveDeadLetterCycle(): void {
     this.#isInDeadLetterCycle = false;
     this.#state.setPolicy(this.#policy());
-    this.#apply();
+    this.#dispatcher.apply();
   }
 
   /** The topic has a new partition, which is read from its beginning. */
   addPartition(partition: number): void {
     this.#addLane(partition, undefined);
-    this.#apply();
+    this.#dispatcher.apply();
   }
 
   grown(partition: number, endOffset: number): void {
-    this.#state.setEnd(partition, endOffset);
-    if (this.#links.size === 0 || this.#isGrowing) return;
-    // A commit grows several partitions, with one call each: their messages go out together.
-    this.#isGrowing = true;
-    queueMicrotask(() => {
-      this.#isGrowing = false;
-      if (!this.#hasEnded) this.#apply();
-    });
+    this.#dispatcher.grown(partition, endOffset);
   }
 
   /** Retention removed everything below `firstOffset`: it counts as settled. */
   removedBelow(partition: number, firstOffset: number): void {
     this.#state.setFirst(partition, firstOffset);
-    this.#apply();
-  }
-
-  wake(nowMs: number): void {
-    this.#state.wake(nowMs);
-    this.#apply();
+    this.#dispatcher.apply();
   }
 
   // --- Sessions -------------------------------------------------------------------------------------------
@@ -199,27 +147,17 @@ export class SubscriptionRunner implements Sleeper {
       this.#services.clock.wallMs(),
       new CumulativeAcks(this.info().partitions.map(({ acknowledgedOffset }) => acknowledgedOffset)),
     );
-    this.#links.set(sessionId, link);
+    this.#dispatcher.addLink(link);
     return link;
   }
 
   /** The consumer has received its session id: deliveries begin. */
   startSession(link: ConsumerLink, credit: Credit): void {
-    if (this.#links.get(link.sessionId) !== link) return;
-    this.#state.openSession(link.sessionId, credit, this.#nowMs());
-    this.#apply();
+    this.#dispatcher.startSession(link, credit);
   }
 
   closeSession(sessionId: string, end: SessionEnd): void {
-    const link = this.#links.get(sessionId);
-    if (link === undefined) return;
-    this.#links.delete(sessionId);
-    link.close();
-    this.#services.sessions.delete(sessionId);
-    if (this.#hasEnded) return;
-    this.#state.closeSession(sessionId, end, this.#nowMs());
-    if (this.#links.size === 0) this.#readers.closeAll();
-    this.#apply();
+    this.#dispatcher.closeSession(sessionId, end);
   }
 
   setCredit(sessionId: string, credit: Partial<Credit>): Credit {
@@ -227,29 +165,20 @@ export class SubscriptionRunner implements Sleeper {
     if (status === undefined) throw sessionNotFound(sessionId);
     const changed = { ...status.credit, ...credit };
     this.#state.setCredit(sessionId, changed);
-    this.#apply();
+    this.#dispatcher.apply();
     return changed;
   }
 
   /** Ends every session with this error. The subscription is not used any more. */
   end(error: SluiceError): void {
-    this.#hasEnded = true;
     this.#endError = error;
-    this.#services.alarm.set(this, Number.POSITIVE_INFINITY);
-    for (const link of [...this.#links.values()]) this.#endSession(link, error);
-    this.#readers.closeAll();
+    this.#dispatcher.end(error);
     this.#redrive?.stop(error);
   }
 
   /** Ends every session with this error. Their messages are pending again, and new sessions may open. */
   endSessions(error: SluiceError): void {
-    for (const link of [...this.#links.values()]) this.#endSession(link, error);
-  }
-
-  /** The broker ends the session: nothing is charged for the messages that the session holds. */
-  #endSession(link: ConsumerLink, error: SluiceError): void {
-    this.closeSession(link.sessionId, 'left');
-    link.sink.ended(error);
+    this.#dispatcher.endSessions(error);
   }
 
   // --- Settling -------------------------------------------------------------------------------------------
@@ -263,12 +192,12 @@ export class SubscriptionRunner implements Sleeper {
     const result = this.#state.settle(sessionId, settlements, this.#nowMs(), lastDeliveryId);
     const { settledBefore } = result;
     const seekCount = this.#seekCount;
-    const compared = this.#links
-      .get(sessionId)
+    const compared = this.#dispatcher
+      .link(sessionId)
       ?.cumulativeAcks.withoutRepeated(settlements, settledBefore ?? [], (partition) =>
         this.topic.endOffset(partition),
       );
-    await this.#apply(true);
+    await this.#dispatcher.apply(true);
     const { settledCount, stale } = result;
     if (settledBefore === undefined) return result;
     // The commit that was awaited is later than those of the dead letters: their notes can be read.
@@ -310,7 +239,7 @@ export class SubscriptionRunner implements Sleeper {
     for (let partition = 0; partition < this.#partitionCount; partition++) {
       partitions.push({ partition, ...this.#state.partitionStatus(partition) });
     }
-    return { config: this.#config, partitions };
+    return { config: this.config, partitions };
   }
 
   // --- Seeking --------------------------------------------------------------------------------------------
@@ -333,9 +262,9 @@ export class SubscriptionRunner implements Sleeper {
       }
     }
     const { durability } = this.topic;
-    const cursors = this.#cursorUpdates([...offsets.keys()]);
+    const cursors = this.#dispatcher.cursorUpdates([...offsets.keys()]);
     const durable = commit(this.#services.storage, { durability, changes: [...cursors, ...forgotten] });
-    await Promise.all([durable, this.#apply(true)]);
+    await Promise.all([durable, this.#dispatcher.apply(true)]);
   }
 
   // --- Redriving ------------------------------------------------------------------------------------------
@@ -345,7 +274,7 @@ export class SubscriptionRunner implements Sleeper {
    * the client of the earlier one may be gone without the broker's knowledge.
    */
   beginRedrive(redrive: RedriveUnderWay): void {
-    const { topic, name } = this.#config;
+    const { topic, name } = this.config;
     this.#redrive?.stop(
       new SluiceError(
         'REDRIVE_REPLACED',
@@ -362,12 +291,8 @@ export class SubscriptionRunner implements Sleeper {
 
   // --- The machinery --------------------------------------------------------------------------------------
 
-  #isLive(link: ConsumerLink): boolean {
-    return !this.#hasEnded && this.#links.get(link.sessionId) === link;
-  }
-
-  #policy(): DeliveryPolicy {
-    const policy = policyOf(this.#config, this.#services.settings);
+  #policy(config = this.config): DeliveryPolicy {
+    const policy = policyOf(config, this.#services.settings);
     return this.#isInDeadLetterCycle ? { ...policy, maxAttempts: Number.POSITIVE_INFINITY } : policy;
   }
 
@@ -383,90 +308,6 @@ export class SubscriptionRunner implements Sleeper {
     if (cursor !== undefined && cursor.acknowledgedOffset < firstOffset) {
       this.#state.setFirst(partition, firstOffset);
     }
-  }
-
-  /**
-   * Carries out the effects of the subscription state: commits cursors, tells consumers of assignments and
-   * revocations, serves sessions that are ready, submits dead-letter requests, and sets the alarm. Resolves when
-   * all of it is durable. Without `isAwaited`, nothing is committed if nothing changed.
-   */
-  #apply(isAwaited = false): Promise<unknown> | undefined {
-    const effects = this.#state.takeEffects();
-    const pending: Promise<unknown>[] = [];
-    if (isAwaited || effects.dirtyPartitions.length > 0) {
-      // An empty commit is a barrier: a repeated acknowledgement waits for the commit of the first one.
-      pending.push(this.#commitCursors(effects.dirtyPartitions));
-    }
-    if (effects.deadLetterRequests.length > 0)
-      pending.push(this.#deadLettering.deadLetter(effects.deadLetterRequests));
-    for (const { sessionId, partitions } of effects.assignments) {
-      this.#links.get(sessionId)?.sink.assigned(partitions);
-    }
-    for (const { sessionId, offsets } of effects.revocations) {
-      this.#links.get(sessionId)?.sink.revoked(offsets);
-    }
-    this.#serve(effects.ready);
-    if (isAwaited) return Promise.all(pending);
-    for (const each of pending) this.#unawaited(each);
-    return undefined;
-  }
-
-  /**
-   * The store reports its own failure to the broker. A message that could not be dead-lettered is pending again.
-   */
-  #unawaited(commit: Promise<unknown>): void {
-    const { logger } = this.#services;
-    commit.catch((error: unknown) => {
-      endOnDefect(error);
-      logger.debug({ error }, 'a commit that no caller waits for failed');
-    });
-  }
-
-  #commitCursors(partitions: readonly number[]): Promise<void> {
-    const { durability, backlog } = this.topic;
-    const durable = commit(this.#services.storage, { durability, changes: this.#cursorUpdates(partitions) });
-    backlog.settled();
-    return durable;
-  }
-
-  #cursorUpdates(partitions: readonly number[]): CursorUpdate[] {
-    return partitions.map((partition) => ({
-      kind: 'cursor',
-      subscriptionId: this.subscriptionId,
-      partition,
-      state: () => this.#state.cursor(partition),
-    }));
-  }
-
-  /** Serves these sessions, then the sessions that become ready because of what these left. Sets the alarm. */
-  #serve(ready: readonly string[]): void {
-    for (let woken = ready; woken.length > 0; ) {
-      for (const sessionId of woken) {
-        const link = this.#links.get(sessionId);
-        if (link !== undefined) this.#pump.run(link);
-      }
-      // Serving can only make other sessions ready and move cursors over targeted runs.
-      const effects = this.#state.takeEffects();
-      if (effects.dirtyPartitions.length > 0) this.#unawaited(this.#commitCursors(effects.dirtyPartitions));
-      woken = effects.ready;
-    }
-    if (!this.#hasEnded) this.#services.alarm.set(this, this.#state.wakeAtMs);
-  }
-
-  /** A record is damaged or missing: the session ends with the error, and nothing is skipped. */
-  #readFailed(link: ConsumerLink, partition: number, thrown: unknown): void {
-    if (!this.#isLive(link)) return;
-    const error = SluiceError.from(thrown);
-    if (error.reason === 'OFFSET_OUT_OF_RANGE') {
-      // Retention removed the messages before the read, and moved the cursor: read from there.
-      this.#serve([link.sessionId]);
-      return;
-    }
-    const { logger } = this.#services;
-    const { name } = this.#config;
-    const context = { error, topic: this.topic.name, subscription: name, partition };
-    logger.error(context, 'reading for a subscription failed');
-    this.#endSession(link, error);
   }
 }
 
