@@ -24,7 +24,7 @@ Made = TypeVar("Made")
 def takes(
     settings: Callable[P, Settings],
 ) -> Callable[[Callable[[Client, Settings], Made]], Callable[Concatenate[Client, P], Made]]:
-    """Lets a method that makes something of settings take them as its own arguments."""
+    """Makes a method that takes settings accept the fields of the settings as keyword arguments."""
 
     def decorate(make: Callable[[Client, Settings], Made]) -> Callable[Concatenate[Client, P], Made]:
         def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Made:
@@ -47,13 +47,13 @@ def takes(
 class Client:
     """
     A connection to the broker at `target` (`host:port`, or any gRPC name), for one event loop. It connects with the
-    first call: what can't be reached makes that call fail with UNAVAILABLE.
+    first call. If the broker can't be reached, that call fails with UNAVAILABLE.
     """
 
     broker: BrokerStub
-    """Every call of the data plane."""
+    """The calls of producers and consumers."""
     admin: AdminStub
-    """Topics, subscriptions, and looking inside."""
+    """Manages topics and subscriptions, and inspects the broker."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class Client:
     ) -> None:
         """
         `tls`: True for TLS with the defaults. `metadata`: sent with every call, as `{"authorization": "Bearer …"}`,
-        or a function that is asked for it before every call. `window_bytes`: HTTP/2 receive window of a stream, what
-        the broker may have under way to here. `max_receive_bytes`: the largest response that is taken.
+        or a function that the client calls before every call. `window_bytes`: HTTP/2 receive window of a stream, the
+        bytes that the broker may have under way to this client. `max_receive_bytes`: the largest accepted response.
         `on_connection_state`: called with each change of the connection's state, also when an attempt has failed that
-        a producer or a consumer will repeat; the logger `sluice` has the same.
+        a producer or a consumer repeats; the logger `sluice` reports the same.
         """
         self._channel = open_channel(target, tls=tls, window_bytes=window_bytes, max_receive_bytes=max_receive_bytes)
         self._states = ConnectionStates(target, has_tls=bool(tls), listener=on_connection_state)
@@ -80,7 +80,7 @@ class Client:
 
     @takes(ProducerSettings)
     def producer(self, settings: ProducerSettings) -> Producer:
-        """Sends to one topic: `async with client.producer("orders") as producer`. See `ProducerSettings`."""
+        """Publishes to one topic: `async with client.producer("orders") as producer`. See `ProducerSettings`."""
         return Producer(self._calls, settings)
 
     @takes(ConsumerSettings)
@@ -92,7 +92,7 @@ class Client:
         return Consumer(self._calls, settings)
 
     async def close(self) -> None:
-        """Ends the connection, and with it all calls: close producers and consumers first."""
+        """Closes the connection and ends all calls. Close producers and consumers first."""
         await self._states.close()
         await self._channel.close()
 

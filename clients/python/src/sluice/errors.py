@@ -1,4 +1,4 @@
-"""What goes wrong, in the terms of the broker's one table of errors."""
+"""Errors: the reasons of the broker, and the reasons that this client adds."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ StatusCode = grpc.StatusCode
 CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 BUFFER_FULL = "BUFFER_FULL"
-"""Reason: a producer whose buffer is full was told to fail rather than to wait (RESOURCE_EXHAUSTED)."""
+"""Reason: the buffer of the producer is full, and `when_full` is "fail" (RESOURCE_EXHAUSTED)."""
 CLOSED = "CLOSED"
-"""Reason: the producer or consumer has been closed on this side (CANCELLED)."""
+"""Reason: the producer or consumer is closed (CANCELLED)."""
 RETRY_TIMEOUT = "RETRY_TIMEOUT"
-"""Reason: a message was not stored within `retry_timeout` (DEADLINE_EXCEEDED); it may be stored all the same."""
+"""Reason: a message has no receipt within `retry_timeout` (DEADLINE_EXCEEDED). It may be stored."""
 
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """What was wrong with one field of a request."""
+    """The fault of one field of a request."""
 
     field: str
     """A path: `settlements[2].offsets`."""
@@ -38,23 +38,23 @@ class FieldViolation:
 
 
 class SluiceError(Exception):
-    """A call or a message that failed: by the broker's decision, or because it could not be reached."""
+    """The failure of a call or a message: the broker refused it, or could not be reached."""
 
     code: grpc.StatusCode
-    """The status code of gRPC: for proxies and libraries."""
+    """The gRPC status code."""
     reason: str
     """
-    Stable name of the error: one of `ErrorReason`, or a name that this version does not know. Where the broker gave
-    none (it did not answer, or something between here and there did) it is the name of the code: `UNAVAILABLE`.
+    Stable name of the error: one of `ErrorReason`, or a name that this version does not know. If the broker gave
+    none (it did not answer, or a proxy answered), it is the name of the code: `UNAVAILABLE`.
     """
     metadata: Mapping[str, str]
-    """Facts for programs."""
+    """Details for programs."""
     field_violations: tuple[FieldViolation, ...]
-    """What was wrong with the request, field by field."""
+    """The faults of the request, one for each field."""
     retry_after: float | None
-    """How long the broker asks to wait before the next try, in seconds."""
+    """How long the broker asks to wait before a retry, in seconds."""
     publish_failure: PublishFailure | None
-    """Of a failed `Publish`: how much of its stream is durable."""
+    """After a failed `Publish`: which requests of its stream are durable."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class SluiceError(Exception):
 
     @property
     def message(self) -> str:
-        """For people."""
+        """The text of the error. Programs must not decide by it."""
         return str(self.args[0])
 
     @property
@@ -91,12 +91,12 @@ class SluiceError(Exception):
 
     @property
     def has_reason(self) -> bool:
-        """The broker itself gave the reason."""
+        """Whether the broker gave the reason."""
         return self.reason != self.code.name or bool(self.metadata)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> SluiceError:
-    """A failed call, with what its status details say. Details that can't be read are left out: the status stands."""
+    """Converts a failed call, with the details of its status. Leaves out details that can't be decoded."""
     metadata = error.trailing_metadata() or ()
     details = next((value for name, value in metadata if name == "grpc-status-details-bin"), None)
     fields = read_details(details) if isinstance(details, bytes) else {}
@@ -127,7 +127,7 @@ def read_details(details: bytes) -> dict[str, Any]:
 
 
 def from_publish_error(error: PublishError) -> SluiceError:
-    """Why one batch of a PublishStream was refused."""
+    """Converts the refusal of one batch of a PublishStream."""
     code = CODES.get(error.code, StatusCode.UNKNOWN)
     delay = duration_s(error.retry_delay) if error.HasField("retry_delay") else None
     return SluiceError(error.message, code=code, reason=error.reason, retry_after=delay)

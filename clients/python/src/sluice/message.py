@@ -1,4 +1,4 @@
-"""What is sent, and what a producer is told of it."""
+"""Messages and receipts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class Message:
     key: bytes | str = b""
     """Messages with equal keys share a partition and keep their order."""
     headers: Mapping[str, str] | None = None
-    """Application and tracing metadata (`traceparent`). Names that begin with `sluice-` are the broker's own."""
+    """Application and tracing metadata (`traceparent`). The broker reserves names that begin with `sluice-`."""
     event_time: datetime | int | None = None
     """When the event happened; the broker does not read it. A number counts nanoseconds since 1970."""
 
 
 class Durability(IntEnum):
-    """What an accepted message survives."""
+    """The failures that an accepted message survives."""
 
     UNSPECIFIED = 0
     WRITTEN = 1
@@ -31,11 +31,11 @@ class Durability(IntEnum):
 
 
 class Receipt(NamedTuple):
-    """What became of a message: it is durable."""
+    """Says that a message is durable, and where it is."""
 
     partition: int | None
-    """None for a duplicate: a retry found it stored, and the broker does not say where."""
+    """None for a duplicate: a retry found the message stored, and the broker does not say where."""
     offset: int | None
     durability: Durability
     is_duplicate: bool
-    """A try before, whose answer was lost, had stored it."""
+    """Whether an earlier try, whose answer was lost, has stored the message."""

@@ -1,4 +1,4 @@
-"""One message, as it was delivered."""
+"""Deliveries: messages that are leased to a consumer."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Lender(Protocol):
 
 class Delivery:
     """
-    A message with its place, to be settled once: what is done first counts, and the rest does nothing. Each of the
-    four ways to settle does so in the background; await its result to know whether it is durable.
+    A message with its place, to be settled once: the first settlement counts, and later ones have no effect. Each of
+    the settling methods acts in the background; await its result to know whether it is durable.
     """
 
     __slots__ = ("_message", "_revoked", "_run", "lane", "offset", "partition", "session", "state")
@@ -58,12 +58,12 @@ class Delivery:
 
     @property
     def key(self) -> bytes:
-        """Empty where the message has none."""
+        """Empty if the message has none."""
         return self._message.key
 
     @property
     def headers(self) -> dict[str, str]:
-        """A copy. Where a trace goes on: `traceparent`, if its producer has sent one."""
+        """A copy. To continue a trace, read `traceparent`, if the producer has set it."""
         return dict(self._message.headers)
 
     @property
@@ -80,12 +80,12 @@ class Delivery:
 
     @property
     def publish_time(self) -> datetime:
-        """When the broker accepted it."""
+        """When the broker accepted the message."""
         return to_datetime(self._run.publish_time.ToNanoseconds())
 
     @property
     def producer_id(self) -> str:
-        """Which producer wrote it; empty for an anonymous one."""
+        """The name of the producer; empty for an anonymous producer."""
         return self._run.producer_id
 
     @property
@@ -95,17 +95,17 @@ class Delivery:
 
     @property
     def is_held(self) -> bool:
-        """Neither settled nor taken back."""
+        """Whether the message is neither settled nor revoked."""
         return self.state == HELD
 
     @property
     def is_revoked(self) -> bool:
-        """The broker has taken it back, or the session is over: it comes again, and settling does nothing."""
+        """The broker took the message back, or the session ended. It comes again; settling has no effect."""
         return self.state == REVOKED
 
     @property
     def revoked(self) -> asyncio.Event:
-        """Set when the message is taken back: a long handler may stop then."""
+        """Set when the message is revoked, so that a long handler may stop."""
         if self._revoked is None:
             self._revoked = asyncio.Event()
             if self.state == REVOKED:
@@ -121,13 +121,13 @@ class Delivery:
             self._revoked.set()
 
     def ack(self) -> SettlementResult:
-        """Processed: it never comes again, once that is durable."""
+        """Processed: once this is durable, the broker does not deliver the message again."""
         if self.state != HELD:
             return NOTHING_SETTLED
         return self.session.ack(self)
 
     def nack(self, *, delay: float | None = None, reason: str = "", delay_ms: float | None = None) -> SettlementResult:
-        """Failed: it comes again after the subscription's backoff, or after this delay, in seconds."""
+        """Failed: the broker delivers it again after the backoff, or after this delay in seconds."""
         delay = seconds_of("delay", delay, delay_ms)
         if self.state != HELD:
             return NOTHING_SETTLED

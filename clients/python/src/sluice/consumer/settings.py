@@ -1,4 +1,4 @@
-"""What can be set of a consumer."""
+"""Settings of a consumer."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from ..wire import to_nanoseconds
 
 @dataclass(frozen=True)
 class ConsumerSettings:
-    """Settings of a consumer. All but the topic and the subscription have a default. Times are in seconds."""
+    """Settings of a consumer. All except the topic and the subscription have a default. Times are in seconds."""
 
     topic: str
     subscription: str
     """A durable name. Consumers of one subscription share its messages."""
     _: KW_ONLY
     consumer_id: str = field(default_factory=lambda: f"{socket.gethostname()}/{os.getpid()}"[:200])
-    """For people: shown by ListConsumers. Default: host and process."""
+    """A name that ListConsumers shows. Default: host and process."""
     start: Literal["earliest", "latest"] | datetime | StartPosition = "earliest"
-    """Where the subscription begins, if this consumer creates it: a time is that of the first message wanted."""
+    """Where the subscription begins, if this consumer creates it. A time means the first message at or after it."""
     max_outstanding_messages: int = 10_000
     """
-    Most credit. A consumer begins with 16, or twice the concurrency if that is more; that doubles while it keeps up,
-    and follows the speed of processing: about a second's worth.
+    The maximum of the message credit. It begins with 16, or twice the concurrency if that is more. It doubles while the
+    consumer keeps up, and follows the speed of processing: the messages of about a second.
     """
     max_outstanding_bytes: int = 16 * MIB
     concurrency: int = 1
-    """Handlers at once. Order is kept as the subscription orders: by partition, by key, or not."""
+    """Number of parallel handlers. They keep the ordering of the subscription: by partition, by key, or none."""
     ack_interval: float = 0.005
-    """Acknowledgements are gathered so long and sent as ranges."""
+    """The client gathers acknowledgements for this time and sends them as ranges."""
     extend_leases: bool = True
-    """Leases of what is held are extended at a third of their time."""
+    """Whether the client extends leases, each third of the lease time."""
     drain_timeout: float = 30.0
     """How long `close` waits for handlers."""
     retry_min_backoff: float = 0.05
     """Pause before a broken stream is opened again; it doubles, with jitter,"""
     retry_max_backoff: float = 5.0
-    """up to this. A longer pause that the broker asks for counts."""
-    # Of the version before.
+    """up to this. If the broker asks for a longer pause, the client uses that pause."""
+    # Names of the previous version.
     ack_interval_ms: InitVar[float | None] = None
     drain_timeout_ms: InitVar[float | None] = None
     retry_min_backoff_ms: InitVar[float | None] = None

@@ -1,4 +1,4 @@
-"""What can be set of a producer."""
+"""Settings of a producer."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from ..seconds import set_seconds
 
 @dataclass(frozen=True)
 class ProducerSettings:
-    """Settings of a producer. Every one but the topic has a default. Times are in seconds."""
+    """Settings of a producer. All except the topic have a default. Times are in seconds."""
 
     topic: str
     _: KW_ONLY
     partition: int | None = None
-    """All messages go to this one. Default: by the hash of their key, or spread where they have none."""
+    """Sends all messages to this partition. Default: by the hash of the key; messages without a key are spread."""
     producer_id: str = field(default_factory=lambda: f"producer-{uuid.uuid4()}")
     """
-    Who produces. With a name of its own a restarted process goes on where the last one ended (`last_sequence` says how
-    many of its messages are durable). Opening claims the name: from then on an older process of the name stores nothing
-    more, and its sends fail with PRODUCER_FENCED. Default: a random one.
+    The name of the producer. With a fixed name, a restarted process continues where the last process ended
+    (`last_sequence` is the number of its durable messages). Opening claims the name: from then on, the broker stores no
+    messages of older processes of the name, and their sends fail with PRODUCER_FENCED. Default: a random name.
     """
     batch_max_bytes: int = 64 * KIB
-    """A batch goes when it is about this large,"""
+    """The client sends a batch when it is about this large,"""
     batch_max_messages: int = 1_000
-    """or has so many messages,"""
+    """or has this many messages,"""
     linger: float = 0.001
-    """or its first message has waited so long."""
+    """or its first message has waited this long."""
     max_in_flight: int = 8
-    """Batches that were sent and have no receipt yet. What waits behind them gathers in larger batches."""
+    """Number of sent batches without a receipt. Messages behind them gather in larger batches."""
     buffer_max_bytes: int = 16 * MIB
-    """Messages that were handed over and have no receipt yet, about."""
+    """Approximate size of all messages that were handed over and have no receipt."""
     when_full: Literal["wait", "fail"] = "wait"
     """What `send` does while the buffer is full: the message waits, or fails with BUFFER_FULL."""
     retry_timeout: float | None = None
     """
-    How long a message is tried, from when it was handed over (± 1 s), whatever the broker does; after it, it fails with
-    RETRY_TIMEOUT (it may be stored all the same), and what is behind it goes on. Opening and `close` take no longer,
-    either. Default: for ever, and 10 s for opening.
+    How long the client tries a message, counted from `send` (± 1 s), whatever the broker does. Then the message fails
+    with RETRY_TIMEOUT (the broker may have stored it), and later messages continue. Opening and `close` take no longer.
+    Default: no limit, and 10 s for opening.
     """
     retry_min_backoff: float = 0.05
     """Pause before the first retry; it doubles, with jitter,"""
     retry_max_backoff: float = 5.0
-    """up to this. A longer pause that the broker asks for counts."""
-    # Of the version before.
+    """up to this. If the broker asks for a longer pause, the client uses that pause."""
+    # Names of the previous version.
     linger_ms: InitVar[float | None] = None
     retry_timeout_ms: InitVar[float | None] = None
     retry_min_backoff_ms: InitVar[float | None] = None

@@ -29,8 +29,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * One connection to a broker; makes producers and consumers, and has the generated stubs for all the rest. Safe for any number of
- * threads.
+ * One connection to a broker. It creates producers and consumers, and has the generated stubs of all other calls. Thread-safe.
  */
 public final class Client implements AutoCloseable {
   private static final int CONNECT_TIMEOUT_MS = 5_000;
@@ -65,7 +64,7 @@ public final class Client implements AutoCloseable {
     NettyChannelBuilder builder = NettyChannelBuilder.forTarget(settings.target, credentials)
         .flowControlWindow(settings.windowBytes)
         .maxInboundMessageSize(settings.maxReceiveBytes)
-        // A connection that died without a word is noticed after these.
+        // Pings detect a connection that died without a reset after these times.
         .keepAliveTime(20, TimeUnit.SECONDS)
         .keepAliveTimeout(10, TimeUnit.SECONDS)
         .keepAliveWithoutCalls(true)
@@ -94,8 +93,8 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * A client in plaintext with the defaults. It connects with its first call: what can't be reached makes that call fail with
-   * UNAVAILABLE.
+   * A client in plaintext with the defaults. It connects with its first call. If the broker can't be reached, that call fails
+   * with UNAVAILABLE.
    *
    * @param target of the broker: {@code host:port}, or any name that gRPC resolves
    * @return a client, to be closed by the caller

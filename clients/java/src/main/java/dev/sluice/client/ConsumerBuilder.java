@@ -28,7 +28,7 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * A name for people: shown by ListConsumers. Default: host and process.
+   * A name that ListConsumers shows. Default: host and process.
    *
    * @param name at most 200 characters
    * @return this
@@ -50,8 +50,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Most credit: messages that may be delivered and not yet settled. What is granted follows the speed of processing: about a
-   * second's worth, at least 16. Default 10,000.
+   * The maximum of the message credit: messages that are delivered and not settled. The credit follows the speed of processing: the
+   * messages of about a second, at least 16. Default 10,000.
    *
    * @param count above zero
    * @return this
@@ -62,9 +62,9 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Most bytes that may be delivered and not yet settled. Default 16 MiB.
+   * The byte credit: bytes that are delivered and not settled. Default 16 MiB.
    *
-   * @param bytes above zero; may be passed by one message
+   * @param bytes above zero; one message may exceed it
    * @return this
    */
   public ConsumerBuilder maxOutstandingBytes(long bytes) {
@@ -73,7 +73,7 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Handlers at once. Order is kept as the subscription orders: by partition, by key, or not. Default 1.
+   * The number of parallel handlers. They keep the ordering of the subscription: by partition, by key, or none. Default 1.
    *
    * @param handlers above zero
    * @return this
@@ -84,9 +84,9 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Acknowledgements are gathered so long and sent as ranges; sooner, when they are many. Default 5.
+   * The client gathers acknowledgements for this time and sends them as ranges; it sends many acknowledgements sooner. Default 5.
    *
-   * @param milliseconds 0: each goes at once
+   * @param milliseconds 0: sends each at once
    * @return this
    */
   public ConsumerBuilder ackIntervalMs(long milliseconds) {
@@ -95,7 +95,7 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Whether leases of what is held are extended at a third of their time. Default: true.
+   * Whether the client extends leases, each third of the lease time. Default: true.
    *
    * @param isOn false: a handler that takes longer than the lease sees its message taken back
    * @return this
@@ -117,7 +117,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Pause before a broken stream is opened again; it doubles, with jitter. Default 50. A longer one that the broker names counts.
+   * Pause before a broken stream is opened again; it doubles, with jitter. Default 50. If the broker asks for a longer pause, the
+   * client uses it.
    *
    * @param milliseconds above zero
    * @return this
@@ -128,7 +129,7 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Longest pause before a broken stream is opened again. Default 5,000.
+   * The longest pause before a broken stream is opened again. Default 5,000.
    *
    * @param milliseconds above zero
    * @return this
@@ -139,7 +140,7 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Makes the consumer. It connects when it is run, or first asked for a message.
+   * Creates the consumer. It connects when it is run, or when the caller first asks for a message.
    *
    * @return a consumer, to be closed by the caller
    */

@@ -13,11 +13,10 @@ import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * A message that is leased to this consumer until it is settled: once, by {@link #ack}, {@link #nack} or {@link #deadLetter}. What
- * comes first counts; all of them may be called from any thread and settle in the background.
+ * A message that is leased to this consumer until it is settled: once, by {@link #ack}, {@link #nack} or {@link #deadLetter}. The
+ * first settlement counts. Any thread may call these methods; they settle in the background.
  *
- * <p>Key and payload are views of the bytes in which the message came, together with some hundred others: copy what is kept for
- * long.
+ * <p>Key and payload are views of a received buffer with some hundred messages. Copy what you keep for long.
  */
 public final class Delivery {
   /** Where it stands in this process. */
@@ -78,7 +77,7 @@ public final class Delivery {
   }
 
   /**
-   * 1 on the first delivery; grows by one with every failed one.
+   * 1 for the first delivery; every failed delivery adds 1.
    *
    * @return at least 1
    */
@@ -96,16 +95,16 @@ public final class Delivery {
   }
 
   /**
-   * Which producer wrote the message.
+   * The name of the producer.
    *
-   * @return empty for an anonymous one
+   * @return empty for an anonymous producer
    */
   public String producerId() {
     return run.producerId;
   }
 
   /**
-   * What the message is ordered by.
+   * The key, which determines partition and order.
    *
    * @return empty for none
    */
@@ -142,7 +141,7 @@ public final class Delivery {
   }
 
   /**
-   * Processed: the message never comes again.
+   * Processed: the broker does not deliver the message again.
    *
    * @return completes with true when that is durable; with false when the lease was over (the message comes again), or the message
    *     was settled before, or the connection broke before the broker answered
@@ -152,8 +151,8 @@ public final class Delivery {
   }
 
   /**
-   * Failed: the message comes again after the subscription's backoff. What was delivered of the same partition (or key) behind it is
-   * taken back and comes again, too.
+   * Failed: the message comes again after the subscription's backoff. The broker takes back the messages behind it in the same
+   * partition (or key), and delivers them again, too.
    *
    * @return as of {@link #ack()}
    */
@@ -165,7 +164,7 @@ public final class Delivery {
    * Failed: the message comes again after a delay.
    *
    * @param delay null for the subscription's backoff
-   * @param reason for people; at most 1,000 characters are sent
+   * @param the reason in the dead letter; the client sends at most 1,000 characters
    * @return as of {@link #ack()}
    */
   public CompletableFuture<Boolean> nack(Duration delay, String reason) {
@@ -173,9 +172,9 @@ public final class Delivery {
   }
 
   /**
-   * Hopeless: the message goes to the dead letters at once.
+   * Can't be processed: the broker dead-letters the message at once.
    *
-   * @param reason for people, kept with the dead letter; at most 1,000 characters are sent
+   * @param reason kept with the dead letter; the client sends at most 1,000 characters
    * @return as of {@link #ack()}
    */
   public CompletableFuture<Boolean> deadLetter(String reason) {
@@ -183,7 +182,7 @@ public final class Delivery {
   }
 
   /**
-   * Still at work: the lease ends so long from now. Consumers extend by themselves unless told not to.
+   * Still being processed: the lease ends this long from now. Consumers extend leases themselves unless this is turned off.
    *
    * @param by above zero
    * @return completes with true when the broker has answered; with false when the lease was over
@@ -196,7 +195,7 @@ public final class Delivery {
    * Whether the broker has taken the message back (the lease ended, a message before it failed, the subscription was moved), or the
    * connection broke: it is, or will be, delivered again, and to settle this delivery does nothing.
    *
-   * @return true once that is known here
+   * @return true once the client knows this
    */
   public boolean isRevoked() {
     return session.inbox().isRevoked(this);

@@ -33,7 +33,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Sends all messages to this partition. Default: by the hash of their key, or spread where they have none.
+   * Sends all messages to this partition. Default: by the hash of the key; messages without a key are spread.
    *
    * @param number from 0
    * @return this
@@ -44,9 +44,9 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Who produces. With a name of its own a restarted process goes on where the last one ended: {@link Producer#lastSequence()} says
-   * how many of its messages are durable. Opening claims the name: an older process of the name is fenced from then on, and stores
-   * nothing any more. Default: a random one.
+   * The name of the producer. With a fixed name, a restarted process continues where the last process ended:
+   * {@link Producer#lastSequence()} is the number of its durable messages. Opening claims the name: from then on, the broker stores
+   * no messages of older processes of the name. Default: a random name.
    *
    * @param name at most 200 characters
    * @return this
@@ -57,7 +57,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * A batch goes when it is about this large. Default 64 KiB.
+   * The client sends a batch when it is about this large. Default 64 KiB.
    *
    * @param bytes above zero; a single larger message makes a batch of its own
    * @return this
@@ -68,7 +68,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * A batch goes when it has so many messages. Default 1,000.
+   * The client sends a batch when it has this many messages. Default 1,000.
    *
    * @param count from 1 to 100,000
    * @return this
@@ -79,10 +79,10 @@ public final class ProducerBuilder {
   }
 
   /**
-   * A batch goes when its first message has waited so long. Default 1. While {@code maxInFlight} batches are under way, the next one
-   * gathers messages until it is full, whatever the linger.
+   * The client sends a batch when its first message has waited this long. Default 1. While {@code maxInFlight} batches are under way,
+   * the next batch gathers messages until it is full, whatever the linger is.
    *
-   * @param milliseconds 0: a message goes as soon as a batch may be sent
+   * @param milliseconds 0: the client sends a message as soon as it may send a batch
    * @return this
    */
   public ProducerBuilder lingerMs(long milliseconds) {
@@ -91,7 +91,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Most batches under way that have no receipt yet. Default 8.
+   * The maximum number of sent batches without a receipt. Default 8.
    *
    * @param batches from 1 to 1,000
    * @return this
@@ -102,9 +102,9 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Most messages that were handed over and have no receipt yet, in bytes, about. Default 16 MiB.
+   * The maximum approximate size of the messages that were handed over and have no receipt. Default 16 MiB.
    *
-   * @param bytes above zero; may be passed by one message
+   * @param bytes above zero; one message may exceed it
    * @return this
    */
   public ProducerBuilder bufferMaxBytes(long bytes) {
@@ -124,11 +124,11 @@ public final class ProducerBuilder {
   }
 
   /**
-   * How long after {@code send} a message may be tried, about: then it fails with {@link SluiceException#RETRY_TIMEOUT}, whatever the
-   * broker does, and what is behind it goes on. It may be stored all the same, but only before anything behind it is.
-   * {@link Producer#close} takes no longer, either. Default: no end.
+   * How long the client tries a message, counted from {@code send}, whatever the broker does. Then the message fails with
+   * {@link SluiceException#RETRY_TIMEOUT}, and later messages continue. The broker may have stored the message, but only before every
+   * later message. {@link Producer#close} takes no longer than this. Default: no limit.
    *
-   * @param milliseconds 0 for no end
+   * @param milliseconds 0 for no limit
    * @return this
    */
   public ProducerBuilder retryTimeoutMs(long milliseconds) {
@@ -137,7 +137,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Pause before the first retry; it doubles, with jitter. Default 50. A longer one that the broker names counts.
+   * Pause before the first retry; it doubles, with jitter. Default 50. If the broker asks for a longer pause, the client uses it.
    *
    * @param milliseconds above zero
    * @return this
@@ -148,7 +148,7 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Longest pause before a retry. Default 5,000, or half of {@code retryTimeoutMs} if that is less.
+   * The longest pause before a retry. Default 5,000, or half of {@code retryTimeoutMs} if that is less.
    *
    * @param milliseconds above zero
    * @return this
@@ -168,11 +168,11 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Claims the name of the producer: from the broker's answer on, every process that opened the same name before is fenced. A broker
-   * that can't be reached is tried for 10 s, or for {@code retryTimeoutMs}.
+   * Claims the name of the producer: from the broker's answer on, every process that opened the same name before is fenced. If the
+   * broker can't be reached, the client tries for 10 s, or for {@code retryTimeoutMs}.
    *
    * @return an open producer, to be closed by its opener
-   * @throws SluiceException where the broker can't be reached, or refuses
+   * @throws SluiceException if the broker can't be reached, or refuses
    */
   public Producer open() {
     ProducerPosition position = ProducerPosition.open(client, this);

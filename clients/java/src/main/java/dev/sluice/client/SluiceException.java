@@ -10,8 +10,8 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * A call that failed: by the broker's decision, because the broker could not be reached, or because a producer or consumer is
- * over. Programs decide by {@link #reason()}, which never changes its meaning.
+ * The failure of a call: the broker refused it, the broker could not be reached, or a producer or consumer has ended. Programs
+ * decide by {@link #reason()}, which never changes its meaning.
  */
 public final class SluiceException extends RuntimeException {
   /** Reason of a {@code send} that the full buffer of its producer refused. */
@@ -29,7 +29,7 @@ public final class SluiceException extends RuntimeException {
   private final String reason;
   private final transient Map<String, String> metadata;
   private final transient List<FieldViolation> fieldViolations;
-  /** Null where the broker did not say. */
+  /** Null if the broker did not say. */
   private final Duration retryDelay;
 
   SluiceException(Status.Code code, String reason, String message) {
@@ -46,7 +46,7 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * What a call threw, as a SluiceException: with reason, facts and retry delay, where the broker sent them.
+   * Converts what a call threw into a SluiceException, with the reason, details and retry delay that the broker sent.
    *
    * @param thrown by a generated stub, by a future ({@code CompletionException}), or by this client
    * @return the exception itself where it is one already; UNKNOWN for what is none of these
@@ -112,8 +112,8 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * The stable name of the error: {@code TOPIC_NOT_FOUND}. Where the broker gave none (it did not answer, or something between
-   * here and there did) it is the name of the code: {@code UNAVAILABLE}.
+   * The stable name of the error: {@code TOPIC_NOT_FOUND}. If the broker gave none (it did not answer, or a proxy
+   * answered), it is the name of the code: {@code UNAVAILABLE}.
    *
    * @return a name of {@link ErrorReason} without its prefix, the name of a code, or a reason of this client's own
    */
@@ -135,27 +135,27 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * Facts for programs, by name.
+   * Details for programs, by name.
    *
-   * @return empty where the broker sent none
+   * @return empty if the broker sent none
    */
   public Map<String, String> metadata() {
     return metadata == null ? Map.of() : metadata;
   }
 
   /**
-   * What was wrong with the request, field by field.
+   * The faults of the request, one for each field.
    *
-   * @return empty where the broker sent none
+   * @return empty if the broker sent none
    */
   public List<FieldViolation> fieldViolations() {
     return fieldViolations == null ? List.of() : fieldViolations;
   }
 
   /**
-   * How long the broker asks to wait before the next try.
+   * How long the broker asks to wait before a retry.
    *
-   * @return empty where it did not say
+   * @return empty if it does not say
    */
   public Optional<Duration> retryDelay() {
     return Optional.ofNullable(retryDelay);
