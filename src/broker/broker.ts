@@ -9,25 +9,25 @@ import type { Random } from '../base/random.js';
 import type { Credit, Settlement, SettleResult } from '../core/types.js';
 import type { Storage, StorageListener } from '../storage/types.js';
 import { Alarm } from './alarm.js';
-import { commit } from './committer.js';
 import { Counters } from './counters.js';
 import { Redrive } from './dead-letters/redrive.js';
 import { FramePool } from './delivery/frame-pool.js';
 import { Heartbeats } from './delivery/heartbeats.js';
-import { freshCursor, type SubscriptionRunner, sessionNotFound } from './delivery/subscription-runner.js';
+import { type SubscriptionRunner, sessionNotFound } from './delivery/subscription-runner.js';
 import { Inspector } from './inspection/inspector.js';
 import { FreeDiskWatch } from './publishing/free-disk-watch.js';
-import { openProducer } from './publishing/open-producer.js';
+import { findProducer, openProducer } from './publishing/open-producer.js';
 import { ProducerTable } from './publishing/producer-table.js';
 import { PublishGate } from './publishing/publish-gate.js';
 import { StreamPublisher } from './publishing/publisher.js';
 import { LogStream } from './reading/log-stream.js';
 import { Retention } from './retention/retention.js';
 import type { BrokerSettings } from './settings.js';
+import { addSubscription, defaultSubscription } from './topics/add-subscription.js';
 import { Catalog } from './topics/catalog.js';
 import { expectName } from './topics/names.js';
 import { startOffsets } from './topics/start-offsets.js';
-import { checkPartition, type Topic, topicNotFound } from './topics/topic.js';
+import { checkPartition, topicNotFound } from './topics/topic.js';
 import type {
   Broker,
   BrokerStats,
@@ -37,6 +37,7 @@ import type {
   ConsumerSession,
   ConsumerSink,
   MessageInfo,
+  Page,
   ProducerInfo,
   ProducerPlace,
   Publisher,
@@ -120,20 +121,10 @@ class StoredBroker implements Broker, StorageListener {
       progress: storage,
       topics: this.#catalog,
     });
-    this.#retention = new Retention({
-      storage,
-      clock,
-      logger,
-      alarm: this.#alarm,
-      topics: this.#catalog.topics,
-    });
-    this.#inspector = new Inspector({
-      storage,
-      catalog: this.#catalog,
-      publishers: this.#publishers,
-      counters: this.#counters,
-      frames: this.#frames,
-    });
+    const { topics } = this.#catalog;
+    this.#retention = new Retention({ storage, clock, logger, alarm: this.#alarm, topics });
+    const parts = { storage, catalog: this.#catalog, publishers: this.#publishers };
+    this.#inspector = new Inspector({ ...parts, counters: this.#counters, frames: this.#frames });
   }
 
   async start(): Promise<void> {
@@ -183,15 +174,7 @@ class StoredBroker implements Broker, StorageListener {
 
   async getProducer(topicName: string, producerId: string): Promise<ProducerPlace> {
     const topic = this.#catalog.topic(topicName);
-    const { state } = await this.#producers.load(topic.topicId, producerId);
-    if (state === undefined) {
-      throw new SluiceError('PRODUCER_NOT_FOUND', `topic "${topicName}" has no producer "${producerId}"`, {
-        metadata: { topic: topicName, producerId },
-      });
-    }
-    // The state in memory runs ahead of the disk: the answer waits until it is durable.
-    await commit(this.#storage, { durability: topic.durability });
-    return state;
+    return findProducer(this.#storage, this.#producers, topic, producerId);
   }
 
   // --- Consuming ------------------------------------------------------------------------------------------
@@ -202,7 +185,7 @@ class StoredBroker implements Broker, StorageListener {
     const topic = this.#catalog.topicForSubscription(input);
     let runner = this.#catalog.subscriptions.get(topic, options.subscription);
     if (runner === undefined) {
-      ({ runner } = await this.#addSubscription(topic, input, options.start));
+      ({ runner } = await addSubscription(this.#storage, this.#catalog, topic, input, options.start));
       this.#checkServing();
     }
     const credit = {
@@ -246,11 +229,8 @@ class StoredBroker implements Broker, StorageListener {
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
     // The topic may have been deleted while the position was looked up.
     if (topic.isDeleted) throw topicNotFound(topic.name);
-    const stream = new LogStream(this.#storage, topic, sink, {
-      ...options,
-      starts,
-      frames: this.#frames.open(),
-    });
+    const frames = this.#frames.open();
+    const stream = new LogStream(this.#storage, topic, sink, { ...options, starts, frames });
     stream.start();
     return stream;
   }
@@ -283,7 +263,7 @@ class StoredBroker implements Broker, StorageListener {
     return this.#inspector.topicInfo(this.#catalog.topic(name));
   }
 
-  listTopics(pageSize: number, pageToken: string): { items: TopicInfo[]; nextPageToken: string } {
+  listTopics(pageSize: number, pageToken: string): Page<TopicInfo> {
     const { items, nextPageToken } = this.#catalog.topics.page(pageSize, pageToken);
     return { items: items.map((topic) => this.#inspector.topicInfo(topic)), nextPageToken };
   }
@@ -308,7 +288,7 @@ class StoredBroker implements Broker, StorageListener {
   ): Promise<SubscriptionInfo> {
     this.#checkServing();
     const topic = this.#catalog.topicForSubscription(config);
-    const { runner, isNew } = await this.#addSubscription(topic, config, start);
+    const { runner, isNew } = await addSubscription(this.#storage, this.#catalog, topic, config, start);
     // A subscription that this call created may have been changed by another call before its commit was answered.
     if (!isNew) this.#catalog.checkSame(runner.config, config);
     return runner.info();
@@ -318,11 +298,7 @@ class StoredBroker implements Broker, StorageListener {
     return this.#catalog.subscription(topic, name).info();
   }
 
-  listSubscriptions(
-    topicName: string,
-    pageSize: number,
-    pageToken: string,
-  ): { items: SubscriptionInfo[]; nextPageToken: string } {
+  listSubscriptions(topicName: string, pageSize: number, pageToken: string): Page<SubscriptionInfo> {
     const { subscriptions } = this.#catalog;
     const runners = topicName === '' ? subscriptions.all : subscriptions.of(this.#catalog.topic(topicName));
     const { items, nextPageToken } = runners.page(pageSize, pageToken);
@@ -414,38 +390,6 @@ class StoredBroker implements Broker, StorageListener {
     if (runner === undefined) throw sessionNotFound(sessionId);
     return runner;
   }
-
-  /** The subscription of this name. Creates it, durably, if it does not exist. */
-  async #addSubscription(
-    topic: Topic,
-    input: Omit<SubscriptionConfig, 'createTimeMs'>,
-    start: ConsumeOptions['start'],
-  ): Promise<{ runner: SubscriptionRunner; isNew: boolean }> {
-    const offsets = await startOffsets(this.#storage, topic, undefined, start);
-    // Meanwhile the topic may have been deleted, or another call may have created the subscription.
-    if (topic.isDeleted) throw topicNotFound(topic.name);
-    const existing = this.#catalog.subscriptions.get(topic, input.name);
-    if (existing !== undefined) {
-      await commit(this.#storage, { durability: 'synced' });
-      return { runner: existing, isNew: false };
-    }
-    const cursors = new Map([...offsets].map(([partition, offset]) => [partition, freshCursor(offset)]));
-    const { runner, durable } = this.#catalog.insertSubscription(topic, input, cursors);
-    await durable;
-    return { runner, isNew: true };
-  }
-}
-
-function defaultSubscription(topic: string, name: string): Omit<SubscriptionConfig, 'createTimeMs'> {
-  return {
-    topic,
-    name,
-    ordering: 'partition',
-    ackDeadlineMs: 0,
-    minBackoffMs: 0,
-    maxBackoffMs: 0,
-    deadLetter: { maxAttempts: 0, topic: '', isDisabled: false },
-  };
 }
 
 function draining(): SluiceError {

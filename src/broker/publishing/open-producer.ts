@@ -2,7 +2,7 @@ import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Durability } from '../../base/model.js';
 import type { ProducerState, Storage } from '../../storage/types.js';
-import { storageFailed } from '../committer.js';
+import { commit, storageFailed } from '../committer.js';
 import { type Topic, topicDeleted } from '../topics/topic.js';
 import type { ClaimOptions, ProducerPlace } from '../types.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
@@ -36,6 +36,24 @@ export function openProducer(
     }
     return submitClaim(storage, topic, producerId, entry, nextState(producerId, state, claimId));
   });
+}
+
+/** Claims nothing. Throws PRODUCER_NOT_FOUND. */
+export async function findProducer(
+  storage: Storage,
+  producers: ProducerTable,
+  topic: Topic,
+  producerId: string,
+): Promise<ProducerPlace> {
+  const { state } = await producers.load(topic.topicId, producerId);
+  if (state === undefined) {
+    throw new SluiceError('PRODUCER_NOT_FOUND', `topic "${topic.name}" has no producer "${producerId}"`, {
+      metadata: { topic: topic.name, producerId },
+    });
+  }
+  // The state in memory runs ahead of the disk: the answer waits until it is durable.
+  await commit(storage, { durability: topic.durability });
+  return state;
 }
 
 function nextState(producerId: string, state: ProducerState | undefined, claimId: number): ProducerState {
