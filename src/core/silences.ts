@@ -4,18 +4,24 @@ import type { Session } from './session.js';
 import type { DeliveryPolicy } from './types.js';
 
 /**
- * How long a session whose lease lapsed stays silent if its consumer sends nothing. A live consumer may have
- * nothing to send, because its message was taken back: it gets work again after this time. A consumer that hangs
- * costs one lease time at longer and longer intervals.
+ * How long a session whose lease lapsed stays silent if its consumer sends nothing. A live consumer may have nothing
+ * to send, because its message was taken back, so it gets messages again after this time. If the consumer hangs, the
+ * next lease lapses, too, and each further silence is twice as long.
  */
 export function silenceMs({ ackDeadlineMs }: DeliveryPolicy, silenceCount: number): number {
   const first = Math.max(limits.minSilenceMs, limits.silenceLeaseTimes * ackDeadlineMs);
   return Math.min(Math.max(limits.maxSilenceMs, first), first * 2 ** Math.min(silenceCount - 1, 30));
 }
 
-/** The silent sessions of a subscription, by the time when their silence ends without a sign of life. */
+/**
+ * The silent sessions of a subscription: a lease of theirs lapsed, and their consumers have sent nothing since. A silence
+ * ends when the consumer sends something, or when its time is over. The silence of a session whose transport is stuck
+ * has no time limit.
+ */
 export class Silences {
+  /** Silences with a time limit. */
   readonly #ends = new DeadlineHeap<Session>();
+  /** Silences without a time limit. */
   readonly #held = new Set<Session>();
 
   get count(): number {

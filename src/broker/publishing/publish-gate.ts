@@ -47,7 +47,7 @@ export class PublishGate {
   #arrivedBytes = 0;
   #willAdmit = false;
   #hasCommitted = false;
-  /** Reservations of earlier rounds have lapsed. */
+  /** Counts the expiries of reservations. A reservation from before the last expiry is void. */
   #round = 0;
   #lapse: Timer | undefined;
 
@@ -78,8 +78,8 @@ export class PublishGate {
   }
 
   /**
-   * Calls `enter` when there is room, with a function that releases the room that is kept for a request of this size; without
-   * a size, of the size of the topic's last request. Returns a function that gives up waiting.
+   * Calls `enter` when there is room. The gate reserves `requestBytes`, or the size of the topic's last request if it is
+   * absent, and passes a function that releases the reservation. Returns a function that cancels the wait.
    */
   wait(line: TopicLine, enter: (releaseRoom: () => void) => void, requestBytes?: number): () => void {
     const giveUp = line.waiting.add(() => {

@@ -37,9 +37,9 @@ export async function readOnce(
 }
 
 /**
- * The first readable record at or after an offset, key and value; taken from the block itself if the engine
- * refuses the block. Undefined after the last record. Rejects with the engine's error if nothing
- * is found.
+ * The first readable record at or after an offset, key and value. If the engine refuses the block of the record, the
+ * record is read from the table file. Undefined after the last record. Rejects with the engine's error if no record is
+ * found.
  */
 export async function readFirst(
   engine: Engine,
@@ -64,13 +64,14 @@ export async function readFirst(
   }
 }
 
-/** Messages of a record up to which it is found by its key. */
+/** The number of offsets that are tried as the key of the next record. A key is the last offset of its record. */
 const mostKeys = 16_000;
+/** The number of keys in one read. */
 const keysAtOnce = 250;
 
 /**
  * The records whose last offsets lie in a range. A scan begins in every table of the first level, so a damaged block at the
- * beginning of one of them makes scans fail that begin before it. A read by key asks only tables that may hold the key.
+ * beginning of one of them makes scans fail that begin before it. A read by key reads only tables that may contain the key.
  */
 async function readByKeys(engine: Engine, log: PartitionLog, from: number, until: number): Promise<Entries> {
   // These reads block. Other work gets its turn between them.
