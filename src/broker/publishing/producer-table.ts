@@ -45,34 +45,40 @@ export class ProducerTable {
     return loading;
   }
 
-  /** Like `load`, and calls `use` with the entry before it can be forgotten again. */
+  /**
+   * Like `load`, and calls `use` with the entry in the table. If the entry has been forgotten again, it is put back: only
+   * microtasks have run since it was read, so no commit can have changed the producer on disk.
+   */
   async loadFor<T>(
     topicId: number,
     producerId: string,
     use: (entry: ProducerEntry) => T | Promise<T>,
   ): Promise<T> {
-    for (;;) {
-      await this.load(topicId, producerId);
-      const entry = this.get(topicId, producerId);
-      if (entry !== undefined) return use(entry);
+    const loaded = await this.load(topicId, producerId);
+    let entry = this.get(topicId, producerId);
+    if (entry === undefined) {
+      entry = loaded;
+      this.#entries.set(keyOf(topicId, producerId), entry);
     }
+    return use(entry);
   }
 
   async #read(key: string, topicId: number, producerId: string): Promise<ProducerEntry> {
     const known = this.get(topicId, producerId);
     if (known !== undefined) return known;
     const entry = { state: await this.#storage.readProducer(topicId, producerId), pendingCount: 0 };
-    this.#entries.set(key, entry);
     this.#forget();
+    this.#entries.set(key, entry);
     return entry;
   }
 
+  /** Makes room for one more entry. There is none while all of them have commits under way: then the table grows. */
   #forget(): void {
-    if (this.#entries.size <= limits.cachedProducers) return;
+    if (this.#entries.size < limits.cachedProducers) return;
     for (const [key, entry] of this.#entries) {
       if (entry.pendingCount > 0) continue;
       this.#entries.delete(key);
-      if (this.#entries.size <= limits.cachedProducers) return;
+      if (this.#entries.size < limits.cachedProducers) return;
     }
   }
 }

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { limits } from '../../../../src/base/limits.js';
+import { ProducerTable } from '../../../../src/broker/publishing/producer-table.js';
+import type { ProducerState, Storage } from '../../../../src/storage/types.js';
+
+const topicId = 1;
+
+describe('ProducerTable', () => {
+  let readCount: number;
+  let table: ProducerTable;
+
+  beforeEach(() => {
+    readCount = 0;
+    const readProducer = async (): Promise<ProducerState | undefined> => {
+      readCount++;
+      return undefined;
+    };
+    table = new ProducerTable({ readProducer } as unknown as Storage);
+  });
+
+  /** Producers whose entries can't be forgotten, as many as the table keeps. */
+  async function fillWithPending(): Promise<void> {
+    for (let i = 0; i < limits.cachedProducers; i++) {
+      await table.loadFor(topicId, `pending-${i}`, (entry) => entry.pendingCount++);
+    }
+    readCount = 0;
+  }
+
+  it('serves one more producer while every known one has a commit under way', async () => {
+    await fillWithPending();
+    const used = await table.loadFor(topicId, 'one more', (entry) => entry);
+    assert.equal(readCount, 1);
+    assert.equal(table.get(topicId, 'one more'), used);
+  });
+
+  it('serves several of them that are loaded in the same turn, each with the entry in the table', async () => {
+    await fillWithPending();
+    const names = Array.from({ length: 5 }, (_, i) => `more-${i}`);
+    await Promise.all(
+      names.map((name) =>
+        table.loadFor(topicId, name, (entry) => assert.equal(table.get(topicId, name), entry)),
+      ),
+    );
+    assert.equal(readCount, names.length);
+  });
+
+  it('forgets the least recently used producer without a commit under way', async () => {
+    await fillWithPending();
+    await table.load(topicId, 'idle');
+    await table.load(topicId, 'next');
+    assert.equal(table.get(topicId, 'idle'), undefined);
+    assert.notEqual(table.get(topicId, 'next'), undefined);
+  });
+});
