@@ -29,19 +29,19 @@ const defects: readonly Defect[] = [
   },
   {
     name: 'a wrong type as a batch is stored',
-    path: 'src/broker/publisher.js',
+    path: 'src/broker/publishing/publisher.js',
     right: 'const appends = routeBatch(topic, batch, skip, producerId);',
     wrong: 'const appends = undefined.route;',
   },
   {
     name: 'a wrong type as a receipt is given',
-    path: 'src/broker/publisher.js',
+    path: 'src/broker/publishing/publisher.js',
     right: 'topic.backlog.committed(storedCount, storedBytes);',
     wrong: 'undefined.committed();',
   },
   {
     name: 'a wrong type as messages are settled',
-    path: 'src/broker/subscription-runner.js',
+    path: 'src/broker/delivery/subscription-runner.js',
     right: 'const result = this.#state.settle(',
     wrong: 'const result = undefined.settle(',
   },

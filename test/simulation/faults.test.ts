@@ -43,7 +43,7 @@ const faults: readonly Fault[] = [
   },
   {
     name: 'two processes of one producer name get the same epoch',
-    path: 'src/broker/open-producer.js',
+    path: 'src/broker/publishing/open-producer.js',
     right: 'return { epoch: epoch + 1, lastSequence',
     wrong: 'return { epoch: Math.max(1, epoch), lastSequence',
   },
@@ -55,13 +55,13 @@ const faults: readonly Fault[] = [
   },
   {
     name: 'a redrive passes over a dead letter',
-    path: 'src/broker/redrive.js',
+    path: 'src/broker/dead-letters/redrive.js',
     right: 'const deadLetters = page.deadLetters.slice(from, from + count);',
     wrong: 'const deadLetters = page.deadLetters.slice(from + 1, from + count);',
   },
   {
     name: 'dead letters are sent back to all subscriptions',
-    path: 'src/broker/redrive.js',
+    path: 'src/broker/dead-letters/redrive.js',
     right: 'targetSubscriptionId: this.#runner.subscriptionId,',
     wrong: '',
   },
