@@ -17,6 +17,7 @@ import type { Outbox } from './outbox.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
 import { settledOffsets, staleOffsets, withoutDeadLettering } from './stale.js';
+import { TakeBackCounts } from './take-back-counts.js';
 import type {
   DeliveryPolicy,
   Fetch,
@@ -75,6 +76,7 @@ export abstract class Lane {
   protected readonly ledger: Ledger;
   protected readonly leases: LeaseTable;
   readonly #failures: Failures;
+  readonly #takeBacks = new TakeBackCounts();
   #endOffset: number;
   #epoch = 0;
   #read: { readonly session: Session; readonly epoch: number } | undefined;
@@ -242,9 +244,11 @@ export abstract class Lane {
           last,
           isSent: false,
           leasedAtMs: nowMs,
+          takeBackCount: 0,
           isTakenBack: false,
         };
         record.last = last;
+        record.takeBackCount = Math.max(record.takeBackCount, this.#takeBacks.largest(claim.first, last));
         const isSuspect = this.ledger.isSuspect(claim.first);
         this.leases.add(new Lease(record, runIndex, claim.first, last, Number.POSITIVE_INFINITY));
         if (isSuspect) session.isolate();
@@ -279,7 +283,16 @@ export abstract class Lane {
 
   sent(record: DeliveryRecord, nowMs: number): void {
     record.isSent = true;
+    if (record.takeBackCount > 0) this.#forgetTakeBacks(record);
     this.leases.start(record, nowMs + this.context.policy.ackDeadlineMs);
+  }
+
+  /** A consumer gets the messages of this delivery that were not taken back again. */
+  #forgetTakeBacks(record: DeliveryRecord): void {
+    for (const { first, last, delivery } of this.leases.heldFrom(record.first)) {
+      if (first > record.last) break;
+      if (delivery === record) this.#takeBacks.remove(first, last);
+    }
   }
 
   // --- The end of a lease -----------------------------------------------------------------------------------
@@ -324,6 +337,10 @@ export abstract class Lane {
   takeBackUnsent(session: Session, nowMs: number): void {
     const held = this.leases.revokeUnsent(session);
     if (held.length === 0) return;
+    this.#takeBacks.remove(0, this.ledger.acknowledgedOffset - 1);
+    for (const { first, last, delivery } of held) {
+      this.#takeBacks.set(first, last, delivery.takeBackCount + 1);
+    }
     this.ended(held);
     this.#giveBack(held, nowMs);
   }
@@ -384,6 +401,7 @@ export abstract class Lane {
   seek(offset: number): Interval[] {
     this.leases.revoke(0, Number.POSITIVE_INFINITY);
     this.ledger.reset(offset);
+    this.#takeBacks.clear();
     this.overtakeRead();
     this.context.outbox.dirty(this.partition);
     this.restart();

@@ -16,6 +16,8 @@ export interface DeliveryRecord {
   /** The bytes have left: the consumer may be working on the messages. */
   isSent: boolean;
   readonly leasedAtMs: number;
+  /** How often one of its messages was taken back before, since a consumer last got that message. */
+  takeBackCount: number;
   /** Its bytes waited too long for the transport: other sessions get its messages. */
   isTakenBack: boolean;
 }

@@ -10,13 +10,15 @@ export class Session {
   credit: Credit;
   /** Deliveries whose bytes have not left yet. The transport takes only a few at a time. */
   readonly deliveriesInTransit = new Set<number>();
+  /** When the bytes of a delivery last left. */
+  lastLeftAtMs = Number.NEGATIVE_INFINITY;
   /** The index of the lane that is next in the round robin. */
   nextLane = 0;
   /** A settlement has taken effect: the consumer has worked on messages. */
   hasSettled = false;
   /** A lease lapsed, and the consumer has sent nothing since: other sessions are preferred, for a time. */
   isSilent = false;
-  /** Its transport has taken nothing for long, and other sessions get its messages: it is silent until it takes some. */
+  /** No delivery has left for long, and other sessions get its messages: it is silent until a delivery leaves. */
   isStuck = false;
   /** How often that happened since the consumer last sent something. */
   silenceCount = 0;

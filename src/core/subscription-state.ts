@@ -85,6 +85,7 @@ class SubscriptionStateMachine implements SubscriptionState {
   setPolicy(policy: DeliveryPolicy): void {
     invariant(policy.ordering === this.#context.policy.ordering, "a subscription's ordering can't change");
     this.#context.policy = policy;
+    this.#inTransit.lookAgain();
   }
 
   // --- Partitions -------------------------------------------------------------------------------------------
@@ -103,6 +104,7 @@ class SubscriptionStateMachine implements SubscriptionState {
   setFirst(partition: number, firstOffset: number): void {
     this.#lane(partition).dropBelow(firstOffset);
     this.#sharing.leasesEnded();
+    this.#inTransit.lookAgain();
   }
 
   cursor(partition: number): CursorState {
@@ -112,6 +114,7 @@ class SubscriptionStateMachine implements SubscriptionState {
   seek(partition: number, offset: number, _nowMs: number): readonly Interval[] {
     const anew = this.#lane(partition).seek(offset);
     this.#sharing.leasesEnded();
+    this.#inTransit.lookAgain();
     return anew;
   }
 
@@ -123,7 +126,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     this.#sessions.set(sessionId, session);
     this.#context.outbox.ready(session);
     this.#sharing.addSession(session);
-    this.#inTransit.canTakeMore();
+    this.#inTransit.canTakeMore(session);
   }
 
   closeSession(sessionId: string, end: SessionEnd, nowMs: number): void {
@@ -142,7 +145,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     const session = this.#session(sessionId);
     session.credit = credit;
     this.#heard(session);
-    this.#inTransit.canTakeMore();
+    this.#inTransit.canTakeMore(session);
     this.#context.outbox.ready(session);
     if (this.#silences.count > 0) this.#sharing.silenceChanged();
   }
@@ -215,7 +218,10 @@ class SubscriptionStateMachine implements SubscriptionState {
       const before = lane.settledOffsets(first, last, held);
       addSettled(partition, before, lane.hasDeadLetters ? outcome.kind : 'extend', stale, settledBefore);
     }
-    if (settledCount > 0) session.hasSettled = true;
+    if (settledCount > 0) {
+      session.hasSettled = true;
+      this.#inTransit.canTakeMore(session);
+    }
     this.#sharing.leasesEnded();
     const result = { settledCount, stale: mergedIntervals(stale) };
     return settledBefore.length === 0 ? result : { ...result, settledBefore };
@@ -228,6 +234,7 @@ class SubscriptionStateMachine implements SubscriptionState {
   deadLetterFailed(partition: number, offset: number, nowMs: number): void {
     this.#lane(partition).deadLetterFailed(offset, nowMs);
     this.#sharing.leasesEnded();
+    this.#inTransit.lookAgain();
   }
 
   // --- Time -------------------------------------------------------------------------------------------------
@@ -325,7 +332,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     return atWorkCount > 1 ? { kind: 'suspects' } : { kind: 'messageAtWork', failure: streamEnded[end] };
   }
 
-  /** Sessions whose transport has taken nothing for long lose what has not left, and are the last choice. */
+  /** Sessions of which no delivery has left for long lose what has not left, and are the last choice. */
   #takeBackUnsent(nowMs: number): void {
     const { policy } = this.#context;
     for (const session of this.#inTransit.look(policy, this.#sessions.values(), nowMs)) {
@@ -335,13 +342,13 @@ class SubscriptionStateMachine implements SubscriptionState {
     }
   }
 
-  /** The consumer of this session has sent something. If it reads nothing, it can't take anything all the same. */
+  /** The consumer of this session has sent something. If its transport is stuck, it can't take anything all the same. */
   #heard(session: Session): void {
     if (!session.isStuck && this.#silences.end(session)) this.#silenceEnded(session);
   }
 
   #silenceEnded(session: Session): void {
-    this.#inTransit.canTakeMore();
+    this.#inTransit.canTakeMore(session);
     this.#context.outbox.ready(session);
     this.#sharing.silenceChanged();
   }

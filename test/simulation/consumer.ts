@@ -100,10 +100,6 @@ export class Consumer implements ConsumerSink {
     this.isClosed = true;
   }
 
-  get isPaused(): boolean {
-    return this.credit.messages === 0 || this.credit.bytes === 0;
-  }
-
   hasCredit(): boolean {
     const held = this.subscription.model.heldBy(this.name);
     if (held.some(({ isSuspect }) => isSuspect)) return false;

@@ -35,7 +35,7 @@ export class Consuming {
     this.#world.consumers.push(consumer);
     this.#world.expect(`session ${consumer.name}`, opening, (session) => {
       consumer.session = session;
-      this.#world.reference.subscriptions.get(subscriptionId)?.model.open(consumer.name, consumer.isPaused);
+      this.#world.reference.subscriptions.get(subscriptionId)?.model.open(consumer.name, consumer.credit);
       session.start();
     });
   }
@@ -62,7 +62,7 @@ export class Consuming {
 
   setCredit(consumer: Consumer, credit: Credit): void {
     consumer.credit = credit;
-    consumer.subscription.model.setCredit(consumer.name, consumer.isPaused);
+    consumer.subscription.model.setCredit(consumer.name, credit);
     this.#world.trace(`  ${consumer.name}: ${credit.messages}, ${credit.bytes} bytes`);
     const { broker } = this.#world.host;
     assert.deepEqual(broker.setCredit(consumer.session!.sessionId, credit), credit);

@@ -6,7 +6,17 @@ import { Harness, plenty } from '../unit/core/harness.js';
 import { Chance } from './chance.js';
 
 /** What runs of processes are there for: many together must have seen all of it. */
-const processEvents = ['crash', 'hang', 'stuck', 'earlyClose', 'lapse', 'takenBack', 'deadLetter'] as const;
+const processEvents = [
+  'crash',
+  'hang',
+  'stuck',
+  'slow',
+  'slowDelivery',
+  'earlyClose',
+  'lapse',
+  'takenBack',
+  'deadLetter',
+] as const;
 
 type ProcessEvent = (typeof processEvents)[number];
 
@@ -23,12 +33,22 @@ interface Message {
 /** A consumer's process. What it holds stands in the order of delivery. */
 interface Process {
   readonly name: string;
-  /** A hung one settles nothing; a stuck one does not even read, so that nothing leaves for it. */
-  readonly kind: 'worker' | 'hung' | 'stuck';
+  /**
+   * A hung one settles nothing. A stuck one does not even read, so that nothing leaves for it. For a slow one each frame
+   * takes longer than a message may wait at first; it handles a frame at once.
+   */
+  readonly kind: 'worker' | 'hung' | 'stuck' | 'slow';
   readonly concurrency: number;
   held: Message[];
   /** Deliveries that wait for its transport. */
-  unsentCount: number;
+  readonly frames: Frame[];
+}
+
+interface Frame {
+  readonly deliveryId: number;
+  /** Less those that were taken back. */
+  messages: Message[];
+  ticksLeft: number;
 }
 
 /** Less than any lease: a worker that gets a message settles it in time. */
@@ -39,8 +59,9 @@ const mostTicks = 20_000;
 
 /**
  * One run: worker processes that acknowledge all they get, beside messages that end the process which works on them,
- * processes that hang, processes that do not read, and processes that close before they have handled anything. There is always a healthy worker, so
- * whatever happens, exactly the poisonous messages end as dead letters, and the others are handled in their order.
+ * processes that hang, that do not read, that read slowly, and that close before they have handled anything. There is
+ * always a healthy worker, so whatever happens, exactly the poisonous messages end as dead letters, and the others are
+ * handled in their order.
  */
 class ProcessRun {
   readonly #chance: Chance;
@@ -52,6 +73,7 @@ class ProcessRun {
   #nameCount = 0;
   #hungCount = 0;
   #stuckCount = 0;
+  #slowCount = 0;
 
   constructor(seed: number, count: (event: ProcessEvent) => void) {
     this.#chance = new Chance(seed);
@@ -84,22 +106,27 @@ class ProcessRun {
   }
 
   #tick(): void {
-    const { below, oneIn } = bound(this.#chance);
+    const oneIn = (n: number) => this.#chance.oneIn(n);
     if (oneIn(12)) this.#closeEarly();
     // One at a time: the lease of each costs its message an attempt.
     if (this.#hungCount === 0 && oneIn(40)) this.#open('hung');
     if (this.#stuckCount < 2 && oneIn(40)) this.#open('stuck');
+    if (this.#slowCount < 2 && oneIn(40)) this.#open('slow');
     if (oneIn(20) && this.#processes.length < 6) this.#open('worker');
     this.#serve();
-    for (const process of [...this.#processes]) {
-      if (process.kind === 'worker' && below(4) > 0) this.#work(process);
-      else if (process.kind === 'worker') this.#settleAll(process);
-    }
+    for (const process of [...this.#processes]) this.#act(process);
     this.#serve();
     const attempts = this.#attempts();
     this.#harness.advance(tickMs);
     if (this.#attempts() > attempts) this.#count('lapse');
     this.#serve();
+  }
+
+  #act(process: Process): void {
+    if (process.kind === 'slow') this.#moveSlowly(process);
+    if (process.kind !== 'worker') return;
+    if (this.#chance.below(4) > 0) this.#work(process);
+    else this.#settleAll(process);
   }
 
   #publish(partition: number): void {
@@ -119,7 +146,7 @@ class ProcessRun {
       kind,
       concurrency: this.#chance.pick([1, 1, 4, 8]),
       held: [],
-      unsentCount: 0,
+      frames: [],
     };
     if (kind === 'hung') {
       this.#hungCount += 1;
@@ -128,6 +155,10 @@ class ProcessRun {
     if (kind === 'stuck') {
       this.#stuckCount += 1;
       this.#count('stuck');
+    }
+    if (kind === 'slow') {
+      this.#slowCount += 1;
+      this.#count('slow');
     }
     this.#processes.push(process);
     this.#harness.open(process.name, { ...plenty, messages: this.#chance.pick([1, 8, 1_000]) });
@@ -154,9 +185,7 @@ class ProcessRun {
     const inHand = this.#inHand(process);
     const done = inHand.filter(() => this.#chance.oneIn(2));
     if (done.some(({ isPoison }) => isPoison)) {
-      this.#count('crash');
-      this.#open('worker');
-      this.#end(process, 'broke');
+      this.#crash(process);
       return;
     }
     for (const message of done) this.#acknowledge(process, message);
@@ -171,6 +200,26 @@ class ProcessRun {
     ) {
       this.#acknowledge(process, next);
     }
+  }
+
+  /** The oldest frame leaves when its time is over. */
+  #moveSlowly(process: Process): void {
+    const [frame] = process.frames;
+    if (frame === undefined) return;
+    frame.ticksLeft -= 1;
+    if (frame.ticksLeft > 0) return;
+    process.frames.shift();
+    this.#harness.subscription.sent(frame.deliveryId, this.#harness.nowMs);
+    if (frame.messages.length > 0) this.#count('slowDelivery');
+    process.held.push(...frame.messages);
+    this.#settleAll(process);
+    if (process.held.length > 0) this.#crash(process);
+  }
+
+  #crash(process: Process): void {
+    this.#count('crash');
+    this.#open('worker');
+    this.#end(process, 'broke');
   }
 
   #acknowledge(process: Process, message: Message): void {
@@ -224,36 +273,40 @@ class ProcessRun {
     if (process === undefined) return;
     if (process.kind === 'stuck') this.#count('takenBack');
     for (const { partition, first, last } of offsets) {
-      process.held = process.held.filter(
-        (m) => m.partition !== partition || m.offset < first || m.offset > last,
-      );
+      const isKept = (m: Message) => m.partition !== partition || m.offset < first || m.offset > last;
+      process.held = process.held.filter(isKept);
+      for (const frame of process.frames) frame.messages = frame.messages.filter(isKept);
     }
   }
 
   #deliver(sessionId: string): void {
     const process = this.#processes.find(({ name }) => name === sessionId);
     if (process === undefined) return;
-    if (process.kind === 'stuck') {
-      this.#leaveUnread(process);
-      return;
-    }
-    for (const text of this.#harness.deliverAll(sessionId)) {
-      const [, partition, first, last] = /^(\d+):(\d+)(?:-(\d+))?/.exec(text)!;
-      for (let offset = Number(first); offset <= Number(last ?? first); offset += 1) {
-        process.held.push(this.#message(Number(partition), offset));
-      }
-    }
+    if (process.kind === 'stuck' || process.kind === 'slow') this.#leaveUnread(process);
+    else process.held.push(...this.#named(this.#harness.deliverAll(sessionId)));
   }
 
-  /** The transport takes nothing: two deliveries wait for it, and no more are made. */
+  /** The transport takes nothing now: two deliveries wait for it, and no more are made. */
   #leaveUnread(process: Process): void {
     const { subscription } = this.#harness;
-    while (process.unsentCount < limits.framesUnderWay) {
-      const answer = subscription.nextFetch(process.name, this.#harness.nowMs);
-      if (answer.kind === 'wait') return;
-      if (this.#harness.lease(process.name, answer) !== undefined) process.unsentCount += 1;
+    while (process.frames.length < limits.framesUnderWay) {
+      const next = this.#harness.leaseNextIfAny(process.name);
+      if (next === undefined) return;
+      const messages = this.#named(next.messages);
+      // From 5 to 25 s: a message waits for 10 s at first.
+      const ticksLeft = 100 + this.#chance.below(400);
+      if (messages.length > 0) process.frames.push({ deliveryId: next.deliveryId, messages, ticksLeft });
     }
     subscription.decline(process.name);
+  }
+
+  /** The messages that the harness describes so. */
+  #named(texts: readonly string[]): Message[] {
+    return texts.flatMap((text) => {
+      const [, partition, first, last] = /^(\d+):(\d+)(?:-(\d+))?/.exec(text)!;
+      const count = Number(last ?? first) - Number(first) + 1;
+      return Array.from({ length: count }, (_, i) => this.#message(Number(partition), Number(first) + i));
+    });
   }
 
   /** Of all messages that are still to be handled. */
@@ -293,8 +346,4 @@ export function runProcesses(seedCount: number, mostFailures = Number.POSITIVE_I
 
 function isOpen({ state }: Message): boolean {
   return state === 'open';
-}
-
-function bound(chance: Chance): Pick<Chance, 'below' | 'oneIn'> {
-  return { below: (end) => chance.below(end), oneIn: (n) => chance.oneIn(n) };
 }

@@ -106,6 +106,12 @@ export class Harness {
     return this.#describe(fetch, this.lease(sessionId, fetch));
   }
 
+  /** The same, unless there is nothing for the session now. */
+  leaseNextIfAny(sessionId: string): { deliveryId: number; messages: string[] } | undefined {
+    const answer = this.subscription.nextFetch(sessionId, this.nowMs);
+    return answer.kind === 'wait' ? undefined : this.#describe(answer, this.lease(sessionId, answer));
+  }
+
   /** One delivery, of which the bytes have left. */
   deliver(sessionId: string): string[] {
     const { deliveryId, messages } = this.leaseNext(sessionId);

@@ -9,7 +9,7 @@ import { messageBytes, plenty, runOf } from './harness.js';
 const end = 50;
 const index = runOf(0, end);
 
-const fresh = { leasedAtMs: 0, isTakenBack: false };
+const fresh = { leasedAtMs: 0, takeBackCount: 0, isTakenBack: false };
 
 const command = fc.record({
   kind: fc.constantFrom('lease', 'lease', 'lease', 'end', 'extend', 'start', 'due'),

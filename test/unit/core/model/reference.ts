@@ -3,83 +3,38 @@ import { transitMs } from '../../../../src/core/deliveries-in-transit.js';
 import { leaseLapsed, nackedReason, streamEnded } from '../../../../src/core/failures.js';
 import { silenceMs } from '../../../../src/core/silences.js';
 import type {
+  Credit,
   DeadLetterRequest,
   DeliveryPolicy,
   MessageState,
   Outcome,
-  PartitionInterval,
   SessionEnd,
   Settlement,
   SettleResult,
 } from '../../../../src/core/types.js';
-
-/** What the reference knows of one message. Slow and plain on purpose: its rules can be read off delivery.md. */
-export interface ReferenceMessage {
-  readonly partition: number;
-  readonly offset: number;
-  readonly bytes: number;
-  /** 0: no key. */
-  readonly key: number;
-  /** For another subscription only. */
-  readonly isTargetedElsewhere: boolean;
-  state: 'pending' | 'held' | 'deadLettering' | 'settled';
-  attempts: number;
-  retryAtMs: number;
-  /** While the message is being dead-lettered, also when a seek has passed it by. */
-  deadLetterAttempts: number;
-  holder: string;
-  deliveryId: number;
-  deadlineMs: number;
-  isSent: boolean;
-  /** A note says that it was dead-lettered. A seek removes it. */
-  hasNote: boolean;
-  /** A stream broke while this one and others were at work. */
-  isInOneBreak: boolean;
-  /** That has happened twice. */
-  isSuspect: boolean;
-}
-
-/** What the reference knows of a session. */
-export interface ReferenceSession {
-  isPaused: boolean;
-  hasSettled: boolean;
-  /** A lease of it has lapsed, and it has said nothing since. */
-  isSilent: boolean;
-  silentUntilMs: number;
-  silenceCount: number;
-  /** Its transport takes nothing, and other sessions get its messages. */
-  isStuck: boolean;
-  /** Its transport has taken something since. */
-  hasMoved: boolean;
-}
-
-/** A delivery that has not left for the transport. */
-interface Unsent {
-  readonly sessionId: string;
-  readonly leasedAtMs: number;
-  isTakenBack: boolean;
-}
+import {
+  bytesOf,
+  hasSameOutcome,
+  intervalsOf,
+  isPaused,
+  orderObjection,
+  type ReferenceDelivery,
+  type ReferenceMessage,
+  type ReferenceSession,
+} from './reference-records.js';
 
 /** The state of a subscription over an array of messages for each partition: every question is a loop. */
-/** Why a message must not pass another one that it is ordered with; undefined when it may. */
-function orderObjection(
-  message: ReferenceMessage,
-  other: ReferenceMessage,
-  sessionId: string,
-): string | undefined {
-  if (other.state === 'held' && other.holder !== sessionId) return `${other.holder} is at ${other.offset}`;
-  if (other.state === 'pending' && other.offset < message.offset) return `${other.offset} comes first`;
-  if (other.state === 'held' && other.offset > message.offset) return `${other.offset} is already out`;
-  return undefined;
-}
-
 export class Reference {
   readonly partitions: ReferenceMessage[][] = [];
   readonly deadLetterCounts: number[] = [];
   seekCount = 0;
   deadLetterRequests: DeadLetterRequest[] = [];
   readonly sessions = new Map<string, ReferenceSession>();
-  readonly #unsent = new Map<number, Unsent>();
+  readonly #unsent = new Map<number, ReferenceDelivery>();
+  /** A transport took nothing for long, and no other session could take its messages. */
+  #isTakeBackDue = false;
+  /** Sessions that got credit since. */
+  readonly #gotCredit = new Set<string>();
   #policy: DeliveryPolicy;
   readonly #chance: number;
   readonly #all: ReferenceMessage[] = [];
@@ -128,6 +83,7 @@ export class Reference {
       deliveryId: 0,
       deadlineMs: Number.POSITIVE_INFINITY,
       isSent: false,
+      takeBackCount: 0,
       isInOneBreak: false,
       isSuspect: false,
       hasNote: false,
@@ -136,28 +92,48 @@ export class Reference {
     this.#all.push(message);
   }
 
-  open(sessionId: string, isPaused: boolean): void {
+  open(sessionId: string, credit: Credit): void {
     this.sessions.set(sessionId, {
-      isPaused,
+      credit,
+      isPaused: isPaused(credit),
       hasSettled: false,
       isSilent: false,
       silentUntilMs: 0,
       silenceCount: 0,
       isStuck: false,
       hasMoved: false,
+      lastLeftAtMs: Number.NEGATIVE_INFINITY,
     });
+    this.#mayHaveCredit(sessionId);
   }
 
-  setCredit(sessionId: string, isPaused: boolean): void {
+  setCredit(sessionId: string, credit: Credit): void {
     const session = this.sessions.get(sessionId)!;
-    session.isPaused = isPaused;
-    this.#heard(session);
+    session.credit = credit;
+    session.isPaused = isPaused(credit);
+    this.#heard(sessionId);
+    this.#mayHaveCredit(sessionId);
   }
 
-  #heard(session: ReferenceSession): void {
+  #heard(sessionId: string): void {
+    const session = this.sessions.get(sessionId)!;
     if (session.isStuck) return;
-    session.isSilent = false;
     session.silenceCount = 0;
+    if (!session.isSilent) return;
+    session.isSilent = false;
+    this.#mayHaveCredit(sessionId);
+  }
+
+  hasCredit(sessionId: string): boolean {
+    const held = this.heldBy(sessionId);
+    const { credit } = this.sessions.get(sessionId)!;
+    const isIsolated = held.some(({ isSuspect }) => isSuspect);
+    return !isIsolated && held.length < credit.messages && bytesOf(held) < credit.bytes;
+  }
+
+  #mayHaveCredit(sessionId: string): void {
+    const { isSilent } = this.sessions.get(sessionId)!;
+    if (this.#isTakeBackDue && !isSilent && this.hasCredit(sessionId)) this.#gotCredit.add(sessionId);
   }
 
   /** A session that let a lease lapse gets nothing while another one could. */
@@ -192,7 +168,9 @@ export class Reference {
   }
 
   lease(message: ReferenceMessage, sessionId: string, deliveryId: number, nowMs: number): void {
-    this.#unsent.set(deliveryId, { sessionId, leasedAtMs: nowMs, isTakenBack: false });
+    const others = this.#unsent.get(deliveryId)?.takeBackCount ?? 0;
+    const takeBackCount = Math.max(others, message.takeBackCount);
+    this.#unsent.set(deliveryId, { sessionId, leasedAtMs: nowMs, takeBackCount, isTakenBack: false });
     message.state = 'held';
     message.holder = sessionId;
     message.deliveryId = deliveryId;
@@ -205,9 +183,11 @@ export class Reference {
     this.#unsent.delete(deliveryId);
     const sender = this.sessions.get(unsent?.sessionId ?? '');
     if (sender?.isStuck) sender.hasMoved = true;
+    if (sender !== undefined) sender.lastLeftAtMs = nowMs;
     for (const message of this.all()) {
       if (message.state !== 'held' || message.deliveryId !== deliveryId) continue;
       message.isSent = true;
+      message.takeBackCount = 0;
       if (message.deadlineMs === Number.POSITIVE_INFINITY)
         message.deadlineMs = nowMs + this.#policy.ackDeadlineMs;
     }
@@ -220,7 +200,7 @@ export class Reference {
     lastDeliveryId = Number.POSITIVE_INFINITY,
   ): SettleResult {
     const session = this.sessions.get(sessionId)!;
-    this.#heard(session);
+    this.#heard(sessionId);
     let settledCount = 0;
     const stale: ReferenceMessage[] = [];
     for (const { partition, first, last, outcome } of settlements) {
@@ -233,17 +213,20 @@ export class Reference {
       if (outcome.kind !== 'extend') settledCount += held.length;
       this.#apply(held, outcome, nowMs);
     }
-    if (settledCount > 0) session.hasSettled = true;
+    if (settledCount > 0) {
+      session.hasSettled = true;
+      this.#mayHaveCredit(sessionId);
+    }
     return { settledCount, stale: intervalsOf(stale) };
   }
 
   expire(nowMs: number): void {
-    for (const session of this.sessions.values()) {
+    for (const [sessionId, session] of this.sessions) {
       if (session.silentUntilMs <= nowMs && !session.isStuck) session.isSilent = false;
       if (!session.hasMoved) continue;
       session.hasMoved = false;
       session.isStuck = false;
-      this.#heard(session);
+      this.#heard(sessionId);
     }
     for (const messages of this.partitions) {
       const due = messages.filter(({ state, deadlineMs }) => state === 'held' && deadlineMs <= nowMs);
@@ -270,28 +253,57 @@ export class Reference {
 
   /** Of sessions whose transport has taken nothing for long, while there is another one that could take it. */
   #takeBackUnsent(nowMs: number): void {
-    const due = [...this.#unsent.values()].filter(
-      (unsent) => !unsent.isTakenBack && unsent.leasedAtMs + transitMs(this.#policy) <= nowMs,
-    );
     const stuck = new Set<string>();
-    for (const unsent of due) {
-      const canOthersTake = [...this.sessions].some(
-        ([id, { isSilent, isPaused }]) => id !== unsent.sessionId && !isSilent && !isPaused,
-      );
-      if (!canOthersTake) continue;
-      unsent.isTakenBack = true;
-      stuck.add(unsent.sessionId);
-      const session = this.sessions.get(unsent.sessionId)!;
+    const able = [...this.sessions.keys()].filter((id) => this.#isAble(id));
+    this.#isTakeBackDue = false;
+    for (const sessionId of new Set([...this.#unsent.values()].map((unsent) => unsent.sessionId))) {
+      if (!this.#isTransportDue(sessionId, nowMs)) continue;
+      if (!able.some((id) => id !== sessionId && !stuck.has(id))) {
+        this.#isTakeBackDue = true;
+        continue;
+      }
+      stuck.add(sessionId);
+      const session = this.sessions.get(sessionId)!;
       session.isSilent = true;
       session.isStuck = true;
     }
-    for (const id of stuck) this.#returned(this.heldBy(id).filter(({ isSent }) => !isSent));
+    this.#gotCredit.clear();
+    for (const id of stuck) {
+      const unsent = this.heldBy(id).filter(({ isSent }) => !isSent);
+      for (const message of unsent) {
+        message.takeBackCount = this.#unsent.get(message.deliveryId)!.takeBackCount + 1;
+      }
+      for (const delivery of this.#unsentOf(id)) delivery.isTakenBack = true;
+      this.#returned(unsent);
+    }
+  }
+
+  #isAble(sessionId: string): boolean {
+    const session = this.sessions.get(sessionId)!;
+    if (session.isSilent || session.isPaused) return false;
+    return this.hasCredit(sessionId) || this.#gotCredit.has(sessionId);
+  }
+
+  #isTransportDue(sessionId: string, nowMs: number): boolean {
+    const waiting = this.#unsentOf(sessionId);
+    if (waiting.length === 0) return false;
+    const sinceMs = Math.max(waiting[0]!.leasedAtMs, this.sessions.get(sessionId)!.lastLeftAtMs);
+    const takeBackCount = Math.max(...waiting.map((unsent) => unsent.takeBackCount));
+    return sinceMs + transitMs(this.#policy, takeBackCount) <= nowMs;
+  }
+
+  #unsentOf(sessionId: string): ReferenceDelivery[] {
+    return [...this.#unsent.values()].filter(
+      (unsent) => unsent.sessionId === sessionId && !unsent.isTakenBack,
+    );
   }
 
   close(sessionId: string, end: SessionEnd, nowMs: number): void {
     const { hasSettled } = this.sessions.get(sessionId)!;
     this.sessions.delete(sessionId);
+    this.#gotCredit.delete(sessionId);
     for (const [id, unsent] of this.#unsent) if (unsent.sessionId === sessionId) this.#unsent.delete(id);
+    if (this.#unsent.size === 0) this.#isTakeBackDue = false;
     const atWork = this.#atWork(sessionId).filter(({ isSent }) => isSent);
     if (end === 'broke' || (end === 'cancelled' && hasSettled)) {
       if (atWork.length === 1) this.#fail(atWork, streamEnded[end].reason, 0, nowMs);
@@ -349,6 +361,7 @@ export class Reference {
     for (const message of this.partitions[partition]!) {
       message.attempts = 0;
       message.retryAtMs = 0;
+      message.takeBackCount = 0;
       message.isSuspect = false;
       message.isInOneBreak = false;
       if (message.offset >= offset && message.deadLetterAttempts === 0) message.hasNote = false;
@@ -362,8 +375,11 @@ export class Reference {
     this.deadLetterRequests = [];
     this.sessions.clear();
     this.#unsent.clear();
+    this.#isTakeBackDue = false;
+    this.#gotCredit.clear();
     for (const message of this.all()) {
       message.retryAtMs = 0;
+      message.takeBackCount = 0;
       message.isSuspect = false;
       message.isInOneBreak = false;
       message.deadLetterAttempts = 0;
@@ -470,22 +486,4 @@ export class Reference {
     const { minBackoffMs, maxBackoffMs } = this.#policy;
     return Math.min(maxBackoffMs, minBackoffMs * 2 ** (attempts - 1)) * (1 - this.#chance / 2);
   }
-}
-
-/** It is settled already, as this outcome would have it, or is being dead-lettered, which this outcome agrees with. */
-function hasSameOutcome({ state, hasNote }: ReferenceMessage, { kind }: Outcome): boolean {
-  if (state === 'deadLettering') return kind === 'nack' || kind === 'deadLetter';
-  return state === 'settled' && kind !== 'extend' && (kind === 'ack') !== hasNote;
-}
-
-/** Merged, in order, each offset once. */
-export function intervalsOf(messages: readonly ReferenceMessage[]): PartitionInterval[] {
-  const intervals: (PartitionInterval & { last: number })[] = [];
-  const ordered = [...new Set(messages)].sort((a, b) => a.partition - b.partition || a.offset - b.offset);
-  for (const { partition, offset } of ordered) {
-    const previous = intervals.at(-1);
-    if (previous?.partition === partition && previous.last === offset - 1) previous.last = offset;
-    else intervals.push({ partition, first: offset, last: offset });
-  }
-  return intervals;
 }

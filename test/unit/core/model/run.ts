@@ -11,7 +11,8 @@ import type {
   Settlement,
   SubscriptionState,
 } from '../../../../src/core/types.js';
-import { intervalsOf, Reference, type ReferenceMessage } from './reference.js';
+import { Reference } from './reference.js';
+import { bytesOf, intervalsOf, type ReferenceMessage } from './reference-records.js';
 
 interface Read {
   readonly sessionId: string;
@@ -151,7 +152,7 @@ export class ModelRun {
     this.#sessionCount += 1;
     const sessionId = `session-${this.#sessionCount}`;
     this.#subject.openSession(sessionId, credit, this.#nowMs);
-    this.#reference.open(sessionId, isPaused(credit));
+    this.#reference.open(sessionId, credit);
   }
 
   #closeSession(): void {
@@ -174,7 +175,7 @@ export class ModelRun {
     if (sessionId === undefined) return;
     const credit = this.#credit();
     this.#subject.setCredit(sessionId, credit);
-    this.#reference.setCredit(sessionId, isPaused(credit));
+    this.#reference.setCredit(sessionId, credit);
   }
 
   #serve(): void {
@@ -190,12 +191,12 @@ export class ModelRun {
     const answer = this.#subject.nextFetch(sessionId, this.#nowMs);
     if (answer.kind === 'fetch') {
       this.#reads.push({ sessionId, fetch: answer });
-      assert.ok(this.#hasCredit(sessionId), `${sessionId} may read without credit`);
+      assert.ok(this.#reference.hasCredit(sessionId), `${sessionId} may read without credit`);
       return;
     }
     this.#awake.delete(sessionId);
     if (answer.reason === 'messageCredit' || answer.reason === 'byteCredit') {
-      assert.ok(!this.#hasCredit(sessionId), `${sessionId} has credit but waits for it`);
+      assert.ok(!this.#reference.hasCredit(sessionId), `${sessionId} has credit but waits for it`);
     }
     if (answer.reason === 'reading')
       assert.ok(this.#reads.length > 0, 'waits for a read that is not under way');
@@ -238,7 +239,7 @@ export class ModelRun {
         const objection = this.#reference.objection(message, sessionId, this.#nowMs);
         assert.equal(objection, undefined, `${name} was leased although ${objection}`);
         assert.equal(attempt, message.attempts + 1, `${name}: wrong attempt`);
-        assert.ok(this.#hasCredit(sessionId), `${name} was leased without credit`);
+        assert.ok(this.#reference.hasCredit(sessionId), `${name} was leased without credit`);
         this.#reference.lease(message, sessionId, delivery.deliveryId, this.#nowMs);
       }
     }
@@ -466,13 +467,6 @@ export class ModelRun {
     return this.#pick(this.#subject.sessionIds);
   }
 
-  #hasCredit(sessionId: string): boolean {
-    const held = this.#reference.heldBy(sessionId);
-    const { credit } = this.#subject.sessionStatus(sessionId)!;
-    const isIsolated = held.some(({ isSuspect }) => isSuspect);
-    return !isIsolated && held.length < credit.messages && bytesOf(held) < credit.bytes;
-  }
-
   #isFree(message: ReferenceMessage, sessionId: string): boolean {
     const isMine = this.#assigned.get(sessionId)?.includes(message.partition) ?? true;
     return isMine && this.#reference.objection(message, sessionId, this.#nowMs) === undefined;
@@ -486,12 +480,4 @@ export class ModelRun {
     const open = this.#reference.all().filter(({ state }) => state !== 'settled');
     return JSON.stringify({ nowMs: this.#nowMs, open: open.slice(0, 5), policy: this.#policy });
   }
-}
-
-function isPaused({ messages, bytes }: Credit): boolean {
-  return messages === 0 || bytes === 0;
-}
-
-function bytesOf(messages: readonly ReferenceMessage[]): number {
-  return messages.reduce((sum, { bytes }) => sum + bytes, 0);
 }
