@@ -105,6 +105,7 @@ export class PartitionLane extends Lane {
 
   protected skipped(): void {
     this.#awaitRetry();
+    this.announce();
   }
 
   announce(): void {

@@ -340,4 +340,16 @@ describe('a subscription in order of partition', () => {
     h.nack('a', 0, 0);
     assert.equal(h.effects().deadLetterRequests.length, 1);
   });
+
+  it('goes on at once when retention deletes the message whose backoff it waits for', () => {
+    const h = new Harness();
+    h.partition(0, 2);
+    h.open('a');
+    h.deliver('a');
+    h.nack('a', 0, 0, 0, 5_000);
+    assert.equal(h.waitReason('a'), 'backoff');
+    h.effects();
+    h.subscription.setFirst(0, 1);
+    assert.deepEqual(h.serve(), { a: ['0:1'] });
+  });
 });

@@ -72,7 +72,7 @@ export class ModelRun {
     else if (command < 68) this.#answerRead();
     else if (command < 76) this.#send();
     else if (command < 88) this.#settle();
-    else if (command < 94) this.#advance(this.#below(600));
+    else if (command < 94) this.#advance(this.#below(this.#below(5) === 0 ? 25_000 : 600));
     else if (command < 97) this.#answerDeadLetterRequest();
     else this.#rareCommand();
     this.#check();
