@@ -50,9 +50,14 @@ export class Answers {
   }
 
   left(connection: ClientConnection, bytes: number): void {
+    connection.leftCount += 1;
+    this.dropped(connection, bytes);
+  }
+
+  /** The call has ended before its answer left: the memory is free, but the client has not read. */
+  dropped(connection: ClientConnection, bytes: number): void {
     const wasPressed = this.isPressed;
     connection.answerBytes -= bytes;
-    connection.leftCount += 1;
     this.#bytes -= bytes;
     this.#admit(connection);
     if (!wasPressed || this.isPressed) return;

@@ -167,7 +167,7 @@ export class OpenCalls implements CallTable {
     if (this.#unanswered.size === 0) this.#onAllAnswered();
   }
 
-  closed(call: OpenedCall): void {
+  closed(call: OpenedCall, isSent: boolean): void {
     this.answered(call);
     if (!this.#open.delete(call)) return;
     const { connection, answerBytes, owed } = call.entry!;
@@ -177,7 +177,9 @@ export class OpenCalls implements CallTable {
       this.#callCount--;
       connection.callCount--;
     }
-    if (answerBytes > 0) this.#options.answers.left(connection, answerBytes);
+    if (answerBytes === 0) return;
+    if (isSent) this.#options.answers.left(connection, answerBytes);
+    else this.#options.answers.dropped(connection, answerBytes);
   }
 
   /** Asks every call to end, and refuses new ones. Other services still accept calls: health checks go on. */

@@ -267,5 +267,6 @@ export interface CallTable {
   answerLeft(call: OpenedCall, bytes: number): void;
   /** The call has its status. Sent bytes may still be on the way to the client. */
   answered(call: OpenedCall): void;
-  closed(call: OpenedCall): void;
+  /** `isSent`: everything that was sent has left for the transport. */
+  closed(call: OpenedCall, isSent: boolean): void;
 }

@@ -18,7 +18,7 @@ import {
   type Route,
 } from './direct-call.js';
 import { readRequestsWith } from './grpc-js/framing.js';
-import { connectionOf, endRequest, isReset, unsentBytes } from './grpc-js/http2-sessions.js';
+import { connectionOf, endRequest, isReset, isSent, unsentBytes } from './grpc-js/http2-sessions.js';
 import { RequestDecoder } from './request-decoder.js';
 import type { StreamAccount } from './stream-answers.js';
 
@@ -176,7 +176,7 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
   /** A closing connection is destroyed before its streams report their end. */
   onCancel(): void {
     this.#call.markOver(this.#connection?.destroyed === true ? 'broke' : 'cancelled');
-    this.#table.closed(this);
+    this.#table.closed(this, isSent(this.#base));
   }
 
   ended(end: CallEnd): void {

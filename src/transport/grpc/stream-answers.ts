@@ -76,6 +76,7 @@ export class StreamAccount implements OwedBytes {
   remove(bytes: number): void {
     if (this.#isClosed) return;
     this.#take(bytes);
+    this.#connection.leftCount += 1;
     const resume = this.#resume;
     if (resume === undefined || this.isFull) return;
     this.#resume = undefined;
@@ -87,7 +88,7 @@ export class StreamAccount implements OwedBytes {
     this.#resume = resume;
   }
 
-  /** The stream has closed, and its memory is free. May be called twice. */
+  /** The stream has closed, and its memory is free. Does not count as reading. May be called twice. */
   close(): void {
     if (this.#isClosed) return;
     this.#take(this.#bytes);
@@ -99,6 +100,5 @@ export class StreamAccount implements OwedBytes {
     this.#bytes -= bytes;
     this.#all.changed(-bytes);
     this.#connection.unreadBytes -= bytes;
-    this.#connection.leftCount += 1;
   }
 }

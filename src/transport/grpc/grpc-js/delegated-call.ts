@@ -8,7 +8,7 @@ import { type CallServices, deadlineOf } from '../direct-listener.js';
 import { RequestDecoder } from '../request-decoder.js';
 import { toStatus } from '../status.js';
 import { countFrames, readRequestsWith } from './framing.js';
-import { endRequest } from './http2-sessions.js';
+import { endRequest, isSent } from './http2-sessions.js';
 
 /**
  * A call of another service on this server (health, reflection). Its handler belongs to a library and has no
@@ -56,7 +56,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
           onCancel: () => {
             this.#passage?.cancel();
             this.#decoder.close();
-            table.closed(this);
+            table.closed(this, isSent(base));
           },
         });
       },

@@ -66,6 +66,12 @@ export function unsentBytes(call: ServerInterceptingCallInterface): number {
   return stream.writableLength;
 }
 
+/** Everything that was sent on the stream of a call has left for the transport, the status too. */
+export function isSent(call: ServerInterceptingCallInterface): boolean {
+  const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
+  return stream.writableFinished;
+}
+
 /** The client has reset the stream of a call. Node then ends the readable side as if it were complete. */
 export function isReset(call: ServerInterceptingCallInterface): boolean {
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };

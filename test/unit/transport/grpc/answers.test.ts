@@ -15,6 +15,17 @@ describe('answers that clients do not read', () => {
     return { answers, connect };
   };
 
+  it('count as read when they leave, and not when their call is reset', () => {
+    const { answers, connect } = setup(100 * MiB);
+    const connection = connect();
+    answers.sent(connection, 30);
+    answers.dropped(connection, 10);
+    assert.equal(connection.leftCount, 0);
+    answers.left(connection, 20);
+    assert.equal(connection.leftCount, 1);
+    assert.equal(answers.bytes, 0);
+  });
+
   it('hold up the next calls of their connection, and of no other', async () => {
     const { answers, connect } = setup(100 * MiB);
     const [stuck, other] = [connect(), connect()];

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { KiB } from '../../../../src/base/units.js';
+import { KiB, secondMs } from '../../../../src/base/units.js';
 import { Peers } from '../../../../src/transport/grpc/peers.js';
 import { StreamAnswers } from '../../../../src/transport/grpc/stream-answers.js';
 import { VirtualClock } from '../../../support/virtual-clock.js';
@@ -7,10 +7,11 @@ import { VirtualClock } from '../../../support/virtual-clock.js';
 const maxBytes = 100 * KiB;
 
 function setup() {
-  const peers = new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, new VirtualClock());
+  const clock = new VirtualClock();
+  const peers = new Peers({ maxConnectionsPerPeer: 10, maxOpensPerSecond: 100 }, clock);
   const connection = peers.connected('10.0.0.1', '10.0.0.1:1', () => {});
   const all = new StreamAnswers(maxBytes);
-  return { all, connection, open: () => all.open(connection) };
+  return { all, clock, connection, open: () => all.open(connection) };
 }
 
 describe('what streams owe their clients', () => {
@@ -68,5 +69,24 @@ describe('what streams owe their clients', () => {
     stream.remove(500);
     assert.equal(all.bytes, 0);
     assert.equal(connection.unreadBytes, 0);
+  });
+
+  it('stays unread by a client that only opens and closes other streams', () => {
+    const { clock, connection, open } = setup();
+    open().add(maxBytes);
+    const look = () => connection.stuckForMs(clock.monotonicMs());
+    look();
+    for (let i = 1; i <= 10; i += 1) {
+      clock.advance(secondMs);
+      open().close();
+      const reset = open();
+      reset.add(10);
+      reset.close();
+      assert.equal(look(), i * secondMs);
+    }
+    const read = open();
+    read.add(10);
+    read.remove(10);
+    assert.equal(look(), 0);
   });
 });
