@@ -41,6 +41,18 @@ describe('the server, to a client that asks for too much', () => {
     await close();
   });
 
+  it('closes refused health calls, although the client leaves its half open', async () => {
+    const { server, close } = await startHarness(new FakeBroker(), { maxCalls: 0 });
+    const connection = await Http2Connection.open(server.address);
+    const stream = connection.call('/grpc.health.v1.Health/Watch');
+    const closed = once(stream, 'close');
+    const [headers] = await once(stream.resume(), 'response');
+    assert.equal(Number(headers['grpc-status']), StatusCode.RESOURCE_EXHAUSTED);
+    await closed;
+    connection.close();
+    await close();
+  });
+
   it('refuses streams that are opened too fast', async () => {
     const broker = new FakeBroker();
     const { client, close } = await startHarness(broker, { maxOpensPerSecond: 1 });

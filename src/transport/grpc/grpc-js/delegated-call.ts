@@ -46,6 +46,8 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
           // Its handler is not told, because it never saw the call.
           this.#isStopped = true;
           base.sendStatus(toStatus(SluiceError.from(thrown)));
+          // The client may leave its half of the stream open.
+          endRequest(base);
           return;
         }
         next({
