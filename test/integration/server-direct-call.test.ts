@@ -310,6 +310,23 @@ describe('direct calls', () => {
     assert.equal(await manual.events.next(), 'over');
   });
 
+  it('hear of the requests before one that is refused by its length, although they arrive together', async () => {
+    const stream = connection.call(path);
+    const tooLarge = Buffer.alloc(5);
+    tooLarge.writeUInt32BE(longestRequestBytes + limits.oversizeReadBytes + 1, 1);
+    stream.write(Buffer.concat([...[1, 2, 3].map((i) => frame(Uint8Array.of(i))), tooLarge]));
+    const manual = await opened.next();
+    for (const expected of [1, 2, 3]) {
+      manual.call.read();
+      assert.deepEqual(await manual.events.next(), Buffer.of(expected));
+    }
+    manual.call.read();
+    const error = await manual.events.next();
+    assert(error instanceof SluiceError);
+    assert.equal(error.reason, 'REQUEST_TOO_LARGE');
+    stream.close();
+  });
+
   it('hear that the client closed its half inside a request', async () => {
     const stream = connection.call(path);
     stream.write(frame(Buffer.from('whole')));

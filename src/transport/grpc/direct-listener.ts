@@ -66,8 +66,10 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
       maxBytes: longestRequestBytes,
       readAboveBytes,
       hasOneRequest,
-      ...(hasOneRequest && { reserve: (bytes: number) => table.receiving(this, bytes) }),
-      refuse: (error) => this.stop(error),
+      ...(hasOneRequest && {
+        reserve: (bytes: number) => table.receiving(this, bytes),
+        refuse: (error: SluiceError) => this.stop(error),
+      }),
     });
     readRequestsWith(base, this.#decoder, longestRequestBytes + readAboveBytes);
     this.#call = new DirectCall(base, services, this);
@@ -140,7 +142,9 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
 
   onReceiveMessage(bytes: Buffer): void {
     if (this.#call.isOver || this.#isStopping) return;
-    if (this.#guards.checksRequests) this.#checkRequest(bytes);
+    const refusal = this.#decoder.refusalOf(bytes);
+    if (refusal !== undefined) this.stop(refusal);
+    else if (this.#guards.checksRequests) this.#checkRequest(bytes);
     else this.#handOver(bytes);
   }
 

@@ -13,9 +13,12 @@ export interface RequestDecoderOptions {
   readonly reserve?: (bytes: number) => void;
   /** A complete request has been passed on. */
   readonly handedOver?: () => void;
-  /** Ends the call: its later bytes are dropped. */
-  readonly refuse: (error: SluiceError) => void;
+  /** Ends the call at once: its later bytes are dropped. Without it, the refusal takes its turn behind the requests before. */
+  readonly refuse?: (error: SluiceError) => void;
 }
+
+/** Stands for a refused request among those that `write` returns. */
+const refusedRequest = Buffer.alloc(messagePrefixBytes);
 
 /**
  * Splits the bytes of a call into requests, in place of the decoder of grpc-js. That one keeps the received parts
@@ -30,6 +33,7 @@ export class RequestDecoder {
   #filledBytes = 0;
   #frame: Buffer | undefined;
   #state: 'reading' | 'complete' | 'closed' = 'reading';
+  #refusal: SluiceError | undefined;
 
   constructor(options: RequestDecoderOptions) {
     this.#options = options;
@@ -52,9 +56,21 @@ export class RequestDecoder {
       return requests;
     } catch (thrown) {
       this.close();
-      this.#options.refuse(SluiceError.from(thrown));
-      return [];
+      const error = SluiceError.from(thrown);
+      const { refuse } = this.#options;
+      if (refuse !== undefined) {
+        refuse(error);
+        return [];
+      }
+      this.#refusal = error;
+      requests.push(refusedRequest);
+      return requests;
     }
+  }
+
+  /** The refusal, if this is the content of the request that was refused. */
+  refusalOf(content: Buffer): SluiceError | undefined {
+    return content.buffer === refusedRequest.buffer ? this.#refusal : undefined;
   }
 
   /** A part of a request has arrived, but not the rest. */
