@@ -2,12 +2,12 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { Durability } from '../../base/model.js';
-import { secondMs } from '../../base/units.js';
 import type { Receipt } from '../../broker/types.js';
 import type { PartitionInterval } from '../../core/types.js';
 import { PublishResponseSchema, type PublishStreamResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
 import { Durability as ApiDurability } from '../../gen/sluice/v1/message_pb.js';
 import type { Encoded } from '../call.js';
+import { secondsAndNanos } from '../duration.js';
 import { errorText } from '../error-text.js';
 import type { Uint64 } from './publish-scan.js';
 import { numberFieldBytes, textFieldBytes, WireWriter } from './wire-writer.js';
@@ -108,10 +108,6 @@ function writeRetryDelay({ details: { retryAfterMs } }: SluiceError): void {
   writer.varint(numberFieldBytes(seconds) + numberFieldBytes(nanos));
   writer.numberField(secondsTag, seconds);
   writer.numberField(nanosTag, nanos);
-}
-
-function secondsAndNanos(ms: number): { readonly seconds: number; readonly nanos: number } {
-  return { seconds: Math.floor(ms / secondMs), nanos: Math.floor((ms % secondMs) * 1e6) };
 }
 
 function writeBatchId({ low, high }: Uint64): void {
