@@ -27,9 +27,10 @@ export abstract class PublishingCall<I extends PublishingRequest, O extends Desc
 
   constructor(call: Call<O>, services: HandlerServices, method: 'Publish' | 'PublishStream') {
     this.call = call;
-    call.windows.enter(call.context.peer);
-    this.publisher = services.broker.openPublisher(call.context);
     this.scanner = new PublishScanner(services.scanLimits, method);
+    this.publisher = services.broker.openPublisher(call.context);
+    // Last: a constructor that throws gets no `over`, which leaves again.
+    call.windows.enter(call.context.peer);
   }
 
   /** Handles one request. `readWhenReady` asks for the next one. */
