@@ -5,10 +5,10 @@
 
 export const messagePrefixBytes = 5;
 
-/** Writes the prefix at the start of a buffer that the message fills to its end. */
-export function writeMessagePrefix(frame: Buffer): void {
-  frame.writeUInt8(0, 0);
-  frame.writeUInt32BE(frame.length - messagePrefixBytes, 1);
+/** Writes the prefix of a message at `start` of a buffer. The message follows it, up to `end`. */
+export function writeMessagePrefix(buffer: Buffer, start = 0, end = buffer.length): void {
+  buffer.writeUInt8(0, start);
+  buffer.writeUInt32BE(end - start - messagePrefixBytes, start + 1);
 }
 
 /** A message with its prefix, in memory of its own. */

@@ -1,5 +1,5 @@
 import { KiB } from '../../base/units.js';
-import { messagePrefixBytes } from '../message-prefix.js';
+import { messagePrefixBytes, writeMessagePrefix } from '../message-prefix.js';
 
 /** A batch is sent when it is about this large, or when nothing more is due. */
 const batchBytes = 16 * KiB;
@@ -27,8 +27,7 @@ export class FrameBatch {
     const end = start + messagePrefixBytes + message.length;
     if (end > this.#buffer.length) this.#grow(end);
     const buffer = this.#buffer;
-    buffer[start] = 0;
-    buffer.writeUInt32BE(message.length, start + 1);
+    writeMessagePrefix(buffer, start, end);
     buffer.set(message, start + messagePrefixBytes);
     this.#bytes = end;
     this.#count++;
