@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 import { Metadata } from '@grpc/grpc-js';
 import { SluiceError } from '../../src/base/errors.js';
@@ -164,6 +165,19 @@ describe('guards', () => {
       release.release();
       (await broker.settles.next()).resolve(settled);
       await call;
+    });
+
+    it('tell a client of health nothing of their defects', async () => {
+      const check = { name: 'Check', parent: { typeName: 'grpc.health.v1.Health' } };
+      await start(check, 'call', () => {
+        throw new Error('secret');
+      });
+      const connection = await Http2Connection.open(harness.server.address);
+      const stream = connection.call('/grpc.health.v1.Health/Check');
+      const [headers] = await once(stream.resume(), 'response');
+      assert.doesNotMatch(String(headers['grpc-message']), /secret/);
+      assert.match(String(headers['grpc-message']), /the%20log%20of%20the%20broker/);
+      connection.close();
     });
 
     it('hold calls of health and reflection, too', async () => {

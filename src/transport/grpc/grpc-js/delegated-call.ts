@@ -6,7 +6,7 @@ import type { GuardChain, Passage } from '../../guards/guard-chain.js';
 import type { CallEntry, CallTable, OpenedCall } from '../direct-call.js';
 import { type CallServices, deadlineOf } from '../direct-listener.js';
 import { RequestDecoder } from '../request-decoder.js';
-import { toStatus } from '../status.js';
+import { clientError, toStatus } from '../status.js';
 import { countFrames, readRequestsWith } from './framing.js';
 import { endRequest, isSent } from './http2-sessions.js';
 
@@ -22,6 +22,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
   entry: CallEntry | undefined;
   readonly #base: ServerInterceptingCallInterface;
   readonly #table: CallTable;
+  readonly #services: CallServices;
   readonly #decoder: RequestDecoder;
   #isStopped = false;
   /** An answer waits for room, or has not left for the transport. */
@@ -73,6 +74,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
     });
     this.#base = base;
     this.#table = table;
+    this.#services = services;
     this.peer = base.getPeer();
     const maxBytes = limits.smallRequestBytes;
     this.#decoder = new RequestDecoder({
@@ -111,7 +113,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
   stop(error: SluiceError): void {
     this.#passage?.cancel();
     this.#isStopped = true;
-    this.#base.sendStatus(toStatus(error));
+    this.#base.sendStatus(toStatus(clientError(error, this.#services)));
     this.#table.answered(this);
   }
 
