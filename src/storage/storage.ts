@@ -31,7 +31,7 @@ export async function openStorage(options: StorageOptions, services: StorageServ
   try {
     const recovered = await recover(engine);
     known = recovered;
-    const canBeAccepted = recovered.lost.isCatalogReadable;
+    const { canBeAccepted } = recovered.lost;
     if (recovered.faults.length > 0 && !(acceptDataLoss && canBeAccepted)) {
       throw metadataDamaged(directory, recovered.faults, canBeAccepted);
     }

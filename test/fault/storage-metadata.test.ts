@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
-import { cursorsColumn, metadataColumn, producersColumn } from '../../src/storage/engine/columns.js';
+import {
+  cursorsColumn,
+  metadataColumn,
+  partitionColumn,
+  producersColumn,
+} from '../../src/storage/engine/columns.js';
 import { Engine } from '../../src/storage/engine/engine.js';
 import * as keys from '../../src/storage/engine/keys.js';
 import { readDatabaseStart } from '../../src/storage/recovery/database-check.js';
@@ -220,6 +225,41 @@ describe('storage: damaged metadata', () => {
     assert.deepEqual(await commit(storage, { appends: [append(2, 1, ['next'])] }), [extent.endOffset]);
     const served = await readAll(storage.openReader(2, 1), extent.firstOffset);
     assert.equal(payloads(served).length, extent.endOffset - extent.firstOffset + 1);
+    await storage.close();
+  });
+
+  it('names each lost extent beside one that cannot be rebuilt, and accepts no loss then', async () => {
+    const engine = await Engine.open(join(directory, 'db'), 4);
+    const range = keys.logRange(2, 0);
+    const scan = engine.scan(partitionColumn(0), range);
+    const [[key] = []] = await scan.next(1);
+    await scan.close();
+    await engine.close();
+    assert(key !== undefined);
+    await change(directory, partitionColumn(0), key, 'alter');
+    for (const topicId of [2, 3])
+      await change(directory, metadataColumn, keys.extentKey(topicId, 0), 'remove');
+    const says =
+      /partition 0 of topic 2 is missing, and can't be rebuilt.*partition 0 of topic 3 is missing/s;
+    await refused(directory, says);
+    await assert.rejects(openIn(directory, { acceptDataLoss: true }), says);
+  });
+
+  it('gives no id twice whose record is damaged', async () => {
+    const whole = await openIn(directory);
+    const nextTopicId = whole.nextTopicId();
+    const newest = whole.recovered.topics.find(({ topicId }) => topicId === nextTopicId - 1)!;
+    await whole.close();
+    await change(directory, metadataColumn, keys.countersKey, 'alter');
+    await change(directory, metadataColumn, keys.metadataKey(topic, newest.topicId), 'alter');
+    for (let partition = 0; partition < newest.config.partitionCount; partition++) {
+      const key = keys.extentKey(newest.topicId, partition);
+      if (whole.extent(newest.topicId, partition).endOffset > 0) {
+        await change(directory, metadataColumn, key, 'alter');
+      }
+    }
+    const storage = await openIn(directory, { acceptDataLoss: true });
+    assert.equal(storage.nextTopicId(), nextTopicId);
     await storage.close();
   });
 

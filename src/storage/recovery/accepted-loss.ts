@@ -14,8 +14,11 @@ export interface LostMetadata extends Omit<Contradictions, 'faults'> {
   readonly damagedKeys: readonly Buffer[];
   /** Extents that were lost, rebuilt from the records of their partitions. */
   readonly extents: LostExtents['found'];
-  /** False: topics may exist that are not known. Their ids would be given again, over their messages. */
-  readonly isCatalogReadable: boolean;
+  /**
+   * False: topics may exist that are not known, or partitions with messages whose extent is lost. Their ids or offsets
+   * would be given again, over their messages.
+   */
+  readonly canBeAccepted: boolean;
 }
 
 /**

@@ -22,6 +22,11 @@ export interface LostExtents {
     readonly partition: number;
     readonly extent: Extent;
   }[];
+  /**
+   * False if an extent can't be rebuilt. A start that accepts the loss would count the partition as empty, and assign
+   * the offsets of its messages again.
+   */
+  readonly areAllFound: boolean;
 }
 
 /**
@@ -35,21 +40,30 @@ export async function findLostExtents(
 ): Promise<LostExtents> {
   const faults: string[] = [];
   const found: LostExtents['found'][number][] = [];
+  let areAllFound = true;
+  const notFound = (what: string, error: unknown) => {
+    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
+    faults.push(`${what}: ${engineMessage(error)}`);
+    areAllFound = false;
+  };
   for (const [partition, topicIds] of partitionsWithoutExtent(topics, extents)) {
+    let withRecords: number[] = [];
     try {
-      for (const topicId of await topicsWithRecords(engine, partition, topicIds)) {
-        faults.push(
-          `the extent of partition ${partition} of topic ${topicId} is missing: there are messages in it`,
-        );
-        const extent = await extentOfRecords(engine, topicId, partition);
-        if (extent !== undefined) found.push({ topicId, partition, extent });
-      }
+      withRecords = await topicsWithRecords(engine, partition, topicIds);
     } catch (error) {
-      if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
-      faults.push(`partition ${partition} can't be read where an extent is missing: ${engineMessage(error)}`);
+      notFound(`partition ${partition} can't be read where an extent is missing`, error);
+    }
+    for (const topicId of withRecords) {
+      const what = `the extent of partition ${partition} of topic ${topicId} is missing`;
+      faults.push(`${what}: there are messages in it`);
+      try {
+        found.push({ topicId, partition, extent: await extentOfRecords(engine, topicId, partition) });
+      } catch (error) {
+        notFound(`${what}, and can't be rebuilt from its first and last record`, error);
+      }
     }
   }
-  return { faults, found };
+  return { faults, found, areAllFound };
 }
 
 /** Topic ids by partition, ascending. */
@@ -90,15 +104,13 @@ async function topicsWithRecords(
   }
 }
 
-async function extentOfRecords(
-  engine: Engine,
-  topicId: number,
-  partition: number,
-): Promise<Extent | undefined> {
+/** Of a partition that has records. */
+async function extentOfRecords(engine: Engine, topicId: number, partition: number): Promise<Extent> {
   const range = logRange(topicId, 0);
   const first = await oneRecord(engine, partition, range, {});
   const last = await oneRecord(engine, partition, range, { isReverse: true });
-  if (first === undefined || last === undefined) return undefined;
+  if (first === undefined || last === undefined)
+    throw new DamagedRecord('its records can not be found again');
   return {
     ...emptyExtent,
     firstOffset: first.firstOffset,

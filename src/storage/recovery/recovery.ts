@@ -128,7 +128,7 @@ export async function recover(engine: Engine): Promise<Recovered> {
     damagedKeys,
     extents: lostExtents.found,
     isReadable: isReadable && contradictions.isReadable,
-    isCatalogReadable: isReadable,
+    canBeAccepted: isReadable && lostExtents.areAllFound,
   };
   return {
     ...recovered,
@@ -140,11 +140,13 @@ export async function recover(engine: Engine): Promise<Recovered> {
       extents.keys(),
       deletedTopicIds,
       lost.topicIds,
+      idsOf(damagedKeys, topicKinds),
     ]),
     nextSubscriptionId: nextId(recovered.nextSubscriptionId, [
       recovered.subscriptions.map(({ subscriptionId }) => subscriptionId),
       deletedSubscriptionIds,
       lost.subscriptionIds,
+      idsOf(damagedKeys, subscriptionKinds),
     ]),
   };
 }
@@ -154,6 +156,21 @@ function nextId(noted: number, used: readonly Iterable<number>[]): number {
   let next = noted;
   for (const ids of used) for (const id of ids) next = Math.max(next, id + 1);
   return next;
+}
+
+const topicKinds: ReadonlySet<number> = new Set([
+  metadataKind.topic,
+  metadataKind.extent,
+  metadataKind.deletedTopic,
+]);
+const subscriptionKinds: ReadonlySet<number> = new Set([
+  metadataKind.subscription,
+  metadataKind.deletedSubscription,
+]);
+
+/** The ids in the keys of these kinds. The key of a damaged record is whole. */
+function idsOf(metadataKeys: readonly Buffer[], kinds: ReadonlySet<number>): number[] {
+  return metadataKeys.filter((key) => key.length >= 5 && kinds.has(key[0]!)).map(idOfMetadataKey);
 }
 
 function describeMetadataKey(key: Buffer): string {
