@@ -42,7 +42,6 @@ export async function findLostExtents(
   const found: LostExtents['found'][number][] = [];
   let areAllFound = true;
   const notFound = (what: string, error: unknown) => {
-    if (!(error instanceof DamagedRecord) && engineFault(error) !== 'corruption') throw error;
     faults.push(`${what}: ${engineMessage(error)}`);
     areAllFound = false;
   };
@@ -51,6 +50,7 @@ export async function findLostExtents(
     try {
       withRecords = await topicsWithRecords(engine, partition, topicIds);
     } catch (error) {
+      if (!isDamage(error)) throw error;
       notFound(`partition ${partition} can't be read where an extent is missing`, error);
     }
     for (const topicId of withRecords) {
@@ -59,11 +59,16 @@ export async function findLostExtents(
       try {
         found.push({ topicId, partition, extent: await extentOfRecords(engine, topicId, partition) });
       } catch (error) {
+        if (!isDamage(error)) throw error;
         notFound(`${what}, and can't be rebuilt from its first and last record`, error);
       }
     }
   }
   return { faults, found, areAllFound };
+}
+
+function isDamage(error: unknown): boolean {
+  return error instanceof DamagedRecord || engineFault(error) === 'corruption';
 }
 
 /** Topic ids by partition, ascending. */
