@@ -72,6 +72,11 @@ export class StreamAccount implements OwedBytes {
     this.#connection.unreadBytes += bytes;
   }
 
+  /** So many bytes wait for the transport, those of answers among them: what is not counted yet is added. */
+  addUnsent(unsentBytes: number): void {
+    if (unsentBytes > this.#bytes) this.add(unsentBytes - this.#bytes);
+  }
+
   /** An answer has left for the transport. */
   remove(bytes: number): void {
     if (this.#isClosed) return;

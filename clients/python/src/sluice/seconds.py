@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 
 def warn_of_ms(name: str, stack_level: int = 2) -> None:
-    """`stack_level` says whom the warning names: 1 is the caller of this function, 2 the caller of that, and so on."""
+    """`stack_level` selects the caller that the warning names: 1 calls this function, 2 calls that one, and so on."""
     text = f"{name}_ms is deprecated: give {name}, in seconds"
     warnings.warn(text, DeprecationWarning, stacklevel=stack_level + 1)
 

@@ -59,6 +59,18 @@ describe('what streams owe their clients', () => {
     assert.equal(count, 1);
   });
 
+  it('counts an answer once that waits for the transport when the stream ends', () => {
+    const { all, open } = setup();
+    const stream = open();
+    stream.add(1_000);
+    stream.addUnsent(400);
+    assert.equal(all.bytes, 1_000);
+    stream.addUnsent(1_500);
+    assert.equal(all.bytes, 1_500);
+    stream.close();
+    assert.equal(all.bytes, 0);
+  });
+
   it('is given back when the stream is closed, once', () => {
     const { all, connection, open } = setup();
     const stream = open();
