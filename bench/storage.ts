@@ -7,6 +7,7 @@ import { limits } from '../src/base/limits.js';
 import { silentLogger } from '../src/base/logger.js';
 import { divideBudget } from '../src/base/memory-budget.js';
 import { KiB, secondMs } from '../src/base/units.js';
+import { messagesTag } from '../src/envelope/fields.js';
 import { openStorage } from '../src/storage/storage.js';
 import type { Append, Storage } from '../src/storage/types.js';
 
@@ -46,7 +47,7 @@ function makeAppend(topicId: number, partition: number, messageCount: number, me
   const header = messageBytes < 128 ? 2 : 3;
   const chunk = Buffer.alloc(messageCount * (header + messageBytes), 'payload ');
   for (let at = 0; at < chunk.length; at += header + messageBytes) {
-    chunk[at] = 0x7a;
+    chunk[at] = messagesTag;
     if (header === 2) chunk[at + 1] = messageBytes;
     else chunk.writeUInt16LE(((messageBytes >> 7) << 8) | 0x80 | (messageBytes & 0x7f), at + 1);
     for (let index = 0; index < messageBytes / 2; index++) {

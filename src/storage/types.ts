@@ -5,6 +5,7 @@ import type { CursorState } from '../base/positions.js';
 import type { Change } from './codec/changes.js';
 import type { DeadLetterNote } from './codec/dead-letter.js';
 import type { ProducerState } from './codec/producer.js';
+import type { StoredRun } from './codec/run.js';
 import type { CatalogSubscription } from './codec/subscription.js';
 import type { CatalogTopic } from './codec/topic.js';
 
@@ -14,6 +15,7 @@ export type { CursorUpdate } from './codec/cursor.js';
 export type { DeadLetterAddition, DeadLetterNote, DeadLetterRemoval } from './codec/dead-letter.js';
 export type { ProducerState, ProducerUpdate } from './codec/producer.js';
 export type { RedriveUpdate } from './codec/redrive.js';
+export type { StoredRun } from './codec/run.js';
 export type { CatalogSubscription } from './codec/subscription.js';
 export type { CatalogTopic } from './codec/topic.js';
 
@@ -26,21 +28,6 @@ export interface Transaction {
   readonly onCommitted?: () => void;
   /** Called once instead if storage has failed: the transaction may or may not be on disk. */
   readonly onFailed?: (error: Error) => void;
-}
-
-/** Messages of one partition at consecutive offsets, by one producer, for the same readers, accepted at one time. */
-export interface StoredRun {
-  readonly partition: number;
-  readonly firstOffset: number;
-  readonly count: number;
-  readonly publishTimeMs: number;
-  readonly producerId: string;
-  /** The only subscription that gets the messages; 0: all subscriptions. */
-  readonly targetSubscriptionId: number;
-  /** Encoded `messages` fields (number 15), byte for byte as they were published. */
-  readonly messages: Uint8Array;
-  /** `ends[i]` is the end of message i in `messages`. Computed by the first access, then kept. */
-  readonly ends: Uint32Array;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { PublishBatch } from '../../src/broker/types.js';
+import { keyTag, messagesTag, payloadTag } from '../../src/envelope/fields.js';
 import { MessageRunSchema } from '../../src/gen/sluice/v1/message_pb.js';
 
 /** A message as its producer made it. */
@@ -11,8 +12,6 @@ export interface Draft {
   readonly padding: number;
 }
 
-const tag = { messages: 0x7a, key: 0x0a, payload: 0x12 };
-
 /** Encodes small messages (every length fits one byte), noting where each and its key stand. */
 export function encodeBatch(drafts: readonly Draft[]): Pick<PublishBatch, 'source' | 'bounds'> {
   const bytes: number[] = [];
@@ -20,9 +19,9 @@ export function encodeBatch(drafts: readonly Draft[]): Pick<PublishBatch, 'sourc
   for (const { id, key, padding } of drafts) {
     const from = bytes.length;
     const payload = [...Buffer.from(id + '.'.repeat(padding))];
-    const body = [tag.payload, payload.length, ...payload];
-    if (key !== '') body.unshift(tag.key, key.length, ...Buffer.from(key));
-    bytes.push(tag.messages, body.length, ...body);
+    const body = [payloadTag, payload.length, ...payload];
+    if (key !== '') body.unshift(keyTag, key.length, ...Buffer.from(key));
+    bytes.push(messagesTag, body.length, ...body);
     const keyFrom = from + (key === '' ? 0 : 4);
     bounds.push(from, bytes.length, keyFrom, keyFrom + key.length);
   }

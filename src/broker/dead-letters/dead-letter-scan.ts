@@ -2,10 +2,11 @@ import { setImmediate } from 'node:timers/promises';
 import { SluiceError } from '../../base/errors.js';
 import { invariant } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
-import { type DeadLetterOwner, isOwn, originOf } from '../../envelope/dead-letter-origin.js';
+import { originOf } from '../../envelope/dead-letter-origin.js';
 import { messageEntry } from '../../envelope/message-bytes.js';
 import type { LogReader, Storage, StoredRun } from '../../storage/types.js';
 import type { Topic } from '../topics/topic.js';
+import { type DeadLetterOwner, isOwn } from './dead-letter-owner.js';
 
 /** Part of a partition of a dead-letter topic: `next` up to but not including `end`. */
 export interface ScanRange {

@@ -3,7 +3,6 @@ import type { CursorState, FailedMessage } from '../../base/positions.js';
 import { CursorRecordSchema } from '../../gen/sluice/storage/v1/records_pb.js';
 import { cursorsColumn } from '../engine/columns.js';
 import { cursorKey } from '../engine/keys.js';
-import type { ChangeTarget } from './change-target.js';
 import { varintFieldLength, varintLength, writeVarint, writeVarintField } from './varint.js';
 
 export interface CursorUpdate {
@@ -17,8 +16,14 @@ export interface CursorUpdate {
   readonly state: () => CursorState;
 }
 
+/** The part of a `ChangeTarget` that takes a cursor. */
+interface CursorTarget {
+  put(column: number, key: Buffer, value: Uint8Array): void;
+  hasSubscription(subscriptionId: number): boolean;
+}
+
 /** Called once for each cursor, when everything else of the round is laid out. */
-export function writeCursor({ subscriptionId, partition, state }: CursorUpdate, target: ChangeTarget): void {
+export function writeCursor({ subscriptionId, partition, state }: CursorUpdate, target: CursorTarget): void {
   // The cursor of a deleted subscription must not come back.
   if (!target.hasSubscription(subscriptionId)) return;
   target.put(cursorsColumn, cursorKey(subscriptionId, partition), encodeCursor(state()));

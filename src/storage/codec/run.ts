@@ -1,5 +1,19 @@
 import { entryEnds } from '../../envelope/entries.js';
-import type { StoredRun } from '../types.js';
+
+/** Messages of one partition at consecutive offsets, by one producer, for the same readers, accepted at one time. */
+export interface StoredRun {
+  readonly partition: number;
+  readonly firstOffset: number;
+  readonly count: number;
+  readonly publishTimeMs: number;
+  readonly producerId: string;
+  /** The only subscription that gets the messages; 0: all subscriptions. */
+  readonly targetSubscriptionId: number;
+  /** Encoded `messages` fields (number 15), byte for byte as they were published. */
+  readonly messages: Uint8Array;
+  /** `ends[i]` is the end of message i in `messages`. Computed by the first access, then kept. */
+  readonly ends: Uint32Array;
+}
 
 /** The header of a run in a log record. */
 export interface RunHeader {

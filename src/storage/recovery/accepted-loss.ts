@@ -4,22 +4,7 @@ import { seal } from '../codec/sealed-value.js';
 import { metadataColumn, partitionColumn } from '../engine/columns.js';
 import type { Engine } from '../engine/engine.js';
 import { countersKey, extentKey, logRange, metadataKey, metadataKind } from '../engine/keys.js';
-import type { LostExtents } from './lost-extents.js';
-import type { Recovered } from './recovery.js';
-import type { Contradictions } from './recovery-check.js';
-
-/** The losses in the metadata that the opening found. */
-export interface LostMetadata extends Omit<Contradictions, 'faults'> {
-  /** The keys of records that do not match their checksum. */
-  readonly damagedKeys: readonly Buffer[];
-  /** Extents that were lost, rebuilt from the records of their partitions. */
-  readonly extents: LostExtents['found'];
-  /**
-   * False: topics may exist that are not known, or partitions with messages whose extent is lost. Their ids or offsets
-   * would be given again, over their messages.
-   */
-  readonly canBeAccepted: boolean;
-}
+import type { Recovered } from './recovered.js';
 
 /**
  * Removes lost metadata, so that the next start does not find the same losses again: a lost topic or subscription

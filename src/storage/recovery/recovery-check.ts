@@ -1,7 +1,7 @@
 import { cursorsColumn, producersColumn } from '../engine/columns.js';
 import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
 import { everything, producerRange, subscriptionRange } from '../engine/keys.js';
-import type { Recovered } from './recovery.js';
+import type { Contradictions, Recovered } from './recovered.js';
 
 /**
  * Checks records that belong together against each other when the store is opened. A record without its owner
@@ -67,18 +67,6 @@ export async function findContradictions(
     surplusExtents,
     isReadable: cursors.isReadable && producers.isReadable,
   };
-}
-
-export interface Contradictions {
-  /** Lines for people. */
-  readonly faults: readonly string[];
-  /** Lost topics and subscriptions: records that belong to them exist. */
-  readonly topicIds: ReadonlySet<number>;
-  readonly subscriptionIds: ReadonlySet<number>;
-  /** Extents of partitions that their topic does not have. */
-  readonly surplusExtents: readonly { readonly topicId: number; readonly partition: number }[];
-  /** False: RocksDB could not read all records, so records that seem to be missing may exist. */
-  readonly isReadable: boolean;
 }
 
 interface Owners {

@@ -16,25 +16,12 @@ import {
   producerRange,
   subscriptionRange,
 } from '../engine/keys.js';
-import type { CatalogSubscription, CatalogTopic } from '../types.js';
-import type { LostMetadata } from './accepted-loss.js';
+import type { CatalogTopic } from '../types.js';
 import { findLostExtents } from './lost-extents.js';
+import type { Recovered } from './recovered.js';
 import { findContradictions } from './recovery-check.js';
 
-/** All metadata. They are read at once: opening the store never reads messages. */
-export interface Recovered {
-  readonly topics: ReadonlyMap<number, CatalogTopic>;
-  readonly subscriptions: readonly CatalogSubscription[];
-  readonly nextTopicId: number;
-  readonly nextSubscriptionId: number;
-  readonly extents: ReadonlyMap<number, ReadonlyMap<number, Extent>>;
-  readonly lastPublishTimeMs: number;
-  readonly deletedTopicIds: ReadonlySet<number>;
-  readonly deletedSubscriptionIds: ReadonlySet<number>;
-  /** Damaged or missing records, one line for each. The other fields do not contain them. */
-  readonly faults: readonly string[];
-  readonly lost: LostMetadata;
-}
+export type { Recovered } from './recovered.js';
 
 const entriesAtOnce = 10_000;
 

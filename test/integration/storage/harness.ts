@@ -5,6 +5,7 @@ import { type Clock, systemClock, type Timer } from '../../../src/base/clock.js'
 import { silentLogger } from '../../../src/base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
 import { MiB } from '../../../src/base/units.js';
+import { messagesTag } from '../../../src/envelope/fields.js';
 import { openStorage } from '../../../src/storage/storage.js';
 import type {
   Append,
@@ -176,7 +177,7 @@ export function entry(payload: Uint8Array | string): Buffer {
     rest = Math.floor(rest / 128);
     length.push(rest > 0 ? byte | 0x80 : byte);
   } while (rest > 0);
-  return Buffer.concat([Buffer.of(0x7a, ...length), bytes]);
+  return Buffer.concat([Buffer.of(messagesTag, ...length), bytes]);
 }
 
 export function append(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { deadLetterHeaders, isOwn, originOf } from '../../../src/envelope/dead-letter-origin.js';
+import { deadLetterHeaders, originOf } from '../../../src/envelope/dead-letter-origin.js';
 import { deadLetterSubscriptionIdField } from '../../../src/envelope/fields.js';
 import { PublishRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 
@@ -68,25 +68,5 @@ describe('originOf', () => {
   it('knows what is no dead letter', () => {
     assert.equal(originOf(entry({})), undefined);
     assert.equal(originOf(entry({ topic: 'orders', [deadLetterHeaders.topic]: 'orders' })), undefined);
-  });
-});
-
-describe('isOwn', () => {
-  const owner = { topic: 'orders', subscription: 'billing', subscriptionId: 7, createTimeMs: timeMs };
-
-  it('goes by the id where there is one', () => {
-    assert.equal(isOwn({ ...origin, subscriptionId: 7, timeMs: timeMs - 1 }, owner), true);
-    assert.equal(isOwn({ ...origin, subscriptionId: 6 }, owner), false);
-  });
-
-  it('goes by the time where there is none', () => {
-    assert.equal(isOwn(origin, owner), true);
-    assert.equal(isOwn({ ...origin, timeMs: timeMs - 1 }, owner), false);
-    assert.equal(isOwn({ ...origin, timeMs: Number.NaN }, owner), true);
-  });
-
-  it('is false of other names, whatever the id', () => {
-    assert.equal(isOwn({ ...origin, topic: 'other', subscriptionId: 7 }, owner), false);
-    assert.equal(isOwn({ ...origin, subscription: 'other', subscriptionId: 7 }, owner), false);
   });
 });

@@ -1,14 +1,14 @@
 import { type Metadata, ServerInterceptingCall, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
-import { SluiceError } from '../../../base/errors.js';
-import { limits } from '../../../base/limits.js';
-import { createCallContext } from '../../context.js';
-import type { GuardChain, Passage } from '../../guards/guard-chain.js';
-import type { CallEntry, CallTable, OpenedCall } from '../direct-call.js';
-import { type CallServices, deadlineOf } from '../direct-listener.js';
-import { RequestDecoder } from '../request-decoder.js';
-import { clientError, toStatus } from '../status.js';
-import { countFrames, readRequestsWith } from './framing.js';
-import { endRequest, isSent } from './http2-sessions.js';
+import { SluiceError } from '../../base/errors.js';
+import { limits } from '../../base/limits.js';
+import { createCallContext } from '../context.js';
+import type { GuardChain, Passage } from '../guards/guard-chain.js';
+import type { CallEntry, CallTable, OpenedCall } from './direct-call.js';
+import { type CallServices, deadlineOf } from './direct-listener.js';
+import { countFrames, readRequestsWith } from './grpc-js/framing.js';
+import { endRequest, isSent } from './grpc-js/http2-sessions.js';
+import { RequestDecoder } from './request-decoder.js';
+import { clientError, toStatus } from './status.js';
 
 /**
  * A call of another service on this server (health, reflection). Its handler belongs to a library and has no
