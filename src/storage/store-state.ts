@@ -1,7 +1,7 @@
 import type { SluiceError } from '../base/errors.js';
 import type { WriterThreadData } from './commit/writer-protocol.js';
 import type { Engine } from './engine/engine.js';
-import type { Recovered } from './recovery/recovery.js';
+import type { Recovered } from './recovery/recovered.js';
 import type { DamageSite } from './recovery/table-damage.js';
 
 /** The result of opening. */

@@ -33,6 +33,9 @@ export interface ScannedBatch extends PublishBatch {
   readonly batchId: Uint64;
 }
 
+/** The request while it is read. Its topic is empty until a field names one. */
+type MutableBatch = { -readonly [K in keyof ScannedBatch]: ScannedBatch[K] };
+
 export interface ScanLimits {
   readonly maxMessageBytes: number;
   readonly maxRequestBytes: number;
@@ -79,10 +82,15 @@ export class PublishScanner {
   }
 
   #scanFields(cursor: WireCursor, end: number, bounds: number[]): ScannedBatch {
-    let hasTopic = false;
-    let partition: number | undefined;
-    let producer: MutableSequence | undefined;
-    let batchId = zero;
+    const source = cursor.bytes;
+    const batch: MutableBatch = {
+      topic: '',
+      partition: undefined,
+      producer: undefined,
+      source,
+      bounds,
+      batchId: zero,
+    };
     while (cursor.pos < end) {
       const start = cursor.pos;
       const tag = cursor.tag(end);
@@ -90,36 +98,55 @@ export class PublishScanner {
         // Exactly one byte: the store relies on it.
         if (cursor.pos !== start + 1) throw new WireFault('the tag of a message takes more than one byte');
         this.#scanOne(cursor, start, cursor.fieldEnd(end), bounds);
-      } else if (tag === topicTag) {
-        const topic = text(cursor, end, 'topic');
-        hasTopic = topic !== '';
-        if (hasTopic) this.#topic = checkName(topic, 'topic');
-      } else if (tag === partitionTag) {
+      } else this.#scanField(cursor, tag, end, batch);
+    }
+    return this.#checked(batch);
+  }
+
+  /** A field that is not a message: at most a few in each request. */
+  #scanField(cursor: WireCursor, tag: number, end: number, batch: MutableBatch): void {
+    switch (tag) {
+      case topicTag:
+        batch.topic = text(cursor, end, 'topic');
+        if (batch.topic !== '') this.#topic = checkName(batch.topic, 'topic');
+        return;
+      case partitionTag:
         cursor.varint64(end);
-        partition = cursor.low;
-      } else if (tag === producerTag) {
+        batch.partition = cursor.low;
+        return;
+      case producerTag:
         // A message field that occurs twice is merged.
-        producer ??= { producerId: '', epoch: 0, firstSequence: 0 };
-        scanProducer(cursor, cursor.fieldEnd(end), producer);
-      } else if (tag === batchIdTag) {
+        batch.producer ??= { producerId: '', epoch: 0, firstSequence: 0 };
+        scanProducer(cursor, cursor.fieldEnd(end), batch.producer);
+        return;
+      case batchIdTag:
         cursor.varint64(end);
         // Publish does not answer batches, so an id has no effect there.
-        if (this.#hasBatchId) batchId = { low: cursor.low, high: cursor.high };
-      } else if (tag >>> 3 === messagesField) {
-        throw new WireFault(`field ${messagesField} has wire type ${tag & 7}`);
-      } else refuseUnknown(cursor, tag, end, lastRequestField, this.#type);
+        if (this.#hasBatchId) batch.batchId = { low: cursor.low, high: cursor.high };
+        return;
+      default:
+        if (tag >>> 3 === messagesField) {
+          throw new WireFault(`field ${messagesField} has wire type ${tag & 7}`);
+        }
+        refuseUnknown(cursor, tag, end, lastRequestField, this.#type);
     }
+  }
+
+  /** The same request, with its topic, if its fields may stand together. */
+  #checked(batch: MutableBatch): ScannedBatch {
     if (this.#topic === undefined) {
       throw invalidField('topic', 'the first request of a stream must name its topic');
     }
-    if (bounds.length === 0 && !hasTopic && producer === undefined) {
+    const hasMessages = batch.bounds.length > 0;
+    if (!hasMessages && batch.topic === '' && batch.producer === undefined) {
       throw invalidField(
         'messages',
         'a request holds messages, claims a producer, or names the topic of those that follow',
       );
     }
-    if (producer !== undefined) checkProducer(producer, bounds.length > 0);
-    return { topic: this.#topic, partition, producer, source: cursor.bytes, bounds, batchId };
+    if (batch.producer !== undefined) checkProducer(batch.producer, hasMessages);
+    batch.topic = this.#topic;
+    return batch;
   }
 
   #scanOne(cursor: WireCursor, start: number, messageEnd: number, bounds: number[]): void {

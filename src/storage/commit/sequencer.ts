@@ -5,7 +5,7 @@ import type { SubscriptionDeletion } from '../codec/subscription.js';
 import type { CatalogTopic, TopicDeletion } from '../codec/topic.js';
 import { metadataKey, metadataKind } from '../engine/keys.js';
 import { LogTable, type PartitionLog } from '../log/partition-log.js';
-import type { Recovered } from '../recovery/recovery.js';
+import type { Recovered } from '../recovery/recovered.js';
 import type { SyncedOffset } from '../recovery/synced-offsets.js';
 import type { Transaction } from '../types.js';
 import { createSubmission, type Submission } from './submission.js';

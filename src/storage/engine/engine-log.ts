@@ -22,52 +22,83 @@ export interface LogRecords {
 
 /** Reads from a block boundary. A first record that began earlier is skipped. */
 export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords {
-  const records: Buffer[] = [];
-  let parts: Buffer[] | undefined;
-  let isDamaged = false;
-  let hasBadFragment = false;
-  let isSynchronised = isBeginning;
+  const scan = new LogScan(bytes, isBeginning);
   for (let blockAt = 0; blockAt < bytes.length; blockAt += blockBytes) {
-    const blockEnd = Math.min(blockAt + blockBytes, bytes.length);
+    scan.readBlock(blockAt, Math.min(blockAt + blockBytes, bytes.length));
+  }
+  return scan.finish();
+}
+
+/** Joins fragments to records, and notes what is damaged. */
+class LogScan {
+  readonly #bytes: Buffer;
+  readonly #records: Buffer[] = [];
+  /** The fragments of a record whose last one was not read yet. */
+  #parts: Buffer[] | undefined;
+  #isDamaged = false;
+  #hasBadFragment = false;
+  /** False: the fragment before the next one was not read, so the next one may belong to a record that began there. */
+  #isSynchronised: boolean;
+
+  constructor(bytes: Buffer, isBeginning: boolean) {
+    this.#bytes = bytes;
+    this.#isSynchronised = isBeginning;
+  }
+
+  readBlock(blockAt: number, blockEnd: number): void {
+    const bytes = this.#bytes;
     for (let at = blockAt; at + headerBytes <= blockEnd; ) {
-      const length = bytes.readUInt16LE(at + 4);
-      const type = bytes[at + 6]!;
-      const end = at + headerBytes + length;
-      if (type === 0 && length === 0) {
+      if (isUnwritten(bytes, at)) {
         // Preallocated and never written, or the rest of a block.
-        if (bytes.subarray(at, blockEnd).some((byte) => byte !== 0)) isDamaged = true;
-        break;
+        if (bytes.subarray(at, blockEnd).some((byte) => byte !== 0)) this.#isDamaged = true;
+        return;
       }
-      if (!isFragment(bytes, at, blockEnd)) {
-        isDamaged = true;
-        hasBadFragment ||= end <= blockEnd || blockEnd < bytes.length;
-        parts = undefined;
-        isSynchronised = false;
+      const end = fragmentEnd(bytes, at);
+      if (isFragment(bytes, at, blockEnd)) {
+        this.#add(bytes[at + 6]!, bytes.subarray(at + headerBytes, end));
+        at = end;
+      } else {
+        this.#skipBadFragment(end <= blockEnd || blockEnd < bytes.length);
         at = nextFragment(bytes, at + 1, blockEnd);
-        continue;
       }
-      const data = bytes.subarray(at + headerBytes, end);
-      at = end;
-      if (type === fragment.full) {
-        if (parts !== undefined) isDamaged = true;
-        parts = undefined;
-        records.push(data);
-      } else if (type === fragment.first) {
-        if (parts !== undefined) isDamaged = true;
-        parts = [data];
-      } else if (type === fragment.middle || type === fragment.last) {
-        if (parts === undefined) isDamaged ||= isSynchronised;
-        else parts.push(data);
-        if (type === fragment.last && parts !== undefined) {
-          records.push(Buffer.concat(parts));
-          parts = undefined;
-        }
-      }
-      // Other types are hints that contain none of our data.
-      isSynchronised = true;
     }
   }
-  return { records, isDamaged: isDamaged || parts !== undefined, hasBadFragment };
+
+  finish(): LogRecords {
+    const isDamaged = this.#isDamaged || this.#parts !== undefined;
+    return { records: this.#records, isDamaged, hasBadFragment: this.#hasBadFragment };
+  }
+
+  #skipBadFragment(isFollowed: boolean): void {
+    this.#isDamaged = true;
+    this.#hasBadFragment ||= isFollowed;
+    this.#parts = undefined;
+    this.#isSynchronised = false;
+  }
+
+  #add(type: number, data: Buffer): void {
+    if (type === fragment.full || type === fragment.first) this.#begin(type, data);
+    else if (type === fragment.middle || type === fragment.last) this.#continue(type, data);
+    // Other types are hints that contain none of our data.
+    this.#isSynchronised = true;
+  }
+
+  #begin(type: number, data: Buffer): void {
+    if (this.#parts !== undefined) this.#isDamaged = true;
+    if (type === fragment.full) this.#records.push(data);
+    this.#parts = type === fragment.first ? [data] : undefined;
+  }
+
+  #continue(type: number, data: Buffer): void {
+    if (this.#parts === undefined) {
+      this.#isDamaged ||= this.#isSynchronised;
+      return;
+    }
+    this.#parts.push(data);
+    if (type !== fragment.last) return;
+    this.#records.push(Buffer.concat(this.#parts));
+    this.#parts = undefined;
+  }
 }
 
 /**
@@ -78,11 +109,9 @@ export function findUnknownFragment(bytes: Buffer): number | undefined {
   for (let blockAt = 0; blockAt < bytes.length; blockAt += blockBytes) {
     const blockEnd = Math.min(blockAt + blockBytes, bytes.length);
     for (let at = blockAt; at + headerBytes <= blockEnd; ) {
-      const length = bytes.readUInt16LE(at + 4);
-      const type = bytes[at + 6]!;
-      if (type > fragment.last) return at;
-      if (type === 0 && length === 0) break;
-      at += headerBytes + length;
+      if (bytes[at + 6]! > fragment.last) return at;
+      if (isUnwritten(bytes, at)) break;
+      at = fragmentEnd(bytes, at);
       // The length is wrong: RocksDB detects that damage itself.
       if (at > blockEnd) return undefined;
     }
@@ -90,8 +119,17 @@ export function findUnknownFragment(bytes: Buffer): number | undefined {
   return undefined;
 }
 
+/** Type 0 without data: RocksDB writes no such fragment. */
+function isUnwritten(bytes: Buffer, at: number): boolean {
+  return bytes[at + 6] === 0 && bytes.readUInt16LE(at + 4) === 0;
+}
+
+function fragmentEnd(bytes: Buffer, at: number): number {
+  return at + headerBytes + bytes.readUInt16LE(at + 4);
+}
+
 function isFragment(bytes: Buffer, at: number, blockEnd: number): boolean {
-  const end = at + headerBytes + bytes.readUInt16LE(at + 4);
+  const end = fragmentEnd(bytes, at);
   return end <= blockEnd && unmask(bytes.readUInt32LE(at)) === crc32c(bytes, at + 6, end);
 }
 

@@ -91,18 +91,39 @@ function readEdit(record: Buffer, seen: Set<number>): Edit | undefined {
   while (!reader.isAtEnd) {
     const field = reader.number();
     seen.add(field);
-    if (field === tag.columnFamily) edit.column = reader.number();
-    else if (field === tag.columnFamilyAdd) edit.addedColumn = reader.bytes().toString();
-    else if (field === tag.columnFamilyDrop) edit.isColumnDropped = true;
-    else if (field === tag.logNumber) edit.logNumber = reader.number();
-    else if (field === tag.minLogNumberToKeep) edit.minLogNumber = reader.number();
-    else if (field === tag.deletedFile) {
-      reader.number();
-      edit.deletedTables.push(reader.number());
-    } else if (field === tag.newFile4) edit.newTables.push(readNewTable(reader));
-    else if (!skip(reader, field)) return undefined;
+    if (!readField(reader, field, edit)) return undefined;
   }
   return reader.hasOverrun ? undefined : edit;
+}
+
+/** False for an unknown field. */
+function readField(reader: FieldReader, field: number, edit: Edit): boolean {
+  switch (field) {
+    case tag.columnFamily:
+      edit.column = reader.number();
+      return true;
+    case tag.columnFamilyAdd:
+      edit.addedColumn = reader.bytes().toString();
+      return true;
+    case tag.columnFamilyDrop:
+      edit.isColumnDropped = true;
+      return true;
+    case tag.logNumber:
+      edit.logNumber = reader.number();
+      return true;
+    case tag.minLogNumberToKeep:
+      edit.minLogNumber = reader.number();
+      return true;
+    case tag.deletedFile:
+      reader.number();
+      edit.deletedTables.push(reader.number());
+      return true;
+    case tag.newFile4:
+      edit.newTables.push(readNewTable(reader));
+      return true;
+    default:
+      return skip(reader, field);
+  }
 }
 
 function readNewTable(reader: FieldReader): [number, Omit<LiveTable, 'column'>] {

@@ -48,19 +48,32 @@ export async function nextReadable(
       at = known.lastOffset + 1;
       continue;
     }
-    try {
-      const entry = await readFirst(engine, log, at);
-      if (entry === undefined) return undefined;
-      at = lastOffsetOfLogKey(entry[0]) + 1;
-      const record = readRecord(entry[0], entry[1], log.partition);
-      return record.firstOffset < endOffset ? record : undefined;
-    } catch (error) {
-      if (error instanceof DamagedRecord) continue;
-      const fault = engineFault(error);
-      if (fault === 'io') throw readFailed(log, at, error);
-      if (fault !== 'corruption') throw error;
-      at = await firstReadable(engine, log, at, endOffset);
-    }
+    const read = await readOrPass(engine, log, at, endOffset);
+    if (typeof read !== 'number') return read;
+    at = read;
   }
   return undefined;
+}
+
+/** As `nextReadable`, for one read. A number: there is damage, and the next read begins at this offset. */
+async function readOrPass(
+  engine: Engine,
+  log: PartitionLog,
+  offset: number,
+  endOffset: number,
+): Promise<LogRecord | number | undefined> {
+  let behind = offset;
+  try {
+    const entry = await readFirst(engine, log, offset);
+    if (entry === undefined) return undefined;
+    behind = lastOffsetOfLogKey(entry[0]) + 1;
+    const record = readRecord(entry[0], entry[1], log.partition);
+    return record.firstOffset < endOffset ? record : undefined;
+  } catch (error) {
+    if (error instanceof DamagedRecord) return behind;
+    const fault = engineFault(error);
+    if (fault === 'io') throw readFailed(log, offset, error);
+    if (fault !== 'corruption') throw error;
+    return firstReadable(engine, log, offset, endOffset);
+  }
 }

@@ -113,12 +113,15 @@ async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
       const fault = error instanceof DamagedRecord ? 'corruption' : engineFault(error);
       if (fault === 'io' && !isRetry) continue;
       if (fault !== 'corruption' && fault !== 'io') throw error;
-      const [reason, why] =
-        fault === 'io'
-          ? (['READ_FAILED', 'the disk failed twice'] as const)
-          : (['DATA_LOSS', 'it is damaged'] as const);
-      const message = `${what} can't be read, ${why}: ${damageMessage(error)}`;
-      throw new SluiceError(reason, message, { cause: error });
+      throw unreadable(what, fault, error);
     }
   }
+}
+
+function unreadable(what: string, fault: 'io' | 'corruption', cause: unknown): SluiceError {
+  const [reason, why] =
+    fault === 'io'
+      ? (['READ_FAILED', 'the disk failed twice'] as const)
+      : (['DATA_LOSS', 'it is damaged'] as const);
+  return new SluiceError(reason, `${what} can't be read, ${why}: ${damageMessage(cause)}`, { cause });
 }

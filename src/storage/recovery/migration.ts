@@ -43,29 +43,34 @@ export async function sealSmallRecords(
 ): Promise<void> {
   const progress = engine.get(metadataColumn, migrationKey);
   const firstColumn = progress?.readUInt16BE(0) ?? migratedColumns[0]!;
-  const batch = engine.batch();
   for (const column of migratedColumns.filter((each) => each >= firstColumn)) {
-    const gte =
-      column === firstColumn && progress !== undefined ? keyBehind(progress.subarray(2)) : everything.gte;
+    const isContinued = column === firstColumn && progress !== undefined;
+    const gte = isContinued ? keyBehind(progress.subarray(2)) : everything.gte;
     const scan = engine.scan(column, { ...everything, gte });
     try {
       for (;;) {
         const entries = await scan.next(recordsAtOnce);
-        const last = entries.at(-1);
-        if (last === undefined) break;
-        for (const [key, value] of entries) {
-          if (column === metadataColumn && key[0] === metadataKind.migration) continue;
-          batch.put(column, key, seal(key, value));
-        }
-        const reached = Buffer.alloc(2 + last[0].length);
-        reached.writeUInt16BE(column);
-        reached.set(last[0], 2);
-        batch.put(metadataColumn, migrationKey, reached);
-        batch.write(false);
+        if (entries.length === 0) break;
+        sealEntries(engine, column, entries);
         migrated(entries.length);
       }
     } finally {
       await scan.close();
     }
   }
+}
+
+/** In one batch: the records with their checksums, and the last key as the progress. */
+function sealEntries(engine: Engine, column: number, entries: readonly [Buffer, Buffer][]): void {
+  const batch = engine.batch();
+  for (const [key, value] of entries) {
+    if (column === metadataColumn && key[0] === metadataKind.migration) continue;
+    batch.put(column, key, seal(key, value));
+  }
+  const [lastKey] = entries.at(-1)!;
+  const reached = Buffer.alloc(2 + lastKey.length);
+  reached.writeUInt16BE(column);
+  reached.set(lastKey, 2);
+  batch.put(metadataColumn, migrationKey, reached);
+  batch.write(false);
 }

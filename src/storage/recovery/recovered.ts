@@ -2,8 +2,8 @@ import type { Extent } from '../codec/extent.js';
 import type { CatalogSubscription, CatalogTopic } from '../types.js';
 import type { LostExtents } from './lost-extents.js';
 
-/** All metadata. They are read at once: opening the store never reads messages. */
-export interface Recovered {
+/** The records of the metadata that can be read. */
+export interface RecoveredRecords {
   readonly topics: ReadonlyMap<number, CatalogTopic>;
   readonly subscriptions: readonly CatalogSubscription[];
   readonly nextTopicId: number;
@@ -12,6 +12,10 @@ export interface Recovered {
   readonly lastPublishTimeMs: number;
   readonly deletedTopicIds: ReadonlySet<number>;
   readonly deletedSubscriptionIds: ReadonlySet<number>;
+}
+
+/** All metadata. They are read at once: opening the store never reads messages. */
+export interface Recovered extends RecoveredRecords {
   /** Damaged or missing records, one line for each. The other fields do not contain them. */
   readonly faults: readonly string[];
   readonly lost: LostMetadata;
@@ -30,6 +34,7 @@ export interface LostMetadata extends Omit<Contradictions, 'faults'> {
   readonly canBeAccepted: boolean;
 }
 
+/** What a check of the records against each other found. */
 export interface Contradictions {
   /** Lines for people. */
   readonly faults: readonly string[];

@@ -1,7 +1,7 @@
 import { cursorsColumn, producersColumn } from '../engine/columns.js';
 import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
 import { everything, producerRange, subscriptionRange } from '../engine/keys.js';
-import type { Contradictions, Recovered } from './recovered.js';
+import type { Contradictions, RecoveredRecords } from './recovered.js';
 
 /**
  * Checks records that belong together against each other when the store is opened. A record without its owner
@@ -10,41 +10,18 @@ import type { Contradictions, Recovered } from './recovered.js';
  */
 export async function findContradictions(
   engine: Engine,
-  recovered: Omit<Recovered, 'faults' | 'lost'>,
+  recovered: RecoveredRecords,
 ): Promise<Contradictions> {
-  const { topics, subscriptions, extents, deletedTopicIds, deletedSubscriptionIds } = recovered;
-  const faults: string[] = [];
-  const topicIds = new Set<number>();
-  const subscriptionIds = new Set<number>();
-  const surplusExtents: Contradictions['surplusExtents'][number][] = [];
-  for (const [topicId, { config }] of topics) {
-    if (topicId >= recovered.nextTopicId) {
-      faults.push(`topic "${config.name}" has the id ${topicId}, which was never given out`);
-    }
-  }
-  for (const { subscriptionId, topicId, config } of subscriptions) {
-    if (!topics.has(topicId)) {
-      topicIds.add(topicId);
-      subscriptionIds.add(subscriptionId);
-      faults.push(`the topic of subscription "${config.name}" is missing: it has the id ${topicId}`);
-    }
-    if (subscriptionId >= recovered.nextSubscriptionId) {
-      faults.push(`subscription "${config.name}" has the id ${subscriptionId}, which was never given out`);
-    }
-  }
-  for (const [topicId, partitions] of extents) {
-    const partitionCount = topics.get(topicId)?.config.partitionCount;
-    for (const [partition, { firstOffset, endOffset }] of partitions) {
-      const messages = `with offsets ${firstOffset} to ${endOffset - 1} of partition ${partition}`;
-      if (partitionCount === undefined) {
-        topicIds.add(topicId);
-        faults.push(`the topic of id ${topicId} is missing, ${messages}`);
-      } else if (partition >= partitionCount) {
-        surplusExtents.push({ topicId, partition });
-        faults.push(`topic ${topicId} has ${partitionCount} partitions, and an extent ${messages}`);
-      }
-    }
-  }
+  const { topics, subscriptions, deletedTopicIds, deletedSubscriptionIds } = recovered;
+  const found: Findings = {
+    faults: [],
+    topicIds: new Set(),
+    subscriptionIds: new Set(),
+    surplusExtents: [],
+  };
+  checkTopics(recovered, found);
+  checkSubscriptions(recovered, found);
+  checkExtents(recovered, found);
   const knownSubscriptionIds = new Set(subscriptions.map(({ subscriptionId }) => subscriptionId));
   const cursors = await findOrphans(engine, cursorsColumn, {
     owner: 'subscription',
@@ -58,15 +35,58 @@ export async function findContradictions(
     isKnown: (id) => topics.has(id) || deletedTopicIds.has(id),
     behind: (id) => producerRange(id).lt,
   });
-  for (const id of cursors.ids) subscriptionIds.add(id);
-  for (const id of producers.ids) topicIds.add(id);
-  return {
-    faults: [...faults, ...cursors.faults, ...producers.faults],
-    topicIds,
-    subscriptionIds,
-    surplusExtents,
-    isReadable: cursors.isReadable && producers.isReadable,
-  };
+  for (const id of cursors.ids) found.subscriptionIds.add(id);
+  for (const id of producers.ids) found.topicIds.add(id);
+  found.faults.push(...cursors.faults, ...producers.faults);
+  return { ...found, isReadable: cursors.isReadable && producers.isReadable };
+}
+
+/** The contradictions that the checks have found so far. */
+interface Findings {
+  readonly faults: string[];
+  readonly topicIds: Set<number>;
+  readonly subscriptionIds: Set<number>;
+  readonly surplusExtents: Contradictions['surplusExtents'][number][];
+}
+
+function checkTopics({ topics, nextTopicId }: RecoveredRecords, { faults }: Findings): void {
+  for (const [topicId, { config }] of topics) {
+    if (topicId >= nextTopicId) {
+      faults.push(`topic "${config.name}" has the id ${topicId}, which was never given out`);
+    }
+  }
+}
+
+function checkSubscriptions(recovered: RecoveredRecords, found: Findings): void {
+  const { topics, subscriptions, nextSubscriptionId } = recovered;
+  for (const { subscriptionId, topicId, config } of subscriptions) {
+    if (!topics.has(topicId)) {
+      found.topicIds.add(topicId);
+      found.subscriptionIds.add(subscriptionId);
+      found.faults.push(`the topic of subscription "${config.name}" is missing: it has the id ${topicId}`);
+    }
+    if (subscriptionId >= nextSubscriptionId) {
+      found.faults.push(
+        `subscription "${config.name}" has the id ${subscriptionId}, which was never given out`,
+      );
+    }
+  }
+}
+
+function checkExtents({ topics, extents }: RecoveredRecords, found: Findings): void {
+  for (const [topicId, partitions] of extents) {
+    const partitionCount = topics.get(topicId)?.config.partitionCount;
+    for (const [partition, { firstOffset, endOffset }] of partitions) {
+      const messages = `with offsets ${firstOffset} to ${endOffset - 1} of partition ${partition}`;
+      if (partitionCount === undefined) {
+        found.topicIds.add(topicId);
+        found.faults.push(`the topic of id ${topicId} is missing, ${messages}`);
+      } else if (partition >= partitionCount) {
+        found.surplusExtents.push({ topicId, partition });
+        found.faults.push(`topic ${topicId} has ${partitionCount} partitions, and an extent ${messages}`);
+      }
+    }
+  }
 }
 
 interface Owners {

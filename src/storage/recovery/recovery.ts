@@ -21,8 +21,6 @@ import { findLostExtents } from './lost-extents.js';
 import type { Recovered } from './recovered.js';
 import { findContradictions } from './recovery-check.js';
 
-export type { Recovered } from './recovered.js';
-
 const entriesAtOnce = 10_000;
 
 const nameOfKind: Readonly<Record<MetadataKind, string>> = {
