@@ -1,5 +1,5 @@
 import type { SluiceError } from '../base/errors.js';
-import type { WriterThreadData } from './commit/writer-protocol.js';
+import type { LocalLogFiles } from './commit/local-round-log.js';
 import type { Engine } from './engine/engine.js';
 import type { Recovered } from './recovery/recovered.js';
 import type { DamageSite } from './recovery/table-damage.js';
@@ -8,7 +8,7 @@ import type { DamageSite } from './recovery/table-damage.js';
 export interface Opened {
   readonly engine: Engine;
   readonly recovered: Recovered;
-  readonly noteFiles: Omit<WriterThreadData, 'handle' | 'columnNames'>;
+  readonly noteFiles: LocalLogFiles;
   readonly paths: Pick<DamageSite, 'databasePath' | 'notePath'>;
   readonly syncedOffsetsPath: string;
   readonly warnings: readonly string[];
@@ -18,5 +18,5 @@ export type StoreState =
   | { readonly kind: 'open' }
   /** Accepts nothing new. Submitted transactions are being written. */
   | { readonly kind: 'closing' }
-  /** A write failed: memory may be ahead of the disk, and nothing more is written. */
+  /** The log of rounds has ended: memory may be ahead of the disk, and nothing more is written. */
   | { readonly kind: 'failed'; readonly error: SluiceError };

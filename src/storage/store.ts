@@ -1,15 +1,17 @@
 import { SluiceError } from '../base/errors.js';
+import { Fifo } from '../base/fifo.js';
 import { endOnDefect } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { CursorState } from '../base/positions.js';
 import { SpareMemory } from '../base/spare-memory.js';
+import { LocalRoundLog } from './commit/local-round-log.js';
 import { PublishClock } from './commit/publish-clock.js';
+import type { RoundLog, RoundLogEnd } from './commit/round-log.js';
 import { planRound, type RoundPlan, runsOfRound } from './commit/round-planner.js';
 import { Sequencer } from './commit/sequencer.js';
 import { createSubmission } from './commit/submission.js';
 import { Writer } from './commit/writer.js';
-import { type WriteFailure, WriterChannel } from './commit/writer-channel.js';
 import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
 import { LogPositions } from './log/log-positions.js';
 import type { PartitionLog } from './log/partition-log.js';
@@ -53,7 +55,14 @@ export class Store implements Storage {
   readonly #reads: PointReads;
   readonly #syncedOffsets: SyncedOffsetsFile;
   readonly #reserve: DiskReserve;
-  #channel: WriterChannel | undefined;
+  readonly #log: RoundLog;
+  readonly #epoch: number;
+  #nextPosition: number;
+  /** The last round that readers see, and whose submitters are answered. */
+  #shownPosition: number;
+  #committedPosition: number;
+  /** The blocks of rounds that are written and not yet committed, oldest first. */
+  readonly #uncommitted = new Fifo<ArrayBuffer>();
   #state: StoreState = { kind: 'open' };
   /** Partitions that have grown since the last sync. */
   readonly #unsynced = new Set<PartitionLog>();
@@ -63,10 +72,17 @@ export class Store implements Storage {
   #reported: Promise<void> | undefined;
 
   private constructor(
+    log: RoundLog,
     { engine, recovered, syncedOffsetsPath, paths, warnings }: Opened,
     options: StorageOptions,
     { clock, logger }: StorageServices,
   ) {
+    this.#log = log;
+    const { epoch, nextPosition } = log.state;
+    this.#epoch = epoch;
+    this.#nextPosition = nextPosition;
+    this.#shownPosition = nextPosition - 1;
+    this.#committedPosition = nextPosition - 1;
     this.recovered = { topics: [...recovered.topics.values()], subscriptions: recovered.subscriptions };
     this.warnings = warnings;
     this.#engine = engine;
@@ -91,7 +107,7 @@ export class Store implements Storage {
           memory: this.#memory,
         });
       },
-      send: (plan) => this.#channel!.send(plan, plan.isSynced),
+      send: (plan) => this.#log.append(this.#nextPosition++, this.#epoch, plan),
       soon: (run) => setImmediate(run),
     });
     const { directory, minFreeDiskBytes } = options;
@@ -112,10 +128,13 @@ export class Store implements Storage {
   }
 
   static async start(opened: Opened, options: StorageOptions, services: StorageServices): Promise<Store> {
-    const store = new Store(opened, options, services);
-    store.#channel = await WriterChannel.start(opened.engine, opened.noteFiles, {
+    const local = await LocalRoundLog.start(opened.engine, opened.noteFiles);
+    const log = services.roundLog?.(local) ?? local;
+    const store = new Store(log, opened, options, services);
+    log.listen({
       written: (block) => store.#written(block),
-      failed: (failure) => store.#failed(failure),
+      committed: (position) => store.#committed(position),
+      ended: (end) => store.#ended(end),
     });
     store.#reserve.start();
     // An accepted loss must not be found again, and finished deletions must not be kept.
@@ -257,7 +276,7 @@ export class Store implements Storage {
     this.#readers.close();
     await this.#syncedOffsets.close();
     await this.#reserve.stop();
-    await this.#channel?.end();
+    await this.#log.close();
     await this.#reported;
     try {
       await this.#engine.close();
@@ -265,7 +284,7 @@ export class Store implements Storage {
       endOnDefect(error);
       // A compaction may have met damage since the last write: closing reports it.
       if (this.#state.kind !== 'failed' && engineFault(error) === 'corruption') {
-        this.#failed({ message: engineMessage(error), isDamage: true });
+        this.#ended({ kind: 'damaged', message: engineMessage(error) });
         await this.#reported;
       }
       // After a failed write the database may refuse to close as well: the process ends with what is on disk.
@@ -279,9 +298,25 @@ export class Store implements Storage {
     if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
   }
 
-  /** A round is on disk: first readers see it, then its submitters are answered. */
+  /** The oldest round that was not yet written is in the database. */
   #written(block: ArrayBuffer): void {
     if (this.#state.kind === 'failed') return;
+    if (this.#shownPosition < this.#committedPosition) this.#show(block);
+    else this.#uncommitted.push(block);
+  }
+
+  /** Every round up to this position is committed. */
+  #committed(position: number): void {
+    if (this.#state.kind === 'failed') return;
+    this.#committedPosition = Math.max(this.#committedPosition, position);
+    while (this.#uncommitted.length > 0 && this.#shownPosition < this.#committedPosition) {
+      this.#show(this.#uncommitted.shift()!);
+    }
+  }
+
+  /** A round is written and committed: first readers see it, then its submitters are answered. */
+  #show(block: ArrayBuffer): void {
+    this.#shownPosition++;
     const plan = this.#writer.finishRound();
     const grown = runsOfRound(plan, block).filter(({ growth }) => !growth.log.isDeleted);
     for (const { growth } of grown) {
@@ -329,17 +364,15 @@ export class Store implements Storage {
   }
 
   /**
-   * The store has failed: everything in flight is refused, and nothing is retried. The listener learns of damage
+   * The log of rounds has ended: everything in flight is refused, and nothing is retried. The listener learns of damage
    * after it was located: reading still works.
    */
-  #failed({ message, isDamage }: WriteFailure): void {
-    const error = isDamage
-      ? new SluiceError('DATA_LOSS', `the database is damaged and takes no writes: ${damageMessage(message)}`)
-      : new SluiceError('STORAGE_FAILED', `writing to the store failed: ${message}`);
+  #ended(end: RoundLogEnd): void {
+    const error = endError(end);
     this.#state = { kind: 'failed', error };
     this.#logger.error({ error: error.message }, 'the store failed');
     for (const { onFailed } of this.#writer.abandon()) onFailed?.(error);
-    this.#reported = this.#report(isDamage ? message : undefined, error);
+    this.#reported = this.#report(end.kind === 'damaged' ? end.message : undefined, error);
     this.#onIdle?.();
   }
 
@@ -347,4 +380,15 @@ export class Store implements Storage {
     const reported = damage === undefined ? error : await describeDamage(this.#damageSite, damage);
     this.#reportFailure(reported);
   }
+}
+
+function endError(end: RoundLogEnd): SluiceError {
+  if (end.kind === 'fenced') {
+    return new SluiceError('STORAGE_FAILED', 'another process has taken over the log of rounds');
+  }
+  if (end.kind === 'failed') {
+    return new SluiceError('STORAGE_FAILED', `writing to the store failed: ${end.message}`);
+  }
+  const damage = damageMessage(end.message);
+  return new SluiceError('DATA_LOSS', `the database is damaged and takes no writes: ${damage}`);
 }

@@ -8,6 +8,7 @@ import type { ProducerState } from './codec/producer.js';
 import type { StoredRun } from './codec/run.js';
 import type { CatalogSubscription } from './codec/subscription.js';
 import type { CatalogTopic } from './codec/topic.js';
+import type { RoundLog } from './commit/round-log.js';
 
 export type { Append } from './codec/append.js';
 export type { Change } from './codec/changes.js';
@@ -94,6 +95,8 @@ export interface StorageOptions {
 export interface StorageServices {
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Puts another log of rounds before the local one, which writes to the database. Absent: the local log. */
+  readonly roundLog?: (local: RoundLog) => RoundLog;
 }
 
 /** The store. One implementation: `openStorage` in storage.ts. */
@@ -105,7 +108,7 @@ export interface Storage {
   };
   /** Damage and losses that a setting accepted when the store was opened, for the log. */
   readonly warnings: readonly string[];
-  /** Resolves when a write has failed: the store accepts nothing more, and the process has to end. */
+  /** Resolves when the store has failed: it accepts nothing more, and the process has to end. */
   readonly failed: Promise<Error>;
 
   /** Reports to this listener from now on. There is at most one. It must listen before the first `submit`. */
@@ -147,7 +150,7 @@ export interface Storage {
    */
   removeBelow(topicId: number, partition: number, offset: number): Promise<void>;
 
-  /** The committed state, as for the three methods below: transactions that still wait do not count. */
+  /** What is written, as for the three methods below: transactions that still wait do not count. */
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined>;
   /** By partition. A partition without a stored cursor is absent. */
   readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>>;
