@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := node_modules/.bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run install build test check format proto bench bench-compare bench-flow bench-clients clients sim damage clean
+.PHONY: help run install build test check format proto bench bench-compare bench-flow bench-clients clients sim damage mutate clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -65,6 +65,9 @@ sim: build ## Simulate: SEED=n one run in full, SEEDS=n so many (200) from FIRST
 
 damage: build ## Damage stores: RUNS=n so many (60) from SEED=n on; RUNS=1 repeats one in full
 	@DAMAGE_RUNS=$(or $(RUNS),$(DAMAGE_RUNS)) SEED=$(SEED) KEEP=$(KEEP) KIND=$(KIND) VERBOSE=$(VERBOSE) node dist/test/fault/damage/main.js
+
+mutate: install ## Mutation tests: FILES="…" (core, broker, storage), SAMPLE=n mutants (all) drawn from SEED=n (1)
+	@FILES='$(FILES)' SAMPLE='$(SAMPLE)' SEED='$(SEED)' CONCURRENCY='$(CONCURRENCY)' stryker run scripts/stryker.config.js
 
 clean: ## Remove what was built
 	rm -rf dist clients/typescript/dist

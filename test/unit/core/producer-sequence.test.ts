@@ -103,6 +103,59 @@ describe('decideSequence', () => {
     }
   });
 
+  it('names what is at fault, and takes every number in its bounds', () => {
+    const { maxOffset } = limits;
+    const faults = [
+      { batch: { epoch: -1, firstSequence: 1, count: 1 }, subject: 'epoch', text: /epoch -1 / },
+      { batch: { epoch: 0.5, firstSequence: 1, count: 1 }, subject: 'epoch', text: /epoch 0.5 / },
+      {
+        batch: { epoch: maxOffset + 1, firstSequence: 1, count: 0 },
+        subject: 'epoch',
+        text: /no whole number/,
+      },
+      {
+        batch: { epoch: 0, firstSequence: 0, count: 3 },
+        subject: 'firstSequence',
+        text: /sequence 0 with 3 /,
+      },
+      { batch: { epoch: 0, firstSequence: 1.5, count: 1 }, subject: 'firstSequence', text: /sequence 1.5 / },
+      {
+        batch: { epoch: 0, firstSequence: maxOffset, count: 2 },
+        subject: 'firstSequence',
+        text: /begin at 1/,
+      },
+      { batch: { epoch: 0, firstSequence: -1, count: 1 }, subject: 'firstSequence', text: /sequence -1 / },
+    ];
+    for (const { batch, subject, text } of faults) {
+      assert.throws(
+        () => decideSequence(undefined, batch),
+        (error) =>
+          error instanceof SluiceError &&
+          error.reason === 'INVALID_FIELD' &&
+          error.details.subject === subject &&
+          text.test(error.message),
+      );
+    }
+    assert.equal(decideSequence(undefined, { epoch: 0, firstSequence: 1, count: 1 }).kind, 'accept');
+    assert.equal(decideSequence(undefined, { epoch: maxOffset, firstSequence: 1, count: 1 }).kind, 'accept');
+    const last: ProducerPosition = { epoch: 0, lastSequence: maxOffset - 1, baseSequence: 0 };
+    assert.deepEqual(decideSequence(last, { epoch: 0, firstSequence: maxOffset, count: 1 }), {
+      kind: 'accept',
+      skip: 0,
+      next: { ...last, lastSequence: maxOffset },
+    });
+  });
+
+  it('keeps what else it knows of the producer in its epoch, and not in the next', () => {
+    const claimed = { ...position, claimId: 77 };
+    const next = (epoch: number) => {
+      const decision = decideSequence(claimed, { epoch, firstSequence: 11, count: 1 });
+      return decision.kind === 'accept' ? decision.next.claimId : undefined;
+    };
+    assert.equal(next(3), 77);
+    assert.equal(next(4), undefined);
+  });
+
   it('stores every number once, whatever is sent again', () => {
     const batch = fc.record({
       firstSequence: fc.integer({ min: 1, max: 30 }),

@@ -29,6 +29,54 @@ describe('RangeSet', () => {
     );
   });
 
+  it('is empty after it was cleared, and usable', () => {
+    const ranges = new RangeSet();
+    ranges.add(1, 2);
+    ranges.add(9, 9);
+    ranges.clear();
+    assert.equal(ranges.offsetCount, 0);
+    assert.equal(ranges.intervalCount, 0);
+    compare(ranges, new Set());
+    ranges.add(5, 6);
+    compare(ranges, new Set([5, 6]));
+  });
+
+  it('removes exactly what it is told from one interval and over several', () => {
+    const cases = [
+      { removed: [10, 19], left: [] },
+      { removed: [10, 10], left: [[11, 19]] },
+      { removed: [19, 19], left: [[10, 18]] },
+      {
+        removed: [12, 14],
+        left: [
+          [10, 11],
+          [15, 19],
+        ],
+      },
+      { removed: [5, 9], left: [[10, 19]] },
+      { removed: [20, 25], left: [[10, 19]] },
+      { removed: [0, 40], left: [] },
+    ];
+    for (const { removed, left } of cases) {
+      const ranges = new RangeSet();
+      ranges.add(10, 19);
+      ranges.remove(removed[0]!, removed[1]!);
+      assert.deepEqual(
+        ranges.toIntervals(),
+        left.map(([first, last]) => ({ first, last })),
+        `without ${removed}`,
+      );
+    }
+    const several = new RangeSet();
+    for (const first of [0, 10, 20]) several.add(first, first + 4);
+    several.remove(2, 21);
+    assert.deepEqual(several.toIntervals(), [
+      { first: 0, last: 1 },
+      { first: 22, last: 24 },
+    ]);
+    assert.equal(several.offsetCount, 5);
+  });
+
   it('keeps intervals apart that do not touch, and joins those that do', () => {
     const ranges = new RangeSet();
     ranges.add(1, 2);

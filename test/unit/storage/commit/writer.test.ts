@@ -8,6 +8,7 @@ import type { Transaction } from '../../../../src/storage/types.js';
 /** A writer whose rounds go nowhere, in a loop that turns when it is told. */
 class Rig {
   readonly rounds: Submission[][] = [];
+  readonly sent: number[] = [];
   readonly #soon: (() => void)[] = [];
   readonly writer: Writer;
 
@@ -21,7 +22,7 @@ class Rig {
           byteLength,
         } as unknown as RoundPlan;
       },
-      send: () => {},
+      send: ({ byteLength }) => this.sent.push(byteLength),
       soon: (run) => this.#soon.push(run),
     });
   }
@@ -35,6 +36,10 @@ class Rig {
 
   turn(): void {
     for (const run of this.#soon.splice(0)) run();
+  }
+
+  get askedTurns(): number {
+    return this.#soon.length;
   }
 
   get sizes(): number[][] {
@@ -68,6 +73,63 @@ describe('writer', () => {
     rig.writer.finishRound();
     rig.turn();
     assert.equal(rig.rounds.length, 3);
+  });
+
+  it('starts a second round with exactly the bytes that are worth a sync, and not with one byte less', () => {
+    const rig = new Rig();
+    rig.submit(1);
+    rig.turn();
+    rig.submit(limits.secondRoundBytes - 1);
+    rig.turn();
+    assert.equal(rig.rounds.length, 1);
+    rig.submit(1);
+    rig.turn();
+    assert.deepEqual(rig.sizes.at(-1), [limits.secondRoundBytes - 1, 1]);
+  });
+
+  it('asks for one turn, whatever is submitted in it, and for none while it may not write', () => {
+    const rig = new Rig();
+    rig.submit(1);
+    rig.submit(1);
+    assert.equal(rig.askedTurns, 1);
+    rig.turn();
+    rig.submit(1);
+    assert.equal(rig.askedTurns, 0, 'too little for a second round');
+    rig.writer.finishRound();
+    assert.equal(rig.askedTurns, 1);
+    rig.turn();
+    rig.writer.finishRound();
+    assert.equal(rig.askedTurns, 0, 'there is nothing to write');
+  });
+
+  it('writes a submission without bytes, together with others', () => {
+    const rig = new Rig();
+    rig.submit(0);
+    rig.submit(limits.roundBytes * 2);
+    rig.turn();
+    assert.deepEqual(rig.sizes, [[0, limits.roundBytes * 2]]);
+  });
+
+  it('fills a round to exactly its limit, and sends two rounds in one turn', () => {
+    const rig = new Rig();
+    for (const bytes of [limits.roundBytes - 1, 1, limits.roundBytes - 1, 2]) rig.submit(bytes);
+    rig.turn();
+    assert.deepEqual(rig.sizes, [[limits.roundBytes - 1, 1], [limits.roundBytes - 1]]);
+    assert.deepEqual(rig.sent, [limits.roundBytes, limits.roundBytes - 1], 'in the order of their plans');
+    assert.equal(rig.writer.isIdle, false);
+    assert.equal(rig.writer.queuedBytes, 2 * limits.roundBytes + 1);
+  });
+
+  it('counts all submitted bytes, and the room that is left', () => {
+    const rig = new Rig(10);
+    assert.equal(rig.writer.roomBytes, 10);
+    rig.submit(4);
+    rig.submit(9);
+    assert.equal(rig.writer.roomBytes, -3);
+    rig.turn();
+    rig.writer.finishRound();
+    assert.equal(rig.writer.roomBytes, 10);
+    assert.equal(rig.writer.submittedBytes, 13);
   });
 
   it('keeps rounds within their limit, order, and submissions whole', () => {
