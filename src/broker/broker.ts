@@ -1,33 +1,36 @@
 import { randomUUID } from 'node:crypto';
 import type { CallContext } from '../base/call-context.js';
 import type { Clock } from '../base/clock.js';
-import { SluiceError } from '../base/errors.js';
 import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Random } from '../base/random.js';
+import { draining } from '../base/shared-errors.js';
 import type { Credit, Settlement, SettleResult } from '../core/types.js';
 import type { Storage, StorageListener } from '../storage/types.js';
+import { FreeDiskWatch } from './admission/free-disk-watch.js';
+import { PublishGate } from './admission/publish-gate.js';
 import { Alarm } from './alarm.js';
 import { Counters } from './counters.js';
+import { DeadLetterBuilder } from './dead-letters/dead-letter-builder.js';
 import { Redrive } from './dead-letters/redrive.js';
-import { FramePool } from './delivery/frame-pool.js';
+import { addSubscription, defaultSubscription } from './delivery/add-subscription.js';
 import { Heartbeats } from './delivery/heartbeats.js';
-import { type SubscriptionRunner, sessionNotFound } from './delivery/subscription-runner.js';
+import { SubscriptionCatalog } from './delivery/subscription-catalog.js';
+import { SubscriptionRegistry } from './delivery/subscription-registry.js';
+import { FramePool } from './frames/frame-pool.js';
 import { Inspector } from './inspection/inspector.js';
-import { FreeDiskWatch } from './publishing/free-disk-watch.js';
 import { findProducer, openProducer } from './publishing/open-producer.js';
 import { ProducerTable } from './publishing/producer-table.js';
-import { PublishGate } from './publishing/publish-gate.js';
 import { StreamPublisher } from './publishing/publisher.js';
 import { LogStream } from './reading/log-stream.js';
 import { Retention } from './retention/retention.js';
+import { Serving } from './serving.js';
 import type { BrokerSettings } from './settings.js';
-import { addSubscription, defaultSubscription } from './topics/add-subscription.js';
-import { Catalog } from './topics/catalog.js';
 import { expectName } from './topics/names.js';
 import { startOffsets } from './topics/start-offsets.js';
 import { checkPartition, topicNotFound } from './topics/topic.js';
+import { TopicCatalog } from './topics/topic-catalog.js';
 import type {
   Broker,
   BrokerStats,
@@ -76,7 +79,8 @@ class StoredBroker implements Broker, StorageListener {
   readonly #settings: BrokerSettings;
   readonly #services: BrokerServices;
   readonly #storage: Storage;
-  readonly #catalog: Catalog;
+  readonly #topics: TopicCatalog;
+  readonly #subscriptions: SubscriptionCatalog;
   readonly #producers: ProducerTable;
   readonly #gate: PublishGate;
   readonly #alarm: Alarm;
@@ -85,11 +89,10 @@ class StoredBroker implements Broker, StorageListener {
   readonly #counters = new Counters();
   readonly #frames: FramePool;
   readonly #publishers = new Set<StreamPublisher>();
-  readonly #sessions = new Map<string, SubscriptionRunner>();
   readonly #heartbeats: Heartbeats;
   readonly #inspector: Inspector;
   readonly #startTimeMs: number;
-  #isDraining = false;
+  readonly #serving = new Serving();
 
   constructor(settings: BrokerSettings, services: BrokerServices) {
     const { storage, clock, random, logger } = services;
@@ -98,45 +101,53 @@ class StoredBroker implements Broker, StorageListener {
     this.#storage = storage;
     this.#startTimeMs = clock.wallMs();
     this.#alarm = new Alarm(clock);
-    this.#heartbeats = new Heartbeats({ clock, alarm: this.#alarm, sessions: this.#sessions });
     this.#producers = new ProducerTable(storage);
-    this.#gate = new PublishGate({ clock, roomBytes: () => storage.roomBytes });
+    this.#gate = new PublishGate({ clock, queue: storage });
     this.#frames = new FramePool(settings.frameBytes);
-    this.#catalog = new Catalog({
-      storage,
-      settings,
-      clock,
-      random,
-      logger,
-      alarm: this.#alarm,
+    const alarm = this.#alarm;
+    const shared = { storage, settings, clock, random, logger, alarm };
+    const topics = new TopicCatalog(shared);
+    this.#topics = topics;
+    const registry = new SubscriptionRegistry(topics);
+    this.#subscriptions = new SubscriptionCatalog({
+      ...shared,
+      topics,
+      registry,
+      deadLetterBuilder: new DeadLetterBuilder({ storage, clock, topics, routes: registry }),
       frames: this.#frames,
       counters: this.#counters,
-      sessions: this.#sessions,
     });
+    this.#heartbeats = new Heartbeats({ clock, alarm, sessions: this.#subscriptions.sessions });
     this.#disk = new FreeDiskWatch({
       clock,
       logger,
       minFreeBytes: settings.minFreeDiskBytes,
       probe: services.freeDiskBytes,
       progress: storage,
-      topics: this.#catalog,
+      topics,
     });
-    const { topics } = this.#catalog;
-    this.#retention = new Retention({ storage, clock, logger, alarm: this.#alarm, topics });
-    const parts = { storage, catalog: this.#catalog, publishers: this.#publishers };
-    this.#inspector = new Inspector({ ...parts, counters: this.#counters, frames: this.#frames });
+    this.#retention = new Retention({ storage, clock, logger, alarm, topics });
+    this.#inspector = new Inspector({
+      storage,
+      topics,
+      subscriptions: this.#subscriptions,
+      publishers: this.#publishers,
+      counters: this.#counters,
+      frames: this.#frames,
+    });
   }
 
   async start(): Promise<void> {
     this.#storage.listen(this);
-    await this.#catalog.recover();
+    this.#topics.recover();
+    await this.#subscriptions.recover();
     await this.#disk.start();
     this.#heartbeats.wake(this.#services.clock.monotonicMs());
     this.#retention.wake();
   }
 
   grown(topicId: number, partition: number, endOffset: number): void {
-    this.#catalog.topicById(topicId)?.grown(partition, endOffset);
+    this.#topics.byId(topicId)?.grown(partition, endOffset);
   }
 
   room(): void {
@@ -146,47 +157,45 @@ class StoredBroker implements Broker, StorageListener {
   // --- Publishing -----------------------------------------------------------------------------------------
 
   openPublisher(context: CallContext): Publisher {
-    const services = {
-      storage: this.#storage,
-      catalog: this.#catalog,
-      producers: this.#producers,
-      gate: this.#gate,
-      disk: this.#disk,
-      clock: this.#services.clock,
-      counters: this.#counters,
-      checkServing: () => this.#checkServing(),
-      closed: (closed: StreamPublisher) => {
-        this.#publishers.delete(closed);
+    return new StreamPublisher(
+      {
+        storage: this.#storage,
+        topics: this.#topics,
+        producers: this.#producers,
+        gate: this.#gate,
+        disk: this.#disk,
+        clock: this.#services.clock,
+        counters: this.#counters,
+        serving: this.#serving,
+        publishers: this.#publishers,
       },
-    };
-    const publisher = new StreamPublisher(services, context);
-    this.#publishers.add(publisher);
-    return publisher;
+      context,
+    );
   }
 
   async openProducer(topicName: string, producerId: string, options: ClaimOptions): Promise<ProducerPlace> {
-    this.#checkServing();
+    this.#serving.check();
     expectName(producerId, 'producer');
-    if (this.#disk.isClosed && this.#catalog.topics.get(topicName) === undefined) throw this.#disk.refusal();
-    const topic = this.#catalog.topicForUse(topicName);
+    if (this.#topics.find(topicName) === undefined) this.#disk.check();
+    const topic = this.#topics.forUse(topicName);
     return openProducer(this.#storage, this.#producers, topic, producerId, options);
   }
 
   async getProducer(topicName: string, producerId: string): Promise<ProducerPlace> {
-    const topic = this.#catalog.topic(topicName);
+    const topic = this.#topics.get(topicName);
     return findProducer(this.#storage, this.#producers, topic, producerId);
   }
 
   // --- Consuming ------------------------------------------------------------------------------------------
 
   async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
-    this.#checkServing();
+    this.#serving.check();
     const input = defaultSubscription(options.topic, options.subscription);
-    const topic = this.#catalog.topicForSubscription(input);
-    let runner = this.#catalog.subscriptions.get(topic, options.subscription);
+    const topic = this.#subscriptions.topicFor(input);
+    let runner = this.#subscriptions.find(topic, options.subscription);
     if (runner === undefined) {
-      ({ runner } = await addSubscription(this.#storage, this.#catalog, topic, input, options.start));
-      this.#checkServing();
+      ({ runner } = await addSubscription(this.#storage, this.#subscriptions, topic, input, options.start));
+      this.#serving.check();
     }
     const credit = {
       messages: options.credit.messages ?? limits.defaultOutstandingMessages,
@@ -195,7 +204,6 @@ class StoredBroker implements Broker, StorageListener {
     const sessionId = randomUUID();
     const opened = runner;
     const link = opened.openSession(sessionId, options, sink);
-    this.#sessions.set(sessionId, opened);
     return {
       sessionId,
       credit,
@@ -213,18 +221,20 @@ class StoredBroker implements Broker, StorageListener {
     settlements: readonly Settlement[],
     lastDeliveryId?: number,
   ): Promise<SettleResult> {
-    const result = await this.#session(sessionId).settle(sessionId, settlements, lastDeliveryId);
+    const result = await this.#subscriptions
+      .bySession(sessionId)
+      .settle(sessionId, settlements, lastDeliveryId);
     this.#counters.settledMessages += result.settledCount;
     return result;
   }
 
   setCredit(sessionId: string, credit: Partial<Credit>): Credit {
-    return this.#session(sessionId).setCredit(sessionId, credit);
+    return this.#subscriptions.bySession(sessionId).setCredit(sessionId, credit);
   }
 
   async read(options: ReadOptions, sink: ReadSink): Promise<ReadSession> {
-    this.#checkServing();
-    const topic = this.#catalog.topic(options.topic);
+    this.#serving.check();
+    const topic = this.#topics.get(options.topic);
     if (options.partition !== undefined) checkPartition(topic, options.partition);
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
     // The topic may have been deleted while the position was looked up.
@@ -236,15 +246,16 @@ class StoredBroker implements Broker, StorageListener {
   }
 
   redrive(options: RedriveOptions, sink: RedriveSink): RedriveSession {
-    this.#checkServing();
+    this.#serving.check();
     const services = {
       storage: this.#storage,
       clock: this.#services.clock,
       gate: this.#gate,
-      findTopic: (name: string) => this.#catalog.topics.get(name),
-      checkAccepting: () => this.#checkAccepting(),
+      serving: this.#serving,
+      disk: this.#disk,
+      topics: this.#topics,
     };
-    const runner = this.#catalog.subscription(options.topic, options.subscription);
+    const runner = this.#subscriptions.get(options.topic, options.subscription);
     const redrive = new Redrive(services, runner, options, sink);
     redrive.start();
     return redrive;
@@ -253,31 +264,31 @@ class StoredBroker implements Broker, StorageListener {
   // --- Topics ---------------------------------------------------------------------------------------------
 
   async createTopic(config: Omit<TopicConfig, 'createTimeMs'>): Promise<TopicInfo> {
-    this.#checkServing();
-    const { topic, durable } = this.#catalog.createTopic(config);
+    this.#serving.check();
+    const { topic, durable } = this.#topics.create(config);
     await durable;
     return this.#inspector.topicInfo(topic);
   }
 
   getTopic(name: string): TopicInfo {
-    return this.#inspector.topicInfo(this.#catalog.topic(name));
+    return this.#inspector.topicInfo(this.#topics.get(name));
   }
 
   listTopics(pageSize: number, pageToken: string): Page<TopicInfo> {
-    const { items, nextPageToken } = this.#catalog.topics.page(pageSize, pageToken);
+    const { items, nextPageToken } = this.#topics.page(pageSize, pageToken);
     return { items: items.map((topic) => this.#inspector.topicInfo(topic)), nextPageToken };
   }
 
   async updateTopic(name: string, change: TopicChange): Promise<TopicInfo> {
-    this.#checkServing();
-    const { topic, durable } = this.#catalog.updateTopic(name, change);
+    this.#serving.check();
+    const { topic, durable } = this.#topics.update(name, change);
     await durable;
     return this.#inspector.topicInfo(topic);
   }
 
   async deleteTopic(name: string): Promise<void> {
-    this.#checkServing();
-    await this.#catalog.deleteTopic(name);
+    this.#serving.check();
+    await this.#subscriptions.deleteTopic(name);
   }
 
   // --- Subscriptions --------------------------------------------------------------------------------------
@@ -286,21 +297,21 @@ class StoredBroker implements Broker, StorageListener {
     config: Omit<SubscriptionConfig, 'createTimeMs'>,
     start: Parameters<Broker['createSubscription']>[1],
   ): Promise<SubscriptionInfo> {
-    this.#checkServing();
-    const topic = this.#catalog.topicForSubscription(config);
-    const { runner, isNew } = await addSubscription(this.#storage, this.#catalog, topic, config, start);
+    this.#serving.check();
+    const topic = this.#subscriptions.topicFor(config);
+    const { runner, isNew } = await addSubscription(this.#storage, this.#subscriptions, topic, config, start);
     // A subscription that this call created may have been changed by another call before its commit was answered.
-    if (!isNew) this.#catalog.checkSame(runner.config, config);
+    if (!isNew) this.#subscriptions.checkSame(runner.config, config);
     return runner.info();
   }
 
   getSubscription(topic: string, name: string): SubscriptionInfo {
-    return this.#catalog.subscription(topic, name).info();
+    return this.#subscriptions.get(topic, name).info();
   }
 
   listSubscriptions(topicName: string, pageSize: number, pageToken: string): Page<SubscriptionInfo> {
-    const { subscriptions } = this.#catalog;
-    const runners = topicName === '' ? subscriptions.all : subscriptions.of(this.#catalog.topic(topicName));
+    const subscriptions = this.#subscriptions;
+    const runners = topicName === '' ? subscriptions.all : subscriptions.of(this.#topics.get(topicName));
     const { items, nextPageToken } = runners.page(pageSize, pageToken);
     return { items: items.map((runner) => runner.info()), nextPageToken };
   }
@@ -310,15 +321,15 @@ class StoredBroker implements Broker, StorageListener {
     name: string,
     change: SubscriptionChange,
   ): Promise<SubscriptionInfo> {
-    this.#checkServing();
-    const { runner, durable } = this.#catalog.updateSubscription(topic, name, change);
+    this.#serving.check();
+    const { runner, durable } = this.#subscriptions.update(topic, name, change);
     await durable;
     return runner.info();
   }
 
   async deleteSubscription(topic: string, name: string): Promise<void> {
-    this.#checkServing();
-    await this.#catalog.deleteSubscription(topic, name);
+    this.#serving.check();
+    await this.#subscriptions.delete(topic, name);
   }
 
   async seekSubscription(
@@ -327,8 +338,8 @@ class StoredBroker implements Broker, StorageListener {
     partition: number | undefined,
     position: Parameters<Broker['seekSubscription']>[3],
   ): Promise<SubscriptionInfo> {
-    this.#checkServing();
-    const runner = this.#catalog.subscription(topicName, name);
+    this.#serving.check();
+    const runner = this.#subscriptions.get(topicName, name);
     if (partition !== undefined) checkPartition(runner.topic, partition);
     await runner.seek(await startOffsets(this.#storage, runner.topic, partition, position));
     return runner.info();
@@ -360,38 +371,15 @@ class StoredBroker implements Broker, StorageListener {
   }
 
   async close(): Promise<void> {
-    this.#isDraining = true;
+    this.#serving.drain();
     this.#alarm.stop();
     this.#disk.stop();
     this.#retention.stop();
     try {
-      for (const runner of this.#catalog.subscriptions.all.values()) runner.endSessions(draining());
-      for (const topic of this.#catalog.topics.values()) {
-        for (const follower of [...topic.followers]) follower.topicDeleted(draining());
-      }
+      this.#subscriptions.endSessions(draining());
+      for (const topic of this.#topics.values()) topic.endFollowers(draining());
     } finally {
       await this.#storage.close();
     }
   }
-
-  // --- The machinery --------------------------------------------------------------------------------------
-
-  #checkServing(): void {
-    if (this.#isDraining) throw draining();
-  }
-
-  #checkAccepting(): void {
-    this.#checkServing();
-    if (this.#disk.isClosed) throw this.#disk.refusal();
-  }
-
-  #session(sessionId: string): SubscriptionRunner {
-    const runner = this.#sessions.get(sessionId);
-    if (runner === undefined) throw sessionNotFound(sessionId);
-    return runner;
-  }
-}
-
-function draining(): SluiceError {
-  return new SluiceError('DRAINING', 'the broker is shutting down: connect again', { retryAfterMs: 1_000 });
 }

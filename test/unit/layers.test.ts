@@ -134,6 +134,57 @@ function faultInside(file: string, layer: string, target: string, isTypeOnly: bo
   return mayImport ? undefined : `${file} may not import ${path}`;
 }
 
+/**
+ * The circles between the files and folders of each folder: what a folder's files import counts as its own. Returns
+ * the imports that are part of a circle.
+ */
+function circles(imports: readonly Import[]): string[] {
+  const found: string[] = [];
+  for (const [folder, links] of linksByFolder(imports)) {
+    for (const [from, targets] of links) {
+      for (const [to, examples] of targets) {
+        if (reaches(links, to, from))
+          found.push(`${folder || 'src'}: ${from} → ${to}: ${examples.join(', ')}`);
+      }
+    }
+  }
+  return found;
+}
+
+/** By entry of a folder: the entries of the same folder that it imports from, each with the imports. */
+type Links = Map<string, Map<string, string[]>>;
+
+function linksByFolder(imports: readonly Import[]): Map<string, Links> {
+  const folders = new Map<string, Links>();
+  for (const { file, target } of imports) {
+    if (!target.startsWith('.')) continue;
+    const path = relative(src, resolve(src, dirname(file), target)).replace(/\.js$/, '.ts');
+    const from = file.split('/');
+    const to = path.split('/');
+    let depth = 0;
+    while (from[depth] === to[depth] && depth < from.length - 1) depth += 1;
+    const folder = from.slice(0, depth).join('/');
+    const links: Links = folders.get(folder) ?? new Map();
+    folders.set(folder, links);
+    const targets = links.get(from[depth]!) ?? new Map<string, string[]>();
+    links.set(from[depth]!, targets);
+    targets.set(to[depth]!, [...(targets.get(to[depth]!) ?? []), `${file} imports ${path}`]);
+  }
+  return folders;
+}
+
+function reaches(links: Links, start: string, end: string): boolean {
+  const seen = new Set<string>();
+  const pending = [start];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    if (at === end) return true;
+    if (seen.has(at)) continue;
+    seen.add(at);
+    pending.push(...(links.get(at)?.keys() ?? []));
+  }
+  return false;
+}
+
 describe('layers', () => {
   it('import only what lies below them', () => {
     const imports = [...filesBelow(src)].flatMap(importsOf);
@@ -165,6 +216,27 @@ describe('layers', () => {
       fault({ file: 'broker/broker.ts', target: '../core/types.js', isTypeOnly: false }),
       undefined,
     );
+  });
+
+  it('have no circle between files or folders, types included', () => {
+    assert.deepEqual(circles([...filesBelow(src)].flatMap(importsOf)), []);
+  });
+
+  it('have their circles found, over any number of folders', () => {
+    const link = (file: string, target: string): Import => ({ file, target, isTypeOnly: true });
+    const between = [
+      link('broker/topics/a.ts', '../delivery/b.js'),
+      link('broker/delivery/c.ts', '../dead-letters/d.js'),
+      link('broker/dead-letters/e.ts', '../topics/f.js'),
+      link('broker/broker.ts', './topics/a.js'),
+    ];
+    assert.equal(circles(between).length, 3);
+    assert.deepEqual(circles(between.slice(1)), []);
+    const withFile = [
+      link('storage/codec/run.ts', '../types.js'),
+      link('storage/types.ts', './codec/topic.js'),
+    ];
+    assert.equal(circles(withFile).length, 2);
   });
 
   it('of storage/ build on one another in one order', () => {

@@ -9,19 +9,19 @@ import { messageEntry, messageKeyRange } from '../../envelope/message-bytes.js';
 import type { Append, LogReader, Storage } from '../../storage/types.js';
 import { readMessageBy } from '../reading/read-message.js';
 import type { Topic } from '../topics/topic.js';
+import { checkNoDeadLetterCycle, type DeadLetterRoutes, deadLetterTopicName } from './dead-letter-cycles.js';
 
 export interface DeadLetterBuilderServices {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly topics: DeadLetterTopics;
+  readonly routes: DeadLetterRoutes;
 }
 
 /** The topics that dead letters go to. */
 export interface DeadLetterTopics {
   /** The topic of this name. Creates it if it does not exist, even if topics are not auto-created. */
-  topicOf(name: string): Topic;
-  /** Throws if dead letters of the subscription would come back to its own topic. */
-  checkNoDeadLetterCycle(config: SubscriptionConfig): void;
+  getOrCreate(name: string): Topic;
 }
 
 /** Builds dead letters: the messages as they go to the dead-letter topic. */
@@ -43,7 +43,7 @@ export class DeadLetterBuilder {
     requests: readonly DeadLetterRequest[],
   ): Promise<(Append | SluiceError)[]> {
     try {
-      this.#services.topics.checkNoDeadLetterCycle(config);
+      checkNoDeadLetterCycle(config, this.#services.routes);
     } catch (error) {
       // An old store may contain such a subscription: the message stays where it is.
       return requests.map(() => SluiceError.from(error));
@@ -89,7 +89,7 @@ export class DeadLetterBuilder {
       [deadLetterHeaders.reason]: request.reason,
       [deadLetterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
-    const target = topics.topicOf(deadLetterTopicName(config));
+    const target = topics.getOrCreate(deadLetterTopicName(config));
     const key = messageKeyRange(chunk);
     const { partitionCount } = target.config;
     return {
@@ -102,10 +102,4 @@ export class DeadLetterBuilder {
       byteLength: chunk.byteLength,
     };
   }
-}
-
-export function deadLetterTopicName(
-  config: Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>,
-): string {
-  return config.deadLetter.topic || `${config.topic}.${config.name}.dead-letter`;
 }

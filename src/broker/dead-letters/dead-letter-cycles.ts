@@ -1,29 +1,37 @@
 import { SluiceError } from '../../base/errors.js';
 import type { SubscriptionConfig } from '../../base/model.js';
-import { deadLetterTopicName } from './dead-letter-builder.js';
 
 /** The part of a subscription that determines where its dead letters go. */
 export type DeadLetterRoute = Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>;
 
-/**
- * The subscriptions of a topic; none for a topic that does not exist. Subscriptions with disabled dead letters
- * count too: a consumer can still dead-letter a message by hand.
- */
-export type RoutesOf = (topicName: string) => Iterable<DeadLetterRoute>;
+export function deadLetterTopicName(route: DeadLetterRoute): string {
+  return route.deadLetter.topic || `${route.topic}.${route.name}.dead-letter`;
+}
+
+export interface DeadLetterRoutes {
+  /**
+   * The subscriptions of a topic; none for a topic that does not exist. Subscriptions with disabled dead letters
+   * count too: a consumer can still dead-letter a message by hand.
+   */
+  routesOf(topicName: string): Iterable<DeadLetterRoute>;
+}
 
 /**
  * The topics on the way from a subscription's topic, over dead-letter topics, back to the same topic, which is the
  * first and the last entry. Undefined if there is no way back. Topics are compared by name: a cycle over topics
  * that do not exist yet is found when the subscription that closes the cycle is created.
  */
-export function deadLetterCycle(route: DeadLetterRoute, routesOf: RoutesOf): readonly string[] | undefined {
+export function deadLetterCycle(
+  route: DeadLetterRoute,
+  routes: DeadLetterRoutes,
+): readonly string[] | undefined {
   const target = deadLetterTopicName(route);
   /** By topic: the topic whose dead letters go to it. */
   const cameFrom = new Map([[target, route.topic]]);
   const pending = [target];
   for (let topic = pending.pop(); topic !== undefined; topic = pending.pop()) {
     if (topic === route.topic) return wayTo(topic, cameFrom);
-    for (const next of routesOf(topic)) {
+    for (const next of routes.routesOf(topic)) {
       const name = deadLetterTopicName(next);
       if (cameFrom.has(name)) continue;
       cameFrom.set(name, topic);
@@ -40,8 +48,8 @@ function wayTo(end: string, cameFrom: ReadonlyMap<string, string>): string[] {
 }
 
 /** Throws INVALID_FIELD if the topic is its own dead-letter topic, DEAD_LETTER_CYCLE for a longer cycle. */
-export function checkNoDeadLetterCycle(route: DeadLetterRoute, routesOf: RoutesOf): void {
-  const cycle = deadLetterCycle(route, routesOf);
+export function checkNoDeadLetterCycle(route: DeadLetterRoute, routes: DeadLetterRoutes): void {
+  const cycle = deadLetterCycle(route, routes);
   if (cycle === undefined) return;
   const { topic, name } = route;
   if (cycle.length === 2) {

@@ -1,15 +1,17 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
+import type { SubscriptionConfig } from '../../base/model.js';
 import { partitionOfKey } from '../../core/routing.js';
 import { messageKeyRange } from '../../envelope/message-bytes.js';
 import type { Append, Storage } from '../../storage/types.js';
+import type { FreeDiskWatch } from '../admission/free-disk-watch.js';
+import type { PublishGate } from '../admission/publish-gate.js';
 import { commit } from '../committer.js';
-import type { SubscriptionRunner } from '../delivery/subscription-runner.js';
-import type { PublishGate } from '../publishing/publish-gate.js';
+import type { Serving } from '../serving.js';
 import type { Topic, TopicFollower } from '../topics/topic.js';
 import type { RedriveOptions, RedriveSession, RedriveSink } from '../types.js';
-import { deadLetterTopicName } from './dead-letter-builder.js';
+import { deadLetterTopicName } from './dead-letter-cycles.js';
 import { type DeadLetter, type DeadLetterPage, DeadLetterScan, type ScanRange } from './dead-letter-scan.js';
 import { Pace } from './pace.js';
 
@@ -17,10 +19,22 @@ export interface RedriveServices {
   readonly storage: Storage;
   readonly clock: Clock;
   readonly gate: PublishGate;
-  /** The topic of this name, if it exists. */
-  readonly findTopic: (name: string) => Topic | undefined;
-  /** Throws if nothing may be stored: the broker drains, or the disk is nearly full. */
-  readonly checkAccepting: () => void;
+  readonly serving: Serving;
+  readonly disk: Pick<FreeDiskWatch, 'check'>;
+  readonly topics: {
+    /** The topic of this name, if it exists. */
+    find(name: string): Topic | undefined;
+  };
+}
+
+/** The subscription that gets its dead letters back. */
+export interface RedrivenSubscription {
+  readonly subscriptionId: number;
+  readonly topic: Topic;
+  readonly config: SubscriptionConfig;
+  /** Only one redrive of a subscription at a time, so that no dead letter is sent back twice. The latest one wins. */
+  beginRedrive(redrive: Redrive): void;
+  endRedrive(redrive: Redrive): void;
 }
 
 /** The dead-letter topic and the ranges to send back. Undefined if the dead-letter topic does not exist. */
@@ -34,7 +48,7 @@ type Source = { readonly topic: Topic; readonly ranges: readonly ScanRange[] } |
  */
 export class Redrive implements RedriveSession, TopicFollower {
   readonly #services: RedriveServices;
-  readonly #runner: SubscriptionRunner;
+  readonly #subscription: RedrivenSubscription;
   readonly #options: RedriveOptions;
   readonly #sink: RedriveSink;
   readonly #pace: Pace;
@@ -47,12 +61,12 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   constructor(
     services: RedriveServices,
-    runner: SubscriptionRunner,
+    subscription: RedrivenSubscription,
     options: RedriveOptions,
     sink: RedriveSink,
   ) {
     this.#services = services;
-    this.#runner = runner;
+    this.#subscription = subscription;
     this.#options = options;
     this.#sink = sink;
     this.#pace = new Pace(options.ratePerSecond);
@@ -60,7 +74,7 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   /** Ends another redrive of the subscription, unless this one is a dry run. */
   start(): void {
-    if (!this.#options.isDryRun) this.#runner.beginRedrive(this);
+    if (!this.#options.isDryRun) this.#subscription.beginRedrive(this);
     this.#tick();
     void this.#run();
   }
@@ -69,8 +83,8 @@ export class Redrive implements RedriveSession, TopicFollower {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#ticker?.cancel();
-    this.#deadLetterTopic?.followers.delete(this);
-    this.#runner.endRedrive(this);
+    this.#deadLetterTopic?.removeFollower(this);
+    this.#subscription.endRedrive(this);
     this.#stopWaiting?.();
   }
 
@@ -80,7 +94,7 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   /** The dead-letter topic was deleted, or the broker drains. */
-  topicDeleted(error: SluiceError): void {
+  topicEnded(error: SluiceError): void {
     this.#end(error);
   }
 
@@ -129,14 +143,14 @@ export class Redrive implements RedriveSession, TopicFollower {
   // --- What there is -----------------------------------------------------------------------------------------
 
   async #find(): Promise<Source> {
-    const { storage, findTopic } = this.#services;
+    const { storage, topics } = this.#services;
     // Submissions of an interrupted redrive come before this barrier: the note that is read below includes them.
     await commit(storage, { durability: 'synced' });
-    const topic = findTopic(deadLetterTopicName(this.#runner.config));
+    const topic = topics.find(deadLetterTopicName(this.#subscription.config));
     if (topic === undefined || this.#hasEnded) return undefined;
     this.#deadLetterTopic = topic;
-    topic.followers.add(this);
-    const offsets = await storage.readRedrives(this.#runner.subscriptionId, topic.topicId);
+    topic.addFollower(this);
+    const offsets = await storage.readRedrives(this.#subscription.subscriptionId, topic.topicId);
     if (this.#hasEnded) return undefined;
     const ranges = Array.from({ length: topic.config.partitionCount }, (_, partition) => {
       const { firstOffset, endOffset } = storage.extent(topic.topicId, partition);
@@ -161,7 +175,7 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   #open(topic: Topic, range: ScanRange): DeadLetterScan {
-    const { subscriptionId, config } = this.#runner;
+    const { subscriptionId, config } = this.#subscription;
     const { topic: topicName, name, createTimeMs } = config;
     const owner = { topic: topicName, subscription: name, subscriptionId, createTimeMs };
     return new DeadLetterScan(this.#services.storage, topic, range, owner);
@@ -204,9 +218,10 @@ export class Redrive implements RedriveSession, TopicFollower {
   }
 
   async #send(partition: number, deadLetters: readonly DeadLetter[], nextOffset: number): Promise<void> {
-    const { storage, clock, gate, checkAccepting } = this.#services;
-    const { backlog, line } = this.#runner.topic;
-    checkAccepting();
+    const { storage, clock, gate, serving, disk } = this.#services;
+    const { backlog, line } = this.#subscription.topic;
+    serving.check();
+    disk.check();
     const appends = this.#appendsOf(deadLetters);
     const durable = commit(storage, {
       durability: 'synced',
@@ -214,7 +229,7 @@ export class Redrive implements RedriveSession, TopicFollower {
         ...appends,
         {
           kind: 'redrive',
-          subscriptionId: this.#runner.subscriptionId,
+          subscriptionId: this.#subscription.subscriptionId,
           deadLetterTopicId: this.#deadLetterTopic!.topicId,
           partition,
           offset: nextOffset,
@@ -242,10 +257,10 @@ export class Redrive implements RedriveSession, TopicFollower {
     }
     return Array.from(byPartition, ([partition, chunks]) => ({
       kind: 'append',
-      topicId: this.#runner.topic.topicId,
+      topicId: this.#subscription.topic.topicId,
       partition,
       producerId: '',
-      targetSubscriptionId: this.#runner.subscriptionId,
+      targetSubscriptionId: this.#subscription.subscriptionId,
       chunks,
       count: chunks.length,
       byteLength: chunks.reduce((bytes, chunk) => bytes + chunk.byteLength, 0),
@@ -254,7 +269,7 @@ export class Redrive implements RedriveSession, TopicFollower {
 
   /** By the key. A message without a key goes back to its original partition. */
   #targetPartition({ entry, originPartition }: DeadLetter): number {
-    const { partitionCount } = this.#runner.topic.config;
+    const { partitionCount } = this.#subscription.topic.config;
     const key = messageKeyRange(entry);
     if (key.from !== key.to) return partitionOfKey(entry, key.from, key.to, partitionCount);
     // A dead letter without an id may come from an earlier topic of the same name with more partitions.
@@ -266,7 +281,7 @@ export class Redrive implements RedriveSession, TopicFollower {
   /** Resolves when the next batch may be sent, or when the redrive has ended. */
   async #whenReady(): Promise<void> {
     const { clock, gate } = this.#services;
-    const { backlog, line } = this.#runner.topic;
+    const { backlog, line } = this.#subscription.topic;
     // One admission is enough: the streams that were admitted with this redrive may have filled the queue since.
     let isLetIn = false;
     while (!this.#hasEnded) {

@@ -1,12 +1,13 @@
+import type { Clock } from '../../base/clock.js';
 import type { TimeByReason } from '../counters.js';
+import type { FramesUnderWay } from '../frames/frame-pool.js';
 import type { ConsumeOptions, ConsumerSink, WaitReason } from '../types.js';
 import type { CumulativeAcks } from './cumulative-acks.js';
-import type { FramesUnderWay } from './frame-pool.js';
 
 export interface LinkServices {
   readonly frames: FramesUnderWay;
   readonly waited: TimeByReason<WaitReason>;
-  readonly nowMs: () => number;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
 /**
@@ -64,13 +65,13 @@ export class ConsumerLink {
   /** Why the consumer gets no messages, and for how long. */
   get wait(): { readonly reason: WaitReason; readonly forMs: number } | undefined {
     const wait = this.#wait;
-    return wait && { reason: wait.reason, forMs: this.#services.nowMs() - wait.sinceMs };
+    return wait && { reason: wait.reason, forMs: this.#services.clock.monotonicMs() - wait.sinceMs };
   }
 
   waitFor(reason: WaitReason): void {
     if (this.#wait?.reason === reason) return;
     this.#endWait();
-    this.#wait = { reason, sinceMs: this.#services.nowMs() };
+    this.#wait = { reason, sinceMs: this.#services.clock.monotonicMs() };
   }
 
   frameSent(bytes: number): void {

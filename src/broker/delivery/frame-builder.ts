@@ -4,9 +4,9 @@ import { orderingKey } from '../../core/routing.js';
 import type { Fetch, ReadRun, SubscriptionState } from '../../core/types.js';
 import { numbersOfKeys } from '../../envelope/message-bytes.js';
 import type { StoredRun } from '../../storage/types.js';
+import { fittingEnd } from '../frames/fitting-end.js';
 import type { DeliveredRun } from '../types.js';
 import type { ConsumerLink } from './consumer-link.js';
-import { fittingEnd } from './fitting-end.js';
 import type { LaneReaders } from './lane-readers.js';
 
 /** A read of the log that memory could not answer at once. */

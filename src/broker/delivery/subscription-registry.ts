@@ -1,4 +1,5 @@
 import type { SubscriptionConfig } from '../../base/model.js';
+import type { DeadLetterRoute, DeadLetterRoutes } from '../dead-letters/dead-letter-cycles.js';
 import { PagedMap } from '../topics/paging.js';
 import type { Topic } from '../topics/topic.js';
 import type { SubscriptionRunner } from './subscription-runner.js';
@@ -6,10 +7,21 @@ import type { SubscriptionRunner } from './subscription-runner.js';
 const noRunners = new PagedMap<SubscriptionRunner>();
 
 /** The runners of all subscriptions. A topic knows its subscriptions only as `TopicSubscription`. */
-export class SubscriptionRegistry {
+export class SubscriptionRegistry implements DeadLetterRoutes {
+  readonly #topics: { find(name: string): Topic | undefined };
   /** In the order of topic and name. */
   readonly all = new PagedMap<SubscriptionRunner>();
   readonly #byTopicId = new Map<number, PagedMap<SubscriptionRunner>>();
+
+  constructor(topics: { find(name: string): Topic | undefined }) {
+    this.#topics = topics;
+  }
+
+  *routesOf(topicName: string): Iterable<DeadLetterRoute> {
+    const topic = this.#topics.find(topicName);
+    if (topic === undefined) return;
+    for (const { config } of this.of(topic).values()) yield config;
+  }
 
   /** The subscriptions of a topic, by name. */
   of(topic: Topic): PagedMap<SubscriptionRunner> {
@@ -30,7 +42,7 @@ export class SubscriptionRegistry {
     }
     ofTopic.set(config.name, runner);
     this.all.set(keyOf(config), runner);
-    topic.subscriptions.add(runner);
+    topic.addSubscription(runner);
   }
 
   /** Removes the subscription here and from its topic. */
@@ -38,7 +50,7 @@ export class SubscriptionRegistry {
     const { topic, config } = runner;
     this.#byTopicId.get(topic.topicId)?.delete(config.name);
     this.all.delete(keyOf(config));
-    topic.subscriptions.delete(runner);
+    topic.removeSubscription(runner);
   }
 
   /** Removes the subscriptions of a deleted topic. The topic keeps them, and ends them. */

@@ -19,6 +19,7 @@ import type { DeadLetterRemoval } from '../../storage/types.js';
 import { commit } from '../committer.js';
 import type { DeadLetterBuilder } from '../dead-letters/dead-letter-builder.js';
 import { DeadLettering } from '../dead-letters/dead-lettering.js';
+import type { FramePool } from '../frames/frame-pool.js';
 import type { BrokerSettings } from '../settings.js';
 import type { Topic } from '../topics/topic.js';
 import type { ConsumeOptions, ConsumerSink, SubscriptionInfo } from '../types.js';
@@ -26,7 +27,6 @@ import { ConsumerLink } from './consumer-link.js';
 import { contradictions } from './contradictions.js';
 import { CumulativeAcks } from './cumulative-acks.js';
 import { Dispatcher, type DispatcherServices } from './dispatcher.js';
-import type { FramePool } from './frame-pool.js';
 import { LaneReaders } from './lane-readers.js';
 
 /** A redrive of this subscription's dead letters. */
@@ -39,6 +39,11 @@ export interface RunnerServices extends DispatcherServices {
   readonly settings: BrokerSettings;
   readonly random: Random;
   readonly deadLetterBuilder: DeadLetterBuilder;
+  /** The open sessions of the broker, by their id. A runner adds and removes its own. */
+  readonly sessions: {
+    set(sessionId: string, runner: SubscriptionRunner): unknown;
+    delete(sessionId: string): boolean;
+  };
   readonly frames: FramePool;
 }
 
@@ -52,7 +57,7 @@ export class SubscriptionRunner {
   readonly #services: RunnerServices;
   readonly #state: SubscriptionState;
   readonly #dispatcher: Dispatcher;
-  /** Dead letters would come back to the topic: `max_attempts` does not apply. */
+  /** Dead letters would come back to the topic: the limit of attempts does not apply. */
   #isInDeadLetterCycle: boolean;
   #redrive: RedriveUnderWay | undefined;
   #endError: SluiceError | undefined;
@@ -107,7 +112,7 @@ export class SubscriptionRunner {
     this.#dispatcher.apply();
   }
 
-  /** The subscription is no longer part of a cycle: `max_attempts` applies again. */
+  /** The subscription is no longer part of a cycle: the limit of attempts applies again. */
   leaveDeadLetterCycle(): void {
     this.#isInDeadLetterCycle = false;
     this.#state.setPolicy(this.#policy());
@@ -142,12 +147,13 @@ export class SubscriptionRunner {
       {
         frames: this.#services.frames.open(),
         waited: this.#services.counters.waited,
-        nowMs: () => this.#nowMs(),
+        clock: this.#services.clock,
       },
       this.#services.clock.wallMs(),
       new CumulativeAcks(this.info().partitions.map(({ acknowledgedOffset }) => acknowledgedOffset)),
     );
     this.#dispatcher.addLink(link);
+    this.#services.sessions.set(sessionId, this);
     return link;
   }
 

@@ -2,12 +2,13 @@ import { SluiceError } from '../../base/errors.js';
 import type { Storage } from '../../storage/types.js';
 import type { Counters } from '../counters.js';
 import type { ConsumerLink } from '../delivery/consumer-link.js';
-import type { FramePool } from '../delivery/frame-pool.js';
+import type { SubscriptionCatalog } from '../delivery/subscription-catalog.js';
 import type { SubscriptionRunner } from '../delivery/subscription-runner.js';
+import type { FramePool } from '../frames/frame-pool.js';
 import type { StreamPublisher } from '../publishing/publisher.js';
 import { readMessage } from '../reading/read-message.js';
-import type { Catalog } from '../topics/catalog.js';
 import { checkPartition, type Topic } from '../topics/topic.js';
+import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type {
   BrokerStats,
   ConsumerInfo,
@@ -19,7 +20,8 @@ import type {
 
 interface Parts {
   readonly storage: Storage;
-  readonly catalog: Catalog;
+  readonly topics: TopicCatalog;
+  readonly subscriptions: SubscriptionCatalog;
   readonly publishers: ReadonlySet<StreamPublisher>;
   readonly counters: Counters;
   readonly frames: FramePool;
@@ -43,7 +45,7 @@ export class Inspector {
 
   consumers(topicName: string, subscriptionName: string): ConsumerInfo[] {
     const consumers: ConsumerInfo[] = [];
-    for (const runner of this.#parts.catalog.subscriptions.all.values()) {
+    for (const runner of this.#parts.subscriptions.all.values()) {
       const { topic, name } = runner.config;
       if (topicName !== '' && topic !== topicName) continue;
       if (subscriptionName !== '' && name !== subscriptionName) continue;
@@ -54,7 +56,7 @@ export class Inspector {
 
   stats(): BrokerStats {
     const producers = Array.from(this.#parts.publishers, ({ info }) => info.hold);
-    const consumers = [...this.#parts.catalog.subscriptions.all.values()].flatMap((runner) =>
+    const consumers = [...this.#parts.subscriptions.all.values()].flatMap((runner) =>
       Array.from(runner.links, ({ wait }) => wait),
     );
     const { publishedMessages, publishedBytes, duplicateMessages, refusedBatches } = this.#parts.counters;
@@ -78,13 +80,13 @@ export class Inspector {
   }
 
   async message(topicName: string, partition: number, offset: number): Promise<MessageInfo> {
-    const topic = this.#parts.catalog.topic(topicName);
+    const topic = this.#parts.topics.get(topicName);
     const message = await this.#readKept(topic, partition, offset);
     const statuses = [];
     // The target of a redriven message is unknown once retention has removed it. The other subscriptions have
     // settled it too.
     const targetSubscriptionId = message?.run.targetSubscriptionId ?? 0;
-    for (const runner of this.#parts.catalog.subscriptions.of(topic).values()) {
+    for (const runner of this.#parts.subscriptions.of(topic).values()) {
       if (targetSubscriptionId !== 0 && targetSubscriptionId !== runner.subscriptionId) continue;
       statuses.push(await this.#messageStatus(runner, partition, offset));
     }

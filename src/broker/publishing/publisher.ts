@@ -3,32 +3,33 @@ import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
 import { decideSequence } from '../../core/producer-sequence.js';
 import type { Append, ProducerUpdate, Storage } from '../../storage/types.js';
+import type { AdmissionGate, RefusingGate } from '../admission/admission-gate.js';
+import type { FreeDiskWatch } from '../admission/free-disk-watch.js';
+import type { PublishGate } from '../admission/publish-gate.js';
+import type { HeldStream, TopicLine } from '../admission/topic-line.js';
 import { storageFailed } from '../committer.js';
 import type { Counters } from '../counters.js';
-import type { AdmissionGate, RefusingGate } from '../topics/admission-gate.js';
-import type { Catalog } from '../topics/catalog.js';
+import type { Serving } from '../serving.js';
 import { expectName } from '../topics/names.js';
 import { type Topic, topicDeleted } from '../topics/topic.js';
-import type { HeldStream, TopicLine } from '../topics/topic-line.js';
+import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from '../types.js';
-import type { FreeDiskWatch } from './free-disk-watch.js';
 import { claimDurability } from './open-producer.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
-import type { PublishGate } from './publish-gate.js';
 import { routeBatch } from './route-batch.js';
 import { sequenceRefusal } from './sequence-refusal.js';
 
 export interface PublisherServices {
   readonly storage: Storage;
-  readonly catalog: Catalog;
+  readonly topics: TopicCatalog;
   readonly producers: ProducerTable;
   readonly gate: PublishGate;
   readonly disk: FreeDiskWatch;
   readonly clock: Clock;
   readonly counters: Counters;
-  /** Throws when the broker drains. */
-  readonly checkServing: () => void;
-  readonly closed: (publisher: StreamPublisher) => void;
+  readonly serving: Serving;
+  /** The open streams of the broker. A publisher adds and removes itself. */
+  readonly publishers: Set<StreamPublisher>;
 }
 
 /** One producer's stream. `Publisher` in types.ts is its contract. */
@@ -60,6 +61,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#context = context;
     this.#line = services.gate.lineOf(context.peer);
     this.#connectTimeMs = services.clock.wallMs();
+    services.publishers.add(this);
   }
 
   get info(): ProducerInfo {
@@ -127,7 +129,7 @@ export class StreamPublisher implements Publisher, HeldStream {
 
   #publish(batch: PublishBatch, done: PublishDone): void {
     try {
-      this.#services.checkServing();
+      this.#services.serving.check();
       const topic = this.#resolveTopic(batch.topic);
       const closedGate = this.#closedGate(topic);
       if (closedGate !== undefined) {
@@ -161,7 +163,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#line.held.delete(this);
     this.#releaseRoom();
     this.#endHold();
-    this.#services.closed(this);
+    this.#services.publishers.delete(this);
   }
 
   #closedGate(topic: Topic): RefusingGate | undefined {
@@ -216,7 +218,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     try {
       expectName(producerId, 'producer');
       await producers.loadFor(topic.topicId, producerId, (entry) => {
-        this.#services.checkServing();
+        this.#services.serving.check();
         this.#store(topic, batch, entry, done);
       });
     } catch (error) {
@@ -246,10 +248,10 @@ export class StreamPublisher implements Publisher, HeldStream {
       if (current.isDeleted) throw topicDeleted(current.name);
       return current;
     }
-    const { catalog, disk, gate } = this.#services;
+    const { topics, disk, gate } = this.#services;
     // Creating a topic writes to the disk too.
-    if (disk.isClosed && catalog.topics.get(name) === undefined) throw disk.refusal();
-    const topic = catalog.topicForUse(name);
+    if (topics.find(name) === undefined) disk.check();
+    const topic = topics.forUse(name);
     this.#topic = topic;
     gate.remember(this.#context.peer, topic.line);
     return topic;

@@ -1,8 +1,8 @@
 import { SluiceError } from '../../base/errors.js';
 import { invariant } from '../../base/invariant.js';
 import type { LogReader, Storage, StoredRun } from '../../storage/types.js';
-import { fittingEnd } from '../delivery/fitting-end.js';
-import type { FramesUnderWay } from '../delivery/frame-pool.js';
+import { fittingEnd } from '../frames/fitting-end.js';
+import type { FramesUnderWay } from '../frames/frame-pool.js';
 import type { Topic, TopicFollower } from '../topics/topic.js';
 import type { DeliveredRun, ReadSession, ReadSink } from '../types.js';
 
@@ -51,7 +51,7 @@ export class LogStream implements ReadSession, TopicFollower {
       const reader = storage.openReader(topic.topicId, partition);
       this.#sources.push({ partition, reader, next, end: endOffset, isReading: false });
     }
-    topic.followers.add(this);
+    topic.addFollower(this);
   }
 
   start(): void {
@@ -62,7 +62,7 @@ export class LogStream implements ReadSession, TopicFollower {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
     this.#frames.close();
-    this.#topic.followers.delete(this);
+    this.#topic.removeFollower(this);
     for (const source of this.#sources) source.reader.close();
   }
 
@@ -75,7 +75,7 @@ export class LogStream implements ReadSession, TopicFollower {
     this.#pump();
   }
 
-  topicDeleted(error: SluiceError): void {
+  topicEnded(error: SluiceError): void {
     this.#end(error);
   }
 

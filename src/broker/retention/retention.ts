@@ -2,7 +2,6 @@ import type { Clock } from '../../base/clock.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
-import type { RetentionPolicy } from '../../base/model.js';
 import type { Storage } from '../../storage/types.js';
 import type { Alarm, Sleeper } from '../alarm.js';
 import type { Topic } from '../topics/topic.js';
@@ -38,7 +37,7 @@ export class Retention implements Sleeper {
   async #sweep(): Promise<void> {
     const { topics, alarm, clock } = this.#services;
     for (const topic of [...topics.values()]) {
-      if (!hasLimit(topic.config.retention)) continue;
+      if (!topic.isLimited) continue;
       for (let partition = 0; partition < topic.config.partitionCount; partition++) {
         if (this.#isStopped) return;
         await this.#trim(topic, partition);
@@ -82,10 +81,6 @@ export class Retention implements Sleeper {
     }
     return offset;
   }
-}
-
-export function hasLimit(retention: RetentionPolicy): boolean {
-  return retention.maxAgeMs > 0 || retention.maxBytes > 0 || retention.untilAcknowledged;
 }
 
 /**

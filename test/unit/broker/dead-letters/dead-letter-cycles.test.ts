@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import {
   checkNoDeadLetterCycle,
   type DeadLetterRoute,
+  type DeadLetterRoutes,
   deadLetterCycle,
   formatCycle,
   routesInCycles,
@@ -15,9 +16,13 @@ function routes(...texts: string[]): DeadLetterRoute[] {
   });
 }
 
+function among(existing: readonly DeadLetterRoute[]): DeadLetterRoutes {
+  return { routesOf: (name) => existing.filter(({ topic }) => topic === name) };
+}
+
 function cycleOf(route: string, ...others: string[]): readonly string[] | undefined {
   const existing = routes(...others);
-  return deadLetterCycle(routes(route)[0]!, (topic) => existing.filter((each) => each.topic === topic));
+  return deadLetterCycle(routes(route)[0]!, among(existing));
 }
 
 describe('cycles of dead-letter topics', () => {
@@ -38,8 +43,7 @@ describe('cycles of dead-letter topics', () => {
 
   it('are named in the refusal, long ones in part', () => {
     const chain = routes('b/s>c', 'c/s>d', 'd/s>e', 'e/s>f', 'f/s>a');
-    const check = (route: string) =>
-      checkNoDeadLetterCycle(routes(route)[0]!, (topic) => chain.filter((each) => each.topic === topic));
+    const check = (route: string) => checkNoDeadLetterCycle(routes(route)[0]!, among(chain));
     assert.throws(() => check('a/s>b'), {
       reason: 'DEAD_LETTER_CYCLE',
       message: /"a" → "b" → "c" → "d" → … → "a"/,

@@ -6,8 +6,8 @@ import { Counters } from '../../../../src/broker/counters.js';
 import { ConsumerLink } from '../../../../src/broker/delivery/consumer-link.js';
 import { CumulativeAcks } from '../../../../src/broker/delivery/cumulative-acks.js';
 import { Dispatcher } from '../../../../src/broker/delivery/dispatcher.js';
-import { FramePool } from '../../../../src/broker/delivery/frame-pool.js';
 import type { LaneReaders } from '../../../../src/broker/delivery/lane-readers.js';
+import { FramePool } from '../../../../src/broker/frames/frame-pool.js';
 import type { Fetch, SubscriptionState } from '../../../../src/core/types.js';
 import type { StoredRun } from '../../../../src/storage/types.js';
 import { nextUnhandled } from '../../../support/unhandled.js';
@@ -66,7 +66,11 @@ class Setup {
         deliver: () => void this.deliveredCount++,
         ended: (error: unknown) => void this.readFailures.push(error),
       } as never,
-      { frames: new FramePool(2 ** 20).open(), waited: this.counters.waited, nowMs: () => 0 },
+      {
+        frames: new FramePool(2 ** 20).open(),
+        waited: this.counters.waited,
+        clock: { monotonicMs: () => 0 },
+      },
       0,
       new CumulativeAcks([]),
     );

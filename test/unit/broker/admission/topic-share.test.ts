@@ -3,8 +3,8 @@ import fc from 'fast-check';
 import { limits } from '../../../../src/base/limits.js';
 import { createRandom, type Random } from '../../../../src/base/random.js';
 import { KiB, MiB } from '../../../../src/base/units.js';
-import { PublishGate } from '../../../../src/broker/publishing/publish-gate.js';
-import { fairLevel, TopicLine } from '../../../../src/broker/topics/topic-line.js';
+import { PublishGate, type WriterQueue } from '../../../../src/broker/admission/publish-gate.js';
+import { fairLevel, TopicLine } from '../../../../src/broker/admission/topic-line.js';
 import { VirtualClock } from '../../../support/virtual-clock.js';
 
 interface Load {
@@ -39,13 +39,13 @@ interface Entry {
 
 /** What the server's streams ask of a gate. */
 type Gate = Pick<PublishGate, 'isClosedFor' | 'wait' | 'submitted' | 'committed' | 'admit'>;
-type MakeGate = (clock: VirtualClock, roomBytes: () => number) => Gate;
+type MakeGate = (clock: VirtualClock, queue: WriterQueue) => Gate;
 
-const fairGate: MakeGate = (clock, roomBytes) => new PublishGate({ clock, roomBytes });
+const fairGate: MakeGate = (clock, queue) => new PublishGate({ clock, queue });
 
 /** One line of streams: what it writes is all that can be written. */
-const plainGate: MakeGate = (clock, roomBytes) => {
-  const gate = new PublishGate({ clock, roomBytes });
+const plainGate: MakeGate = (clock, queue) => {
+  const gate = new PublishGate({ clock, queue });
   const line = new TopicLine();
   return {
     isClosedFor: () => gate.isClosedFor(line),
@@ -57,7 +57,7 @@ const plainGate: MakeGate = (clock, roomBytes) => {
 };
 
 /** A gate before a store that takes its time for each round, counted in turns of the event loop. */
-class SlowStore {
+class SlowStore implements WriterQueue {
   readonly lines: TopicLine[];
   readonly #writtenBytes: number[];
   readonly #store: Store;
@@ -76,13 +76,17 @@ class SlowStore {
 
   constructor(store: Store, loads: readonly Load[], makeGate = fairGate) {
     this.#store = store;
-    this.#gate = makeGate(this.#clock, () => store.queueBytes - this.#queuedBytes);
+    this.#gate = makeGate(this.#clock, this);
     this.lines = loads.map(() => new TopicLine());
     this.#writtenBytes = loads.map(() => 0);
     let opened = 0;
     for (const [topic, load] of loads.entries()) {
       for (let i = 0; i < load.streams; i += 1) this.#open(topic, load, ++opened);
     }
+  }
+
+  get roomBytes(): number {
+    return this.#store.queueBytes - this.#queuedBytes;
   }
 
   /** Bytes of each topic that are written in so many turns. */

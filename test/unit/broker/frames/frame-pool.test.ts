@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../../src/base/limits.js';
 import { MiB } from '../../../../src/base/units.js';
-import { FramePool, type FramesUnderWay } from '../../../../src/broker/delivery/frame-pool.js';
+import { FramePool, type FramesUnderWay } from '../../../../src/broker/frames/frame-pool.js';
 
 /** A stream whose frames have left until they could be no larger. */
 function grown(pool: FramePool): FramesUnderWay {

@@ -1,3 +1,4 @@
+import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
@@ -11,7 +12,7 @@ export interface BacklogServices {
   readonly storage: Storage;
   readonly alarm: Alarm;
   readonly logger: Logger;
-  readonly nowMs: () => number;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
 }
 
 /** The part of a topic that its backlog measures. */
@@ -137,8 +138,8 @@ export class Backlog implements Sleeper, RefusingGate {
     if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
     if (this.#measuring.kind !== 'idle') return;
     this.#measuring = { kind: 'soon' };
-    const { alarm, nowMs } = this.#services;
-    alarm.set(this, nowMs() + limits.backlogMeasureDelayMs);
+    const { alarm, clock } = this.#services;
+    alarm.set(this, clock.monotonicMs() + limits.backlogMeasureDelayMs);
   }
 
   async #measure(): Promise<void> {

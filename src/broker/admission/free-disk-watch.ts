@@ -3,7 +3,7 @@ import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
-import { type RefusingGate, Waiters } from '../topics/admission-gate.js';
+import { type RefusingGate, Waiters } from './admission-gate.js';
 
 /** How many bytes were submitted to the store, and how many of them are not written. */
 export interface WriteProgress {
@@ -77,6 +77,11 @@ export class FreeDiskWatch implements RefusingGate {
       `the broker's disk is nearly full: what it is about to write would leave less than ${minFreeBytes} bytes free`,
       { retryAfterMs: limits.diskRetryAfterMs, metadata: { minFreeDiskBytes: String(minFreeBytes) } },
     );
+  }
+
+  /** Throws DISK_NEARLY_FULL if nothing may be stored. */
+  check(): void {
+    if (this.isClosed) throw this.refusal();
   }
 
   /** Checks the disk now, and then at intervals. */

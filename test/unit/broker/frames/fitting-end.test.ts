@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { fittingEnd } from '../../../../src/broker/delivery/fitting-end.js';
+import { fittingEnd } from '../../../../src/broker/frames/fitting-end.js';
 
 /** Runs one behind the other, of messages of these sizes. */
 function runsOf(firstOffset: number, sizes: readonly (readonly number[])[]) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../../src/base/limits.js';
-import { PublishGate } from '../../../../src/broker/publishing/publish-gate.js';
-import { TopicLine } from '../../../../src/broker/topics/topic-line.js';
+import { PublishGate } from '../../../../src/broker/admission/publish-gate.js';
+import { TopicLine } from '../../../../src/broker/admission/topic-line.js';
 import { VirtualClock } from '../../../support/virtual-clock.js';
 
 describe('PublishGate', () => {
@@ -14,7 +14,12 @@ describe('PublishGate', () => {
   beforeEach(() => {
     roomBytes = 0;
     clock = new VirtualClock();
-    gate = new PublishGate({ clock, roomBytes: () => roomBytes });
+    const queue = {
+      get roomBytes() {
+        return roomBytes;
+      },
+    };
+    gate = new PublishGate({ clock, queue });
     line = new TopicLine();
     entered = [];
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { limits } from '../../../../src/base/limits.js';
 import { silentLogger } from '../../../../src/base/logger.js';
 import { MiB } from '../../../../src/base/units.js';
-import { FreeDiskWatch } from '../../../../src/broker/publishing/free-disk-watch.js';
+import { FreeDiskWatch } from '../../../../src/broker/admission/free-disk-watch.js';
 import { VirtualClock } from '../../../support/virtual-clock.js';
 
 const reserveBytes = 64 * MiB;

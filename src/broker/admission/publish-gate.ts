@@ -1,11 +1,16 @@
 import type { Clock, Timer } from '../../base/clock.js';
 import { limits } from '../../base/limits.js';
-import { fairLevel, TopicLine } from '../topics/topic-line.js';
+import { fairLevel, TopicLine } from './topic-line.js';
+
+/** The queue of the writer, which all topics share. */
+export interface WriterQueue {
+  /** How many more bytes it takes; negative if it is over its limit. */
+  readonly roomBytes: number;
+}
 
 export interface PublishGateServices {
   readonly clock: Clock;
-  /** How many more bytes the writer's queue takes; negative if it is over its limit. */
-  readonly roomBytes: () => number;
+  readonly queue: WriterQueue;
 }
 
 /**
@@ -131,7 +136,7 @@ export class PublishGate {
   }
 
   get #isFull(): boolean {
-    return this.#services.roomBytes() < this.#reservedBytes;
+    return this.#services.queue.roomBytes < this.#reservedBytes;
   }
 
   #setLevel(): void {
@@ -147,7 +152,7 @@ export class PublishGate {
 
   /** The part of the queue that topics can use; settlements and dead letters use the rest. */
   get #capacityBytes(): number {
-    return Math.max(0, this.#services.roomBytes()) + this.#queuedBytes;
+    return Math.max(0, this.#services.queue.roomBytes) + this.#queuedBytes;
   }
 
   /** Admits once for all commits of a round, after the last of them. */

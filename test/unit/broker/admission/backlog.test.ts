@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { silentLogger } from '../../../../src/base/logger.js';
 import type { BacklogLimit } from '../../../../src/base/model.js';
+import { Backlog } from '../../../../src/broker/admission/backlog.js';
 import type { Alarm, Sleeper } from '../../../../src/broker/alarm.js';
-import { Backlog } from '../../../../src/broker/topics/backlog.js';
 import type { Topic } from '../../../../src/broker/topics/topic.js';
 import type { Storage } from '../../../../src/storage/types.js';
 
@@ -31,7 +31,7 @@ class Rig {
       storage: storage as unknown as Storage,
       alarm: { set: (sleeper: Sleeper) => this.#asked.push(sleeper) } as unknown as Alarm,
       logger: silentLogger,
-      nowMs: () => 0,
+      clock: { monotonicMs: () => 0 },
     });
   }
 
