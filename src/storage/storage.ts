@@ -11,8 +11,9 @@ import { clearDeleted, recover } from './recovery/recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './recovery/round-note.js';
 import { findMissing, syncedDataMissing } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
+import type { StorageServices } from './services.js';
 import { Store } from './store.js';
-import type { Storage, StorageOptions, StorageServices } from './types.js';
+import type { Storage, StorageOptions } from './types.js';
 
 export { freeDiskBytes } from './engine/files.js';
 

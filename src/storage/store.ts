@@ -22,6 +22,7 @@ import { Tail } from './log/tail.js';
 import { DiskReserve } from './recovery/disk-reserve.js';
 import { SyncedOffsetsFile } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
+import type { StorageServices } from './services.js';
 import type { Opened, StoreState } from './store-state.js';
 import type {
   DeadLetterNote,
@@ -31,7 +32,6 @@ import type {
   Storage,
   StorageListener,
   StorageOptions,
-  StorageServices,
   StorageUsage,
   Transaction,
 } from './types.js';

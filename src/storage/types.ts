@@ -1,5 +1,3 @@
-import type { Clock } from '../base/clock.js';
-import type { Logger } from '../base/logger.js';
 import type { Durability } from '../base/model.js';
 import type { CursorState } from '../base/positions.js';
 import type { Change } from './codec/changes.js';
@@ -8,7 +6,6 @@ import type { ProducerState } from './codec/producer.js';
 import type { StoredRun } from './codec/run.js';
 import type { CatalogSubscription } from './codec/subscription.js';
 import type { CatalogTopic } from './codec/topic.js';
-import type { RoundLog } from './commit/round-log.js';
 
 export type { Append } from './codec/append.js';
 export type { Change } from './codec/changes.js';
@@ -90,13 +87,6 @@ export interface StorageOptions {
   readonly concurrentReads: number;
   /** Memory for what log readers hold of the disk. */
   readonly readAheadBytes: number;
-}
-
-export interface StorageServices {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Puts another log of rounds before the local one, which writes to the database. Absent: the local log. */
-  readonly roundLog?: (local: RoundLog) => RoundLog;
 }
 
 /** The store. One implementation: `openStorage` in storage.ts. */
