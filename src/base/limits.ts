@@ -92,6 +92,8 @@ export const limits = {
   recordBytes: 256 * KiB,
   /** Batches of one PublishStream that wait for their receipt. */
   batchesPerStream: 1_000,
+  /** Receipts of one stream that are sent with one write. */
+  answerBatchBytes: 16 * KiB,
 
   // --- From the disk to a consumer ------------------------------------------------------------------------
   /** Committed records kept in memory for consumers that keep up. Setting. */

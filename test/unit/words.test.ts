@@ -33,6 +33,8 @@ const roots = [
   'README.md',
   'ARCHITECTURE.md',
   'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  'SECURITY.md',
 ];
 const extensions = new Set(['.ts', '.proto', '.md', '.go', '.java', '.py']);
 /** Lists the words. */

@@ -1,15 +1,12 @@
-import { KiB } from '../../base/units.js';
+import { limits } from '../../base/limits.js';
 import { messagePrefixBytes, writeMessagePrefix } from '../message-prefix.js';
-
-/** A batch is sent when it is about this large, or when nothing more is due. */
-const batchBytes = 16 * KiB;
 
 /**
  * Collects messages, each with its prefix, for one write to the transport: a write costs about as much as all
- * other work for a small message.
+ * other work for a small message. A batch is sent when it is full, or when nothing more is due.
  */
 export class FrameBatch {
-  #buffer = Buffer.allocUnsafe(2 * batchBytes);
+  #buffer = Buffer.allocUnsafe(2 * limits.answerBatchBytes);
   #bytes = 0;
   #count = 0;
 
@@ -18,7 +15,7 @@ export class FrameBatch {
   }
 
   get isFull(): boolean {
-    return this.#bytes >= batchBytes;
+    return this.#bytes >= limits.answerBatchBytes;
   }
 
   /** Copies the message. */
