@@ -68,8 +68,8 @@ export type ApiMethod =
 export interface Api {
   readonly services: readonly DescService[];
   readonly methods: readonly ApiMethod[];
-  /** The path of the request field that says what the broker found at fault. */
-  readonly fieldOf: (subject: ErrorSubject) => string;
+  /** The path of the field of a request that says what the broker found at fault; undefined if it has none. */
+  readonly fieldOf: (subject: ErrorSubject, request: DescMessage) => string | undefined;
 }
 
 /** The rows of one service. */

@@ -23,6 +23,7 @@ import { Inspector } from './inspection/inspector.js';
 import { findProducer, openProducer } from './publishing/open-producer.js';
 import { ProducerTable } from './publishing/producer-table.js';
 import { StreamPublisher } from './publishing/publisher.js';
+import { producerFenced } from './publishing/sequence-refusal.js';
 import { LogStream } from './reading/log-stream.js';
 import { Retention } from './retention/retention.js';
 import { Serving } from './serving.js';
@@ -58,7 +59,7 @@ import type {
 } from './types.js';
 
 export interface BrokerServices {
-  /** The open store. The broker listens to it, and closes it. */
+  /** The open store. A broker that was created listens to it, and closes it. */
   readonly storage: Storage;
   /** Free bytes on the disk of the store. */
   readonly freeDiskBytes: () => Promise<number>;
@@ -67,11 +68,16 @@ export interface BrokerServices {
   readonly logger: Logger;
 }
 
-/** Recovers topics and subscriptions from the store, and is ready to serve. */
+/** Recovers topics and subscriptions from the store, and is ready to serve. If it rejects, the caller closes the store. */
 export async function createBroker(settings: BrokerSettings, services: BrokerServices): Promise<Broker> {
   for (const warning of services.storage.warnings) services.logger.warn({}, warning);
   const broker = new StoredBroker(settings, services);
-  await broker.start();
+  try {
+    await broker.start();
+  } catch (error) {
+    broker.stopTimers();
+    throw error;
+  }
   return broker;
 }
 
@@ -177,7 +183,10 @@ class StoredBroker implements Broker, StorageListener {
     this.#serving.check();
     expectName(producerId, 'producer');
     if (this.#topics.find(topicName) === undefined) this.#disk.check();
-    const topic = this.#topics.forUse(topicName);
+    const { currentEpoch } = options;
+    const topic = this.#topics.forUse(topicName, () => {
+      if (currentEpoch !== undefined) throw producerFenced(producerId, currentEpoch, undefined);
+    });
     return openProducer(this.#storage, this.#producers, topic, producerId, options);
   }
 
@@ -191,7 +200,7 @@ class StoredBroker implements Broker, StorageListener {
   async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
     this.#serving.check();
     const input = defaultSubscription(options.topic, options.subscription);
-    const topic = this.#subscriptions.topicFor(input);
+    const topic = this.#subscriptions.topicFor(input, options.start);
     let runner = this.#subscriptions.find(topic, options.subscription);
     if (runner === undefined) {
       ({ runner } = await addSubscription(this.#storage, this.#subscriptions, topic, input, options.start));
@@ -235,7 +244,7 @@ class StoredBroker implements Broker, StorageListener {
   async read(options: ReadOptions, sink: ReadSink): Promise<ReadSession> {
     this.#serving.check();
     const topic = this.#topics.get(options.topic);
-    if (options.partition !== undefined) checkPartition(topic, options.partition);
+    if (options.partition !== undefined) checkPartition(topic.config, options.partition);
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
     // The topic may have been deleted while the position was looked up.
     if (topic.isDeleted) throw topicNotFound(topic.name);
@@ -298,7 +307,7 @@ class StoredBroker implements Broker, StorageListener {
     start: Parameters<Broker['createSubscription']>[1],
   ): Promise<SubscriptionInfo> {
     this.#serving.check();
-    const topic = this.#subscriptions.topicFor(config);
+    const topic = this.#subscriptions.topicFor(config, start);
     const { runner, isNew } = await addSubscription(this.#storage, this.#subscriptions, topic, config, start);
     // A subscription that this call created may have been changed by another call before its commit was answered.
     if (!isNew) this.#subscriptions.checkSame(runner.config, config);
@@ -340,7 +349,7 @@ class StoredBroker implements Broker, StorageListener {
   ): Promise<SubscriptionInfo> {
     this.#serving.check();
     const runner = this.#subscriptions.get(topicName, name);
-    if (partition !== undefined) checkPartition(runner.topic, partition);
+    if (partition !== undefined) checkPartition(runner.topic.config, partition);
     await runner.seek(await startOffsets(this.#storage, runner.topic, partition, position));
     return runner.info();
   }
@@ -372,14 +381,18 @@ class StoredBroker implements Broker, StorageListener {
 
   async close(): Promise<void> {
     this.#serving.drain();
-    this.#alarm.stop();
-    this.#disk.stop();
-    this.#retention.stop();
+    this.stopTimers();
     try {
       this.#subscriptions.endSessions(draining());
       for (const topic of this.#topics.values()) topic.endFollowers(draining());
     } finally {
       await this.#storage.close();
     }
+  }
+
+  stopTimers(): void {
+    this.#alarm.stop();
+    this.#disk.stop();
+    this.#retention.stop();
   }
 }

@@ -27,6 +27,8 @@ export interface Command {
   readonly parameters: Parameters;
   /** Help beyond the parameters. */
   readonly extraHelp?: () => string;
+  /** A signal is its usual end: its exit code is that of its work. Other commands end with 130 after a signal. */
+  readonly runsUntilInterrupted?: boolean;
   /** Resolves when the command has done its work. Throws if it could not. */
   run(argv: readonly string[], context: Context): Promise<void>;
 }

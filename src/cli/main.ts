@@ -15,7 +15,8 @@ const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
     // The first interrupt lets the command finish its work; the second one ends it.
-    if (interrupt.signal.aborted) process.exit(ExitCode.interrupted);
+    // `serve` may have found already why it ends.
+    if (interrupt.signal.aborted) process.exit(process.exitCode ?? ExitCode.interrupted);
     interrupt.abort();
     // A command that waits for a full pipe or a hanging broker is ended after a time. `serve` limits its own
     // steps.

@@ -21,14 +21,14 @@ export async function run(
     else await command.run(rest, context);
     return ExitCode.ok;
   } catch (error) {
-    return await report(error, command?.path ?? '', context);
+    return await report(error, command, context);
   }
 }
 
-async function report(error: unknown, commandPath: string, context: Context): Promise<ExitCode> {
-  const { exitCode, lines } = describeFailure(error, commandPath);
+async function report(error: unknown, command: Command | undefined, context: Context): Promise<ExitCode> {
+  const { exitCode, lines } = describeFailure(error, command?.path ?? '');
   // The user interrupted the command: cancelled calls need no explanation.
-  if (context.interrupted.aborted) return ExitCode.interrupted;
+  if (context.interrupted.aborted && command?.runsUntilInterrupted !== true) return ExitCode.interrupted;
   const [first, ...rest] = lines;
   if (first === undefined) return exitCode;
   try {

@@ -8,6 +8,7 @@ import { createRandom } from '../base/random.js';
 import { SpareMemory } from '../base/spare-memory.js';
 import { secondMs } from '../base/units.js';
 import { createBroker } from '../broker/broker.js';
+import type { BrokerSettings } from '../broker/settings.js';
 import type { Broker, SubscriptionInfo } from '../broker/types.js';
 import type { Settings } from '../config/schema.js';
 import { createMetrics } from '../observe/metrics.js';
@@ -50,30 +51,17 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     { ...settings, ...budget, directory: settings.dataDirectory },
     { clock, logger },
   );
-  const broker = await createBroker(
-    {
-      version,
-      canAutoCreateTopics: settings.autoCreateTopics,
-      defaultDurability: settings.defaultDurability,
-      defaultAckDeadlineMs: settings.ackDeadlineMs,
-      maxPartitionCount: settings.maxPartitionCount,
-      maxMessageBytes: settings.maxMessageBytes,
-      maxRequestBytes: settings.maxRequestBytes,
-      minFreeDiskBytes: settings.minFreeDiskBytes,
-      frameBytes: budget.frameBytes,
-    },
-    {
+  let closeStore = () => storage.close();
+  const closing: ClosingStep[] = [{ what: 'store', limitMs: limits.closeStoreMs, close: () => closeStore() }];
+  try {
+    const broker = await createBroker(brokerSettings(settings, version, budget.frameBytes), {
       storage,
       freeDiskBytes: () => freeDiskBytes(settings.dataDirectory),
       clock,
       random: createRandom(randomInt(2 ** 32)),
       logger,
-    },
-  );
-  const closing: ClosingStep[] = [
-    { what: 'store', limitMs: limits.closeStoreMs, close: () => broker.close() },
-  ];
-  try {
+    });
+    closeStore = () => broker.close();
     const frameMemory = new SpareMemory(limits.spareFrameBytes);
     const api = createApi({ broker, clock, scanLimits: settings, frameMemory });
     const server = await startServer(
@@ -102,6 +90,20 @@ export async function startNode(settings: Settings, services: NodeServices): Pro
     await closeInTurn(closing, services);
     throw error;
   }
+}
+
+function brokerSettings(settings: Settings, version: string, frameBytes: number): BrokerSettings {
+  return {
+    version,
+    canAutoCreateTopics: settings.autoCreateTopics,
+    defaultDurability: settings.defaultDurability,
+    defaultAckDeadlineMs: settings.ackDeadlineMs,
+    maxPartitionCount: settings.maxPartitionCount,
+    maxMessageBytes: settings.maxMessageBytes,
+    maxRequestBytes: settings.maxRequestBytes,
+    minFreeDiskBytes: settings.minFreeDiskBytes,
+    frameBytes,
+  };
 }
 
 interface Served {

@@ -2,11 +2,14 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from '@sluice/client';
+import { limits } from '../../src/base/limits.js';
 import { makeDirectory } from '../integration/storage/harness.js';
+import { BrokerProcess } from '../support/broker-process.js';
 import { repositoryRoot } from '../support/repository.js';
 
 /** What a supervisor and an operator see of a start that a damaged data directory refuses. */
-function serve(directory: string) {
+function serve(directory: string, env: NodeJS.ProcessEnv = {}) {
   const main = join(repositoryRoot, 'dist/src/cli/main.js');
   const settings = [
     '--listen',
@@ -21,9 +24,65 @@ function serve(directory: string) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', ...settings], {
     encoding: 'utf8',
     timeout: 50_000,
+    env: { ...process.env, ...env },
   });
   return { status, stdout, stderr };
 }
+
+/** The environment of a process that runs this code first. */
+function preloaded(code: string): { NODE_OPTIONS: string } {
+  return { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(code)}` };
+}
+
+/** Ends the process by SIGTERM as soon as it handles the signal. */
+const terminatedAtOnce = `
+  process.on('newListener', (name) => {
+    if (name === 'SIGTERM') setImmediate(() => process.kill(process.pid, name));
+  });`;
+
+/** Two signals while the broker waits for its last answers to leave. */
+const terminatedWhileEnding = `
+  const { setTimeout } = globalThis;
+  globalThis.setTimeout = (wake, delayMs, ...rest) => {
+    if (delayMs === ${limits.failureGraceMs}) {
+      process.once('SIGTERM', () => process.kill(process.pid, 'SIGTERM'));
+      process.kill(process.pid, 'SIGTERM');
+    }
+    return setTimeout(wake, delayMs, ...rest);
+  };`;
+
+describe('serve that is told to end while it ends', () => {
+  let directory: string;
+  beforeEach(async () => {
+    directory = await makeDirectory();
+  });
+  afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('ends with 65 if its data directory is damaged', () => {
+    cpSync(join(repositoryRoot, 'test/data/format-2-clean'), directory, { recursive: true });
+    rmSync(join(directory, 'last-round'));
+    const { status, stderr } = serve(directory, preloaded(terminatedAtOnce));
+    assert.equal(status, 65, stderr);
+    assert.match(stderr, /last-round is missing.*\(SYNCED_DATA_MISSING\)/);
+  });
+
+  it('ends with 1 if its store has failed, also after a second signal', async () => {
+    const broker = await BrokerProcess.start({
+      dataDirectory: directory,
+      env: preloaded(terminatedWhileEnding),
+    });
+    const client = connect(broker.address);
+    try {
+      await client.admin.createTopic({ topic: { name: 'orders' } });
+      rmSync(join(directory, 'db'), { recursive: true });
+      await assert.rejects(client.admin.createTopic({ topic: { name: 'others' } }));
+      assert.deepEqual(await broker.exited, { code: 1, signal: null }, broker.tail());
+    } finally {
+      client.close();
+      await broker.dispose();
+    }
+  });
+});
 
 describe('serve on a damaged data directory', () => {
   let directory: string;

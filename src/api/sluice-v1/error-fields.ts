@@ -1,14 +1,17 @@
+import type { DescMessage } from '@bufbuild/protobuf';
 import type { ErrorSubject } from '../../base/errors.js';
 
-const fields = {
-  topic: 'topic',
-  partition: 'partition',
-  partitionCount: 'topic.partition_count',
-  deadLetterTopic: 'subscription.dead_letter.topic',
-  epoch: 'producer.epoch',
-  firstSequence: 'producer.first_sequence',
-  pageToken: 'page_token',
-} as const;
+/** The fields that a subject can be, over all methods. The first one that a request has is meant. */
+const fields: Readonly<Record<Extract<ErrorSubject, string>, readonly string[]>> = {
+  topic: ['topic.name', 'subscription.topic', 'subscribe.topic', 'topic', 'name'],
+  partition: ['partition'],
+  partitionCount: ['topic.partition_count'],
+  // A consumer that creates a subscription names no dead-letter topic: it follows from the name of the subscription.
+  deadLetterTopic: ['subscription.dead_letter.topic', 'subscribe.subscription', 'subscription'],
+  epoch: ['producer.epoch'],
+  firstSequence: ['producer.first_sequence'],
+  pageToken: ['page_token'],
+};
 
 const settlementFields = {
   partition: 'offsets.partition',
@@ -17,8 +20,21 @@ const settlementFields = {
   delay: 'nack.delay',
 } as const;
 
-/** The path of the request field that says what the broker found at fault. */
-export function fieldOf(subject: ErrorSubject): string {
-  if (typeof subject === 'string') return fields[subject];
-  return `settlements[${subject.settlement}].${settlementFields[subject.part]}`;
+/** The path of the field of this request that says what the broker found at fault; undefined if it has none. */
+export function fieldOf(subject: ErrorSubject, request: DescMessage): string | undefined {
+  if (typeof subject === 'string') return fields[subject].find((path) => hasField(request, path));
+  const part = settlementFields[subject.part];
+  return hasField(request, `settlements.${part}`) ? `settlements[${subject.settlement}].${part}` : undefined;
+}
+
+function hasField(request: DescMessage, path: string): boolean {
+  let message: DescMessage | undefined = request;
+  for (const name of path.split('.')) {
+    const field: DescMessage['fields'][number] | undefined = message?.fields.find(
+      (each) => each.name === name,
+    );
+    if (field === undefined) return false;
+    message = field.message;
+  }
+  return true;
 }

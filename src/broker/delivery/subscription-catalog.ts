@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
-import type { SubscriptionConfig } from '../../base/model.js';
+import type { StartPosition, SubscriptionConfig } from '../../base/model.js';
 import type { CursorState } from '../../base/positions.js';
 import type { Change } from '../../storage/types.js';
 import { commit } from '../committer.js';
@@ -14,6 +14,7 @@ import {
 } from '../dead-letters/dead-letter-cycles.js';
 import { expectName } from '../topics/names.js';
 import type { PagedMap } from '../topics/paging.js';
+import { checkEmptyStart } from '../topics/start-offsets.js';
 import type { Topic } from '../topics/topic.js';
 import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type { SubscriptionChange } from '../types.js';
@@ -98,11 +99,11 @@ export class SubscriptionCatalog {
   }
 
   /** The topic for a new subscription. Creates no topic if the subscription would be refused. */
-  topicFor(input: DeadLetterRoute): Topic {
+  topicFor(input: DeadLetterRoute, start: StartPosition): Topic {
     const topic = this.#topics.find(input.topic);
     const exists = topic !== undefined && this.#registry.get(topic, input.name) !== undefined;
     if (!exists) this.#checkNew(input);
-    return this.#topics.forUse(input.topic);
+    return this.#topics.forUse(input.topic, () => checkEmptyStart(input.topic, start));
   }
 
   /**

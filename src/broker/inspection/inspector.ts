@@ -96,7 +96,7 @@ export class Inspector {
   /** Undefined if retention has removed the message. */
   async #readKept(topic: Topic, partition: number, offset: number): Promise<DeliveredRun | undefined> {
     const { storage } = this.#parts;
-    checkPartition(topic, partition);
+    checkPartition(topic.config, partition);
     const isRemoved = () => offset < storage.extent(topic.topicId, partition).firstOffset;
     if (isRemoved()) return undefined;
     try {

@@ -11,8 +11,8 @@ import { storageFailed } from '../committer.js';
 import type { Counters } from '../counters.js';
 import type { Serving } from '../serving.js';
 import { expectName } from '../topics/names.js';
-import { type Topic, topicDeleted } from '../topics/topic.js';
-import type { TopicCatalog } from '../topics/topic-catalog.js';
+import { checkPartition, type Topic, topicDeleted } from '../topics/topic.js';
+import { defaultTopic, type TopicCatalog } from '../topics/topic-catalog.js';
 import type { HoldReason, ProducerInfo, PublishBatch, PublishDone, Publisher, Receipt } from '../types.js';
 import { claimDurability } from './open-producer.js';
 import type { ProducerEntry, ProducerTable } from './producer-table.js';
@@ -130,7 +130,7 @@ export class StreamPublisher implements Publisher, HeldStream {
   #publish(batch: PublishBatch, done: PublishDone): void {
     try {
       this.#services.serving.check();
-      const topic = this.#resolveTopic(batch.topic);
+      const topic = this.#resolveTopic(batch);
       const closedGate = this.#closedGate(topic);
       if (closedGate !== undefined) {
         if (topic.config.backlogLimit.whenFull === 'reject') throw closedGate.refusal();
@@ -236,7 +236,8 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.whenReady(ready);
   }
 
-  #resolveTopic(name: string | undefined): Topic {
+  #resolveTopic(batch: PublishBatch): Topic {
+    const { topic: name } = batch;
     const current = this.#topic;
     if (name === undefined || name === current?.name) {
       if (current === undefined) {
@@ -251,7 +252,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     const { topics, disk, gate } = this.#services;
     // Creating a topic writes to the disk too.
     if (topics.find(name) === undefined) disk.check();
-    const topic = topics.forUse(name);
+    const topic = topics.forUse(name, () => checkFirstBatch(name, batch));
     this.#topic = topic;
     gate.remember(this.#context.peer, topic.line);
     return topic;
@@ -266,7 +267,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     let { durability } = topic;
     if (producer !== undefined && entry !== undefined) {
       const decision = decideSequence(entry.state, { ...producer, count });
-      if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, entry);
+      if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, entry.state);
       skip = decision.skip;
       if (producer.epoch !== entry.state?.epoch) durability = claimDurability;
       producerUpdate = {
@@ -312,6 +313,15 @@ export class StreamPublisher implements Publisher, HeldStream {
       if (producerUpdate !== undefined) entry.state = producerUpdate;
     }
   }
+}
+
+/** Throws if a topic that was created for this batch would refuse it. */
+function checkFirstBatch(topicName: string, { partition, producer, bounds }: PublishBatch): void {
+  if (partition !== undefined) checkPartition(defaultTopic(topicName), partition);
+  if (producer === undefined) return;
+  expectName(producer.producerId, 'producer');
+  const decision = decideSequence(undefined, { ...producer, count: bounds.length / 4 });
+  if (decision.kind !== 'accept') throw sequenceRefusal(decision, producer, undefined);
 }
 
 function toRanges(appends: readonly Append[], firstOffsets: readonly number[]): Receipt['ranges'] {

@@ -20,7 +20,7 @@ export function routeBatch(topic: Topic, batch: PublishBatch, skip: number, prod
   const { topicId } = topic;
   const { partitionCount } = topic.config;
   const { source, bounds } = batch;
-  if (batch.partition !== undefined) checkPartition(topic, batch.partition);
+  if (batch.partition !== undefined) checkPartition(topic.config, batch.partition);
   if (skip * 4 === bounds.length) return [];
   // Messages without a key go to the same partition, so that batches stay whole.
   const only = batch.partition ?? (partitionCount === 1 ? 0 : undefined);

@@ -1,13 +1,12 @@
 import { SluiceError } from '../../base/errors.js';
-import type { SequenceDecision } from '../../core/producer-sequence.js';
+import type { ProducerPosition, SequenceDecision } from '../../core/producer-sequence.js';
 import type { ProducerSequence } from '../types.js';
-import type { ProducerEntry } from './producer-table.js';
 
 /** The error for a batch that the producer's sequence does not accept. */
 export function sequenceRefusal(
   { kind }: Exclude<SequenceDecision, { kind: 'accept' }>,
   { producerId, epoch, firstSequence }: ProducerSequence,
-  { state }: ProducerEntry,
+  state: ProducerPosition | undefined,
 ): SluiceError {
   if (kind === 'fenced') return producerFenced(producerId, epoch, state?.epoch);
   const last = state?.lastSequence ?? 0;

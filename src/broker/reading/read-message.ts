@@ -11,7 +11,7 @@ export async function readMessage(
   partition: number,
   offset: number,
 ): Promise<DeliveredRun> {
-  checkPartition(topic, partition);
+  checkPartition(topic.config, partition);
   const reader = storage.openReader(topic.topicId, partition);
   try {
     return await readMessageBy(reader, storage, topic, partition, offset);

@@ -1,7 +1,7 @@
 import { SluiceError } from '../../base/errors.js';
 import { unreachable } from '../../base/invariant.js';
 import type { StartPosition } from '../../base/model.js';
-import type { Storage } from '../../storage/types.js';
+import type { PartitionExtent, Storage } from '../../storage/types.js';
 import type { Topic } from './topic.js';
 
 /** The offset at which reading a partition from this position begins. */
@@ -20,16 +20,31 @@ export async function startOffset(
       return endOffset;
     case 'offset':
       if (start.offset >= firstOffset && start.offset <= endOffset) return start.offset;
-      throw new SluiceError(
-        'OFFSET_OUT_OF_RANGE',
-        `partition ${partition} of topic "${topic.name}" can be read from ${firstOffset} to ${endOffset}, not from ${start.offset}`,
-        { metadata: { firstOffset: String(firstOffset), endOffset: String(endOffset) } },
-      );
+      throw offsetOutOfRange(topic.name, partition, { firstOffset, endOffset }, start.offset);
     case 'time':
       return storage.offsetAt(topic.topicId, partition, start.timeMs);
     default:
       return unreachable(start);
   }
+}
+
+/** Throws if a topic that does not exist yet could not be read from this position. */
+export function checkEmptyStart(topicName: string, start: StartPosition): void {
+  if (start.kind !== 'offset' || start.offset === 0) return;
+  throw offsetOutOfRange(topicName, 0, { firstOffset: 0, endOffset: 0 }, start.offset);
+}
+
+function offsetOutOfRange(
+  topicName: string,
+  partition: number,
+  { firstOffset, endOffset }: Pick<PartitionExtent, 'firstOffset' | 'endOffset'>,
+  offset: number,
+): SluiceError {
+  return new SluiceError(
+    'OFFSET_OUT_OF_RANGE',
+    `partition ${partition} of topic "${topicName}" can be read from ${firstOffset} to ${endOffset}, not from ${offset}`,
+    { metadata: { firstOffset: String(firstOffset), endOffset: String(endOffset) } },
+  );
 }
 
 /** The start offsets of one partition, or of all. */

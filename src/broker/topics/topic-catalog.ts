@@ -71,8 +71,11 @@ export class TopicCatalog {
     return topic;
   }
 
-  /** The topic that a producer or consumer names. Creates it with defaults if the settings allow that. */
-  forUse(name: string): Topic {
+  /**
+   * The topic that a producer or consumer names. Creates it with defaults if the settings allow that, and if `checkUse`
+   * does not throw: what the new topic would refuse creates no topic.
+   */
+  forUse(name: string, checkUse: () => void): Topic {
     const topic = this.#topics.get(name);
     if (topic !== undefined) return topic;
     if (!this.#services.settings.canAutoCreateTopics) {
@@ -81,6 +84,7 @@ export class TopicCatalog {
       });
     }
     expectName(name, 'topic');
+    checkUse();
     return this.getOrCreate(name);
   }
 

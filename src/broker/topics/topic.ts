@@ -160,8 +160,8 @@ export function topicNotFound(name: string): SluiceError {
 }
 
 /** Throws UNKNOWN_PARTITION unless the topic has the partition. */
-export function checkPartition(topic: Topic, partition: number): void {
-  const count = topic.config.partitionCount;
+export function checkPartition(topic: Pick<TopicConfig, 'name' | 'partitionCount'>, partition: number): void {
+  const count = topic.partitionCount;
   if (Number.isInteger(partition) && partition >= 0 && partition < count) return;
   throw new SluiceError(
     'UNKNOWN_PARTITION',

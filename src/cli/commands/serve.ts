@@ -7,6 +7,7 @@ import { describeSettings } from '../../config/help.js';
 import { truth } from '../../config/kinds.js';
 import { loadSettings } from '../../config/load.js';
 import type { Settings } from '../../config/schema.js';
+import type { RunningNode } from '../../node/node.js';
 import { stdoutDestination } from '../../observe/destination.js';
 import { createLogger } from '../../observe/logger.js';
 import type { Command, Context } from '../command.js';
@@ -21,10 +22,11 @@ export const serve: Command = {
   notes: [
     'Every setting is a flag, a variable of the environment, or a key (the name of the flag) of a JSON file that ' +
       '--config or SLUICE_CONFIG names; a flag overrides the variable, the variable overrides the file.',
-    'SIGTERM or SIGINT drains: requests under way are answered, then the broker ends with 0. A second signal ends it at once. ' +
-      'Each step has a time limit: after about 30 seconds at most the broker has ended, with 1 if a step did not ' +
-      'finish in time. It also ends with 1 if the store fails, so that a supervisor starts it again from what is ' +
-      'on disk, and with 70 at once if it finds a defect of its own.',
+    'SIGTERM or SIGINT drains: requests under way are answered, then the broker ends with 0. A second signal ends it at once, ' +
+      'with 130. Each step has a time limit: after about 30 seconds at most the broker has ended, with 1 if a step ' +
+      'did not finish in time. It also ends with 1 if the store fails, so that a supervisor starts it again from ' +
+      'what is on disk, with 65 if the data directory is damaged, and with 70 at once if it finds a defect of its ' +
+      'own. These codes stay the same if a signal arrives meanwhile.',
   ],
   examples: [
     'sluice serve',
@@ -32,6 +34,7 @@ export const serve: Command = {
     'SLUICE_LOG_LEVEL=debug sluice serve --config sluice.json --max-message-bytes 4MiB',
   ],
   parameters: {},
+  runsUntilInterrupted: true,
   extraHelp: () => {
     const rows = describeSettings().map(({ flag, placeholder, doc, variable, fallbackText }) => [
       `  --${flag} ${placeholder}`,
@@ -111,12 +114,17 @@ async function serveUntilTold(settings: Settings, context: Context, logger: Logg
   if (isDataLoss(end)) {
     const { reason, message } = end;
     logger.error({ reason, damage: message }, 'ending: the data directory is damaged');
-    await node.abandon();
-    throw new Reported(ExitCode.damaged);
+    return await endWith(ExitCode.damaged, node);
   }
   logger.error({ cause: end.message }, 'ending, so that the next start begins from what is on disk');
+  return await endWith(ExitCode.failed, node);
+}
+
+/** The store has failed: ends with this code, also if a second signal ends the process at once. */
+async function endWith(exitCode: ExitCode, node: RunningNode): Promise<never> {
+  process.exitCode = exitCode;
   await node.abandon();
-  throw new Reported(ExitCode.failed);
+  throw new Reported(exitCode);
 }
 
 function isDataLoss(error: unknown): error is SluiceError {

@@ -113,7 +113,7 @@ export class DelegatedCall extends ServerInterceptingCall implements OpenedCall 
   stop(error: SluiceError): void {
     this.#passage?.cancel();
     this.#isStopped = true;
-    this.#base.sendStatus(toStatus(clientError(error, this.#services)));
+    this.#base.sendStatus(toStatus(clientError(error, this.#services, undefined)));
     this.#table.answered(this);
   }
 

@@ -158,7 +158,7 @@ export class DirectCall<O extends DescMessage = DescMessage> implements Call<O> 
 
   /** Converts what was thrown into the error for the client; see `status.ts`. */
   clientError(thrown: unknown): SluiceError {
-    return clientError(thrown, this.#services);
+    return clientError(thrown, this.#services, this.#owner.method.descriptor?.input);
   }
 
   /** Only for `DirectListener`: the client has gone. */
@@ -192,6 +192,7 @@ export interface CallOwner {
   broke(): void;
   whenAnswerable(answer: () => void): void;
   answering(bytes: number): void;
+  readonly method: GuardedMethod;
   readonly context: CallContext;
   readonly windows: CallWindows;
   readonly owed: StreamAccount;

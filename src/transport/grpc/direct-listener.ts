@@ -7,6 +7,7 @@ import { invariant } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import { createCallContext } from '../context.js';
+import type { GuardedMethod } from '../guards/guard.js';
 import type { GuardChain, Passage } from '../guards/guard-chain.js';
 import {
   type CallEntry,
@@ -206,6 +207,10 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
 
   get context(): CallContext {
     return this.#context!;
+  }
+
+  get method(): GuardedMethod {
+    return this.#route.method;
   }
 
   get owed(): StreamAccount {

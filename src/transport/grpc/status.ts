@@ -1,4 +1,11 @@
-import { create, createRegistry, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  createRegistry,
+  type DescMessage,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { type Any, anyPack, anyUnpack } from '@bufbuild/protobuf/wkt';
 import { Metadata, type StatusObject } from '@grpc/grpc-js';
 import type { ErrorDetail } from '../../api/call.js';
@@ -45,11 +52,15 @@ export interface ErrorServices {
 }
 
 /**
- * Anything that was thrown, as the error that the client sees: with the field of the request that is at fault. What is
- * INTERNAL is logged with its stack, and the client learns only that there was something. A defect ends the process: see
- * `base/invariant.ts`.
+ * Anything that was thrown, as the error that the client sees: with the field of the request that is at fault. `request`
+ * is undefined for a method that is not part of the API. What is INTERNAL is logged with its stack, and the client learns
+ * only that there was something. A defect ends the process: see `base/invariant.ts`.
  */
-export function clientError(thrown: unknown, { fieldOf, logger }: ErrorServices): SluiceError {
+export function clientError(
+  thrown: unknown,
+  { fieldOf, logger }: ErrorServices,
+  request: DescMessage | undefined,
+): SluiceError {
   const error = SluiceError.from(thrown);
   const { subject, field, ...details } = error.details;
   if (error.reason === 'INTERNAL') {
@@ -57,7 +68,11 @@ export function clientError(thrown: unknown, { fieldOf, logger }: ErrorServices)
     return new SluiceError('INTERNAL', 'internal error: the log of the broker has the details');
   }
   if (subject === undefined || field !== undefined) return error;
-  return new SluiceError(error.reason, error.message, { ...details, field: fieldOf(subject) });
+  const found = request === undefined ? undefined : fieldOf(subject, request);
+  return new SluiceError(error.reason, error.message, {
+    ...details,
+    ...(found !== undefined && { field: found }),
+  });
 }
 
 /** A status of Sluice, decoded. */

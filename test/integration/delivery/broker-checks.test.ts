@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { systemClock } from '../../../src/base/clock.js';
 import { silentLogger } from '../../../src/base/logger.js';
-import type { SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
+import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
 import { createRandom } from '../../../src/base/random.js';
 import { MiB, minuteMs } from '../../../src/base/units.js';
 import { createBroker } from '../../../src/broker/broker.js';
-import type { Broker, Receipt } from '../../../src/broker/types.js';
+import type { Broker, ConsumeOptions, ConsumerSink, Receipt } from '../../../src/broker/types.js';
 import { openStorage } from '../../../src/storage/storage.js';
 import { encodeBatch } from '../../simulation/messages.js';
 import { contextOf } from '../../support/call-context.js';
@@ -86,6 +86,25 @@ describe('the broker refuses', () => {
     };
   }
 
+  const sink: ConsumerSink = {
+    deliver() {},
+    assigned() {},
+    revoked() {},
+    heartbeat() {},
+    ended() {},
+  };
+
+  function consumeOptions(topicName: string, start: StartPosition): ConsumeOptions {
+    return {
+      topic: topicName,
+      subscription: 's',
+      consumerId: '',
+      context: contextOf('test'),
+      credit: {},
+      start,
+    };
+  }
+
   function publish(
     topicName: string,
     producerId?: string,
@@ -125,6 +144,26 @@ describe('the broker refuses', () => {
       );
     });
   }
+
+  it('what a new topic would refuse, before it creates the topic', async () => {
+    const topicNames = () => broker.listTopics(100, '').items.map(({ config }) => config.name);
+    const before = topicNames();
+    const start = { kind: 'offset', offset: 1 } as const;
+    const refused: [Promise<unknown>, string][] = [
+      [publish('fresh', 'a/b'), 'INVALID_NAME'],
+      [publish('fresh', undefined, 1), 'UNKNOWN_PARTITION'],
+      [publish('fresh', 'p', 0, { firstSequence: 2 }), 'SEQUENCE_GAP'],
+      [publish('fresh', 'p', 0, { epoch: -1 }), 'INVALID_FIELD'],
+      [broker.openProducer('fresh', 'a/b', { claimId: 0, currentEpoch: undefined }), 'INVALID_NAME'],
+      [broker.openProducer('fresh', 'p', { claimId: 0, currentEpoch: 1 }), 'PRODUCER_FENCED'],
+      [broker.createSubscription({ ...subscription('s'), topic: 'fresh' }, start), 'OFFSET_OUT_OF_RANGE'],
+      [broker.subscribe(consumeOptions('fresh', start), sink), 'OFFSET_OUT_OF_RANGE'],
+    ];
+    for (const [refusal, reason] of refused) {
+      await assert.rejects(refusal, { name: 'SluiceError', reason });
+      assert.deepEqual(topicNames(), before, reason);
+    }
+  });
 
   it('partitions that do not exist, and numbers that are none', async () => {
     for (const partition of [-1, 2, 0.5, Number.NaN, Number.POSITIVE_INFINITY]) {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { fieldOf } from '../../../src/api/sluice-v1/error-fields.js';
 import { SluiceError } from '../../../src/base/errors.js';
 import type { Outcome } from '../../../src/core/types.js';
+import { AcknowledgeRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { Harness, messageBytes } from './harness.js';
 
 describe('settling', () => {
@@ -165,7 +166,7 @@ describe('settling', () => {
           error instanceof SluiceError &&
           error.reason === reason &&
           error.details.subject !== undefined &&
-          fieldOf(error.details.subject) === `settlements[1].${path}`,
+          fieldOf(error.details.subject, AcknowledgeRequestSchema) === `settlements[1].${path}`,
       );
     }
     assert.equal(h.outstanding('a'), 3);

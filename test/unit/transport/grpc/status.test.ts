@@ -6,7 +6,8 @@ import { SluiceError } from '../../../../src/base/errors.js';
 import { InvariantError, onDefect } from '../../../../src/base/invariant.js';
 import { limits } from '../../../../src/base/limits.js';
 import { StatusCode } from '../../../../src/base/reasons.js';
-import { PublishFailureSchema } from '../../../../src/gen/sluice/v1/broker_pb.js';
+import { CreateTopicRequestSchema } from '../../../../src/gen/sluice/v1/admin_pb.js';
+import { AcknowledgeRequestSchema, PublishFailureSchema } from '../../../../src/gen/sluice/v1/broker_pb.js';
 import { clientError, fromStatus, toStatus } from '../../../../src/transport/grpc/status.js';
 import { recordingLogger } from '../../../support/grpc-harness.js';
 
@@ -50,7 +51,7 @@ describe('clientError', () => {
   it('passes on an error that was meant for the client', () => {
     const logger = recordingLogger();
     const error = new SluiceError('TOPIC_NOT_FOUND', 'no topic');
-    assert.equal(clientError(error, { logger, fieldOf }), error);
+    assert.equal(clientError(error, { logger, fieldOf }, undefined), error);
     assert.deepEqual(logger.errors, []);
   });
 
@@ -60,18 +61,22 @@ describe('clientError', () => {
     const { reason, message, details } = clientError(
       new SluiceError('INVALID_FIELD', 'bad', found),
       services,
+      CreateTopicRequestSchema,
     );
     assert.deepEqual([reason, message], ['INVALID_FIELD', 'bad']);
     assert.deepEqual(details, { field: 'topic.partition_count', metadata: { max: '9' } });
     const settlement = { subject: { settlement: 3, part: 'extension' } } as const;
-    const error = clientError(new SluiceError('INVALID_FIELD', 'bad', settlement), services);
+    const invalid = new SluiceError('INVALID_FIELD', 'bad', settlement);
+    const error = clientError(invalid, services, AcknowledgeRequestSchema);
     assert.equal(error.details.field, 'settlements[3].extend.by');
+    assert.deepEqual(clientError(invalid, services, undefined).details, {});
+    assert.deepEqual(clientError(invalid, services, CreateTopicRequestSchema).details, {});
   });
 
   it('keeps what came from outside to itself, and logs it with its stack', () => {
     const logger = recordingLogger();
     const fault = new Error('EIO: secret path');
-    const error = clientError(fault, { logger, fieldOf });
+    const error = clientError(fault, { logger, fieldOf }, undefined);
     assert.equal(error.reason, 'INTERNAL');
     assert(!error.message.includes('secret'));
     assert.deepEqual(logger.errors[0]?.fields, { error: fault });
@@ -83,7 +88,7 @@ describe('clientError', () => {
       onDefect((error) => ended.push(error));
       try {
         assert.throws(
-          () => clientError(defect, { logger: recordingLogger(), fieldOf }),
+          () => clientError(defect, { logger: recordingLogger(), fieldOf }, undefined),
           (thrown) => thrown === defect,
         );
       } finally {
