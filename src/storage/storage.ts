@@ -18,9 +18,13 @@ import type { Storage, StorageOptions } from './types.js';
 export { freeDiskBytes } from './engine/files.js';
 
 /**
- * Opens the store of a data directory, or creates one. Rejects with INVALID_SETTING, DATA_DIRECTORY_FOREIGN,
- * _NEWER, _IN_USE or _UNUSABLE, with SYNCED_DATA_MISSING, or with DATA_LOSS if the database can't be opened at
- * all.
+ * Opens the store of a data directory, or creates one. Rejects with:
+ *
+ * - INVALID_SETTING: the partition count was lowered;
+ * - DATA_DIRECTORY_FOREIGN, _NEWER, _IN_USE or _UNUSABLE;
+ * - SYNCED_DATA_MISSING: data that was synced is missing, and `acceptDataLoss` is not set;
+ * - DATA_LOSS: files of the database, metadata or the identity of the store are damaged, and `acceptDataLoss` is not set
+ *   or does not help.
  */
 export async function openStorage(options: StorageOptions, services: StorageServices): Promise<Storage> {
   const startedAtMs = services.clock.monotonicMs();

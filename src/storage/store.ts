@@ -364,8 +364,8 @@ export class Store implements Storage {
   }
 
   /**
-   * The log of rounds has ended: everything in flight is refused, and nothing is retried. The listener learns of damage
-   * after it was located: reading still works.
+   * The log of rounds has ended: everything in flight is refused, and nothing is retried. `failed` resolves at once, or,
+   * if the database is damaged, when the place of the damage is known: reading still works.
    */
   #ended(end: RoundLogEnd): void {
     const error = endError(end);

@@ -174,7 +174,8 @@ export class TopicCatalog {
       durability: 'synced',
       changes: [{ kind: 'topic', ...record }],
     });
-    // The caller awaits the promise if it needs the failure. The store reports its own failure to the broker.
+    // The commit fails only if the store fails, and `Storage.failed` reports that. A caller that waits for the commit
+    // gets the error from the promise.
     durable.catch(endOnDefect);
     return durable;
   }
