@@ -10,7 +10,7 @@ import { silentLogger } from '../../src/base/logger.js';
 import { Broker } from '../../src/gen/sluice/v1/broker_pb.js';
 import { Answers } from '../../src/transport/grpc/answers.js';
 import { createDirectCallInterceptor } from '../../src/transport/grpc/call-interceptor.js';
-import { OpenCalls } from '../../src/transport/grpc/call-table.js';
+import { CallTable } from '../../src/transport/grpc/call-table.js';
 import type { DirectCall } from '../../src/transport/grpc/direct-call.js';
 import { Peers } from '../../src/transport/grpc/peers.js';
 import { ReceiveWindows } from '../../src/transport/grpc/receive-windows.js';
@@ -66,18 +66,18 @@ describe('direct calls', () => {
   let connection: Http2Connection;
 
   beforeEach(async () => {
-    const open = (call: DirectCall) => {
+    const createReceiver = (call: DirectCall) => {
       const manual = new ManualCall(call);
       opened.push(manual);
       return manual;
     };
-    const table = new OpenCalls({
+    const table = new CallTable({
       routes: new Map([
         [
           path,
           {
             method: { path, descriptor: undefined },
-            open,
+            createReceiver,
             isStream: true,
             hasOneRequest: false,
             longestRequestBytes,

@@ -4,10 +4,10 @@ import {
   type ServerInterceptor,
 } from '@grpc/grpc-js';
 import { DelegatedCall } from './delegated-call.js';
-import type { Route } from './direct-call.js';
 import { type CallServices, DirectListener } from './direct-listener.js';
 import { takeFramesAsTheyAre } from './grpc-js/framing.js';
 import { dropMetadata } from './grpc-js/http2-sessions.js';
+import type { Route } from './routes.js';
 
 /** Routes calls of the broker's own services past grpc-js's handlers, and registers the other calls. */
 export function createDirectCallInterceptor(services: CallServices): ServerInterceptor {

@@ -4,12 +4,13 @@ import { limits } from '../../base/limits.js';
 import type { Reason } from '../../base/reasons.js';
 import { secondMs } from '../../base/units.js';
 import type { Answers } from './answers.js';
-import type { CallTable, OpenedCall, Route } from './direct-call.js';
+import type { OpenCall } from './open-call.js';
 import type { ClientConnection, Peers } from './peers.js';
 import type { RequestBodies } from './request-bodies.js';
+import type { Route } from './routes.js';
 import type { StreamAnswers } from './stream-answers.js';
 
-export interface OpenCallsOptions {
+export interface CallTableOptions {
   readonly routes: ReadonlyMap<string, Route>;
   readonly peers: Peers;
   readonly answers: Answers;
@@ -23,15 +24,16 @@ export interface OpenCallsOptions {
 }
 
 /**
- * The calls of one server. Limits the number of streams and other calls, and the rate at which streams are opened.
- * Gives up calls whose request does not arrive. Ends all calls when the server drains.
+ * The open calls of one server. Limits the number of streams and other calls, and the rate at which streams are opened.
+ * Ends calls whose request does not arrive in time. Ends all calls when the server drains. A call reports the events of
+ * its life here, in this order: `opened`, `awaitRequest`, `receiving`, `answering`, `answered`, `closed`.
  */
-export class OpenCalls implements CallTable {
-  readonly #options: OpenCallsOptions;
+export class CallTable {
+  readonly #options: CallTableOptions;
   /** In the order of `waitingSinceMs`. */
-  readonly #open = new Set<OpenedCall>();
+  readonly #open = new Set<OpenCall>();
   /** The open calls without a status. */
-  readonly #unanswered = new Set<OpenedCall>();
+  readonly #unanswered = new Set<OpenCall>();
   readonly #refusals = new Map<Reason, number>();
   #onAllAnswered: () => void = () => {};
   #streamCount = 0;
@@ -39,7 +41,7 @@ export class OpenCalls implements CallTable {
   #draining: SluiceError | undefined;
   #sweep: Timer | undefined;
 
-  constructor(options: OpenCallsOptions) {
+  constructor(options: CallTableOptions) {
     this.#options = options;
   }
 
@@ -57,11 +59,13 @@ export class OpenCalls implements CallTable {
     return this.#refusals;
   }
 
+  /** Undefined for a service of grpc-js. */
   route(path: string): Route | undefined {
     return this.#options.routes.get(path);
   }
 
-  opened(call: OpenedCall): void {
+  /** Registers a call until it is `closed`. Throws if there is no room for it. */
+  opened(call: OpenCall): void {
     if (call.kind !== 'delegated' && this.#draining !== undefined) throw this.#draining;
     const connection = this.#options.peers.connectionOf(call.peer);
     const nowMs = this.#options.clock.monotonicMs();
@@ -89,7 +93,7 @@ export class OpenCalls implements CallTable {
     this.#sweep ??= this.#options.clock.after(secondMs, () => this.#sweepOverdue());
   }
 
-  #refusal(call: OpenedCall, connection: ClientConnection, nowMs: number): SluiceError | undefined {
+  #refusal(call: OpenCall, connection: ClientConnection, nowMs: number): SluiceError | undefined {
     const { peers, maxStreams, maxCalls } = this.#options;
     if (connection.isSurplus) return peers.tooManyConnections();
     if (call.kind === 'stream') {
@@ -110,17 +114,20 @@ export class OpenCalls implements CallTable {
     return new SluiceError('TOO_MANY_CALLS', text, { retryAfterMs: secondMs });
   }
 
-  awaitRequest(call: OpenedCall): void {
+  /** The guards have allowed the call: the time limit for its request begins now. */
+  awaitRequest(call: OpenCall): void {
     if (!this.#open.delete(call)) return;
     call.entry!.waitingSinceMs = this.#options.clock.monotonicMs();
     this.#open.add(call);
   }
 
-  broke(call: OpenedCall): void {
+  /** The call was reset before anything was begun. */
+  broke(call: OpenCall): void {
     call.entry?.connection.broke(this.#options.clock.monotonicMs());
   }
 
-  receiving(call: OpenedCall, bytes: number): void {
+  /** A request of this size begins to arrive. Throws if there is no memory for it. */
+  receiving(call: OpenCall, bytes: number): void {
     const { entry } = call;
     if (entry === undefined || !this.#open.has(call)) return;
     const refusal = this.#options.bodies.take(entry.connection, bytes);
@@ -132,31 +139,36 @@ export class OpenCalls implements CallTable {
     entry.requestBytes += bytes;
   }
 
-  letRequestGo({ entry }: OpenedCall): void {
+  /** The request is no longer in memory. */
+  letRequestGo({ entry }: OpenCall): void {
     if (entry === undefined || entry.requestBytes === 0) return;
     this.#options.bodies.giveBack(entry.connection, entry.requestBytes);
     entry.requestBytes = 0;
   }
 
-  whenAnswerable({ entry }: OpenedCall, answer: () => void): void {
+  /** Calls back when there is room for the answer of a unary call. */
+  whenAnswerable({ entry }: OpenCall, answer: () => void): void {
     if (entry === undefined) return;
     entry.waitingAnswer = answer;
     this.#options.answers.whenRoom(entry.connection, answer);
   }
 
-  answering(call: OpenedCall, bytes: number): void {
+  /** An answer of this size is about to be sent. */
+  answering(call: OpenCall, bytes: number): void {
     if (call.entry === undefined || !this.#open.has(call)) return;
     call.entry.answerBytes += bytes;
     this.#options.answers.sent(call.entry.connection, bytes);
   }
 
-  answerLeft(call: OpenedCall, bytes: number): void {
+  /** So many bytes of its answers have left for the transport, and the call goes on. */
+  answerLeft(call: OpenCall, bytes: number): void {
     if (call.entry === undefined || !this.#open.has(call)) return;
     call.entry.answerBytes -= bytes;
     this.#options.answers.left(call.entry.connection, bytes);
   }
 
-  answered(call: OpenedCall): void {
+  /** The call has its status. Sent bytes may still be on the way to the client. */
+  answered(call: OpenCall): void {
     this.letRequestGo(call);
     const { entry } = call;
     if (entry?.waitingAnswer !== undefined) {
@@ -167,7 +179,8 @@ export class OpenCalls implements CallTable {
     if (this.#unanswered.size === 0) this.#onAllAnswered();
   }
 
-  closed(call: OpenedCall, isSent: boolean): void {
+  /** `isSent`: everything that was sent has left for the transport. */
+  closed(call: OpenCall, isSent: boolean): void {
     this.answered(call);
     if (!this.#open.delete(call)) return;
     const { connection, answerBytes, owed } = call.entry!;

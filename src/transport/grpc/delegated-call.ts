@@ -3,10 +3,11 @@ import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import { createCallContext } from '../context.js';
 import type { GuardChain, Passage } from '../guards/guard-chain.js';
-import type { CallEntry, CallTable, OpenedCall } from './direct-call.js';
+import type { CallTable } from './call-table.js';
 import { type CallServices, deadlineOf } from './direct-listener.js';
 import { countFrames, readRequestsWith } from './grpc-js/framing.js';
 import { endRequest, isSent } from './grpc-js/http2-sessions.js';
+import type { CallEntry, OpenCall } from './open-call.js';
 import { RequestDecoder } from './request-decoder.js';
 import { clientError, toStatus } from './status.js';
 
@@ -15,7 +16,7 @@ import { clientError, toStatus } from './status.js';
  * limits, so the call has them: its answers count like those of unary calls, the next request is not read before
  * the answer to the previous one has left, and the call ends when the server drains.
  */
-export class DelegatedCall extends ServerInterceptingCall implements OpenedCall {
+export class DelegatedCall extends ServerInterceptingCall implements OpenCall {
   readonly kind = 'delegated';
   readonly peer: string;
   readonly isWaitingForRequest = false;

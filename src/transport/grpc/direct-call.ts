@@ -1,19 +1,26 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import { Metadata, type ServerInterceptingCallInterface, status as statusCode } from '@grpc/grpc-js';
-import type { Call, CallEnd, CallWindows, Encoded, ErrorDetail, StreamReceiver } from '../../api/call.js';
+import type { Call, CallEnd, CallWindows, Encoded, ErrorDetail } from '../../api/call.js';
 import { withPrefix } from '../../api/message-prefix.js';
 import type { CallContext } from '../../base/call-context.js';
 import type { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { GuardedMethod } from '../guards/guard.js';
-import type { ClientConnection } from './peers.js';
 import { clientError, type ErrorServices, toStatus } from './status.js';
 import type { StreamAccount } from './stream-answers.js';
 
 /**
- * The server's end of a gRPC call, without the object streams that grpc-js wraps around it. Those read ahead by 16
- * requests, and report neither how much waits nor when it has left. Here a request is read when the receiver asks for it,
- * and a response reports when its bytes are with the transport.
+ * A gRPC call as its handler uses it: it asks for requests and sends responses. It does without the object streams that
+ * grpc-js wraps around a call. Those read ahead by 16 requests, and report neither how much waits nor when it has left.
+ * Here a request is read when the handler asks for it, and a response reports when its bytes are with the transport.
+ *
+ *     grpc-js ──── events of the call ────────→ DirectListener ──── requests ───→ StreamReceiver (the handler)
+ *     grpc-js ←─── reads, responses, status ─── DirectCall ←─────── Call ──────── StreamReceiver
+ *                                               DirectCall ──────── CallOwner ──→ DirectListener
+ *                                               DirectListener ──── OpenCall ───→ CallTable (limits all calls)
+ *
+ * A DirectListener creates the DirectCall and owns it. They live as long as the call. A call of a service that a library
+ * handles (health, reflection) is a DelegatedCall: it is an OpenCall, too, and has none of the other parts.
  *
  * An interceptor is public API, and gets the underlying call. Our interceptor returns a call whose `start` starts our own
  * listener instead of the handler of grpc-js. `test/integration/server-direct-call.test.ts` checks what this relies on
@@ -184,13 +191,15 @@ export class DirectCall<O extends DescMessage = DescMessage> implements Call<O> 
   }
 }
 
-/** Keeps account of a call. */
+/** What a DirectCall needs of the DirectListener that owns it. */
 export interface CallOwner {
-  /** Called once, when there is a status or the client has gone. */
+  /** The call has a status, or the client has gone. Called once. */
   ended(end: CallEnd): void;
-  /** The call has ended, and nothing was begun. */
+  /** The client has reset the call before its work began. */
   broke(): void;
+  /** Calls back when there is room for the answer of the unary call. */
   whenAnswerable(answer: () => void): void;
+  /** The answer of the unary call, of this size, is about to be sent. */
   answering(bytes: number): void;
   readonly method: GuardedMethod;
   readonly context: CallContext;
@@ -201,73 +210,3 @@ export interface CallOwner {
 export type PartialStatusObject = Parameters<ServerInterceptingCallInterface['sendStatus']>[0];
 
 function ignore(): void {}
-
-/** Creates the receiver of a call. */
-export type OpenCall = (call: DirectCall) => StreamReceiver;
-
-export interface Route {
-  readonly method: GuardedMethod;
-  readonly open: OpenCall;
-  /** The call may stay open for long: counts against the limit of streams. */
-  readonly isStream: boolean;
-  /**
-   * The call takes one request, and the client's half is closed behind it. A call whose request does not arrive in
-   * time is given up.
-   */
-  readonly hasOneRequest: boolean;
-  readonly longestRequestBytes: number;
-}
-
-/** A call that is open, as its table sees it. */
-export interface OpenedCall {
-  readonly kind: 'unary' | 'stream' | 'delegated';
-  /** The address of the client, as `DirectCall.peer`. */
-  readonly peer: string;
-  /** Its one request has not arrived. */
-  readonly isWaitingForRequest: boolean;
-  /** Only for the table: its entry for the open call. */
-  entry: CallEntry | undefined;
-  /** See `CallReceiver.stop`. */
-  stop(error: SluiceError): void;
-}
-
-/** The table's entry for an open call. */
-export interface CallEntry {
-  readonly connection: ClientConnection;
-  /** Since when the call waits for its request. */
-  waitingSinceMs: number;
-  /** For a stream: what it owes its client. */
-  readonly owed: StreamAccount;
-  /** For a unary call: bytes of its answer that have not left for the transport. */
-  answerBytes: number;
-  /** Bytes of its one request that count against the memory for requests. */
-  requestBytes: number;
-  /** For a unary call: the callback that waits for room for its answer. */
-  waitingAnswer: (() => void) | undefined;
-}
-
-/** Decides which calls may be opened, and knows the open ones. */
-export interface CallTable {
-  /** Undefined for a service of grpc-js. */
-  route(path: string): Route | undefined;
-  /** Registers a call until it is `closed`. Throws if there is no room for it. */
-  opened(call: OpenedCall): void;
-  /** The guards have allowed the call: the time limit for its request begins now. */
-  awaitRequest(call: OpenedCall): void;
-  /** The call was reset before anything was begun. */
-  broke(call: OpenedCall): void;
-  /** A request of this size begins to arrive. Throws if there is no memory for it. */
-  receiving(call: OpenedCall, bytes: number): void;
-  /** The request is no longer in memory. */
-  letRequestGo(call: OpenedCall): void;
-  /** Calls back when there is room for the answer of a unary call. */
-  whenAnswerable(call: OpenedCall, answer: () => void): void;
-  /** An answer of this size is about to be sent. */
-  answering(call: OpenedCall, bytes: number): void;
-  /** So many bytes of its answers have left for the transport, and the call goes on. */
-  answerLeft(call: OpenedCall, bytes: number): void;
-  /** The call has its status. Sent bytes may still be on the way to the client. */
-  answered(call: OpenedCall): void;
-  /** `isSent`: everything that was sent has left for the transport. */
-  closed(call: OpenedCall, isSent: boolean): void;
-}

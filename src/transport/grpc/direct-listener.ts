@@ -9,18 +9,13 @@ import type { Logger } from '../../base/logger.js';
 import { createCallContext } from '../context.js';
 import type { GuardedMethod } from '../guards/guard.js';
 import type { GuardChain, Passage } from '../guards/guard-chain.js';
-import {
-  type CallEntry,
-  type CallOwner,
-  type CallTable,
-  DirectCall,
-  type OpenedCall,
-  type PartialStatusObject,
-  type Route,
-} from './direct-call.js';
+import type { CallTable } from './call-table.js';
+import { type CallOwner, DirectCall, type PartialStatusObject } from './direct-call.js';
 import { readRequestsWith } from './grpc-js/framing.js';
 import { connectionOf, endRequest, isReset, isSent, unsentBytes } from './grpc-js/http2-sessions.js';
+import type { CallEntry, OpenCall } from './open-call.js';
 import { RequestDecoder } from './request-decoder.js';
+import type { Route } from './routes.js';
 import type { StreamAccount } from './stream-answers.js';
 
 /** The parts of a server that its calls use. */
@@ -34,8 +29,11 @@ export interface CallServices {
 
 type Listener = Parameters<ServerInterceptingCallInterface['start']>[0];
 
-/** Passes the events of a call to its receiver. Ends the call if the receiver throws. */
-export class DirectListener implements Listener, OpenedCall, CallOwner {
+/**
+ * Receives the events of a call from grpc-js, asks the guards, and passes the requests to the receiver of the handler. Ends
+ * the call if the receiver throws. `DirectCall` shows how the parts of a call use each other.
+ */
+export class DirectListener implements Listener, OpenCall, CallOwner {
   readonly kind: 'unary' | 'stream';
   readonly peer: string;
   readonly windows: CallWindows;
@@ -97,7 +95,7 @@ export class DirectListener implements Listener, OpenedCall, CallOwner {
 
   #open(): void {
     try {
-      this.#receiver = this.#route.open(this.#call);
+      this.#receiver = this.#route.createReceiver(this.#call);
       this.#receiver.begin();
     } catch (thrown) {
       this.#call.fail(thrown);

@@ -13,7 +13,7 @@ import type { Guard } from '../guards/guard.js';
 import { GuardChain } from '../guards/guard-chain.js';
 import { Answers } from './answers.js';
 import { createDirectCallInterceptor } from './call-interceptor.js';
-import { OpenCalls } from './call-table.js';
+import { CallTable } from './call-table.js';
 import { Connections, changeSettings } from './grpc-js/http2-sessions.js';
 import { addHealth } from './health.js';
 import { Peers } from './peers.js';
@@ -138,7 +138,7 @@ export async function startServer(
   const receiveWindows = new ReceiveWindows(options, connections);
   const streamAnswers = new StreamAnswers(options.streamAnswerBytes);
   const bodies = new RequestBodies(options.requestBytes);
-  const calls = new OpenCalls({
+  const calls = new CallTable({
     routes: routesOf(api),
     peers,
     answers,
