@@ -180,7 +180,8 @@ export class Dispatcher implements Sleeper {
   }
 
   /**
-   * The store reports its own failure to the broker. A message that could not be dead-lettered is pending again.
+   * No caller waits for this commit. It fails only if the store fails, which `Storage.failed` reports, or if a message could
+   * not be dead-lettered, which is then pending again.
    */
   #unawaited(durable: Promise<unknown>): void {
     const { logger } = this.#services;
