@@ -1,12 +1,20 @@
 // `make mutate`: Stryker changes the sources in a sandbox, one change at a time, and runs the tests that reach the change.
 import { createHash } from 'node:crypto';
 
-const { FILES, SAMPLE, SEED, CONCURRENCY } = process.env;
+const { FILES, TESTS, SAMPLE, SEED, CONCURRENCY } = process.env;
 const sampleSize = Number(SAMPLE || Number.POSITIVE_INFINITY);
 const seed = SEED || '1';
 
 const places = (FILES || 'src/core src/broker src/storage').split(/\s+/).filter(Boolean);
 const unitFolders = 'api,base,broker,core,envelope,node,observe,storage,transport';
+const allTests = [
+  `dist/test/unit/{${unitFolders}}/**/*.test.js`,
+  'dist/test/simulation/mutation-seeds.js',
+  // What tests the store in this process.
+  'dist/test/integration/storage/*.test.js',
+  'dist/test/integration/delivery/broker-checks.test.js',
+  'dist/test/fault/storage-{damage,metadata,removed,tables}.test.js',
+];
 
 /** The place of a mutant in a random order that the seed decides, whatever the other mutants are. */
 function rank({ fileName, location, mutatorName, replacement }) {
@@ -54,7 +62,7 @@ export default {
     'no-config': true,
     // This test has a time limit, which is too short for sources that count their coverage.
     grep: '^(?!LeaseTable settles a hundred thousand leases)',
-    spec: [`dist/test/unit/{${unitFolders}}/**/*.test.js`, 'dist/test/simulation/mutation-seeds.js'],
+    spec: TESTS ? TESTS.split(/\s+/) : allTests,
   },
   coverageAnalysis: 'perTest',
   concurrency: Number(CONCURRENCY || 1),
@@ -63,5 +71,7 @@ export default {
   clearTextReporter: { logTests: false, reportTests: false, allowColor: false },
   jsonReporter: { fileName: 'dist/mutation/report.json' },
   tempDirName: 'dist/mutation/sandbox',
+  // Warnings name every test: Stryker does not find the compiled file among its sources.
+  logLevel: 'error',
   thresholds: { high: 95, low: 90, break: 90 },
 };
