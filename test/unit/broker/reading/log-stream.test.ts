@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { SluiceError } from '../../../../src/base/errors.js';
 import { InvariantError } from '../../../../src/base/invariant.js';
 import { limits } from '../../../../src/base/limits.js';
-import { FramePool, type FramesUnderWay } from '../../../../src/broker/delivery/frame-pool.js';
+import { FramePool, type FramesUnderWay } from '../../../../src/broker/frames/frame-pool.js';
 import { LogStream, type LogStreamOptions } from '../../../../src/broker/reading/log-stream.js';
 import type { Topic, TopicFollower } from '../../../../src/broker/topics/topic.js';
 import type { Storage, StoredRun } from '../../../../src/storage/types.js';
@@ -45,6 +45,12 @@ class Setup {
       ) => readonly StoredRun[] | Promise<readonly StoredRun[]>)
     | undefined;
 
+  readonly #topic = {
+    topicId: 1,
+    addFollower: (follower: TopicFollower) => this.followers.add(follower),
+    removeFollower: (follower: TopicFollower) => this.followers.delete(follower),
+  } as unknown as Topic;
+
   constructor(partitions: readonly (readonly StoredRun[])[], options: Partial<LogStreamOptions> = {}) {
     const endOf = (partition: number): number => {
       const last = partitions[partition]!.at(-1);
@@ -75,18 +81,13 @@ class Setup {
       },
       ended: (error: SluiceError | undefined) => void this.ends.push(error),
     };
-    this.stream = new LogStream(
-      storage as Storage,
-      { topicId: 1, followers: this.followers } as unknown as Topic,
-      sink,
-      {
-        starts: new Map(partitions.map((_, partition) => [partition, 0])),
-        limit: 0,
-        isFollowing: false,
-        frames: this.underWay,
-        ...options,
-      },
-    );
+    this.stream = new LogStream(storage as Storage, this.#topic, sink, {
+      starts: new Map(partitions.map((_, partition) => [partition, 0])),
+      limit: 0,
+      isFollowing: false,
+      frames: this.underWay,
+      ...options,
+    });
   }
 
   /** The transport takes the oldest frame. */
@@ -221,7 +222,7 @@ describe('a stream that reads the log', () => {
     await new Promise(setImmediate);
     assert.deepEqual(setup.ends, [damage]);
     assert.deepEqual(setup.closed, [0]);
-    setup.stream.topicDeleted(new SluiceError('TOPIC_DELETED', 'gone'));
+    setup.stream.topicEnded(new SluiceError('TOPIC_DELETED', 'gone'));
     setup.stream.close();
     assert.equal(setup.ends.length, 1);
     assert.deepEqual(setup.closed, [0]);
@@ -233,7 +234,7 @@ describe('a stream that reads the log', () => {
     setup.answer = async () => [run(0, 1, 1)];
     setup.stream.grown(0, 2);
     const deleted = new SluiceError('TOPIC_DELETED', 'gone');
-    setup.stream.topicDeleted(deleted);
+    setup.stream.topicEnded(deleted);
     await new Promise(setImmediate);
     assert.deepEqual(setup.frames, [['0:0-1']]);
     assert.deepEqual(setup.ends, [deleted]);
