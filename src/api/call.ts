@@ -21,13 +21,13 @@ export interface ErrorDetail<D extends DescMessage = DescMessage> {
 
 /** The account of what a stream owes its client. */
 export interface OwedBytes {
-  /** The stream holds more than its part of the memory, so it must not hold more. */
+  /** The stream has used its part of the memory, and must not use more. */
   readonly isFull: boolean;
   /** A response is due, or waits for the transport. */
   add(bytes: number): void;
-  /** It has left. */
+  /** A response has left for the transport. */
   remove(bytes: number): void;
-  /** The stream is full and reads nothing: calls back, once, when that is over. */
+  /** The stream is full and reads nothing: calls back once, when there is room again. */
   whenRoom(resume: () => void): void;
 }
 
@@ -43,30 +43,33 @@ export interface CallWindows {
   read(peer: string, bytes: number): void;
 }
 
-/** A streaming call, as its handler sees it. The responses are of type `O`. */
+/**
+ * A streaming call, as its handler uses it. The responses are of type `O`. The transport implements it. The handler is a
+ * receiver (below), and the transport calls it.
+ */
 export interface Call<O extends DescMessage = DescMessage> {
   readonly context: CallContext;
-  /** The call has a status, or the client is gone: what is sent from now on goes nowhere. */
+  /** The call has a status, or the client is gone: later responses are dropped. */
   readonly isOver: boolean;
   readonly owed: OwedBytes;
   readonly windows: CallWindows;
 
-  /** Asks for the next request, or for the end of the requests. May hand it over before it returns. */
+  /** Asks for the next request, or for the end of the requests. The receiver may get it before this call returns. */
   read(): void;
-  /** Runs `begin` in the next turn of the event loop, unless the call is over by then. */
+  /** Runs `begin` in the next turn of the event loop, unless the call has ended by then. */
   nextTurn(begin: () => void): void;
   /** Tells the client that the call was accepted, before there is a response. */
   sendHeaders(): void;
   /**
-   * Sends one response, which is copied: the caller may write over it. `written` is called when the bytes have left
-   * for the transport; it may or may not be called if the stream breaks before, and the call is over by then.
+   * Sends one response. It is copied: the caller may reuse the buffer. Calls `written` when the bytes have left for the
+   * transport. If the stream breaks before, `written` may or may not be called; the call has ended by then.
    */
   send(response: Encoded<O>, written?: () => void): void;
   /** Like `send`. The response counts as owed until it has left. */
   sendOwed(response: Encoded<O>, written?: () => void): void;
   /**
-   * Like `send`, for one or more responses, each with its prefix (`message-prefix.ts`). The bytes are not copied: they
-   * must not change before `written` is called, nor after that if the call is over.
+   * Like `send`, for one or more responses, each with its prefix (`message-prefix.ts`). The bytes are not copied. They
+   * must not change before `written` is called, and never if the call has ended.
    */
   sendFramed(frames: Uint8Array, written: () => void): void;
   /** Ends the call with OK, after what was sent. */
@@ -82,7 +85,7 @@ export interface CallObserver {
   /** The call must end with this error, once what is under way is answered. No more requests come. */
   stop(error: SluiceError): void;
   /**
-   * The call is over, from either side: release what it holds. This is always called, once, as the last call, and never
+   * The call has ended, from either side: release what it holds. Always called once, as the last call, and never
    * from within another one. Sent bytes may still be on their way to a slow client.
    */
   over(end: CallEnd): void;
@@ -90,7 +93,7 @@ export interface CallObserver {
 
 /** Receives the requests of a call whose client streams. Nothing is received unless `Call.read` asked for it. */
 export interface StreamReceiver<I extends DescMessage = DescMessage> extends CallObserver {
-  /** The call has begun. This is the first call: it asks for the first request. */
+  /** The call has begun. The receiver asks for the first request. */
   begin(): void;
   /** One request. The bytes belong to the receiver. */
   request(bytes: Encoded<I>): void;
