@@ -34,6 +34,15 @@ export interface Comparison {
   readonly pairs: Pair[];
   /** Processor time of the broker for a message, in the same runs. */
   readonly microsPairs: Pair[];
+  /** Most resident memory of the broker, in the same runs. */
+  readonly memoryPairs: Pair[];
+}
+
+/** Stands beside the compared number, and is no part of the verdict. */
+interface Beside {
+  readonly tree: number;
+  readonly base: number;
+  readonly ratio: PairedRatio;
 }
 
 export interface Result extends Omit<Comparison, 'digits'> {
@@ -41,8 +50,8 @@ export interface Result extends Omit<Comparison, 'digits'> {
   readonly verdict: Verdict;
   readonly medianTree: number;
   readonly medianBase: number;
-  /** Beside the rate, and no part of the verdict. */
-  readonly micros: { readonly tree: number; readonly base: number; readonly ratio: PairedRatio } | undefined;
+  readonly micros: Beside | undefined;
+  readonly memoryMiB: Beside | undefined;
 }
 
 /** Gathers the pairs of all cases. */
@@ -67,12 +76,23 @@ export class Comparisons {
       const key = `${tree.name} ${label}`;
       let comparison = this.#comparisons.get(key);
       if (comparison === undefined) {
-        comparison = { name: tree.name, metric: label, better, digits, pairs: [], microsPairs: [] };
+        comparison = {
+          name: tree.name,
+          metric: label,
+          better,
+          digits,
+          pairs: [],
+          microsPairs: [],
+          memoryPairs: [],
+        };
         this.#comparisons.set(key, comparison);
       }
       comparison.pairs.push(pair);
       const micros = pairOf(tree, base, 'brokerMicrosPerMessage');
       if (micros !== undefined) comparison.microsPairs.push(micros);
+      if (tree.usage !== undefined && base.usage !== undefined) {
+        comparison.memoryPairs.push({ tree: tree.usage.peakRssMiB, base: base.usage.peakRssMiB });
+      }
     }
   }
 
@@ -81,9 +101,11 @@ export class Comparisons {
   }
 
   table(): string {
-    const head = ['case', '', 'tree', 'base', 'ratio', '95 % interval', 'broker µs each', 'ratio', 'verdict'];
+    const beside = ['broker µs each', 'ratio', 'peak MiB', 'ratio'];
+    const head = ['case', '', 'tree', 'base', 'ratio', '95 % interval', ...beside, 'verdict'];
     const lines = Array.from(this.#comparisons.values(), (comparison) => {
-      const { name, metric, ratio, verdict, medianTree, medianBase, micros } = resultOf(comparison);
+      const { name, metric, ratio, verdict, medianTree, medianBase, micros, memoryMiB } =
+        resultOf(comparison);
       const format = (value: number) => formatNumber(value, comparison.digits);
       return [
         name,
@@ -92,8 +114,8 @@ export class Comparisons {
         format(medianBase),
         ratio.median.toFixed(3),
         formatInterval(ratio),
-        micros === undefined ? '' : `${micros.tree.toFixed(2)} / ${micros.base.toFixed(2)}`,
-        micros === undefined ? '' : `${micros.ratio.median.toFixed(3)} (${formatInterval(micros.ratio)})`,
+        ...formatBeside(micros, 2),
+        ...formatBeside(memoryMiB, 0),
         verdict,
       ];
     });
@@ -103,22 +125,33 @@ export class Comparisons {
 
 function resultOf({ digits: _, ...comparison }: Comparison): Result {
   const ratio = pairedRatio(comparison.pairs, comparison.better);
-  const { microsPairs } = comparison;
   return {
     ...comparison,
     ratio,
     verdict: verdictOf(ratio),
     medianTree: medianOf(comparison.pairs.map(({ tree }) => tree)),
     medianBase: medianOf(comparison.pairs.map(({ base }) => base)),
-    micros:
-      microsPairs.length === 0
-        ? undefined
-        : {
-            tree: medianOf(microsPairs.map(({ tree }) => tree)),
-            base: medianOf(microsPairs.map(({ base }) => base)),
-            ratio: pairedRatio(microsPairs, 'lower'),
-          },
+    micros: besideOf(comparison.microsPairs),
+    memoryMiB: besideOf(comparison.memoryPairs),
   };
+}
+
+function besideOf(pairs: readonly Pair[]): Beside | undefined {
+  if (pairs.length === 0) return undefined;
+  return {
+    tree: medianOf(pairs.map(({ tree }) => tree)),
+    base: medianOf(pairs.map(({ base }) => base)),
+    ratio: pairedRatio(pairs, 'lower'),
+  };
+}
+
+function formatBeside(beside: Beside | undefined, digits: number): [string, string] {
+  if (beside === undefined) return ['', ''];
+  const { tree, base, ratio } = beside;
+  return [
+    `${tree.toFixed(digits)} / ${base.toFixed(digits)}`,
+    `${ratio.median.toFixed(3)} (${formatInterval(ratio)})`,
+  ];
 }
 
 function pairOf(tree: Row, base: Row, value: string): Pair | undefined {
