@@ -27,8 +27,9 @@ test: build ## Everything: checks, unit, contract, integration, fault tests
 	@$(MAKE) --no-print-directory check
 	@mocha
 
-check: build ## Format, lint, types, layers, buf lint, buf breaking, generated code, clients
+check: build ## Format, lint, types, layers, documents, buf lint, buf breaking, generated code, clients
 	@biome check --error-on-warnings .
+	@mocha --no-config --reporter dot 'dist/test/unit/*.test.js'
 	@buf lint
 	@buf format --diff --exit-code
 	@scripts/check-breaking

@@ -118,7 +118,7 @@ describe('deliveries that wait for the transport', () => {
     assert.deepEqual(look(waitMs), ['a']);
   });
 
-  it('are not looked for again because of credit that helps nobody', () => {
+  it('are not looked for again because of credit while no message waits', () => {
     const { deliveries, sessions, add, look } = setup();
     const [a, b] = sessions;
     deliveries.canTakeMore(b);
