@@ -118,7 +118,7 @@ describe('deliveries that wait for the transport', () => {
     assert.deepEqual(look(waitMs), ['a']);
   });
 
-  it('are not looked for again because of credit while no message waits', () => {
+  it('are not looked for again because of credit that does not help', () => {
     const { deliveries, sessions, add, look } = setup();
     const [a, b] = sessions;
     deliveries.canTakeMore(b);
