@@ -65,6 +65,7 @@ export default {
     spec: TESTS ? TESTS.split(/\s+/) : allTests,
   },
   coverageAnalysis: 'perTest',
+  dryRunTimeoutMinutes: 30,
   concurrency: Number(CONCURRENCY || 1),
   appendPlugins: [import.meta.filename],
   reporters: ['sample', 'clear-text', 'progress', 'json'],
