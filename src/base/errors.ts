@@ -9,11 +9,33 @@ export type ErrorSubject =
   | 'topic'
   | 'partition'
   | 'partitionCount'
+  | 'retentionAge'
+  | 'retentionBytes'
+  | 'backlogBytes'
+  | 'backlogMessages'
+  | 'ackDeadline'
+  | 'backoff'
+  | 'minBackoff'
+  | 'maxBackoff'
+  | 'maxAttempts'
   | 'deadLetterTopic'
+  | 'position'
+  | 'limit'
+  | 'redriveRate'
+  | 'creditMessages'
+  | 'creditBytes'
   | 'epoch'
   | 'firstSequence'
   | 'pageToken'
-  | { readonly settlement: number; readonly part: 'partition' | 'offsets' | 'extension' | 'delay' };
+  | { readonly settlement: number; readonly part: SettlementPart };
+
+export type SettlementPart =
+  | 'partition'
+  | 'offsets'
+  | 'extension'
+  | 'delay'
+  | 'nackReason'
+  | 'deadLetterReason';
 
 export interface ErrorDetails {
   /** Set by the broker and the layers below it. */

@@ -11,12 +11,14 @@ import type { Storage, StorageListener } from '../storage/types.js';
 import { FreeDiskWatch } from './admission/free-disk-watch.js';
 import { PublishGate } from './admission/publish-gate.js';
 import { Alarm } from './alarm.js';
+import { expectWhole } from './checks.js';
 import { Counters } from './counters.js';
 import { DeadLetterBuilder } from './dead-letters/dead-letter-builder.js';
 import { Redrive } from './dead-letters/redrive.js';
 import { addSubscription, defaultSubscription } from './delivery/add-subscription.js';
 import { Heartbeats } from './delivery/heartbeats.js';
 import { SubscriptionCatalog } from './delivery/subscription-catalog.js';
+import { checkCredit } from './delivery/subscription-checks.js';
 import { SubscriptionRegistry } from './delivery/subscription-registry.js';
 import { FramePool } from './frames/frame-pool.js';
 import { Inspector } from './inspection/inspector.js';
@@ -199,6 +201,7 @@ class StoredBroker implements Broker, StorageListener {
 
   async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
     this.#serving.check();
+    checkCredit(options.credit);
     const input = defaultSubscription(options.topic, options.subscription);
     const topic = this.#subscriptions.topicFor(input, options.start);
     let runner = this.#subscriptions.find(topic, options.subscription);
@@ -238,11 +241,13 @@ class StoredBroker implements Broker, StorageListener {
   }
 
   setCredit(sessionId: string, credit: Partial<Credit>): Credit {
+    checkCredit(credit);
     return this.#subscriptions.bySession(sessionId).setCredit(sessionId, credit);
   }
 
   async read(options: ReadOptions, sink: ReadSink): Promise<ReadSession> {
     this.#serving.check();
+    expectWhole(options.limit, 'limit', 'the limit of messages');
     const topic = this.#topics.get(options.topic);
     if (options.partition !== undefined) checkPartition(topic.config, options.partition);
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);

@@ -62,7 +62,7 @@ describe('Admin', () => {
     const { subscription } = await callUnary(client, method.getSubscription, names);
     assert.deepEqual(subscription, created.subscription);
     const list = await callUnary(client, method.listSubscriptions, {});
-    assert.deepEqual([list.subscriptions, list.nextPageToken], [[subscription], '+100']);
+    assert.deepEqual([list.subscriptions, list.nextPageToken], [[subscription], '+0']);
     const ackDeadline = { seconds: 7n };
     await callUnary(client, method.updateSubscription, { subscription: { ...names, ackDeadline } });
     assert.deepEqual(broker.subscriptionChanges, [{ ackDeadlineMs: 7000 }]);
@@ -159,13 +159,9 @@ describe('Admin', () => {
     await left.closed;
   });
 
-  it('refuses a redrive of nothing or at no rate', async () => {
+  it('refuses a redrive of nothing', async () => {
     const missing = receivedError(await redrive({ topic: 't', subscription: 'missing' }).status);
     assert.equal(missing.error.reason, 'SUBSCRIPTION_NOT_FOUND');
-    for (const rate of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
-      const { error } = receivedError(await redrive({ topic: 't', subscription: 's', rate }).status);
-      assert.deepEqual([error.reason, error.details.field], ['INVALID_FIELD', 'rate']);
-    }
   });
 
   it('says what it can not do', async () => {

@@ -1,7 +1,6 @@
 import type { Admin as AdminService } from '../../gen/sluice/v1/admin_pb.js';
 import type { ServiceHandlers } from '../methods.js';
 import { fromConsumer, fromMessageInfo, fromProducer, fromServerInfo } from './convert-inspection.js';
-import { toPage } from './convert-page.js';
 import { earliest, toStart } from './convert-start.js';
 import { fromSubscription, toSubscription, toSubscriptionChange } from './convert-subscription.js';
 import { fromTopic, toTopic, toTopicChange } from './convert-topic.js';
@@ -17,21 +16,19 @@ export function createAdminHandlers(services: HandlerServices): Handlers {
 type Handlers = ServiceHandlers<typeof AdminService>;
 
 function topicHandlers({ broker }: HandlerServices) {
-  const maxPartitionCount = () => broker.serverInfo().maxPartitionCount;
   return {
     createTopic: async ({ topic }) => ({
-      topic: fromTopic(await broker.createTopic(toTopic(topic, maxPartitionCount()))),
+      topic: fromTopic(await broker.createTopic(toTopic(topic))),
     }),
     getTopic: ({ name }) => ({
       topic: fromTopic(broker.getTopic(checkName(name, 'name'))),
     }),
-    listTopics: (request) => {
-      const { pageSize, pageToken } = toPage(request);
+    listTopics: ({ pageSize, pageToken }) => {
       const { items, nextPageToken } = broker.listTopics(pageSize, pageToken);
       return { topics: items.map(fromTopic), nextPageToken };
     },
     updateTopic: async (request) => {
-      const { name, change } = toTopicChange(request, maxPartitionCount());
+      const { name, change } = toTopicChange(request);
       return { topic: fromTopic(await broker.updateTopic(name, change)) };
     },
     deleteTopic: async ({ name }) => {
@@ -54,10 +51,9 @@ function subscriptionHandlers({ broker }: HandlerServices) {
       const { topic, name } = checkedNames(request);
       return { subscription: fromSubscription(broker.getSubscription(topic, name)) };
     },
-    listSubscriptions: (request) => {
-      const { pageSize, pageToken } = toPage(request);
-      if (request.topic !== '') checkName(request.topic, 'topic');
-      const { items, nextPageToken } = broker.listSubscriptions(request.topic, pageSize, pageToken);
+    listSubscriptions: ({ topic, pageSize, pageToken }) => {
+      if (topic !== '') checkName(topic, 'topic');
+      const { items, nextPageToken } = broker.listSubscriptions(topic, pageSize, pageToken);
       return { subscriptions: items.map(fromSubscription), nextPageToken };
     },
     updateSubscription: async (request) => {

@@ -91,7 +91,6 @@ function toSettlement({ offsets, outcome }: ApiSettlement, field: string): Settl
   const first = toNumber(offsets.firstOffset, `${field}.offsets.first_offset`);
   // A range that is open to the end is valid.
   const last = toNumberAtMost(offsets.lastOffset);
-  if (first > last) throw invalidField(`${field}.offsets`, `${first} comes after ${last}`);
   return { partition: offsets.partition, first, last, outcome: toOutcome(outcome, field) };
 }
 
@@ -100,20 +99,17 @@ function toOutcome(outcome: ApiSettlement['outcome'], field: string): Outcome {
     case 'ack':
       return { kind: 'ack' };
     case 'nack': {
-      const reason = checkLength(outcome.value.reason, limits.maxReasonLength, `${field}.nack.reason`);
-      const { delay } = outcome.value;
+      const { reason, delay } = outcome.value;
       if (delay === undefined) return { kind: 'nack', reason };
-      return { kind: 'nack', reason, delayMs: toMs(delay, `${field}.nack.delay`, limits.maxBackoffMs) };
+      return { kind: 'nack', reason, delayMs: toMs(delay, `${field}.nack.delay`) };
     }
     case 'extend': {
-      const byMs = toMs(outcome.value.by, `${field}.extend.by`, limits.maxAckDeadlineMs);
+      const byMs = toMs(outcome.value.by, `${field}.extend.by`);
       if (byMs === 0) throw invalidField(`${field}.extend.by`, 'is missing or zero');
       return { kind: 'extend', byMs };
     }
-    case 'deadLetter': {
-      const reason = checkLength(outcome.value.reason, limits.maxReasonLength, `${field}.dead_letter.reason`);
-      return { kind: 'deadLetter', reason };
-    }
+    case 'deadLetter':
+      return { kind: 'deadLetter', reason: outcome.value.reason };
     case undefined:
       throw invalidField(`${field}.outcome`, 'is missing: ack, nack, extend or dead_letter');
   }

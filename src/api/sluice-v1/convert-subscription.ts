@@ -1,5 +1,4 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { limits } from '../../base/limits.js';
 import type { DeadLetterPolicy, Ordering, SubscriptionConfig } from '../../base/model.js';
 import type { SubscriptionChange, SubscriptionInfo } from '../../broker/types.js';
 import {
@@ -81,35 +80,20 @@ function toOrdering(ordering: ApiOrdering): Ordering | undefined {
 
 /** 0, the default, stays 0. */
 function toAckDeadlineMs({ ackDeadline }: Subscription): number {
-  const field = 'subscription.ack_deadline';
-  const ms = toMs(ackDeadline, field, limits.maxAckDeadlineMs);
-  if (ms !== 0 && ms < limits.minAckDeadlineMs) {
-    throw invalidField(field, `is shorter than ${limits.minAckDeadlineMs / 1000} seconds`);
-  }
-  return ms;
+  return toMs(ackDeadline, 'subscription.ack_deadline');
 }
 
 function toBackoff(retry: RetryPolicy | undefined): { minBackoffMs: number; maxBackoffMs: number } {
-  const field = 'subscription.retry';
-  const minBackoffMs = toMs(retry?.minBackoff, `${field}.min_backoff`, limits.maxBackoffMs);
-  const maxBackoffMs = toMs(retry?.maxBackoff, `${field}.max_backoff`, limits.maxBackoffMs);
-  const effectiveMax = maxBackoffMs === 0 ? limits.defaultMaxBackoffMs : maxBackoffMs;
-  const effectiveMin = minBackoffMs === 0 ? limits.defaultMinBackoffMs : minBackoffMs;
-  if (effectiveMin > effectiveMax) {
-    throw invalidField(field, `a backoff can't grow from ${effectiveMin} ms to ${effectiveMax} ms`);
-  }
-  return { minBackoffMs, maxBackoffMs };
+  return {
+    minBackoffMs: toMs(retry?.minBackoff, 'subscription.retry.min_backoff'),
+    maxBackoffMs: toMs(retry?.maxBackoff, 'subscription.retry.max_backoff'),
+  };
 }
 
 function toDeadLetter(policy: ApiDeadLetterPolicy | undefined): DeadLetterPolicy {
-  const field = 'subscription.dead_letter';
-  const maxAttempts = policy?.maxAttempts ?? 0;
-  if (maxAttempts > limits.maxAttempts) {
-    throw invalidField(`${field}.max_attempts`, `is larger than ${limits.maxAttempts}`);
-  }
   const topic = policy?.topic ?? '';
-  if (topic !== '') checkName(topic, `${field}.topic`);
-  return { maxAttempts, topic, isDisabled: policy?.disabled ?? false };
+  if (topic !== '') checkName(topic, 'subscription.dead_letter.topic');
+  return { maxAttempts: policy?.maxAttempts ?? 0, topic, isDisabled: policy?.disabled ?? false };
 }
 
 export function fromSubscription({

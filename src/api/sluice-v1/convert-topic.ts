@@ -16,17 +16,11 @@ import { checkName, invalidField, toMs, toNumber, toTimestamp } from './convert-
 import { apiDurability } from './receipts.js';
 
 /** Ignores creation time and statistics in the request: they belong to the broker. */
-export function toTopic(
-  topic: Topic | undefined,
-  maxPartitionCount: number,
-): Omit<TopicConfig, 'createTimeMs'> {
+export function toTopic(topic: Topic | undefined): Omit<TopicConfig, 'createTimeMs'> {
   if (topic === undefined) throw invalidField('topic', 'is missing');
   return {
     name: checkName(topic.name, 'topic.name'),
-    partitionCount: toPartitionCount(
-      topic.partitionCount === 0 ? 1 : topic.partitionCount,
-      maxPartitionCount,
-    ),
+    partitionCount: topic.partitionCount === 0 ? 1 : topic.partitionCount,
     retention: toRetention(topic.retention),
     backlogLimit: toBacklogLimit(topic.backlogLimit),
     durability: toDurability(topic.durability),
@@ -36,10 +30,10 @@ export function toTopic(
 const updatable = ['partition_count', 'retention', 'backlog_limit', 'durability'] as const;
 
 /** Changing the durability to undefined restores the broker's default. */
-export function toTopicChange(
-  { topic, updateMask }: UpdateTopicRequest,
-  maxPartitionCount: number,
-): { readonly name: string; readonly change: TopicChange } {
+export function toTopicChange({ topic, updateMask }: UpdateTopicRequest): {
+  readonly name: string;
+  readonly change: TopicChange;
+} {
   if (topic === undefined) throw invalidField('topic', 'is missing');
   const isSet = {
     partition_count: topic.partitionCount !== 0,
@@ -49,20 +43,12 @@ export function toTopicChange(
   };
   const paths = toUpdatePaths(updateMask, updatable, (path) => isSet[path]);
   const change: TopicChange = {
-    ...(paths.has('partition_count')
-      ? { partitionCount: toPartitionCount(topic.partitionCount, maxPartitionCount) }
-      : {}),
+    ...(paths.has('partition_count') ? { partitionCount: topic.partitionCount } : {}),
     ...(paths.has('retention') ? { retention: toRetention(topic.retention) } : {}),
     ...(paths.has('backlog_limit') ? { backlogLimit: toBacklogLimit(topic.backlogLimit) } : {}),
     ...(paths.has('durability') ? { durability: toDurability(topic.durability) } : {}),
   };
   return { name: checkName(topic.name, 'topic.name'), change };
-}
-
-function toPartitionCount(count: number, maxPartitionCount: number): number {
-  if (count >= 1 && count <= maxPartitionCount) return count;
-  const text = `is ${count}; this broker allows 1 to ${maxPartitionCount}`;
-  throw invalidField('topic.partition_count', text);
 }
 
 function toRetention(policy: ApiRetentionPolicy | undefined): RetentionPolicy {

@@ -34,15 +34,13 @@ export function toNumberAtMost(value: bigint): number {
 const maxDurationSeconds = 315_576_000_000n;
 
 /** Whole milliseconds, rounded up, so that a small duration does not become 0. Absent: 0. */
-export function toMs(duration: Duration | undefined, field: string, maxMs = Number.MAX_SAFE_INTEGER): number {
+export function toMs(duration: Duration | undefined, field: string): number {
   if (duration === undefined) return 0;
   const { seconds, nanos } = duration;
   if (seconds < 0n || nanos < 0) throw invalidField(field, 'is negative');
   if (seconds > maxDurationSeconds || nanos > 999_999_999)
     throw invalidField(field, 'is not a valid duration');
-  const ms = Number(seconds) * 1000 + Math.ceil(nanos / 1e6);
-  if (ms > maxMs) throw invalidField(field, `is longer than ${maxMs / 1000} seconds`);
-  return ms;
+  return Number(seconds) * 1000 + Math.ceil(nanos / 1e6);
 }
 
 /** Milliseconds since 1970, rounded down. */

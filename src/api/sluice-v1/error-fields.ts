@@ -6,8 +6,22 @@ const fields: Readonly<Record<Extract<ErrorSubject, string>, readonly string[]>>
   topic: ['topic.name', 'subscription.topic', 'subscribe.topic', 'topic', 'name'],
   partition: ['partition'],
   partitionCount: ['topic.partition_count'],
+  retentionAge: ['topic.retention.max_age'],
+  retentionBytes: ['topic.retention.max_bytes'],
+  backlogBytes: ['topic.backlog_limit.max_bytes'],
+  backlogMessages: ['topic.backlog_limit.max_messages'],
+  ackDeadline: ['subscription.ack_deadline'],
+  backoff: ['subscription.retry'],
+  minBackoff: ['subscription.retry.min_backoff'],
+  maxBackoff: ['subscription.retry.max_backoff'],
+  maxAttempts: ['subscription.dead_letter.max_attempts'],
   // A consumer that creates a subscription names no dead-letter topic: it follows from the name of the subscription.
   deadLetterTopic: ['subscription.dead_letter.topic', 'subscribe.subscription', 'subscription'],
+  position: ['start', 'subscribe.start', 'position'],
+  limit: ['limit'],
+  redriveRate: ['rate'],
+  creditMessages: ['flow_control.max_outstanding_messages'],
+  creditBytes: ['flow_control.max_outstanding_bytes'],
   epoch: ['producer.epoch'],
   firstSequence: ['producer.first_sequence'],
   pageToken: ['page_token'],
@@ -18,6 +32,8 @@ const settlementFields = {
   offsets: 'offsets',
   extension: 'extend.by',
   delay: 'nack.delay',
+  nackReason: 'nack.reason',
+  deadLetterReason: 'dead_letter.reason',
 } as const;
 
 /** The path of the field of this request that says what the broker found at fault; undefined if it has none. */

@@ -7,7 +7,7 @@ import {
   RedriveDeadLettersResponseSchema,
 } from '../../gen/sluice/v1/admin_pb.js';
 import type { Call, RequestReceiver } from '../call.js';
-import { checkName, invalidField, toNumberAtMost } from './convert-values.js';
+import { checkName, toNumberAtMost } from './convert-values.js';
 import type { HandlerServices } from './handler-services.js';
 
 /** `RedriveDeadLetters`: starts a redrive and reports its progress. */
@@ -70,14 +70,11 @@ export class RedriveCall implements RequestReceiver<typeof RedriveDeadLettersReq
 }
 
 function toRedriveOptions(request: RedriveDeadLettersRequest): RedriveOptions {
-  const { rate } = request;
-  if (!(rate >= 0 && Number.isFinite(rate)))
-    throw invalidField('rate', 'must be 0 or more messages a second');
   return {
     topic: checkName(request.topic, 'topic'),
     subscription: checkName(request.subscription, 'subscription'),
     isDryRun: request.dryRun,
     limit: toNumberAtMost(request.limit),
-    ratePerSecond: rate,
+    ratePerSecond: request.rate,
   };
 }

@@ -7,6 +7,7 @@ import { messageKeyRange } from '../../envelope/message-bytes.js';
 import type { Append, Storage } from '../../storage/types.js';
 import type { FreeDiskWatch } from '../admission/free-disk-watch.js';
 import type { PublishGate } from '../admission/publish-gate.js';
+import { expectWhole, invalid } from '../checks.js';
 import { commit } from '../committer.js';
 import type { Serving } from '../serving.js';
 import type { Topic, TopicFollower } from '../topics/topic.js';
@@ -69,6 +70,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     this.#subscription = subscription;
     this.#options = options;
     this.#sink = sink;
+    checkOptions(options);
     this.#pace = new Pace(options.ratePerSecond);
   }
 
@@ -311,4 +313,11 @@ export class Redrive implements RedriveSession, TopicFollower {
       };
     });
   }
+}
+
+/** Throws INVALID_FIELD. */
+function checkOptions({ limit, ratePerSecond }: RedriveOptions): void {
+  expectWhole(limit, 'limit', 'the limit of messages');
+  if (ratePerSecond >= 0 && Number.isFinite(ratePerSecond)) return;
+  throw invalid('redriveRate', `the rate must be 0 or more messages a second, not ${ratePerSecond}`);
 }

@@ -14,10 +14,11 @@ import {
 } from '../dead-letters/dead-letter-cycles.js';
 import { expectName } from '../topics/names.js';
 import type { PagedMap } from '../topics/paging.js';
-import { checkEmptyStart } from '../topics/start-offsets.js';
+import { checkEmptyStart, checkPosition } from '../topics/start-offsets.js';
 import type { Topic } from '../topics/topic.js';
 import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type { SubscriptionChange } from '../types.js';
+import { checkDeliverySettings } from './subscription-checks.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
 import { type RunnerServices, SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
 
@@ -99,7 +100,9 @@ export class SubscriptionCatalog {
   }
 
   /** The topic for a new subscription. Creates no topic if the subscription would be refused. */
-  topicFor(input: DeadLetterRoute, start: StartPosition): Topic {
+  topicFor(input: Omit<SubscriptionConfig, 'createTimeMs'>, start: StartPosition): Topic {
+    checkDeliverySettings(input);
+    checkPosition(start);
     const topic = this.#topics.find(input.topic);
     const exists = topic !== undefined && this.#registry.get(topic, input.name) !== undefined;
     if (!exists) this.#checkNew(input);
@@ -147,6 +150,7 @@ export class SubscriptionCatalog {
   ): { runner: SubscriptionRunner; durable: Promise<void> } {
     const runner = this.get(topicName, name);
     const config = { ...runner.config, ...change };
+    checkDeliverySettings(config);
     if (change.deadLetter !== undefined) this.#checkDeadLetters(config);
     const durable = commit(this.#services.storage, {
       durability: 'synced',

@@ -54,11 +54,12 @@ function encodeToken(key: string): string {
 
 function decodeToken(token: string): string | undefined {
   if (token === '') return undefined;
-  const text = Buffer.from(token, 'base64url').toString();
+  // A longer token is not decoded.
+  const text = token.length > limits.maxPageTokenLength ? '' : Buffer.from(token, 'base64url').toString();
   // Decoding ignores characters that are not base64url: a token is valid only if encoding it again gives the same
   // text.
   if (!text.startsWith(tokenPrefix) || Buffer.from(text).toString('base64url') !== token) {
-    throw new SluiceError('INVALID_PAGE_TOKEN', 'page_token does not come from this list', {
+    throw new SluiceError('INVALID_PAGE_TOKEN', 'the page token does not come from a list', {
       subject: 'pageToken',
     });
   }

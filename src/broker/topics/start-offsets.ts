@@ -1,11 +1,13 @@
 import { SluiceError } from '../../base/errors.js';
 import { unreachable } from '../../base/invariant.js';
+import { limits } from '../../base/limits.js';
 import type { StartPosition } from '../../base/model.js';
 import type { PartitionExtent, Storage } from '../../storage/types.js';
+import { expectWhole } from '../checks.js';
 import type { Topic } from './topic.js';
 
 /** The offset at which reading a partition from this position begins. */
-export async function startOffset(
+async function startOffset(
   storage: Storage,
   topic: Topic,
   partition: number,
@@ -47,13 +49,22 @@ function offsetOutOfRange(
   );
 }
 
-/** The start offsets of one partition, or of all. */
+/** Throws INVALID_FIELD for an offset or a time that is no whole number. */
+export function checkPosition(start: StartPosition): void {
+  if (start.kind === 'offset') expectWhole(start.offset, 'position', 'the offset of a position');
+  if (start.kind === 'time') {
+    expectWhole(start.timeMs, 'position', 'the time of a position, in ms,', -limits.maxOffset);
+  }
+}
+
+/** The start offsets of one partition, or of all. Throws INVALID_FIELD, OFFSET_OUT_OF_RANGE or DATA_LOSS. */
 export async function startOffsets(
   storage: Storage,
   topic: Topic,
   partition: number | undefined,
   start: StartPosition,
 ): Promise<Map<number, number>> {
+  checkPosition(start);
   const partitions = partition === undefined ? [...Array(topic.config.partitionCount).keys()] : [partition];
   const offsets = new Map<number, number>();
   for (const each of partitions) offsets.set(each, await startOffset(storage, topic, each, start));

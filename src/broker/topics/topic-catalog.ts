@@ -14,6 +14,7 @@ import type { Page, TopicChange } from '../types.js';
 import { expectName } from './names.js';
 import { PagedMap } from './paging.js';
 import { Topic, topicNotFound } from './topic.js';
+import { checkTopic } from './topic-checks.js';
 
 export interface TopicCatalogServices {
   readonly storage: Storage;
@@ -95,7 +96,6 @@ export class TopicCatalog {
   }
 
   create(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
-    expectName(input.name, 'topic');
     this.#check(input);
     const existing = this.#topics.get(input.name);
     if (existing === undefined) return this.#insert(input);
@@ -142,13 +142,7 @@ export class TopicCatalog {
   }
 
   #check(config: Omit<TopicConfig, 'createTimeMs'>): void {
-    const { maxPartitionCount } = this.#services.settings;
-    if (!isWithin(config.partitionCount, 1, maxPartitionCount)) {
-      throw new SluiceError('INVALID_FIELD', `partition_count must be from 1 to ${maxPartitionCount}`, {
-        subject: 'partitionCount',
-        metadata: { maxPartitionCount: String(maxPartitionCount) },
-      });
-    }
+    checkTopic(config, this.#services.settings.maxPartitionCount);
   }
 
   #insert(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
@@ -201,9 +195,4 @@ export function defaultTopic(name: string): Omit<TopicConfig, 'createTimeMs'> {
     backlogLimit: { maxBytes: 0, maxMessages: 0, whenFull: 'block' },
     durability: undefined,
   };
-}
-
-/** Also false for what is no whole number. */
-function isWithin(value: number, min: number, max: number): boolean {
-  return Number.isInteger(value) && value >= min && value <= max;
 }

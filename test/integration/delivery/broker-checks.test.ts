@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import { systemClock } from '../../../src/base/clock.js';
+import type { ErrorSubject } from '../../../src/base/errors.js';
+import { limits } from '../../../src/base/limits.js';
 import { silentLogger } from '../../../src/base/logger.js';
 import type { StartPosition, SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
 import { createRandom } from '../../../src/base/random.js';
 import { MiB, minuteMs } from '../../../src/base/units.js';
 import { createBroker } from '../../../src/broker/broker.js';
-import type { Broker, ConsumeOptions, ConsumerSink, Receipt } from '../../../src/broker/types.js';
+import type {
+  Broker,
+  ConsumeOptions,
+  ConsumerSink,
+  ReadSink,
+  Receipt,
+  RedriveSink,
+  SubscriptionChange,
+} from '../../../src/broker/types.js';
 import { openStorage } from '../../../src/storage/storage.js';
 import { encodeBatch } from '../../simulation/messages.js';
 import { contextOf } from '../../support/call-context.js';
@@ -27,6 +37,14 @@ const badNames = [
   'x'.repeat(201),
   'x'.repeat(300),
 ];
+
+/** A sink that is not called: the stream is refused. */
+const unused = new Proxy(
+  {},
+  {
+    get: () => assert.fail('a refused stream has called its sink'),
+  },
+) as ConsumerSink & ReadSink & RedriveSink;
 
 /** The broker called directly, without the API and its checks. */
 describe('the broker refuses', () => {
@@ -183,6 +201,94 @@ describe('the broker refuses', () => {
     }
     const zero = publish('orders', 'p', 0, { firstSequence: 0 });
     await assert.rejects(zero, { reason: 'INVALID_FIELD', details: { subject: 'firstSequence' } });
+  });
+
+  it('limits of topics that are none', async () => {
+    const { retention, backlogLimit } = topic('other');
+    for (const number of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const faults = [
+        ['retentionAge', { retention: { ...retention, maxAgeMs: number } }],
+        ['retentionBytes', { retention: { ...retention, maxBytes: number } }],
+        ['backlogBytes', { backlogLimit: { ...backlogLimit, maxBytes: number } }],
+        ['backlogMessages', { backlogLimit: { ...backlogLimit, maxMessages: number } }],
+      ] as const;
+      for (const [subject, change] of faults) {
+        const refusal = { reason: 'INVALID_FIELD', details: { subject } };
+        await assert.rejects(broker.createTopic({ ...topic('other'), ...change }), refusal);
+        await assert.rejects(broker.updateTopic('orders', change), refusal);
+      }
+    }
+    assert.throws(() => broker.getTopic('other'), { reason: 'TOPIC_NOT_FOUND' });
+    assert.deepEqual(broker.getTopic('orders').config.retention, retention);
+  });
+
+  it('delivery settings of subscriptions that are none', async () => {
+    const earliest = { kind: 'earliest' } as const;
+    const { deadLetter } = subscription('kept');
+    await broker.createSubscription(subscription('kept'), earliest);
+    const faults: [ErrorSubject, SubscriptionChange][] = [
+      ['ackDeadline', { ackDeadlineMs: limits.minAckDeadlineMs - 1 }],
+      ['ackDeadline', { ackDeadlineMs: limits.maxAckDeadlineMs + 1 }],
+      ['ackDeadline', { ackDeadlineMs: Number.NaN }],
+      ['minBackoff', { minBackoffMs: -1 }],
+      ['maxBackoff', { maxBackoffMs: limits.maxBackoffMs + 1 }],
+      ['backoff', { minBackoffMs: 100, maxBackoffMs: 50 }],
+      ['backoff', { minBackoffMs: limits.defaultMaxBackoffMs + 1 }],
+      ['maxAttempts', { deadLetter: { ...deadLetter, maxAttempts: limits.maxAttempts + 1 } }],
+      ['maxAttempts', { deadLetter: { ...deadLetter, maxAttempts: 0.5 } }],
+    ];
+    for (const [subject, change] of faults) {
+      const refusal = { reason: 'INVALID_FIELD', details: { subject } };
+      await assert.rejects(broker.createSubscription({ ...subscription('s'), ...change }, earliest), refusal);
+      await assert.rejects(
+        broker.createSubscription({ ...subscription('kept'), ...change }, earliest),
+        refusal,
+      );
+      await assert.rejects(broker.updateSubscription('orders', 'kept', change), refusal);
+    }
+    const { config } = broker.getSubscription('orders', 'kept');
+    assert.deepEqual({ ...config, createTimeMs: 0 }, { ...subscription('kept'), createTimeMs: 0 });
+    assert.equal(broker.listSubscriptions('orders', 0, '').items.length, 1);
+    await broker.deleteSubscription('orders', 'kept');
+  });
+
+  it('positions, credits and limits of streams that are none', async () => {
+    await broker.createSubscription(subscription('kept'), { kind: 'earliest' });
+    const positions: StartPosition[] = [
+      { kind: 'offset', offset: 0.5 },
+      { kind: 'offset', offset: -1 },
+      { kind: 'offset', offset: Number.NaN },
+      { kind: 'time', timeMs: Number.NaN },
+      { kind: 'time', timeMs: Number.POSITIVE_INFINITY },
+    ];
+    const refusal = (subject: ErrorSubject) => ({ reason: 'INVALID_FIELD', details: { subject } });
+    const read = { topic: 'orders', partition: undefined, limit: 0, isFollowing: false } as const;
+    for (const start of positions) {
+      await assert.rejects(broker.seekSubscription('orders', 'kept', undefined, start), refusal('position'));
+      await assert.rejects(broker.createSubscription(subscription('s'), start), refusal('position'));
+      await assert.rejects(broker.read({ ...read, start }, unused), refusal('position'));
+    }
+    for (const number of [-1, 0.5, Number.NaN]) {
+      const consumer = { topic: 'orders', subscription: 'kept', consumerId: '', context: contextOf('test') };
+      const start = { kind: 'earliest' } as const;
+      await assert.rejects(
+        broker.subscribe({ ...consumer, start, credit: { messages: number } }, unused),
+        refusal('creditMessages'),
+      );
+      await assert.rejects(
+        broker.subscribe({ ...consumer, start, credit: { bytes: number } }, unused),
+        refusal('creditBytes'),
+      );
+      assert.throws(() => broker.setCredit('none', { messages: number }), refusal('creditMessages'));
+      await assert.rejects(broker.read({ ...read, start, limit: number }, unused), refusal('limit'));
+      const redrive = { topic: 'orders', subscription: 'kept', isDryRun: false, limit: 0, ratePerSecond: 0 };
+      assert.throws(() => broker.redrive({ ...redrive, limit: number }, unused), refusal('limit'));
+    }
+    for (const ratePerSecond of [-1, Number.NaN, Number.POSITIVE_INFINITY]) {
+      const redrive = { topic: 'orders', subscription: 'kept', isDryRun: false, limit: 0, ratePerSecond };
+      assert.throws(() => broker.redrive(redrive, unused), refusal('redriveRate'));
+    }
+    await broker.deleteSubscription('orders', 'kept');
   });
 
   it('nothing that is in order', async () => {

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
-import { connect, type SluiceClient, SluiceError } from '@sluice/client';
+import { connect, type SluiceClient, SluiceError, StatusCode } from '@sluice/client';
 import { useBroker } from '../../support/broker-process.js';
 import { ack, TestConsumer } from '../../support/consumer.js';
 import { publish, texts } from '../../support/producer.js';
+
+async function firstOf(stream: AsyncIterable<unknown>): Promise<unknown> {
+  for await (const message of stream) return message;
+  return undefined;
+}
 
 describe('topics and subscriptions under live streams', () => {
   const broker = useBroker({ args: ['--max-partition-count', '8', '--auto-create-topics=false'] });
@@ -73,6 +78,40 @@ describe('topics and subscriptions under live streams', () => {
     const after = await TestConsumer.open(client, { topic: 'reborn', subscription: 's' });
     assert.deepEqual(await after.takeTexts(2), texts('new', 2));
     after.close();
+  });
+
+  it('names the field of a setting that is out of range', async () => {
+    const topic = { name: 'ranges' };
+    const subscription = { topic: 'ranges', name: 's' };
+    await client.admin.createTopic({ topic });
+    await client.admin.createSubscription({ subscription });
+    const { admin } = client;
+    const long = { seconds: 86_401n, nanos: 0 };
+    const refusals: [Promise<unknown>, string][] = [
+      [admin.createTopic({ topic: { name: 'other', partitionCount: 9 } }), 'topic.partition_count'],
+      [
+        admin.updateSubscription({ subscription: { ...subscription, ackDeadline: long } }),
+        'subscription.ack_deadline',
+      ],
+      [
+        admin.updateSubscription({ subscription: { ...subscription, retry: { minBackoff: long } } }),
+        'subscription.retry.min_backoff',
+      ],
+      [
+        admin.createSubscription({
+          subscription: { ...subscription, name: 'b', deadLetter: { maxAttempts: 10_001 } },
+        }),
+        'subscription.dead_letter.max_attempts',
+      ],
+      [admin.listTopics({ pageToken: 'x' }), 'page_token'],
+      [firstOf(admin.redriveDeadLetters({ topic: 'ranges', subscription: 's', rate: -1 })), 'rate'],
+    ];
+    for (const [refusal, field] of refusals) {
+      const error = await refusal.catch((thrown: unknown) => thrown);
+      assert.ok(error instanceof SluiceError, field);
+      assert.equal(error.fieldViolations[0]?.field, field, error.message);
+      assert.equal(error.code, StatusCode.INVALID_ARGUMENT);
+    }
   });
 
   it('grows a topic under its consumers, who then get the new partitions', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { fieldOf } from '../../../src/api/sluice-v1/error-fields.js';
 import { SluiceError } from '../../../src/base/errors.js';
+import { limits } from '../../../src/base/limits.js';
 import type { Outcome } from '../../../src/core/types.js';
 import { AcknowledgeRequestSchema } from '../../../src/gen/sluice/v1/broker_pb.js';
 import { Harness, messageBytes } from './harness.js';
@@ -145,9 +146,13 @@ describe('settling', () => {
     h.open('a');
     h.deliver('a');
     const ack: Outcome = { kind: 'ack' };
+    const longReason = 'x'.repeat(limits.maxReasonLength + 1);
     const faults = [
       [{ partition: 7, first: 0, last: 0, outcome: ack }, 'UNKNOWN_PARTITION', 'offsets.partition'],
       [{ partition: 0, first: 2, last: 1, outcome: ack }, 'INVALID_FIELD', 'offsets'],
+      [{ partition: 0, first: 0.5, last: 1, outcome: ack }, 'INVALID_FIELD', 'offsets'],
+      [{ partition: 0, first: 0, last: 1.5, outcome: ack }, 'INVALID_FIELD', 'offsets'],
+      [{ partition: 0, first: 0, last: Number.NaN, outcome: ack }, 'INVALID_FIELD', 'offsets'],
       [
         { partition: 0, first: 0, last: 0, outcome: { kind: 'extend', byMs: -1 } },
         'INVALID_FIELD',
@@ -157,6 +162,16 @@ describe('settling', () => {
         { partition: 0, first: 0, last: 0, outcome: { kind: 'nack', delayMs: Number.NaN } },
         'INVALID_FIELD',
         'nack.delay',
+      ],
+      [
+        { partition: 0, first: 0, last: 0, outcome: { kind: 'nack', reason: longReason } },
+        'INVALID_FIELD',
+        'nack.reason',
+      ],
+      [
+        { partition: 0, first: 0, last: 0, outcome: { kind: 'deadLetter', reason: longReason } },
+        'INVALID_FIELD',
+        'dead_letter.reason',
       ],
     ] as const;
     for (const [fault, reason, path] of faults) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { DescMessage } from '@bufbuild/protobuf';
 import { fieldOf } from '../../../../src/api/sluice-v1/error-fields.js';
-import type { ErrorSubject } from '../../../../src/base/errors.js';
+import type { ErrorSubject, SettlementPart } from '../../../../src/base/errors.js';
 import { Admin } from '../../../../src/gen/sluice/v1/admin_pb.js';
 import { Broker } from '../../../../src/gen/sluice/v1/broker_pb.js';
 import { hasFieldPath } from '../../../support/field-path.js';
@@ -11,12 +11,34 @@ const named: Readonly<Record<Extract<ErrorSubject, string>, true>> = {
   topic: true,
   partition: true,
   partitionCount: true,
+  retentionAge: true,
+  retentionBytes: true,
+  backlogBytes: true,
+  backlogMessages: true,
+  ackDeadline: true,
+  backoff: true,
+  minBackoff: true,
+  maxBackoff: true,
+  maxAttempts: true,
   deadLetterTopic: true,
+  position: true,
+  limit: true,
+  redriveRate: true,
+  creditMessages: true,
+  creditBytes: true,
   epoch: true,
   firstSequence: true,
   pageToken: true,
 };
-const parts = ['partition', 'offsets', 'extension', 'delay'] as const;
+const partNames: Readonly<Record<SettlementPart, true>> = {
+  partition: true,
+  offsets: true,
+  extension: true,
+  delay: true,
+  nackReason: true,
+  deadLetterReason: true,
+};
+const parts = Object.keys(partNames) as SettlementPart[];
 const subjects: ErrorSubject[] = [
   ...(Object.keys(named) as (keyof typeof named)[]),
   ...parts.map((part) => ({ settlement: 2, part })),
@@ -37,6 +59,12 @@ describe('the field of a subject', () => {
     const found = methods.map(({ name, input }) => [name, fieldOf(subject, input as DescMessage)]);
     return Object.fromEntries(found.filter(([, field]) => field !== undefined));
   };
+
+  it('exists in a request, for every subject', () => {
+    for (const subject of subjects) {
+      assert.notDeepEqual(fieldIn(subject), {}, JSON.stringify(subject));
+    }
+  });
 
   it('is found in each request that has it', () => {
     assert.deepEqual(fieldIn('deadLetterTopic'), {

@@ -40,7 +40,8 @@ describe('PagedMap', () => {
   it('refuses a token that it did not give out', () => {
     const isRefused = (error: unknown) =>
       error instanceof SluiceError && error.reason === 'INVALID_PAGE_TOKEN';
-    for (const token of ['x', 'b', '!!', 'djEuYQ==', 'YQ']) {
+    const tooLong = Buffer.from(`v1.${'a'.repeat(limits.maxPageTokenLength)}`).toString('base64url');
+    for (const token of ['x', 'b', '!!', 'djEuYQ==', 'YQ', tooLong]) {
       assert.throws(() => mapOf(['a', 'b']).page(1, token), isRefused, token);
     }
   });
