@@ -51,11 +51,22 @@ export type ServiceHandlers<S extends DescService> = {
   readonly [N in keyof S['method']]: HandlerOf<S['method'][N]>;
 };
 
-interface Entry<K extends DescMethod['methodKind'], H> {
+/** What a transport has to know of a method that its descriptor does not say. */
+export interface MethodFacts {
+  readonly maxRequestBytes: number;
+  /** It changes nothing: if its answer can't be made, the process need not end. */
+  readonly isLookup: boolean;
+}
+
+/** The facts of every method of a service. */
+export type ServiceFacts<S extends DescService> = {
+  readonly [N in keyof S['method']]: MethodFacts;
+};
+
+interface Entry<K extends DescMethod['methodKind'], H> extends MethodFacts {
   readonly kind: K;
   readonly method: DescMethod;
   readonly handler: H;
-  readonly maxRequestBytes: number;
 }
 
 /** One row of the table of methods. `methodsOf` pairs the types of descriptor and handler; here they are erased. */
@@ -76,15 +87,10 @@ export interface Api {
 export function methodsOf<S extends DescService>(
   service: S,
   handlers: ServiceHandlers<S>,
-  maxRequestBytesOf: (method: DescMethod) => number,
+  facts: ServiceFacts<S>,
 ): ApiMethod[] {
   return service.methods.map((method) => {
-    const handler = handlers[method.localName as keyof S['method']];
-    return {
-      kind: method.methodKind,
-      method,
-      handler,
-      maxRequestBytes: maxRequestBytesOf(method),
-    } as ApiMethod;
+    const name = method.localName as keyof S['method'];
+    return { kind: method.methodKind, method, handler: handlers[name], ...facts[name] } as ApiMethod;
   });
 }

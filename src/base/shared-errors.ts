@@ -9,6 +9,18 @@ export function draining(): SluiceError {
   return new SluiceError('DRAINING', text, { retryAfterMs: secondMs });
 }
 
+/** A stream publishes without having named a topic. */
+export function topicNotNamed(): SluiceError {
+  const text = 'the first request of a stream must name its topic';
+  return new SluiceError('INVALID_FIELD', text, { subject: 'topic' });
+}
+
+/** The session has ended, or there was none. */
+export function sessionNotFound(sessionId: string): SluiceError {
+  const text = `there is no session "${sessionId}": it ended, and its messages are delivered again`;
+  return new SluiceError('SESSION_NOT_FOUND', text, { metadata: { sessionId } });
+}
+
 export function requestTooLarge(byteLength: number, maxBytes: number): SluiceError {
   const text = `the request takes ${byteLength} bytes, and this method takes at most ${maxBytes}: send smaller requests`;
   return new SluiceError('REQUEST_TOO_LARGE', text);

@@ -1,4 +1,4 @@
-import { type ErrorSubject, SluiceError } from '../base/errors.js';
+import { type ErrorDetails, type ErrorSubject, SluiceError } from '../base/errors.js';
 import { unreachable } from '../base/invariant.js';
 import { limits } from '../base/limits.js';
 import type { Outcome, Settlement } from './types.js';
@@ -11,9 +11,7 @@ export function checkSettlements(
   for (const [index, settlement] of settlements.entries()) {
     const { partition, first, last, outcome } = settlement;
     if (!hasPartition(partition)) {
-      throw new SluiceError('UNKNOWN_PARTITION', `the topic has no partition ${partition}`, {
-        subject: { settlement: index, part: 'partition' },
-      });
+      throw unknownPartition(partition, { subject: { settlement: index, part: 'partition' } });
     }
     if (!isRange(first, last)) {
       throw new SluiceError(
@@ -24,6 +22,10 @@ export function checkSettlements(
     }
     if (outcome.kind !== 'ack') checkOutcome(outcome, index);
   }
+}
+
+export function unknownPartition(partition: number, details: ErrorDetails = {}): SluiceError {
+  return new SluiceError('UNKNOWN_PARTITION', `the topic has no partition ${partition}`, details);
 }
 
 function isRange(first: number, last: number): boolean {

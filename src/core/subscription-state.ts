@@ -1,8 +1,8 @@
 import { DeadlineHeap } from '../base/deadline-heap.js';
-import { SluiceError } from '../base/errors.js';
 import { invariant, unreachable } from '../base/invariant.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
+import { sessionNotFound } from '../base/shared-errors.js';
 import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
 import { DeliveriesInTransit } from './deliveries-in-transit.js';
@@ -13,7 +13,7 @@ import type { Lease } from './leases.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
 import { Session } from './session.js';
-import { checkSettlements } from './settlement-check.js';
+import { checkSettlements, unknownPartition } from './settlement-check.js';
 import type { Sharing } from './sharing.js';
 import { Silences } from './silences.js';
 import type {
@@ -379,16 +379,13 @@ class SubscriptionStateMachine implements SubscriptionState {
   #lane(partition: number): Lane {
     const lane = this.#lanes.get(partition);
     if (lane !== undefined) return lane;
-    throw new SluiceError('UNKNOWN_PARTITION', `the topic has no partition ${partition}`);
+    throw unknownPartition(partition);
   }
 
   #session(sessionId: string): Session {
     const session = this.#sessions.get(sessionId);
     if (session !== undefined) return session;
-    throw new SluiceError(
-      'SESSION_NOT_FOUND',
-      'the session has ended, and its messages are free: subscribe again',
-    );
+    throw sessionNotFound(sessionId);
   }
 }
 

@@ -1,8 +1,7 @@
-import type { DescMethod } from '@bufbuild/protobuf';
 import { limits } from '../../base/limits.js';
 import { Admin as AdminService } from '../../gen/sluice/v1/admin_pb.js';
 import { Broker as BrokerService } from '../../gen/sluice/v1/broker_pb.js';
-import { type Api, methodsOf } from '../methods.js';
+import { type Api, type MethodFacts, methodsOf, type ServiceFacts } from '../methods.js';
 import { createAdminHandlers } from './admin-service.js';
 import { createBrokerHandlers } from './broker-service.js';
 import { fieldOf } from './error-fields.js';
@@ -11,21 +10,51 @@ import type { HandlerServices } from './handler-services.js';
 /** The table of all methods of sluice.v1. */
 export function createApi(services: HandlerServices): Api {
   const { maxRequestBytes } = services.scanLimits;
-  const maxRequestBytesOf = (method: DescMethod) => longestRequest(method, maxRequestBytes);
   return {
     fieldOf,
     services: [BrokerService, AdminService],
     methods: [
-      ...methodsOf(BrokerService, createBrokerHandlers(services), maxRequestBytesOf),
-      ...methodsOf(AdminService, createAdminHandlers(services), maxRequestBytesOf),
+      ...methodsOf(BrokerService, createBrokerHandlers(services), brokerFacts(maxRequestBytes)),
+      ...methodsOf(AdminService, createAdminHandlers(services), adminFacts),
     ],
   };
 }
 
-/** Of the methods that take one request, only settlements may be long: thousands of ranges, each with its reason. */
-function longestRequest({ name, methodKind }: DescMethod, maxRequestBytes: number): number {
-  const hasOneRequest = methodKind === 'unary' || methodKind === 'server_streaming';
-  if (!hasOneRequest || name === 'Acknowledge') return maxRequestBytes;
-  const isConfig = /^(Create|Update)(Topic|Subscription)$/.test(name);
-  return isConfig ? limits.configRequestBytes : limits.smallRequestBytes;
+const lookup: MethodFacts = { maxRequestBytes: limits.smallRequestBytes, isLookup: true };
+const smallRequest: MethodFacts = { maxRequestBytes: limits.smallRequestBytes, isLookup: false };
+const configRequest: MethodFacts = { maxRequestBytes: limits.configRequestBytes, isLookup: false };
+
+function brokerFacts(maxRequestBytes: number): ServiceFacts<typeof BrokerService> {
+  const longRequest: MethodFacts = { maxRequestBytes, isLookup: false };
+  return {
+    publish: longRequest,
+    publishStream: longRequest,
+    subscribe: smallRequest,
+    // Thousands of ranges, each with its reason.
+    acknowledge: longRequest,
+    updateFlowControl: smallRequest,
+    consume: longRequest,
+    read: smallRequest,
+    openProducer: smallRequest,
+    getProducer: lookup,
+  };
 }
+
+const adminFacts: ServiceFacts<typeof AdminService> = {
+  createTopic: configRequest,
+  getTopic: lookup,
+  listTopics: lookup,
+  updateTopic: configRequest,
+  deleteTopic: smallRequest,
+  createSubscription: configRequest,
+  getSubscription: lookup,
+  listSubscriptions: lookup,
+  updateSubscription: configRequest,
+  deleteSubscription: smallRequest,
+  seekSubscription: smallRequest,
+  listProducers: lookup,
+  listConsumers: lookup,
+  getMessage: lookup,
+  redriveDeadLetters: smallRequest,
+  getServerInfo: lookup,
+};

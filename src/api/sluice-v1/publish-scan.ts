@@ -1,5 +1,6 @@
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
+import { requestTooLarge, topicNotNamed } from '../../base/shared-errors.js';
 import type { ProducerSequence, PublishBatch } from '../../broker/types.js';
 import { messagesField, messagesTag } from '../../envelope/fields.js';
 import { expectUtf8, type KeyBounds, refuseUnknown, scanMessage } from '../../envelope/message-scan.js';
@@ -135,7 +136,7 @@ export class PublishScanner {
   /** The same request, with its topic, if its fields may stand together. */
   #checked(batch: MutableBatch): ScannedBatch {
     if (this.#topic === undefined) {
-      throw invalidField('topic', 'the first request of a stream must name its topic');
+      throw topicNotNamed();
     }
     const hasMessages = batch.bounds.length > 0;
     if (!hasMessages && batch.topic === '' && batch.producer === undefined) {
@@ -198,11 +199,6 @@ export function findBatchId(source: Uint8Array): Uint64 | undefined {
 
 export function malformed(text: string): SluiceError {
   return new SluiceError('MALFORMED_REQUEST', `the request is not valid protobuf: ${text}`);
-}
-
-export function requestTooLarge(byteLength: number, maxBytes: number): SluiceError {
-  const text = `the request takes ${byteLength} bytes, and a request may take ${maxBytes}: send smaller ones`;
-  return new SluiceError('REQUEST_TOO_LARGE', text);
 }
 
 function scanProducer(cursor: WireCursor, end: number, producer: MutableSequence): void {

@@ -3,6 +3,7 @@ import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
 import type { StartPosition, SubscriptionConfig } from '../../base/model.js';
 import type { CursorState } from '../../base/positions.js';
+import { sessionNotFound } from '../../base/shared-errors.js';
 import type { Change } from '../../storage/types.js';
 import { commit } from '../committer.js';
 import {
@@ -20,7 +21,7 @@ import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type { SubscriptionChange } from '../types.js';
 import { checkDeliverySettings } from './subscription-checks.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-import { type RunnerServices, SubscriptionRunner, sessionNotFound } from './subscription-runner.js';
+import { type RunnerServices, SubscriptionRunner } from './subscription-runner.js';
 
 export interface SubscriptionCatalogServices extends Omit<RunnerServices, 'sessions'> {
   readonly topics: TopicCatalog;

@@ -3,6 +3,7 @@ import { limits } from '../../base/limits.js';
 import type { SubscriptionConfig } from '../../base/model.js';
 import type { CursorState } from '../../base/positions.js';
 import type { Random } from '../../base/random.js';
+import { sessionNotFound } from '../../base/shared-errors.js';
 import { mergedIntervals } from '../../core/intervals.js';
 import { createSubscriptionState } from '../../core/subscription-state.js';
 import type {
@@ -315,14 +316,6 @@ export class SubscriptionRunner {
       this.#state.setFirst(partition, firstOffset);
     }
   }
-}
-
-export function sessionNotFound(sessionId: string): SluiceError {
-  return new SluiceError(
-    'SESSION_NOT_FOUND',
-    `there is no session "${sessionId}": it ended, and its messages are delivered again`,
-    { metadata: { sessionId } },
-  );
 }
 
 /** A cursor without any settled message. */

@@ -1,6 +1,7 @@
 import type { CallContext } from '../../base/call-context.js';
 import type { Clock } from '../../base/clock.js';
 import { SluiceError } from '../../base/errors.js';
+import { topicNotNamed } from '../../base/shared-errors.js';
 import { decideSequence } from '../../core/producer-sequence.js';
 import type { Append, ProducerUpdate, Storage } from '../../storage/types.js';
 import type { AdmissionGate, RefusingGate } from '../admission/admission-gate.js';
@@ -240,11 +241,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     const { topic: name } = batch;
     const current = this.#topic;
     if (name === undefined || name === current?.name) {
-      if (current === undefined) {
-        throw new SluiceError('INVALID_FIELD', 'the first request of a stream must name its topic', {
-          subject: 'topic',
-        });
-      }
+      if (current === undefined) throw topicNotNamed();
       // The stream stays bound to the deleted topic, even if a new topic has taken its name.
       if (current.isDeleted) throw topicDeleted(current.name);
       return current;

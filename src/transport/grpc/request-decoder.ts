@@ -1,6 +1,7 @@
 import { messagePrefixBytes } from '../../api/message-prefix.js';
 import { SluiceError } from '../../base/errors.js';
 import { limits } from '../../base/limits.js';
+import { requestTooLarge } from '../../base/shared-errors.js';
 
 export interface RequestDecoderOptions {
   /** The size limit of a request. */
@@ -106,8 +107,7 @@ export class RequestDecoder {
   #allocate(isCompressed: boolean, bytes: number): Buffer {
     const { maxBytes, readAboveBytes = 0, reserve } = this.#options;
     if (bytes > maxBytes + readAboveBytes) {
-      const text = `the request has ${bytes} bytes; this method takes at most ${maxBytes}`;
-      throw new SluiceError('REQUEST_TOO_LARGE', text);
+      throw requestTooLarge(bytes, maxBytes);
     }
     reserve?.(isCompressed ? Math.max(maxBytes, limits.decompressionBytes) + bytes : bytes);
     return Buffer.allocUnsafe(messagePrefixBytes + bytes);

@@ -42,7 +42,7 @@ function createReceiverOf(entry: ApiMethod): CreateReceiver {
   const { method } = entry;
   switch (entry.kind) {
     case 'unary':
-      return (call) => new UnaryCall(call, method, entry.handler);
+      return (call) => new UnaryCall(call, method, entry.handler, entry.isLookup);
     case 'server_streaming':
       return (call) => new ServerStreamingCall(call, method, entry.handler);
     case 'client_streaming':

@@ -7,7 +7,7 @@ import { limits } from '../../base/limits.js';
 import type { Logger } from '../../base/logger.js';
 import { divideBudget } from '../../base/memory-budget.js';
 import type { Reason } from '../../base/reasons.js';
-import { secondMs } from '../../base/units.js';
+import { draining } from '../../base/shared-errors.js';
 import { within } from '../../base/within.js';
 import type { Guard } from '../guards/guard.js';
 import { GuardChain } from '../guards/guard-chain.js';
@@ -241,9 +241,4 @@ function bind(server: Server, listen: string): Promise<number> {
       } else resolve(listen.startsWith('unix:') ? 0 : port);
     });
   });
-}
-
-function draining(): SluiceError {
-  const text = 'the broker is shutting down: try again, possibly with another broker';
-  return new SluiceError('DRAINING', text, { retryAfterMs: secondMs });
 }

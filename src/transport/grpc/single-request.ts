@@ -45,11 +45,11 @@ export class UnaryCall extends SingleRequestCall {
   readonly #isLookup: boolean;
   #isRunning = false;
 
-  constructor(call: DirectCall, method: DescMethod, handle: UnaryHandler) {
+  constructor(call: DirectCall, method: DescMethod, handle: UnaryHandler, isLookup: boolean) {
     super(call);
     this.#method = method;
     this.#handle = handle;
-    this.#isLookup = /^(Get|List)/.test(method.name);
+    this.#isLookup = isLookup;
   }
 
   protected override run(bytes: Buffer): void {

@@ -15,10 +15,11 @@ describe('the table of methods', () => {
       methods.map(({ method }) => method),
       services.flatMap((service) => service.methods),
     );
-    for (const { kind, method, handler, maxRequestBytes } of methods) {
+    for (const { kind, method, handler, maxRequestBytes, isLookup } of methods) {
       assert.equal(kind, method.methodKind, method.name);
       assert.equal(typeof handler, 'function', method.name);
       assert.ok(maxRequestBytes > 0, method.name);
+      assert.equal(isLookup, /^(Get|List)/.test(method.name), method.name);
     }
   });
 });

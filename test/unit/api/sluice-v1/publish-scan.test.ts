@@ -330,7 +330,8 @@ describe('PublishScanner', () => {
     });
 
     it('a stream that never named its topic, and a request that says nothing', () => {
-      refused(encode({ messages: [{}] }), 'INVALID_FIELD', 'topic');
+      const { details } = refused(encode({ messages: [{}] }), 'INVALID_FIELD', /must name its topic/);
+      assert.deepEqual(details, { subject: 'topic' });
       const scanner = new PublishScanner(scanLimits, 'Publish');
       assert.equal(scanner.scan(encode({ topic: 't' })).bounds.length, 0);
       assert.throws(() => scanner.scan(new Uint8Array(0)), { reason: 'INVALID_FIELD' });
