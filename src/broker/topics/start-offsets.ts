@@ -1,9 +1,8 @@
 import { SluiceError } from '../../base/errors.js';
 import { unreachable } from '../../base/invariant.js';
-import { limits } from '../../base/limits.js';
 import type { StartPosition } from '../../base/model.js';
 import type { PartitionExtent, Storage } from '../../storage/types.js';
-import { expectWhole } from '../checks.js';
+import { expectWhole, invalid } from '../checks.js';
 import type { Topic } from './topic.js';
 
 /** The offset at which reading a partition from this position begins. */
@@ -49,11 +48,11 @@ function offsetOutOfRange(
   );
 }
 
-/** Throws INVALID_FIELD for an offset or a time that is no whole number. */
+/** Throws INVALID_FIELD for an offset that is no whole number, and for a time that is no number. */
 export function checkPosition(start: StartPosition): void {
   if (start.kind === 'offset') expectWhole(start.offset, 'position', 'the offset of a position');
-  if (start.kind === 'time') {
-    expectWhole(start.timeMs, 'position', 'the time of a position, in ms,', -limits.maxOffset);
+  if (start.kind === 'time' && !Number.isFinite(start.timeMs)) {
+    throw invalid('position', `${start.timeMs} is no time`);
   }
 }
 
