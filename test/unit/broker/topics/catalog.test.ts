@@ -34,7 +34,7 @@ describe('the catalog', () => {
     for (const count of [0, -1, 1.5, maxPartitionCount + 1]) {
       await assert.rejects(broker.createTopic(topicOf('other', count)), {
         reason: 'INVALID_FIELD',
-        message: `partition_count must be from 1 to ${maxPartitionCount}`,
+        message: `a topic of this broker has from 1 to ${maxPartitionCount} partitions, not ${count}`,
         details: { subject: 'partitionCount', metadata: { maxPartitionCount: String(maxPartitionCount) } },
       });
     }
