@@ -1,4 +1,5 @@
 import { SluiceError } from '../../../../src/base/errors.js';
+import { MiB } from '../../../../src/base/units.js';
 import { emptyExtent } from '../../../../src/storage/codec/extent.js';
 import { recordByteLength, sealRecord, writeRecord } from '../../../../src/storage/codec/record.js';
 import type { Engine, KeyRange, Scan, ScanOptions } from '../../../../src/storage/engine/engine.js';
@@ -66,6 +67,11 @@ export class MemoryEngine {
     }
   }
 
+  /** Changes a bit of every value. */
+  flip(): void {
+    for (const [, value] of this.#entries) value[0] = value[0]! ^ 1;
+  }
+
   remove(lastOffset: number): void {
     const at = this.#entries.findIndex(([key]) => lastOffsetOfLogKey(key) === lastOffset);
     this.#entries.splice(at, 1);
@@ -73,7 +79,8 @@ export class MemoryEngine {
 
   get engine(): Engine {
     const reads = {
-      scan: (_column: number, range: KeyRange, options: ScanOptions) => this.#scan(range, options),
+      scan: (_column: number, range: KeyRange, options?: ScanOptions) => this.#scan(range, options),
+      get: (_column: number, key: Buffer) => this.#get(key),
       getMany: (_column: number, keys: readonly Buffer[]) => keys.map((key) => this.#get(key)),
       readDamagedBlock: async () => undefined,
     };
@@ -88,10 +95,11 @@ export class MemoryEngine {
   }
 
   #expectWhole(key: Buffer): void {
-    if (this.damaged.has(lastOffsetOfLogKey(key))) throw engineError('LEVEL_CORRUPTION');
+    if (this.damaged.size > 0 && this.damaged.has(lastOffsetOfLogKey(key)))
+      throw engineError('LEVEL_CORRUPTION');
   }
 
-  #scan({ gte, lt }: KeyRange, { batchBytes = 1 }: ScanOptions): Scan {
+  #scan({ gte, lt }: KeyRange, { batchBytes = MiB }: ScanOptions = {}): Scan {
     const entries = this.#entries.filter(
       ([key]) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0,
     );
