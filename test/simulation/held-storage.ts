@@ -1,6 +1,6 @@
 import { silentLogger } from '../../src/base/logger.js';
 import type { CursorState } from '../../src/base/positions.js';
-import type { Random } from '../../src/base/random.js';
+import { createRandom, type Random } from '../../src/base/random.js';
 import { MiB } from '../../src/base/units.js';
 import { openStorage } from '../../src/storage/storage.js';
 import type {
@@ -13,6 +13,7 @@ import type {
   Transaction,
 } from '../../src/storage/types.js';
 import { changesOfKind } from '../support/changes.js';
+import { FakeRoundLog, RandomNetwork, SharedLog } from '../support/fake-round-log.js';
 import type { CutClock } from './simulated-clock.js';
 
 export const storeOptions = {
@@ -49,7 +50,7 @@ interface HeldCall {
 }
 
 /**
- * The real store, which answers when the simulation says so. Commits are answered in order, a round at a time;
+ * The real store, which answers when the simulation says so, on a log of rounds that loses requests and answers. Commits are answered in order, a round at a time;
  * reads, lookups and removals in any order. What the broker has not been told of a commit it does not see either.
  *
  * Between two steps nothing is on its way to or from the disk (`quiesce`): so which transactions share a round, and
@@ -93,7 +94,19 @@ export class HeldStorage implements Storage {
     watcher: StorageWatcher,
     random: Random,
   ): Promise<HeldStorage> {
-    const real = await openStorage({ ...storeOptions, directory }, { clock, logger: silentLogger });
+    const writesFirst = random.next() < 0.5;
+    // Has a source of its own: how often a request is tried again depends on time, and no other part of the run does.
+    const network = new RandomNetwork(createRandom(Math.floor(random.next() * 2 ** 32)));
+    const real = await openStorage(
+      { ...storeOptions, directory },
+      {
+        clock,
+        logger: silentLogger,
+        roundLog: (local) => {
+          return new FakeRoundLog(new SharedLog(local.state.nextPosition), local, network, { writesFirst });
+        },
+      },
+    );
     const held = new HeldStorage(real, watcher, random);
     real.listen({ grown: (...growth) => held.grown(...growth), room() {} });
     return held;

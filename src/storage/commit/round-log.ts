@@ -59,9 +59,9 @@ export interface AppendedRound extends RoundBlock {
   readonly isSynced: boolean;
 }
 
-/** Why a log stores nothing more. Rounds without an answer may or may not be committed, unless the log is fenced. */
+/** Why a log stores nothing more. Rounds without an answer may or may not be committed. */
 export type RoundLogEnd =
-  /** Another process has taken over the log. The round that was refused, and all later ones, are not stored. */
+  /** Another process has taken over the log. It has refused at least one round, and no later one is stored. */
   | { readonly kind: 'fenced' }
   /** A write failed. The message is that of the database or the system. */
   | { readonly kind: 'failed'; readonly message: string }

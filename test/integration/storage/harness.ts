@@ -6,6 +6,7 @@ import { silentLogger } from '../../../src/base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../../../src/base/model.js';
 import { MiB } from '../../../src/base/units.js';
 import { messagesTag } from '../../../src/envelope/fields.js';
+import type { StorageServices } from '../../../src/storage/services.js';
 import { openStorage } from '../../../src/storage/storage.js';
 import type {
   Append,
@@ -80,6 +81,7 @@ export async function makeDirectory(): Promise<string> {
 export async function createHarness(
   options: Partial<StorageOptions> = {},
   clock: Clock = systemClock,
+  services: Pick<StorageServices, 'roundLog'> = {},
 ): Promise<Harness> {
   const directory = await makeDirectory();
   const events: string[] = [];
@@ -98,7 +100,7 @@ export async function createHarness(
         ...options,
         ...changed,
       },
-      { clock, logger: silentLogger },
+      { clock, logger: silentLogger, ...services },
     );
     harness.storage.listen(listener);
     void harness.storage.failed.then((error) => failures.push(error));
