@@ -49,8 +49,8 @@ export class DeadLetterBatch {
     for (const [i, { request, group }] of taken.entries()) {
       const deadLetter = deadLetters[i]!;
       if (deadLetter instanceof Error) {
-        // With hard limits, retention also removes messages that are not settled.
-        const isRemoved = request.offset < topic.firstOffset(request.partition);
+        // With hard limits, retention also removes messages that are not settled. The store does not know a deleted topic.
+        const isRemoved = topic.isDeleted || request.offset < topic.firstOffset(request.partition);
         refused.push({ request, error: deadLetter, isRemoved });
         refusedGroups.push(group);
       } else {
