@@ -62,7 +62,7 @@ const faults: readonly Fault[] = [
   {
     name: 'dead letters are sent back to all subscriptions',
     path: 'src/broker/dead-letters/redrive.js',
-    right: 'targetSubscriptionId: this.#runner.subscriptionId,',
+    right: 'targetSubscriptionId: this.#subscription.subscriptionId,',
     wrong: '',
   },
 ];
