@@ -235,8 +235,8 @@ export class Store implements Storage {
     return this.#reads.producer(topicId, producerId);
   }
 
-  readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>> {
-    return this.#reads.cursors(subscriptionId);
+  readCursors(subscriptionId: number, partitionCount: number): Promise<ReadonlyMap<number, CursorState>> {
+    return this.#reads.cursors(subscriptionId, partitionCount);
   }
 
   readDeadLetter(

@@ -142,8 +142,8 @@ export interface Storage {
 
   /** What is written, as for the three methods below: transactions that still wait do not count. */
   readProducer(topicId: number, producerId: string): Promise<ProducerState | undefined>;
-  /** By partition. A partition without a stored cursor is absent. */
-  readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>>;
+  /** By partition, of a subscription of a topic with this number of partitions. One without a stored cursor is absent. */
+  readCursors(subscriptionId: number, partitionCount: number): Promise<ReadonlyMap<number, CursorState>>;
   /** The note that the subscription dead-lettered this message, if there is one. */
   readDeadLetter(
     subscriptionId: number,

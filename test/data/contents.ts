@@ -153,7 +153,7 @@ export async function checkContents(storage: Storage): Promise<void> {
   assert.deepEqual(await read(3), ['dead letter 1', 'dead letter 2']);
   assert.deepEqual(await read(4), ['new']);
 
-  const cursors = (subscriptionId: number) => storage.readCursors(subscriptionId);
+  const cursors = (subscriptionId: number) => storage.readCursors(subscriptionId, 4);
   assert.deepEqual([...(await cursors(1))], []);
   assert.deepEqual(
     [...(await cursors(2))],

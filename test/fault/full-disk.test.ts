@@ -78,7 +78,7 @@ describe('storage: a full disk', () => {
       await commit(storage, { cursors: [{ subscriptionId, partition: 0, state: () => state }] });
     }
     await commit(storage, { appends: [append(1, 0, ['room for this much'])] });
-    assert.equal((await storage.readCursors(subscriptionId)).get(0)?.acknowledgedOffset, 100);
+    assert.equal((await storage.readCursors(subscriptionId, 1)).get(0)?.acknowledgedOffset, 100);
     await storage.close();
   });
 });

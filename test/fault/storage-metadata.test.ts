@@ -62,6 +62,13 @@ const records: {
     missing: /the extent of partition 1 of topic 2 is missing: there are messages in it/,
   },
   {
+    title: 'a cursor',
+    column: cursorsColumn,
+    key: keys.cursorKey(2, 0),
+    altered:
+      /the cursor of subscription "billing" in partition 0 of topic "orders" is damaged \(its checksum does not match\): without it, messages from offset 0 on are delivered again/,
+  },
+  {
     title: 'the identity of the store',
     column: metadataColumn,
     key: keys.storeKey,
@@ -70,14 +77,8 @@ const records: {
   },
 ];
 
-/** Read when they are asked for, or by the broker at its start. */
+/** Read when they are asked for. */
 const readLater = [
-  {
-    title: 'a cursor',
-    column: cursorsColumn,
-    key: keys.cursorKey(2, 0),
-    says: /the cursors of subscription 2/,
-  },
   {
     title: 'a producer',
     column: producersColumn,
@@ -179,7 +180,7 @@ describe('storage: damaged metadata', () => {
       await change(directory, column, key, 'alter');
       const storage = await openIn(directory);
       const reads = [
-        () => storage.readCursors(2),
+        () => storage.readCursors(2, 4),
         () => storage.readProducer(2, 'till-1'),
         () => storage.readDeadLetter(2, 0, 6),
         () => storage.readRedrives(2, 3),
@@ -212,6 +213,21 @@ describe('storage: damaged metadata', () => {
     await writeRoundNote(path, { ...note, ...(await readDatabaseStart(join(directory, 'db'))) });
     await engine.close();
     await refused(directory, /a record of the unknown kind 99 7 is damaged/);
+  });
+
+  it('puts a subscription back to the first message of the partition whose cursor is damaged, and no other', async () => {
+    const whole = await openIn(directory);
+    const cursors = await whole.readCursors(2, 4);
+    assert(cursors.get(0)!.acknowledgedOffset > 0);
+    await whole.close();
+    await change(directory, cursorsColumn, keys.cursorKey(2, 0), 'alter');
+    const fresh = { acknowledgedOffset: 0, settled: [], failed: [], deadLetterCount: 0 };
+    for (const acceptDataLoss of [true, false]) {
+      const storage = await openIn(directory, { acceptDataLoss });
+      assert.deepEqual(await storage.readCursors(2, 4), new Map([...cursors, [0, fresh]]));
+      assert.equal(storage.warnings.length, acceptDataLoss ? 1 : 0);
+      await storage.close();
+    }
   });
 
   it('makes a lost extent from the messages of the partition when the loss is accepted', async () => {

@@ -314,8 +314,11 @@ export class HeldStorage implements Storage {
     return this.#hold('lookup', () => this.#real.readProducer(topicId, producerId));
   }
 
-  async readCursors(subscriptionId: number): Promise<ReadonlyMap<number, CursorState>> {
-    const cursors = await this.#real.readCursors(subscriptionId);
+  async readCursors(
+    subscriptionId: number,
+    partitionCount: number,
+  ): Promise<ReadonlyMap<number, CursorState>> {
+    const cursors = await this.#real.readCursors(subscriptionId, partitionCount);
     this.#watcher.recovered(subscriptionId, cursors);
     return cursors;
   }

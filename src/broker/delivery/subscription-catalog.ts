@@ -53,7 +53,12 @@ export class SubscriptionCatalog {
     const inCycles = routesInCycles(subscriptions.map(({ config }) => config));
     for (let start = 0; start < subscriptions.length; start += limits.cursorReadsAtOnce) {
       const some = subscriptions.slice(start, start + limits.cursorReadsAtOnce);
-      const cursors = await Promise.all(some.map((each) => storage.readCursors(each.subscriptionId)));
+      const cursors = await Promise.all(
+        some.map(({ subscriptionId, topicId }) => {
+          const partitionCount = this.#topics.byId(topicId)?.config.partitionCount ?? 0;
+          return storage.readCursors(subscriptionId, partitionCount);
+        }),
+      );
       for (const [i, { subscriptionId, topicId, config }] of some.entries()) {
         const topic = this.#topics.byId(topicId);
         if (topic === undefined) continue;

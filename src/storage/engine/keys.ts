@@ -51,14 +51,6 @@ export function cursorKey(subscriptionId: number, partition: number): Buffer {
   return key;
 }
 
-export function partitionOfCursorKey(key: Buffer): number {
-  return key.readUInt16BE(5);
-}
-
-export function cursorRange(subscriptionId: number): KeyRange {
-  return { gte: cursorKey(subscriptionId, 0), lt: subscriptionKey(subscriptionId, deadLetterKind) };
-}
-
 export function deadLetterKey(subscriptionId: number, partition: number, offset: number): Buffer {
   const key = Buffer.allocUnsafe(15);
   const at = key.writeUInt16BE(

@@ -1,7 +1,6 @@
 import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import type { CursorState } from '../../base/positions.js';
-import { decodeCursor } from '../codec/cursor.js';
 import { decodeDeadLetter } from '../codec/dead-letter.js';
 import { decodeProducer } from '../codec/producer.js';
 import { DamagedRecord } from '../codec/record.js';
@@ -11,6 +10,7 @@ import { cursorsColumn, producersColumn } from '../engine/columns.js';
 import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';
 import * as keys from '../engine/keys.js';
 import type { DeadLetterNote, ProducerState } from '../types.js';
+import { readCursors } from './cursor-reads.js';
 
 /** Small reads of committed records. They reject with DATA_LOSS if the database is damaged. */
 export class PointReads {
@@ -27,14 +27,17 @@ export class PointReads {
     return value === undefined ? undefined : decodeProducer(value);
   }
 
-  /** By partition. */
-  async cursors(subscriptionId: number): Promise<Map<number, CursorState>> {
-    const cursors = new Map<number, CursorState>();
-    const what = `the cursors of subscription ${subscriptionId}`;
-    for (const [key, value] of await this.#cursorEntries(keys.cursorRange(subscriptionId), what)) {
-      cursors.set(keys.partitionOfCursorKey(key), decodeCursor(value));
-    }
-    return cursors;
+  /** By partition, of a subscription of a topic with this number of partitions. */
+  cursors(subscriptionId: number, partitionCount: number): Promise<Map<number, CursorState>> {
+    return undamaged(`the cursors of subscription ${subscriptionId}`, async () => {
+      const cursors = new Map<number, CursorState>();
+      const reads = await readCursors(this.#engine, subscriptionId, partitionCount);
+      for (const [partition, read] of reads.entries()) {
+        if (read.kind === 'damaged') throw new DamagedRecord(read.why);
+        if (read.state !== undefined) cursors.set(partition, read.state);
+      }
+      return cursors;
+    });
   }
 
   /** By partition of the dead-letter topic. */

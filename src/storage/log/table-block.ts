@@ -1,4 +1,5 @@
 import { DamagedRecord, lastOffsetOfRecord, readRecord } from '../codec/record.js';
+import { unseal } from '../codec/sealed-value.js';
 import { logKey } from '../engine/keys.js';
 
 /**
@@ -18,20 +19,34 @@ const internalKeyBytes = 12 + 8;
 
 /** The whole records of a partition of a topic, key and value, in the order of the block. */
 export function wholeRecordsOf(block: Buffer, topicId: number, partition: number): [Buffer, Buffer][] {
-  const records: [Buffer, Buffer][] = [];
+  return wholeValues(block, internalKeyBytes, (value) => wholeRecord(value, topicId, partition));
+}
+
+/** The small record of this key, without its checksum, which covers the key as well; undefined if it is not whole. */
+export function wholeSealedValueOf(block: Buffer, key: Buffer): Buffer | undefined {
+  return wholeValues(block, undefined, (value) => unsealed(key, value))[0];
+}
+
+/** What `read` makes of the values of the block, without what it makes undefined. */
+function wholeValues<T>(
+  block: Buffer,
+  keyBytes: number | undefined,
+  read: (value: Buffer) => T | undefined,
+): T[] {
+  const found: T[] = [];
   const starts = startsOfIntervals(block);
   for (let at: number | undefined = 0; at !== undefined; ) {
     const from: number = at;
-    const entry = entryAt(block, from);
-    const record = entry && wholeRecord(entry.value, topicId, partition);
-    if (record !== undefined) records.push(record);
+    const entry = entryAt(block, from, keyBytes);
+    const whole = entry && read(entry.value);
+    if (whole !== undefined) found.push(whole);
     const nextStart = starts.find((start) => start > from);
     // An entry must not reach into the next interval: if it does, its lengths are wrong.
     const isBroken =
-      entry === undefined || (record === undefined && nextStart !== undefined && entry.end > nextStart);
+      entry === undefined || (whole === undefined && nextStart !== undefined && entry.end > nextStart);
     at = isBroken ? nextStart : entry.end;
   }
-  return records;
+  return found;
 }
 
 /** Ascending. Empty if the list is damaged. */
@@ -45,7 +60,12 @@ function startsOfIntervals(block: Buffer): number[] {
   );
 }
 
-function entryAt(block: Buffer, from: number): { value: Buffer; end: number } | undefined {
+/** `keyBytes`: the length of every key, if it is known. */
+function entryAt(
+  block: Buffer,
+  from: number,
+  keyBytes: number | undefined,
+): { value: Buffer; end: number } | undefined {
   let at = from;
   const lengths: number[] = [];
   for (let field = 0; field < 3; field++) {
@@ -61,7 +81,7 @@ function entryAt(block: Buffer, from: number): { value: Buffer; end: number } | 
   const [shared = 0, unshared = 0, valueBytes = 0] = lengths;
   const valueAt = at + unshared;
   const end = valueAt + valueBytes;
-  if (shared + unshared !== internalKeyBytes || end > block.length) return undefined;
+  if ((keyBytes !== undefined && shared + unshared !== keyBytes) || end > block.length) return undefined;
   return { value: block.subarray(valueAt, end), end };
 }
 
@@ -73,6 +93,15 @@ function wholeRecord(value: Buffer, topicId: number, partition: number): [Buffer
   try {
     readRecord(key, value, partition);
     return [key, value];
+  } catch (error) {
+    if (error instanceof DamagedRecord) return undefined;
+    throw error;
+  }
+}
+
+function unsealed(key: Buffer, value: Buffer): Buffer | undefined {
+  try {
+    return unseal(key, value);
   } catch (error) {
     if (error instanceof DamagedRecord) return undefined;
     throw error;

@@ -1,18 +1,22 @@
 import { encodeCounters } from '../codec/counters.js';
+import { encodeCursor } from '../codec/cursor.js';
 import { encodeExtent } from '../codec/extent.js';
 import { seal } from '../codec/sealed-value.js';
-import { metadataColumn, partitionColumn } from '../engine/columns.js';
+import { cursorsColumn, metadataColumn, partitionColumn } from '../engine/columns.js';
 import type { Engine } from '../engine/engine.js';
-import { countersKey, extentKey, logRange, metadataKey, metadataKind } from '../engine/keys.js';
+import { countersKey, cursorKey, extentKey, logRange, metadataKey, metadataKind } from '../engine/keys.js';
+import type { LostCursors } from './lost-cursors.js';
 import type { Recovered } from './recovered.js';
 
 /**
  * Removes lost metadata, so that the next start does not find the same losses again: a lost topic or subscription
  * counts as deleted, with everything that belongs to it, and extents are rebuilt from the records of their
- * partitions. Returns the remaining metadata. Writes nothing if RocksDB could not read everything.
+ * partitions. Returns the remaining metadata. If RocksDB could not read everything, writes only cursors: a cursor that was
+ * replaced must not be replaced again after it has moved.
  */
 export async function acceptLoss(engine: Engine, recovered: Recovered): Promise<Recovered> {
   const { lost } = recovered;
+  replaceCursors(engine, lost.cursors);
   if (recovered.faults.length === 0 || !lost.isReadable) return recovered;
   const lostSubscriptionIds = new Set(lost.subscriptionIds);
   const batch = engine.batch();
@@ -47,4 +51,15 @@ export async function acceptLoss(engine: Engine, recovered: Recovered): Promise<
     deletedTopicIds: new Set([...recovered.deletedTopicIds, ...lost.topicIds]),
     deletedSubscriptionIds: new Set([...recovered.deletedSubscriptionIds, ...lostSubscriptionIds]),
   };
+}
+
+/** The new records hide the damaged ones from reads by key, also where the engine refuses their block. */
+function replaceCursors(engine: Engine, replacements: LostCursors['replacements']): void {
+  if (replacements.length === 0) return;
+  const batch = engine.batch();
+  for (const { subscriptionId, partition, state } of replacements) {
+    const key = cursorKey(subscriptionId, partition);
+    batch.put(cursorsColumn, key, seal(key, encodeCursor(state)));
+  }
+  batch.write(true);
 }

@@ -1,5 +1,6 @@
 import type { Extent } from '../codec/extent.js';
 import type { CatalogSubscription, CatalogTopic } from '../types.js';
+import type { LostCursors } from './lost-cursors.js';
 import type { LostExtents } from './lost-extents.js';
 
 /** The records of the metadata that can be read. */
@@ -27,6 +28,8 @@ export interface LostMetadata extends Omit<Contradictions, 'faults'> {
   readonly damagedKeys: readonly Buffer[];
   /** Extents that were lost, rebuilt from the records of their partitions. */
   readonly extents: LostExtents['found'];
+  /** What takes the place of cursors that can't be read. */
+  readonly cursors: LostCursors['replacements'];
   /**
    * False: topics may exist that are not known, or partitions with messages whose extent is lost. Their ids or offsets
    * would be given again, over their messages.

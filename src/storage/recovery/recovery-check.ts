@@ -1,5 +1,5 @@
 import { cursorsColumn, producersColumn } from '../engine/columns.js';
-import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
+import { type Engine, engineFault, engineMessage, type KeyRange } from '../engine/engine.js';
 import { everything, producerRange, subscriptionRange } from '../engine/keys.js';
 import type { Contradictions, RecoveredRecords } from './recovered.js';
 
@@ -26,14 +26,16 @@ export async function findContradictions(
   const cursors = await findOrphans(engine, cursorsColumn, {
     owner: 'subscription',
     records: 'cursors or notes',
+    known: knownSubscriptionIds,
     isKnown: (id) => knownSubscriptionIds.has(id) || deletedSubscriptionIds.has(id),
-    behind: (id) => subscriptionRange(id).lt,
+    rangeOf: subscriptionRange,
   });
   const producers = await findOrphans(engine, producersColumn, {
     owner: 'topic',
     records: 'producers',
+    known: topics.keys(),
     isKnown: (id) => topics.has(id) || deletedTopicIds.has(id),
-    behind: (id) => producerRange(id).lt,
+    rangeOf: producerRange,
   });
   for (const id of cursors.ids) found.subscriptionIds.add(id);
   for (const id of producers.ids) found.topicIds.add(id);
@@ -92,36 +94,85 @@ function checkExtents({ topics, extents }: RecoveredRecords, found: Findings): v
 interface Owners {
   readonly owner: string;
   readonly records: string;
+  readonly known: Iterable<number>;
   readonly isKnown: (id: number) => boolean;
-  /** The first key that may belong to a later owner. */
-  readonly behind: (id: number) => Buffer;
+  /** The keys that may belong to this owner. */
+  readonly rangeOf: (id: number) => KeyRange;
 }
 
-/** Reads one record of each owner. Each key of the column begins with the id of its owner. */
-async function findOrphans(
+/** A block that can't be read rarely contains records of more owners. */
+const mostUnreadableOwners = 10_000;
+
+/**
+ * Reads one record of each owner. Each key of the column begins with the id of its owner. Where RocksDB can't read a block,
+ * continues at the next known owner: its records are checked one by one, cursors when the store is opened, producers and
+ * notes when they are asked for.
+ */
+async function findOrphans(engine: Engine, column: number, owners: Owners): Promise<Orphans> {
+  const orphans: Orphans = { faults: [], ids: [], isReadable: true };
+  const behind = ownersBehind(owners);
+  let from: Buffer | undefined = everything.gte;
+  for (let failureCount = 0; from !== undefined; failureCount++) {
+    const { failedAt, error }: ScanEnd = await scanOwners(engine, column, from, owners, orphans);
+    if (failedAt === undefined) break;
+    orphans.isReadable = false;
+    if (failureCount === mostUnreadableOwners) {
+      orphans.faults.push(`the ${owners.records} can't be read to their end: ${engineMessage(error)}`);
+      break;
+    }
+    from = behind(failedAt);
+  }
+  return orphans;
+}
+
+interface Orphans {
+  readonly faults: string[];
+  readonly ids: number[];
+  isReadable: boolean;
+}
+
+/** Without `failedAt`, the scan has reached the end of the column. */
+type ScanEnd = { readonly failedAt?: Buffer; readonly error?: unknown };
+
+async function scanOwners(
   engine: Engine,
   column: number,
-  { owner, records, isKnown, behind }: Owners,
-): Promise<Pick<Contradictions, 'faults' | 'isReadable'> & { readonly ids: readonly number[] }> {
-  const faults: string[] = [];
-  const ids: number[] = [];
-  const scan = engine.scan(column, everything, { hasValues: false, batchBytes: 1 });
+  from: Buffer,
+  { owner, records, isKnown, rangeOf }: Owners,
+  orphans: Orphans,
+): Promise<ScanEnd> {
+  let at = from;
+  const scan = engine.scan(column, { ...everything, gte: from }, { hasValues: false, batchBytes: 1 });
   try {
     for (;;) {
       const [entry] = await scan.next(1);
-      if (entry === undefined) return { faults, ids, isReadable: true };
+      if (entry === undefined) return {};
       const id = entry[0].readUInt32BE(0);
       if (!isKnown(id)) {
-        ids.push(id);
-        faults.push(`the ${owner} of id ${id} is missing: there are ${records} of it`);
+        orphans.ids.push(id);
+        orphans.faults.push(`the ${owner} of id ${id} is missing: there are ${records} of it`);
       }
-      scan.seek(behind(id));
+      at = rangeOf(id).lt;
+      scan.seek(at);
     }
   } catch (error) {
     if (engineFault(error) !== 'corruption') throw error;
-    faults.push(`the ${records} can't be read to their end: ${engineMessage(error)}`);
-    return { faults, ids, isReadable: false };
+    return { failedAt: at, error };
   } finally {
     await scan.close();
   }
+}
+
+/** Finds the first key of the next known owner behind a key. The keys must ascend from call to call. */
+function ownersBehind({ known, rangeOf }: Owners): (key: Buffer) => Buffer | undefined {
+  let ids: number[] | undefined;
+  let index = 0;
+  return (key) => {
+    ids ??= [...known].sort((a, b) => a - b);
+    for (; index < ids.length; index++) {
+      const first = rangeOf(ids[index]!).gte;
+      if (Buffer.compare(first, key) > 0) return first;
+    }
+    return undefined;
+  };
 }

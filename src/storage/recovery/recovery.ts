@@ -17,6 +17,7 @@ import {
   subscriptionRange,
 } from '../engine/keys.js';
 import type { CatalogTopic } from '../types.js';
+import { findLostCursors, firstOffsets } from './lost-cursors.js';
 import { findLostExtents } from './lost-extents.js';
 import type { Recovered } from './recovered.js';
 import { findContradictions } from './recovery-check.js';
@@ -107,11 +108,18 @@ export async function recover(engine: Engine): Promise<Recovered> {
   };
   const contradictions = await findContradictions(engine, recovered);
   const lostExtents = await findLostExtents(engine, topics, extents);
-  faults.push(...contradictions.faults, ...lostExtents.faults);
+  const lostCursors = await findLostCursors(
+    engine,
+    topics,
+    recovered.subscriptions,
+    firstOffsets(extents, lostExtents.found),
+  );
+  faults.push(...contradictions.faults, ...lostExtents.faults, ...lostCursors.faults);
   const lost = {
     ...contradictions,
     damagedKeys,
     extents: lostExtents.found,
+    cursors: lostCursors.replacements,
     isReadable: isReadable && contradictions.isReadable,
     canBeAccepted: isReadable && lostExtents.areAllFound,
   };

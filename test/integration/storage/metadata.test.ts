@@ -111,13 +111,13 @@ describe('storage: the metadata', () => {
     });
     const check = async (storage: Storage): Promise<void> => {
       assert.deepEqual(
-        await storage.readCursors(subscriptionId),
+        await storage.readCursors(subscriptionId, 4),
         new Map([
           [0, cursor(5)],
           [1, cursor(7)],
         ]),
       );
-      assert.deepEqual(await storage.readCursors(other), new Map([[0, cursor(9)]]));
+      assert.deepEqual(await storage.readCursors(other, 4), new Map([[0, cursor(9)]]));
       assert.deepEqual(await storage.readDeadLetter(subscriptionId, 1, 6), note);
       assert.equal(await storage.readDeadLetter(subscriptionId, 1, 7), undefined);
       const offsets = (...range: [number, number, number]) =>
@@ -163,7 +163,7 @@ describe('storage: the metadata', () => {
     });
     await Promise.all(commits);
     assert.equal(callCount, 1);
-    assert.deepEqual(await storage.readCursors(subscriptionId), new Map([[0, cursor(10)]]));
+    assert.deepEqual(await storage.readCursors(subscriptionId, 4), new Map([[0, cursor(10)]]));
   });
 
   it('deletes a topic with its messages and producers, and nothing of its neighbours', async () => {
@@ -248,11 +248,11 @@ describe('storage: the metadata', () => {
     const late = commit(storage, { cursors: [update(gone)], redrives: [redriveOf(gone)] });
     await Promise.all([deleted, late]);
     const check = async (reopened: Storage): Promise<void> => {
-      assert.deepEqual(await reopened.readCursors(gone), new Map());
+      assert.deepEqual(await reopened.readCursors(gone, 4), new Map());
       assert.equal(await reopened.readDeadLetter(gone, 0, 0), undefined);
       assert.deepEqual(await reopened.readRedrives(gone, topicId), new Map());
       assert.deepEqual(await reopened.readRedrives(kept, topicId), new Map([[0, 1]]));
-      assert.deepEqual(await reopened.readCursors(kept), new Map([[0, cursor(1)]]));
+      assert.deepEqual(await reopened.readCursors(kept, 4), new Map([[0, cursor(1)]]));
       assert.deepEqual(await reopened.readDeadLetter(kept, 0, 0), { subscriptionId: kept, ...note });
     };
     await check(storage);

@@ -154,20 +154,16 @@ describe('keys', () => {
           [keys.cursorKey(owner, part), 'subscription'],
           [keys.deadLetterKey(owner, part, at), 'subscription'],
           [keys.redriveKey(owner, other, part), 'subscription'],
-          [keys.cursorKey(owner, part), 'cursors'],
         ];
         for (const [key, range] of ranges) {
           assert.equal(isIn(key, byRange[range](other)), owner === other);
           assert(isIn(key, byRange[range](owner)));
         }
-        assert(!isIn(keys.deadLetterKey(owner, part, at), keys.cursorRange(owner)));
         const redriveKey = keys.redriveKey(owner, other, part);
-        assert(!isIn(redriveKey, keys.cursorRange(owner)));
         assert(isIn(redriveKey, keys.redriveRange(owner, other)));
         assert.equal(isIn(redriveKey, keys.redriveRange(owner, owner)), owner === other);
         assert(!isIn(keys.deadLetterKey(owner, part, at), keys.redriveRange(owner, other)));
         assert.equal(keys.partitionOfRedriveKey(redriveKey), part);
-        assert.equal(keys.partitionOfCursorKey(keys.cursorKey(owner, part)), part);
         assert.equal(keys.partitionOfExtentKey(keys.extentKey(owner, part)), part);
         assert.equal(keys.idOfMetadataKey(keys.extentKey(owner, part)), owner);
         assert(isIn(keys.extentKey(owner, part), keys.metadataRange));
@@ -180,7 +176,6 @@ const byRange = {
   log: (topicId: number) => keys.logRange(topicId, 0),
   producers: keys.producerRange,
   subscription: keys.subscriptionRange,
-  cursors: keys.cursorRange,
 };
 
 function isIn(key: Buffer, { gte, lt }: { gte: Buffer; lt: Buffer }): boolean {

@@ -49,7 +49,7 @@ describe('small reads', () => {
     assert.deepEqual(await reads.producer(1, 'p'), producer);
     assert.equal(await reads.producer(1, 'q'), undefined);
     assert.deepEqual([...(await reads.redrives(1, 3))], [[2, 40]]);
-    assert.deepEqual([...(await reads.cursors(1))], [], 'redrives are no cursors');
+    assert.deepEqual([...(await reads.cursors(1, 4))], [], 'redrives are no cursors');
   });
 
   it('are repeated once if the disk failed', async () => {
@@ -96,7 +96,7 @@ describe('small reads', () => {
     dead.memory.flip();
     await assert.rejects(dead.reads.deadLetter(1, 0, 2), refused('DATA_LOSS', /offset 2 can't be read/));
     await assert.rejects(
-      dead.reads.cursors(1).then(() => dead.reads.deadLetterOffsets(1, 0, 0, 9, 9)),
+      dead.reads.cursors(1, 4).then(() => dead.reads.deadLetterOffsets(1, 0, 0, 9, 9)),
       refused('DATA_LOSS'),
     );
   });
