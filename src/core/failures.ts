@@ -121,3 +121,13 @@ export class Failures {
 function pushPart(parts: LeaseRange[], range: LeaseRange, first: number, last: number): void {
   if (first <= last) parts.push({ ...range, first, last });
 }
+
+/**
+ * What the end of a session is charged to. If the consumer may have been working on several messages, the broker
+ * can't know which one broke the stream: none is charged, and those that were at work in an earlier break too
+ * become suspects.
+ */
+export type Blame =
+  | { readonly kind: 'nothing' }
+  | { readonly kind: 'messageAtWork'; readonly failure: Failure }
+  | { readonly kind: 'suspects' };

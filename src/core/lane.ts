@@ -2,9 +2,10 @@ import type { DeadlineHeap } from '../base/deadline-heap.js';
 import { invariant } from '../base/invariant.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { Random } from '../base/random.js';
-import { type Failure, Failures, leaseLapsed, nackedReason } from './failures.js';
+import { type Blame, Failures, leaseLapsed, nackedReason } from './failures.js';
 import { touchingJoined } from './intervals.js';
 import {
+  appendLeased,
   type DeliveryRecord,
   type Holder,
   Lease,
@@ -26,8 +27,8 @@ import type {
   Outcome,
   PartitionStatus,
   ReadRun,
-  Wait,
 } from './types.js';
+import type { LaneWait } from './wait-causes.js';
 
 /** The state that all lanes of a subscription share. */
 export interface LaneContext {
@@ -39,25 +40,6 @@ export interface LaneContext {
   /** Lanes by the end of the next backoff. */
   readonly retries: DeadlineHeap<Lane>;
 }
-
-/**
- * Why a lane has no message for a session. `othersFirst`: the messages go to idle sessions with fewer outstanding
- * messages. `heldBack`: there are messages, but this session may not have them now.
- */
-export type LaneWait = 'caughtUp' | 'backoff' | 'notAssigned' | 'othersFirst' | 'heldBack';
-
-/** Why a session has to wait. */
-export type WaitCause = Wait['reason'] | LaneWait;
-
-/**
- * What the end of a session is charged to. If the consumer may have been working on several messages, the broker
- * can't know which one broke the stream: none is charged, and those that were at work in an earlier break too
- * become suspects.
- */
-export type Blame =
-  | { readonly kind: 'nothing' }
-  | { readonly kind: 'messageAtWork'; readonly failure: Failure }
-  | { readonly kind: 'suspects' };
 
 /** Messages that may go out together: `first` up to but not including `end`. */
 export interface Claim {
@@ -411,15 +393,5 @@ export abstract class Lane {
 
   #giveBack(messages: readonly LeaseRange[], nowMs: number): void {
     if (messages.length > 0) this.returned(messages, nowMs);
-  }
-}
-
-/** Appends messages of a run. Extends the last range if they touch. */
-function appendLeased(leased: LeasedRun[], run: number, from: number, to: number, attempt: number): void {
-  const previous = leased.at(-1);
-  if (previous?.run === run && previous.to === from && previous.attempt === attempt) {
-    leased[leased.length - 1] = { ...previous, to };
-  } else {
-    leased.push({ run, from, to, attempt });
   }
 }

@@ -4,7 +4,7 @@ import type { Interval } from '../base/positions.js';
 import { appendInterval } from './intervals.js';
 import type { Outbox } from './outbox.js';
 import type { Session } from './session.js';
-import type { ReadRun } from './types.js';
+import type { LeasedRun, ReadRun } from './types.js';
 
 /** Messages that went out together: their deadlines start together. */
 export interface DeliveryRecord {
@@ -285,5 +285,21 @@ export class LeaseTable {
     this.#leases.length = kept;
     this.#head = 0;
     this.#emptyCount = 0;
+  }
+}
+
+/** Appends messages of a run. Extends the last range if they touch. */
+export function appendLeased(
+  leased: LeasedRun[],
+  run: number,
+  from: number,
+  to: number,
+  attempt: number,
+): void {
+  const previous = leased.at(-1);
+  if (previous?.run === run && previous.to === from && previous.attempt === attempt) {
+    leased[leased.length - 1] = { ...previous, to };
+  } else {
+    leased.push({ run, from, to, attempt });
   }
 }

@@ -1,8 +1,9 @@
 import type { Interval } from '../base/positions.js';
-import { type Claim, Lane, type LaneWait } from './lane.js';
+import { type Claim, Lane } from './lane.js';
 import type { RunIndex } from './leases.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
+import type { LaneWait } from './wait-causes.js';
 
 /**
  * A lane with one session at a time, in order. When a message comes back, all later ones do too: delivery

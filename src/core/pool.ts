@@ -1,9 +1,10 @@
 import type { CursorState } from '../base/positions.js';
 import { IdleSessions } from './idle-sessions.js';
-import type { Lane, LaneContext, WaitCause } from './lane.js';
+import type { Lane, LaneContext } from './lane.js';
 import type { Session } from './session.js';
 import { SharedLane } from './shared-lane.js';
 import type { Sharing } from './sharing.js';
+import type { WaitCause } from './wait-causes.js';
 
 /** Every session reads every partition (orderings KEY and NONE). */
 export class Pool implements Sharing {

@@ -2,10 +2,11 @@ import { DeadlineHeap } from '../base/deadline-heap.js';
 import type { CursorState, Interval } from '../base/positions.js';
 import type { IdleSessions } from './idle-sessions.js';
 import { KeyQueue, KeyQueues } from './key-queues.js';
-import { type Claim, Lane, type LaneContext, type LaneWait } from './lane.js';
+import { type Claim, Lane, type LaneContext } from './lane.js';
 import { type LeaseRange, orderingKeyAt, type RunIndex } from './leases.js';
 import { RangeSet } from './range-set.js';
 import type { Session } from './session.js';
+import type { LaneWait } from './wait-causes.js';
 
 /**
  * A lane that all sessions share. The frontier only moves forward: messages below it are outstanding, came back,

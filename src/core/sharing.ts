@@ -1,6 +1,7 @@
 import type { CursorState } from '../base/positions.js';
-import type { Lane, WaitCause } from './lane.js';
+import type { Lane } from './lane.js';
 import type { Session } from './session.js';
+import type { WaitCause } from './wait-causes.js';
 
 /** How the sessions of a subscription share its partitions: the part of an ordering that concerns all lanes. */
 export interface Sharing {

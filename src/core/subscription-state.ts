@@ -6,9 +6,10 @@ import { sessionNotFound } from '../base/shared-errors.js';
 import { joinedAcks } from './ack-order.js';
 import { Assignment } from './assignment.js';
 import { DeliveriesInTransit } from './deliveries-in-transit.js';
-import { streamEnded } from './failures.js';
+import { takeDue } from './due-leases.js';
+import { type Blame, streamEnded } from './failures.js';
 import { mergedIntervals } from './intervals.js';
-import type { Blame, Lane, LaneContext, WaitCause } from './lane.js';
+import type { Lane, LaneContext } from './lane.js';
 import type { Lease } from './leases.js';
 import { Outbox } from './outbox.js';
 import { Pool } from './pool.js';
@@ -34,33 +35,12 @@ import type {
   SubscriptionState,
   Wait,
 } from './types.js';
+import { type NearnessCause, nearness, type WaitCause, waits } from './wait-causes.js';
 
 /** The state of one subscription, without partitions or sessions yet. `random` is used for backoff only. */
 export function createSubscriptionState(policy: DeliveryPolicy, random: Random): SubscriptionState {
   return new SubscriptionStateMachine(policy, random);
 }
-
-const waits: Readonly<Record<WaitCause, Wait>> = {
-  caughtUp: { kind: 'wait', reason: 'caughtUp' },
-  messageCredit: { kind: 'wait', reason: 'messageCredit' },
-  byteCredit: { kind: 'wait', reason: 'byteCredit' },
-  backoff: { kind: 'wait', reason: 'backoff' },
-  notAssigned: { kind: 'wait', reason: 'notAssigned' },
-  othersFirst: { kind: 'wait', reason: 'notAssigned' },
-  heldBack: { kind: 'wait', reason: 'notAssigned' },
-  reading: { kind: 'wait', reason: 'reading' },
-};
-
-/** If several lanes have nothing, the reason of the lane that is closest to having something counts. */
-const nearness: Readonly<Record<Exclude<WaitCause, 'messageCredit' | 'byteCredit'>, number>> = {
-  caughtUp: 1,
-  notAssigned: 2,
-  backoff: 3,
-  reading: 4,
-  // The highest: another session has to be woken for the messages that this one leaves.
-  othersFirst: 5,
-  heldBack: 5,
-};
 
 class SubscriptionStateMachine implements SubscriptionState {
   readonly #context: LaneContext;
@@ -257,7 +237,7 @@ class SubscriptionStateMachine implements SubscriptionState {
     for (const session of this.#inTransit.takeMoved()) {
       if (this.#silences.end(session)) this.#silenceEnded(session);
     }
-    const due = this.#takeDue(nowMs);
+    const due = takeDue(this.#context.deadlines, nowMs);
     for (const bySession of due.values()) {
       for (const session of bySession.keys()) {
         if (this.#silences.begin(session, policy, nowMs)) this.#sharing.silenced(session);
@@ -303,24 +283,6 @@ class SubscriptionStateMachine implements SubscriptionState {
   }
 
   /**
-   * Leases of one session in one partition that lapse together are one event: only the first message can have
-   * failed.
-   */
-  #takeDue(nowMs: number): Map<number, Map<Session, Lease[]>> {
-    const { deadlines } = this.#context;
-    const due = new Map<number, Map<Session, Lease[]>>();
-    for (let lease = deadlines.popDue(nowMs); lease !== undefined; lease = deadlines.popDue(nowMs)) {
-      const { partition, session } = lease.delivery;
-      const bySession = due.get(partition) ?? new Map<Session, Lease[]>();
-      due.set(partition, bySession);
-      const leases = bySession.get(session);
-      if (leases === undefined) bySession.set(session, [lease]);
-      else leases.push(lease);
-    }
-    return due;
-  }
-
-  /**
    * What the end of a session is charged to. A consumer that cancels its call on a live connection before it has
    * settled anything has not worked: closing early is no failure.
    */
@@ -357,12 +319,12 @@ class SubscriptionStateMachine implements SubscriptionState {
     const lanes = this.#sharing.lanesOf(session);
     const { lackOfCredit } = session;
     const mayServe = this.#sharing.mayServe(session, nowMs);
-    let reason: keyof typeof nearness = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
+    let reason: NearnessCause = lanes.length === 0 ? 'notAssigned' : 'caughtUp';
     for (let i = 0; i < lanes.length; i += 1) {
       const turn = (session.nextLane + i) % lanes.length;
       const lane = lanes[turn]!;
       const offer = lane.offer(session, nowMs);
-      let laneReason: keyof typeof nearness;
+      let laneReason: NearnessCause;
       if (typeof offer !== 'number') laneReason = offer;
       else if (lackOfCredit !== undefined) return lackOfCredit;
       else if (!mayServe) laneReason = 'heldBack';
