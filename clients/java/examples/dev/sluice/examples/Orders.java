@@ -17,8 +17,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 
 /**
- * Orders that are billed, in order of each customer; one of them fails twice and is then given up. Its argument is the address of
- * a broker.
+ * Orders that are billed, in order of each customer; one of them fails twice and is then given up.
+ * Its argument is the address of a broker.
  */
 public final class Orders {
   private static final String TOPIC = "orders";
@@ -44,13 +44,17 @@ public final class Orders {
   private static void prepare(Client client) {
     Topic topic = Topic.newBuilder().setName(TOPIC).setPartitionCount(4).build();
     client.admin().createTopic(CreateTopicRequest.newBuilder().setTopic(topic).build());
-    Subscription billing = Subscription.newBuilder()
-        .setTopic(TOPIC)
-        .setName("billing")
-        .setOrdering(Ordering.ORDERING_KEY)
-        .setDeadLetter(DeadLetterPolicy.newBuilder().setMaxAttempts(2))
-        .build();
-    client.admin().createSubscription(CreateSubscriptionRequest.newBuilder().setSubscription(billing).build());
+    Subscription billing =
+        Subscription.newBuilder()
+            .setTopic(TOPIC)
+            .setName("billing")
+            .setOrdering(Ordering.ORDERING_KEY)
+            .setDeadLetter(DeadLetterPolicy.newBuilder().setMaxAttempts(2))
+            .build();
+    client
+        .admin()
+        .createSubscription(
+            CreateSubscriptionRequest.newBuilder().setSubscription(billing).build());
   }
 
   private static void order(Client client) {
@@ -66,15 +70,22 @@ public final class Orders {
 
   private static void bill(Client client) throws InterruptedException {
     CountDownLatch left = new CountDownLatch(ORDER_COUNT - 1);
-    try (Consumer consumer = client.consumer(TOPIC, "billing").concurrency(CUSTOMERS.size()).build()) {
-      consumer.start(delivery -> {
-        String order = delivery.payload().toStringUtf8();
-        if (order.equals("order 7")) {
-          System.out.println(order + " of " + delivery.key().toStringUtf8() + " fails, attempt " + delivery.attempt());
-          throw new IllegalStateException("no such card");
-        }
-        left.countDown();
-      });
+    try (Consumer consumer =
+        client.consumer(TOPIC, "billing").concurrency(CUSTOMERS.size()).build()) {
+      consumer.start(
+          delivery -> {
+            String order = delivery.payload().toStringUtf8();
+            if (order.equals("order 7")) {
+              System.out.println(
+                  order
+                      + " of "
+                      + delivery.key().toStringUtf8()
+                      + " fails, attempt "
+                      + delivery.attempt());
+              throw new IllegalStateException("no such card");
+            }
+            left.countDown();
+          });
       left.await();
     }
     System.out.println((ORDER_COUNT - 1) + " orders were billed");

@@ -12,7 +12,10 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.locks.LockSupport;
 
-/** Sends at a steady rate and consumes in the same process; a message's time runs from the moment when it was due. */
+/**
+ * Sends at a steady rate and consumes in the same process; a message's time runs from the moment
+ * when it was due.
+ */
 final class BenchLatency implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {
@@ -25,23 +28,30 @@ final class BenchLatency implements Main.Command {
     CountDownLatch left = new CountDownLatch(2 * count);
     try (Client client = Client.connect(options.text("server"));
         Producer producer = Opening.producer(client, options.text("topic"));
-        Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).build()) {
+        Consumer consumer =
+            client.consumer(options.text("topic"), options.text("subscription")).build()) {
       long begin = System.nanoTime() + 200_000_000L;
-      CompletableFuture<Void> ended = consumer.start(delivery -> {
-        int index = delivery.payload().asReadOnlyByteBuffer().getInt();
-        if (delivered[index] != 0) return;
-        delivered[index] = System.nanoTime() - dueAt(begin, index, rate);
-        left.countDown();
-      });
+      CompletableFuture<Void> ended =
+          consumer.start(
+              delivery -> {
+                int index = delivery.payload().asReadOnlyByteBuffer().getInt();
+                if (delivered[index] != 0) return;
+                delivered[index] = System.nanoTime() - dueAt(begin, index, rate);
+                left.countDown();
+              });
       for (int i = 0; i < count; i++) {
         int index = i;
         long due = dueAt(begin, i, rate);
-        for (long wait = due - System.nanoTime(); wait > 0; wait = due - System.nanoTime()) LockSupport.parkNanos(wait);
+        for (long wait = due - System.nanoTime(); wait > 0; wait = due - System.nanoTime())
+          LockSupport.parkNanos(wait);
         byte[] payload = ByteBuffer.allocate(payloadBytes).putInt(i).array();
-        producer.send(Message.of(payload)).thenRun(() -> {
-          published[index] = System.nanoTime() - due;
-          left.countDown();
-        });
+        producer
+            .send(Message.of(payload))
+            .thenRun(
+                () -> {
+                  published[index] = System.nanoTime() - due;
+                  left.countDown();
+                });
       }
       CompletableFuture<Void> all = CompletableFuture.runAsync(() -> await(left));
       CompletableFuture.anyOf(ended, all).get();

@@ -4,7 +4,6 @@ import dev.sluice.client.Client;
 import dev.sluice.client.Message;
 import dev.sluice.client.Producer;
 import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 
@@ -16,13 +15,17 @@ final class BenchPublish implements Main.Command {
     byte[] payload = new byte[options.numberOr("payload-bytes", 100)];
     CountDownLatch left = new CountDownLatch(count);
     AtomicReference<Throwable> failure = new AtomicReference<>();
-    try (Client client = Client.connect(options.text("server")); Producer producer = Opening.producer(client, options.text("topic"))) {
+    try (Client client = Client.connect(options.text("server"));
+        Producer producer = Opening.producer(client, options.text("topic"))) {
       long begin = System.nanoTime();
       for (int i = 0; i < count; i++) {
-        producer.send(Message.of(payload)).whenComplete((receipt, failed) -> {
-          if (failed != null) failure.set(failed);
-          left.countDown();
-        });
+        producer
+            .send(Message.of(payload))
+            .whenComplete(
+                (receipt, failed) -> {
+                  if (failed != null) failure.set(failed);
+                  left.countDown();
+                });
       }
       left.await();
       double seconds = (System.nanoTime() - begin) / 1e9;

@@ -26,7 +26,9 @@ final class Cases {
     for (JsonElement element : all.getAsJsonArray("cases")) {
       JsonObject found = element.getAsJsonObject();
       if (!found.get("name").getAsString().equals(name)) continue;
-      return found.has("messages") ? listed(found.getAsJsonArray("messages")) : sequence(found.getAsJsonObject("sequence"));
+      return found.has("messages")
+          ? listed(found.getAsJsonArray("messages"))
+          : sequence(found.getAsJsonObject("sequence"));
     }
     throw new IllegalArgumentException("there is no case " + name + " in " + file);
   }
@@ -38,9 +40,11 @@ final class Cases {
       Message.Builder builder = Message.builder();
       if (message.has("key")) builder.key(bytes(message.getAsJsonObject("key")));
       if (message.has("payload")) builder.payload(bytes(message.getAsJsonObject("payload")));
-      if (message.has("eventTime")) builder.eventTime(Instant.parse(message.get("eventTime").getAsString()));
+      if (message.has("eventTime"))
+        builder.eventTime(Instant.parse(message.get("eventTime").getAsString()));
       if (message.has("headers")) {
-        for (Map.Entry<String, JsonElement> header : message.getAsJsonObject("headers").entrySet()) {
+        for (Map.Entry<String, JsonElement> header :
+            message.getAsJsonObject("headers").entrySet()) {
           builder.header(header.getKey(), header.getValue().getAsString());
         }
       }
@@ -56,14 +60,21 @@ final class Cases {
     List<Message> list = new ArrayList<>(count);
     for (int i = 0; i < count; i++) {
       String index = Integer.toString(i);
-      list.add(Message.builder().key("key-" + i % keys).header("index", index).payload(String.format(format, i)).build());
+      list.add(
+          Message.builder()
+              .key("key-" + i % keys)
+              .header("index", index)
+              .payload(String.format(format, i))
+              .build());
     }
     return list;
   }
 
   private static byte[] bytes(JsonObject description) {
-    if (description.has("text")) return description.get("text").getAsString().getBytes(StandardCharsets.UTF_8);
-    if (description.has("base64")) return Base64.getDecoder().decode(description.get("base64").getAsString());
+    if (description.has("text"))
+      return description.get("text").getAsString().getBytes(StandardCharsets.UTF_8);
+    if (description.has("base64"))
+      return Base64.getDecoder().decode(description.get("base64").getAsString());
     byte[] piece = bytes(description.getAsJsonObject("repeat"));
     int count = description.get("count").getAsInt();
     ByteArrayOutputStream all = new ByteArrayOutputStream(piece.length * count);

@@ -22,15 +22,25 @@ final class Consume implements Main.Command {
   public Main.Outcome run(Options options) throws Exception {
     Audit audit = new Audit(Cases.messagesOf(options.cases(), options.text("case")));
     try (Client client = Client.connect(options.text("server"));
-        Consumer consumer = client.consumer(options.text("topic"), options.text("subscription")).concurrency(4).build()) {
-      CompletableFuture<Void> ended = consumer.start(delivery -> {
-        int index = audit.handled(delivery);
-        delivery.ack().thenAccept(isDurable -> {
-          if (isDurable && index >= 0) audit.durable(index);
-        });
-      });
+        Consumer consumer =
+            client
+                .consumer(options.text("topic"), options.text("subscription"))
+                .concurrency(4)
+                .build()) {
+      CompletableFuture<Void> ended =
+          consumer.start(
+              delivery -> {
+                int index = audit.handled(delivery);
+                delivery
+                    .ack()
+                    .thenAccept(
+                        isDurable -> {
+                          if (isDurable && index >= 0) audit.durable(index);
+                        });
+              });
       CompletableFuture.anyOf(ended, audit.handledAll).get();
-      while (!audit.isDurable() && hasBacklog(client, options)) Thread.sleep(BACKLOG_CHECK_EVERY_MS);
+      while (!audit.isDurable() && hasBacklog(client, options))
+        Thread.sleep(BACKLOG_CHECK_EVERY_MS);
     }
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("received", audit.received.size());
@@ -39,11 +49,17 @@ final class Consume implements Main.Command {
     return new Main.Outcome(line, audit.problems.isEmpty());
   }
 
-  /** An acknowledgement whose answer was lost when the broker was killed may be durable all the same: only the broker knows. */
+  /**
+   * An acknowledgement whose answer was lost when the broker was killed may be durable all the
+   * same: only the broker knows.
+   */
   private static boolean hasBacklog(Client client, Options options) {
     try {
       GetSubscriptionRequest request =
-          GetSubscriptionRequest.newBuilder().setTopic(options.text("topic")).setName(options.text("subscription")).build();
+          GetSubscriptionRequest.newBuilder()
+              .setTopic(options.text("topic"))
+              .setName(options.text("subscription"))
+              .build();
       return client.admin().getSubscription(request).getSubscription().getPartitionsList().stream()
           .anyMatch(partition -> partition.getBacklogMessageCount() > 0);
     } catch (StatusRuntimeException down) {
@@ -55,13 +71,18 @@ final class Consume implements Main.Command {
   private static final class Audit {
     private static final int MOST_PROBLEMS = 20;
     private final List<Message> messages;
+
     /** Messages by what tells them apart: sequences by their header, others by all they have. */
     private final Map<Object, List<Integer>> indexes = new LinkedHashMap<>();
+
     /** By place, so that a second delivery is known for what it is. */
     private final Map<List<Long>, Integer> received = new LinkedHashMap<>();
+
     private final Set<Integer> durable = new HashSet<>();
+
     /** The message of a key that was handled last for the first time. */
     private final Map<Object, Integer> lastOfKey = new LinkedHashMap<>();
+
     private final List<String> problems = new ArrayList<>();
     private final CompletableFuture<Void> handledAll = new CompletableFuture<>();
     private int redelivered;
@@ -70,7 +91,12 @@ final class Consume implements Main.Command {
       this.messages = messages;
       for (int i = 0; i < messages.size(); i++) {
         Message message = messages.get(i);
-        Object content = List.of(message.key(), message.payload(), message.headers(), String.valueOf(message.eventTime()));
+        Object content =
+            List.of(
+                message.key(),
+                message.payload(),
+                message.headers(),
+                String.valueOf(message.eventTime()));
         indexes.computeIfAbsent(content, same -> new ArrayList<>(1)).add(i);
       }
     }
@@ -81,13 +107,23 @@ final class Consume implements Main.Command {
       Integer before = received.get(place);
       if (before != null) {
         redelivered++;
-        if (durable.contains(before)) problem("message " + before + " came again after its acknowledgement was durable");
+        if (durable.contains(before))
+          problem("message " + before + " came again after its acknowledgement was durable");
         return before;
       }
-      Object content = List.of(delivery.key(), delivery.payload(), delivery.headers(), String.valueOf(delivery.eventTime()));
+      Object content =
+          List.of(
+              delivery.key(),
+              delivery.payload(),
+              delivery.headers(),
+              String.valueOf(delivery.eventTime()));
       List<Integer> left = indexes.get(content);
       if (left == null || left.isEmpty()) {
-        problem((left == null ? "unknown message at " : "a message twice at ") + place + ", key " + delivery.key());
+        problem(
+            (left == null ? "unknown message at " : "a message twice at ")
+                + place
+                + ", key "
+                + delivery.key());
         return -1;
       }
       int index = left.remove(0);
@@ -95,7 +131,8 @@ final class Consume implements Main.Command {
       if (received.size() == messages.size()) handledAll.complete(null);
       if (!delivery.key().isEmpty()) {
         Integer last = lastOfKey.put(delivery.key(), index);
-        if (last != null && last > index) problem("message " + index + " came behind " + last + " of the same key");
+        if (last != null && last > index)
+          problem("message " + index + " came behind " + last + " of the same key");
       }
       return index;
     }

@@ -33,17 +33,31 @@ public final class Main {
     Options options;
     try {
       boolean isBench = arguments.length > 0 && arguments[0].equals("bench");
-      String name = String.join(" ", java.util.List.of(arguments).subList(0, Math.min(arguments.length, isBench ? 2 : 1)));
+      String name =
+          String.join(
+              " ",
+              java.util.List.of(arguments).subList(0, Math.min(arguments.length, isBench ? 2 : 1)));
       command = commandOf(name);
-      options = Options.parse(arguments, isBench ? 2 : 1, Path.of(System.getProperty("sluice.cases", "cases.json")));
+      options =
+          Options.parse(
+              arguments,
+              isBench ? 2 : 1,
+              Path.of(System.getProperty("sluice.cases", "cases.json")));
     } catch (IllegalArgumentException e) {
       System.err.println(e.getMessage());
       return FAILED;
     }
     ExecutorService runner = Executors.newSingleThreadExecutor();
     try {
-      Outcome outcome = runner.submit(() -> command.run(options)).get(options.timeoutSeconds(), TimeUnit.SECONDS);
-      System.out.println(new Gson().newBuilder().serializeNulls().disableHtmlEscaping().create().toJson(outcome.line()));
+      Outcome outcome =
+          runner.submit(() -> command.run(options)).get(options.timeoutSeconds(), TimeUnit.SECONDS);
+      System.out.println(
+          new Gson()
+              .newBuilder()
+              .serializeNulls()
+              .disableHtmlEscaping()
+              .create()
+              .toJson(outcome.line()));
       return outcome.isGood() ? 0 : FAILED;
     } catch (TimeoutException e) {
       System.err.println("not done after " + options.timeoutSeconds() + " seconds");
@@ -63,8 +77,10 @@ public final class Main {
       case "bench publish" -> new BenchPublish();
       case "bench consume" -> new BenchConsume();
       case "bench latency" -> new BenchLatency();
-      default -> throw new IllegalArgumentException(
-          "usage: interop produce | consume | bench publish | bench consume | bench latency --server <host:port> --topic <name> …");
+      default ->
+          throw new IllegalArgumentException(
+              "usage: interop produce | consume | bench publish | bench consume | bench latency"
+                  + " --server <host:port> --topic <name> …");
     };
   }
 }

@@ -12,7 +12,7 @@ final class Opening {
   private Opening() {}
 
   static Producer producer(Client client, String topic) throws InterruptedException {
-    for (;;) {
+    for (; ; ) {
       try {
         return client.producer(topic).open();
       } catch (SluiceException failed) {

@@ -16,7 +16,8 @@ final class Produce implements Main.Command {
   public Main.Outcome run(Options options) throws Exception {
     List<Message> messages = Cases.messagesOf(options.cases(), options.text("case"));
     List<long[]> places = new ArrayList<>(messages.size());
-    try (Client client = Client.connect(options.text("server")); Producer producer = Opening.producer(client, options.text("topic"))) {
+    try (Client client = Client.connect(options.text("server"));
+        Producer producer = Opening.producer(client, options.text("topic"))) {
       List<CompletableFuture<Receipt>> receipts = new ArrayList<>(messages.size());
       for (Message message : messages) receipts.add(producer.send(message));
       for (CompletableFuture<Receipt> receipt : receipts) places.add(placeOf(receipt.get()));

@@ -4,7 +4,10 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.Lock;
 
-/** Tells those who wait what became of their messages, on the client's executor. Guarded by its owner's lock. */
+/**
+ * Tells those who wait what became of their messages, on the client's executor. Guarded by its
+ * owner's lock.
+ */
 final class Answers {
   private final Client client;
   private final Lock lock;
@@ -27,13 +30,14 @@ final class Answers {
 
   /** The batch has its answer, and `tell` tells it. */
   void give(Batch batch, Runnable tell) {
-    client.execute(() -> {
-      try {
-        tell.run();
-      } finally {
-        reported(batch);
-      }
-    });
+    client.execute(
+        () -> {
+          try {
+            tell.run();
+          } finally {
+            reported(batch);
+          }
+        });
   }
 
   private void reported(Batch batch) {

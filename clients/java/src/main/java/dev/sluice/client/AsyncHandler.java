@@ -6,8 +6,9 @@ import java.util.concurrent.CompletionStage;
 @FunctionalInterface
 public interface AsyncHandler {
   /**
-   * Begins to handle a message. When the stage completes, the message is acknowledged; when it fails, the message is nacked. Until
-   * then the handler counts as running: nothing else of the same partition (or key) begins.
+   * Begins to handle a message. When the stage completes, the message is acknowledged; when it
+   * fails, the message is nacked. Until then the handler counts as running: nothing else of the
+   * same partition (or key) begins.
    *
    * @param delivery the message, leased to this consumer until it is settled
    * @return completes when the message has been handled

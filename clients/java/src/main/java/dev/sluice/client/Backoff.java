@@ -3,10 +3,14 @@ package dev.sluice.client;
 import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** The pause before the next try: doubling, with jitter; longer where the broker asks for it. Guarded by its owner's lock. */
+/**
+ * The pause before the next try: doubling, with jitter; longer where the broker asks for it.
+ * Guarded by its owner's lock.
+ */
 final class Backoff {
   private final long minMs;
   private final long maxMs;
+
   /** Tries since the last success. */
   private int failures;
 

@@ -16,18 +16,30 @@ final class Batch {
   private byte[] buffer;
   private int byteLength;
   private final ArrayList<CompletableFuture<Receipt>> receipts;
+
   /** Of the keys; null while no message has one. */
   private long[] hashes;
-  /** Of its first message; given when the batch is sent, the same again when it is sent again, unless the epoch is new. */
+
+  /**
+   * Of its first message; given when the batch is sent, the same again when it is sent again,
+   * unless the epoch is new.
+   */
   long firstSequence;
+
   /** Were sent in this epoch and not answered: each may still arrive at the broker. */
   int copies;
-  /** How often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED. */
+
+  /**
+   * How often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED.
+   */
   int bareRefusals;
+
   /** When it has been tried for long enough, by System.nanoTime. */
   long expiresAtNanos;
+
   /** The results of its messages have been reported. */
   boolean isReported;
+
   /** Completed once the results of it and of all batches before it have been reported. */
   CompletableFuture<Void> flushed;
 
@@ -39,7 +51,8 @@ final class Batch {
   /** `size` as of MessageWriter. */
   void add(Message message, int size, CompletableFuture<Receipt> receipt) {
     int more = MessageWriter.sizeInBatch(size);
-    if (byteLength + more > buffer.length) buffer = Arrays.copyOf(buffer, Math.max(byteLength + more, 2 * buffer.length));
+    if (byteLength + more > buffer.length)
+      buffer = Arrays.copyOf(buffer, Math.max(byteLength + more, 2 * buffer.length));
     MessageWriter.write(message, size, buffer, byteLength);
     byteLength += more;
     noteKey(message.key());
@@ -79,7 +92,10 @@ final class Batch {
     return firstSequence + receipts.size() - 1;
   }
 
-  /** Places of those behind the first `skipped`, or null where the ranges contradict the number of partitions. */
+  /**
+   * Places of those behind the first `skipped`, or null where the ranges contradict the number of
+   * partitions.
+   */
   Routing.Places placesOf(int skipped, List<OffsetRange> ranges, int partitionCount) {
     long[] stored;
     if (hashes == null) {

@@ -5,32 +5,49 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * The batches of a producer, from their first message until they are answered, and the numbers of their messages. Guarded by its
- * owner's lock.
+ * The batches of a producer, from their first message until they are answered, and the numbers of
+ * their messages. Guarded by its owner's lock.
  *
- * <p>Numbers are given when a batch is sent, and given anew only in a new epoch: a copy that was sent with the old number may still
- * lie in a connection that died, and would be taken for another batch. `OpenProducer` with the current epoch makes the new one; it
- * fences every copy, and says what is stored.
+ * <p>Numbers are given when a batch is sent, and given anew only in a new epoch: a copy that was
+ * sent with the old number may still lie in a connection that died, and would be taken for another
+ * batch. `OpenProducer` with the current epoch makes the new one; it fences every copy, and says
+ * what is stored.
  */
 final class Batches {
-  /** A batch that was alone under way and refused so often in a row, without a reason of the broker, is refused for good. */
+  /**
+   * A batch that was alone under way and refused so often in a row, without a reason of the broker,
+   * is refused for good.
+   */
   private static final int MAX_BARE_REFUSALS = 5;
 
   /** Takes messages, until it is full or is sent; null while there are none. */
   private Batch open;
+
   /** The open batch is sent as soon as one more may be under way. */
   private boolean isDue;
+
   /** Closed, not on the current stream. */
   private final ArrayDeque<Batch> waiting = new ArrayDeque<>();
+
   /** On the current stream, without an answer. */
   private final ArrayDeque<Batch> inFlight = new ArrayDeque<>();
-  /** So many of the oldest are sent one at a time: a stream was refused because of one of them, it is not known which. */
+
+  /**
+   * So many of the oldest are sent one at a time: a stream was refused because of one of them, it
+   * is not known which.
+   */
   private int aloneCount;
+
   /** Of the last message that is known to be stored, and of the last one that was sent. */
   private long storedSequence;
+
   private long sentSequence;
   private long epoch;
-  /** The claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none has. */
+
+  /**
+   * The claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none
+   * has.
+   */
   private long renewalId;
 
   Batches(ProducerPosition position) {
@@ -121,7 +138,10 @@ final class Batches {
     if (aloneCount > 0) aloneCount--;
   }
 
-  /** The batch for which the stream as a whole was refused for good; null where there is none, or it is not known yet. */
+  /**
+   * The batch for which the stream as a whole was refused for good; null where there is none, or it
+   * is not known yet.
+   */
   Batch refusedBy(SluiceException error) {
     int sentCount = inFlight.size();
     Batch oldest = oldest();
@@ -158,12 +178,13 @@ final class Batches {
   List<Batch> expire(long nowNanos) {
     List<Batch> expired = new ArrayList<>();
     for (ArrayDeque<Batch> queue : List.of(inFlight, waiting)) {
-      queue.removeIf(batch -> {
-        if (batch.expiresAtNanos - nowNanos > 0) return false;
-        if (batch.copies > 0) needRenewal();
-        answered();
-        return expired.add(batch);
-      });
+      queue.removeIf(
+          batch -> {
+            if (batch.expiresAtNanos - nowNanos > 0) return false;
+            if (batch.copies > 0) needRenewal();
+            answered();
+            return expired.add(batch);
+          });
     }
     if (open != null && open.expiresAtNanos - nowNanos <= 0) {
       expired.add(open);
@@ -199,7 +220,9 @@ final class Batches {
   /** Takes out those that turn out to be stored. */
   List<Batch> takeStored(ProducerPosition position) {
     List<Batch> stored = new ArrayList<>();
-    while (!waiting.isEmpty() && waiting.peek().copies > 0 && waiting.peek().lastSequence() <= position.lastSequence()) {
+    while (!waiting.isEmpty()
+        && waiting.peek().copies > 0
+        && waiting.peek().lastSequence() <= position.lastSequence()) {
       stored.add(waiting.poll());
       answered();
     }

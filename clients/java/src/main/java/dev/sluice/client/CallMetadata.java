@@ -12,7 +12,10 @@ import java.util.Map;
 import java.util.concurrent.Executor;
 import java.util.function.Supplier;
 
-/** Sends metadata with every call. It is asked for on the executor, as fetching a token may take its time. */
+/**
+ * Sends metadata with every call. It is asked for on the executor, as fetching a token may take its
+ * time.
+ */
 final class CallMetadata extends CallCredentials implements ClientInterceptor {
   private final Supplier<Map<String, String>> source;
   private final Executor executor;
@@ -23,29 +26,40 @@ final class CallMetadata extends CallCredentials implements ClientInterceptor {
   }
 
   @Override
-  public <I, O> ClientCall<I, O> interceptCall(MethodDescriptor<I, O> method, CallOptions options, Channel next) {
+  public <I, O> ClientCall<I, O> interceptCall(
+      MethodDescriptor<I, O> method, CallOptions options, Channel next) {
     return next.newCall(method, options.withCallCredentials(this));
   }
 
   @Override
-  public void applyRequestMetadata(RequestInfo request, Executor callExecutor, MetadataApplier applier) {
-    executor.execute(() -> {
-      Metadata headers = new Metadata();
-      try {
-        source.get().forEach((name, value) -> headers.put(Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER), value));
-      } catch (Throwable failed) {
-        applier.fail(toStatus(failed));
-        return;
-      }
-      applier.apply(headers);
-    });
+  public void applyRequestMetadata(
+      RequestInfo request, Executor callExecutor, MetadataApplier applier) {
+    executor.execute(
+        () -> {
+          Metadata headers = new Metadata();
+          try {
+            source
+                .get()
+                .forEach(
+                    (name, value) ->
+                        headers.put(
+                            Metadata.Key.of(name, Metadata.ASCII_STRING_MARSHALLER), value));
+          } catch (Throwable failed) {
+            applier.fail(toStatus(failed));
+            return;
+          }
+          applier.apply(headers);
+        });
   }
 
   /** May be retried, unless the source of the tokens says otherwise. */
   private static Status toStatus(Throwable failed) {
     ErrorDetails details = ErrorDetails.of(failed);
     if (details != null) return details.status();
-    if (failed instanceof SluiceException e) return e.code().toStatus().withDescription(e.getMessage()).withCause(e);
-    return Status.UNAVAILABLE.withDescription("no metadata for the call: " + failed).withCause(failed);
+    if (failed instanceof SluiceException e)
+      return e.code().toStatus().withDescription(e.getMessage()).withCause(e);
+    return Status.UNAVAILABLE
+        .withDescription("no metadata for the call: " + failed)
+        .withCause(failed);
   }
 }

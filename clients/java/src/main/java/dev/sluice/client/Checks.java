@@ -9,7 +9,8 @@ final class Checks {
   }
 
   static long atLeast(long least, long value, String name) {
-    if (value < least) throw new IllegalArgumentException(name + " is " + value + ": it is at least " + least);
+    if (value < least)
+      throw new IllegalArgumentException(name + " is " + value + ": it is at least " + least);
     return value;
   }
 }

@@ -29,21 +29,26 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
 /**
- * One connection to a broker. It creates producers and consumers, and has the generated stubs of all other calls. Thread-safe.
+ * One connection to a broker. It creates producers and consumers, and has the generated stubs of
+ * all other calls. Thread-safe.
  */
 public final class Client implements AutoCloseable {
   private static final int CONNECT_TIMEOUT_MS = 5_000;
+
   /** How long `close` waits for the broker to end the streams of consumers. */
   private static final long LEAVE_TIMEOUT_MS = 1_000;
 
   private final ManagedChannel channel;
   private final Executor executor;
+
   /** Null where the executor is the caller's. */
   private final ExecutorService ownExecutor;
+
   private final ScheduledThreadPoolExecutor timer;
   private final ThreadFactory lastResort = daemons("sluice-late-");
   private final long callTimeoutMs;
   private final ConnectionWatch watch;
+
   /** Producers and consumers that are not over. */
   private final Set<Endable> open = ConcurrentHashMap.newKeySet();
 
@@ -53,27 +58,31 @@ public final class Client implements AutoCloseable {
   }
 
   Client(ClientBuilder settings) {
-    ownExecutor = settings.executor == null ? Executors.newCachedThreadPool(daemons("sluice-")) : null;
+    ownExecutor =
+        settings.executor == null ? Executors.newCachedThreadPool(daemons("sluice-")) : null;
     executor = settings.executor == null ? ownExecutor : settings.executor;
     timer = new ScheduledThreadPoolExecutor(1, daemons("sluice-timer-"));
     timer.setRemoveOnCancelPolicy(true);
     timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     callTimeoutMs = settings.callTimeoutMs;
     TlsOptions tls = settings.tls;
-    ChannelCredentials credentials = tls == null ? InsecureChannelCredentials.create() : tls.toCredentials();
-    NettyChannelBuilder builder = NettyChannelBuilder.forTarget(settings.target, credentials)
-        .flowControlWindow(settings.windowBytes)
-        .maxInboundMessageSize(settings.maxReceiveBytes)
-        // Pings detect a connection that died without a reset after these times.
-        .keepAliveTime(20, TimeUnit.SECONDS)
-        .keepAliveTimeout(10, TimeUnit.SECONDS)
-        .keepAliveWithoutCalls(true)
-        .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_TIMEOUT_MS)
-        .executor(executor);
+    ChannelCredentials credentials =
+        tls == null ? InsecureChannelCredentials.create() : tls.toCredentials();
+    NettyChannelBuilder builder =
+        NettyChannelBuilder.forTarget(settings.target, credentials)
+            .flowControlWindow(settings.windowBytes)
+            .maxInboundMessageSize(settings.maxReceiveBytes)
+            // Pings detect a connection that died without a reset after these times.
+            .keepAliveTime(20, TimeUnit.SECONDS)
+            .keepAliveTimeout(10, TimeUnit.SECONDS)
+            .keepAliveWithoutCalls(true)
+            .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_TIMEOUT_MS)
+            .executor(executor);
     if (tls != null && tls.serverName() != null) builder.overrideAuthority(tls.serverName());
     Map<String, String> metadata = Map.copyOf(settings.metadata);
     if (settings.token != null) {
-      builder.intercept(new CallMetadata(() -> withToken(metadata, settings.token.get()), executor));
+      builder.intercept(
+          new CallMetadata(() -> withToken(metadata, settings.token.get()), executor));
     } else if (!metadata.isEmpty()) {
       builder.intercept(new CallMetadata(() -> metadata, executor));
     }
@@ -93,8 +102,8 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * A client in plaintext with the defaults. It connects with its first call. If the broker can't be reached, that call fails
-   * with UNAVAILABLE.
+   * A client in plaintext with the defaults. It connects with its first call. If the broker can't
+   * be reached, that call fails with UNAVAILABLE.
    *
    * @param target of the broker: {@code host:port}, or any name that gRPC resolves
    * @return a client, to be closed by the caller
@@ -117,7 +126,8 @@ public final class Client implements AutoCloseable {
    * Settings of a consumer of one subscription.
    *
    * @param topic is made with defaults when it is not there, unless the broker is told not to
-   * @param subscription a durable name; consumers of one subscription share its messages. Made when it is not there
+   * @param subscription a durable name; consumers of one subscription share its messages. Made when
+   *     it is not there
    * @return a builder
    */
   public ConsumerBuilder consumer(String topic, String subscription) {
@@ -125,8 +135,9 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * The control plane: topics, subscriptions, and looking inside. Calls that answer once have the client's deadline. What they
-   * throw is a {@code StatusRuntimeException}: {@link SluiceException#from} reads it.
+   * The control plane: topics, subscriptions, and looking inside. Calls that answer once have the
+   * client's deadline. What they throw is a {@code StatusRuntimeException}: {@link
+   * SluiceException#from} reads it.
    *
    * @return the generated blocking stub
    */
@@ -153,8 +164,9 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Ends the connection, and what still uses it: messages without a receipt fail with {@code CLOSED}, and consumers leave the broker
-   * in good order, if it answers within a second. Close producers and consumers first. Harmless twice.
+   * Ends the connection, and what still uses it: messages without a receipt fail with {@code
+   * CLOSED}, and consumers leave the broker in good order, if it answers within a second. Close
+   * producers and consumers first. Harmless twice.
    */
   @Override
   public void close() {
@@ -177,7 +189,10 @@ public final class Client implements AutoCloseable {
     return BrokerGrpc.newBlockingStub(withDeadline());
   }
 
-  /** Runs what may call the user's code. An executor that takes nothing any more must not swallow the end of what waits. */
+  /**
+   * Runs what may call the user's code. An executor that takes nothing any more must not swallow
+   * the end of what waits.
+   */
   void execute(Runnable task) {
     try {
       executor.execute(task);
@@ -198,11 +213,15 @@ public final class Client implements AutoCloseable {
 
   /** A stream whose events come in the thread of the connection: its listener must not block. */
   <I, O> ClientCall<I, O> newStream(MethodDescriptor<I, O> method) {
-    CallOptions options = CallOptions.DEFAULT.withExecutor(Runnable::run).withOnReadyThreshold(1024 * 1024);
+    CallOptions options =
+        CallOptions.DEFAULT.withExecutor(Runnable::run).withOnReadyThreshold(1024 * 1024);
     return channel.newCall(method, options);
   }
 
-  /** Tries to connect now: after a failure gRPC would wait for up to two minutes, and fail every call meanwhile. */
+  /**
+   * Tries to connect now: after a failure gRPC would wait for up to two minutes, and fail every
+   * call meanwhile.
+   */
   void retryConnection() {
     channel.resetConnectBackoff();
   }
@@ -226,13 +245,22 @@ public final class Client implements AutoCloseable {
   }
 
   private Channel withDeadline() {
-    return ClientInterceptors.intercept(channel, new ClientInterceptor() {
-      @Override
-      public <I, O> ClientCall<I, O> interceptCall(MethodDescriptor<I, O> method, CallOptions options, Channel next) {
-        boolean isBounded = method.getType() != MethodDescriptor.MethodType.UNARY || options.getDeadline() != null;
-        return next.newCall(method, isBounded ? options : options.withDeadlineAfter(callTimeoutMs, TimeUnit.MILLISECONDS));
-      }
-    });
+    return ClientInterceptors.intercept(
+        channel,
+        new ClientInterceptor() {
+          @Override
+          public <I, O> ClientCall<I, O> interceptCall(
+              MethodDescriptor<I, O> method, CallOptions options, Channel next) {
+            boolean isBounded =
+                method.getType() != MethodDescriptor.MethodType.UNARY
+                    || options.getDeadline() != null;
+            return next.newCall(
+                method,
+                isBounded
+                    ? options
+                    : options.withDeadlineAfter(callTimeoutMs, TimeUnit.MILLISECONDS));
+          }
+        });
   }
 
   private static Map<String, String> withToken(Map<String, String> metadata, String token) {

@@ -57,9 +57,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Sends {@code authorization: Bearer <token>} with every call, and asks for the token each time. Where the callback throws, the
-   * call fails with UNAVAILABLE (and is tried again by producers and consumers), or with the code of the
-   * {@code StatusRuntimeException} that it throws.
+   * Sends {@code authorization: Bearer <token>} with every call, and asks for the token each time.
+   * Where the callback throws, the call fails with UNAVAILABLE (and is tried again by producers and
+   * consumers), or with the code of the {@code StatusRuntimeException} that it throws.
    *
    * @param source is called on the client's executor; may take its time
    * @return this
@@ -70,8 +70,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Runs handlers and completes futures. Default: threads of the client's own, as many as are needed. An executor that is given
-   * is not shut down, and must not run tasks in the thread that hands them over.
+   * Runs handlers and completes futures. Default: threads of the client's own, as many as are
+   * needed. An executor that is given is not shut down, and must not run tasks in the thread that
+   * hands them over.
    *
    * @param executor needs a thread for each handler that runs at once, and one besides
    * @return this
@@ -82,7 +83,8 @@ public final class ClientBuilder {
   }
 
   /**
-   * HTTP/2 receive window of each stream and of the connection: what the broker may have under way to here. Default 1 MiB.
+   * HTTP/2 receive window of each stream and of the connection: what the broker may have under way
+   * to here. Default 1 MiB.
    *
    * @param bytes at least 65,535
    * @return this
@@ -104,8 +106,8 @@ public final class ClientBuilder {
   }
 
   /**
-   * Deadline of the calls that are one question and one answer, those of the {@link Client#admin() admin} stub included. Streams
-   * have none. Default 30,000.
+   * Deadline of the calls that are one question and one answer, those of the {@link Client#admin()
+   * admin} stub included. Streams have none. Default 30,000.
    *
    * @param milliseconds above zero
    * @return this
@@ -116,8 +118,8 @@ public final class ClientBuilder {
   }
 
   /**
-   * Hears each change of the connection, in order. The first attempt that fails is reported at once. The same is logged by the
-   * {@link System.Logger} {@code dev.sluice.client}.
+   * Hears each change of the connection, in order. The first attempt that fails is reported at
+   * once. The same is logged by the {@link System.Logger} {@code dev.sluice.client}.
    *
    * @param listener is called on the client's executor, by one thread at a time
    * @return this

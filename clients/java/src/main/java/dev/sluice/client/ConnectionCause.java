@@ -30,20 +30,24 @@ final class ConnectionCause {
       text = String.valueOf(at.getMessage());
       String kind = at.getClass().getSimpleName();
       if (at instanceof UnknownHostException) return "the name " + host() + " cannot be resolved";
-      if (kind.equals("NotSslRecordException")) return "the broker at " + target + " does not speak TLS";
+      if (kind.equals("NotSslRecordException"))
+        return "the broker at " + target + " does not speak TLS";
       if (isDistrust(at)) return "the broker's certificate is not trusted: " + text;
       if (kind.equals("ConnectTimeoutException")) return target + " does not answer";
       if (at instanceof ConnectException) return "nothing listens at " + target;
       if (kind.equals("Http2Exception")) return ofFirstBytes(text);
       if (at.getCause() == null && text.contains("Keepalive")) return target + " does not answer";
     }
-    // So gRPC says of a connection that was closed before anything came: TLS servers do that with what is no TLS.
+    // So gRPC says of a connection that was closed before anything came: TLS servers do that with
+    // what is no TLS.
     if (!hasTls && text.contains("Network closed")) return speaksTls();
     return target + " cannot be reached: " + text;
   }
 
   private static boolean isDistrust(Throwable at) {
-    return at instanceof CertificateException || at instanceof CertPathBuilderException || at instanceof CertPathValidatorException
+    return at instanceof CertificateException
+        || at instanceof CertPathBuilderException
+        || at instanceof CertPathValidatorException
         || (at instanceof SSLException && String.valueOf(at.getMessage()).contains("certificate"));
   }
 

@@ -3,10 +3,12 @@ package dev.sluice.client;
 import java.time.Instant;
 
 /**
- * How the connection of a client stands. Producers that are open and consumers go on trying in any state but closed.
+ * How the connection of a client stands. Producers that are open and consumers go on trying in any
+ * state but closed.
  *
  * @param status what it is
- * @param cause why the client waits, in plain words: {@code nothing listens at localhost:7070}. Empty in any other state
+ * @param cause why the client waits, in plain words: {@code nothing listens at localhost:7070}.
+ *     Empty in any other state
  * @param error what the last attempt failed with; null where there is no more to say
  * @param nextAttempt when the client tries again; null where it does not wait
  */

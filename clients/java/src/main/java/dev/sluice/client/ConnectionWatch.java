@@ -16,6 +16,7 @@ final class ConnectionWatch {
   private static final System.Logger LOG = System.getLogger("dev.sluice.client");
   private static final long MIN_BACKOFF_MS = 50;
   private static final long MAX_BACKOFF_MS = 1_000;
+
   /** Bounds the call that asks gRPC why it can't connect, should it succeed after all. */
   private static final long ASK_TIMEOUT_MS = 1_000;
 
@@ -42,11 +43,13 @@ final class ConnectionWatch {
   }
 
   private void follow(ConnectivityState seen) {
-    channel.notifyWhenStateChanged(seen, () -> {
-      ConnectivityState now = channel.getState(false);
-      changed(now);
-      if (now != ConnectivityState.SHUTDOWN) follow(now);
-    });
+    channel.notifyWhenStateChanged(
+        seen,
+        () -> {
+          ConnectivityState now = channel.getState(false);
+          changed(now);
+          if (now != ConnectivityState.SHUTDOWN) follow(now);
+        });
   }
 
   private void changed(ConnectivityState now) {
@@ -74,8 +77,8 @@ final class ConnectionWatch {
   }
 
   /**
-   * Says why, and tries again by itself: gRPC would wait for up to two minutes, and does not say how often it has tried. A call that
-   * is made now fails at once, with the reason.
+   * Says why, and tries again by itself: gRPC would wait for up to two minutes, and does not say
+   * how often it has tried. A call that is made now fails at once, with the reason.
    */
   private void failed() {
     Throwable error = null;
@@ -90,7 +93,9 @@ final class ConnectionWatch {
     long waitMs;
     synchronized (this) {
       waitMs = backoff.nextMs(null);
-      report(new ConnectionState(Status.WAITING, causes.of(error), error, Instant.now().plusMillis(waitMs)));
+      report(
+          new ConnectionState(
+              Status.WAITING, causes.of(error), error, Instant.now().plusMillis(waitMs)));
     }
     client.after(waitMs, this::tryAgain);
   }
@@ -100,21 +105,36 @@ final class ConnectionWatch {
     report(ConnectionState.of(Status.CONNECTING));
     channel.resetConnectBackoff();
     // gRPC reports no change while it goes on failing.
-    client.after(MIN_BACKOFF_MS, () -> {
-      if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE) client.execute(this::failed);
-    });
+    client.after(
+        MIN_BACKOFF_MS,
+        () -> {
+          if (channel.getState(false) == ConnectivityState.TRANSIENT_FAILURE)
+            client.execute(this::failed);
+        });
   }
 
   void close() {
     report(ConnectionState.of(Status.CLOSED));
   }
 
-  /** Logs what a producer or a consumer tries again, unless that is the connection, which has its own state. */
+  /**
+   * Logs what a producer or a consumer tries again, unless that is the connection, which has its
+   * own state.
+   */
   void retrying(String what, String topic, SluiceException error, long waitMs) {
     synchronized (this) {
       if (last != Status.READY && Failure.isBare(error)) return;
     }
-    LOG.log(System.Logger.Level.WARNING, () -> what + " of topic " + topic + " tries again in " + waitMs + " ms: " + error.getMessage());
+    LOG.log(
+        System.Logger.Level.WARNING,
+        () ->
+            what
+                + " of topic "
+                + topic
+                + " tries again in "
+                + waitMs
+                + " ms: "
+                + error.getMessage());
   }
 
   private synchronized void report(ConnectionState state) {
@@ -127,7 +147,7 @@ final class ConnectionWatch {
   }
 
   private void reportAll() {
-    for (;;) {
+    for (; ; ) {
       ConnectionState state;
       synchronized (this) {
         state = queue.poll();
@@ -140,7 +160,10 @@ final class ConnectionWatch {
       try {
         listener.accept(state);
       } catch (RuntimeException thrown) {
-        LOG.log(System.Logger.Level.WARNING, "the listener of the connection's state has thrown", thrown);
+        LOG.log(
+            System.Logger.Level.WARNING,
+            "the listener of the connection's state has thrown",
+            thrown);
       }
     }
   }
@@ -150,6 +173,11 @@ final class ConnectionWatch {
     boolean isNews = state.status() == Status.WAITING && !state.cause().equals(lastCause);
     lastCause = state.status() == Status.READY ? "" : isNews ? state.cause() : lastCause;
     System.Logger.Level level = isNews ? System.Logger.Level.WARNING : System.Logger.Level.DEBUG;
-    LOG.log(level, () -> isNews ? "no connection to the broker: " + state.cause() : "the connection is " + state.status());
+    LOG.log(
+        level,
+        () ->
+            isNews
+                ? "no connection to the broker: " + state.cause()
+                : "the connection is " + state.status());
   }
 }

@@ -17,8 +17,8 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * A ConsumeResponse whose messages stay in the bytes in which they came: a generated message for each would cost more than all the
- * rest of receiving it.
+ * A ConsumeResponse whose messages stay in the bytes in which they came: a generated message for
+ * each would cost more than all the rest of receiving it.
  *
  * @param rest everything but the runs
  * @param runs in their order
@@ -26,22 +26,34 @@ import java.util.List;
 record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
   /** Consume with such responses. */
   static final MethodDescriptor<ConsumeRequest, ConsumeFrame> METHOD =
-      BrokerGrpc.getConsumeMethod().toBuilder(BrokerGrpc.getConsumeMethod().getRequestMarshaller(), new Marshaller()).build();
+      BrokerGrpc.getConsumeMethod().toBuilder(
+              BrokerGrpc.getConsumeMethod().getRequestMarshaller(), new Marshaller())
+          .build();
 
-  private static final int RUNS_TAG = tag(ConsumeResponse.RUNS_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
-  private static final int PARTITION_TAG = tag(MessageRun.PARTITION_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
-  private static final int FIRST_OFFSET_TAG = tag(MessageRun.FIRST_OFFSET_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
-  private static final int PUBLISH_TIME_TAG = tag(MessageRun.PUBLISH_TIME_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
-  private static final int PRODUCER_ID_TAG = tag(MessageRun.PRODUCER_ID_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
-  private static final int ATTEMPT_TAG = tag(MessageRun.ATTEMPT_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
-  private static final int DELIVERY_ID_TAG = tag(MessageRun.DELIVERY_ID_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
-  private static final int MESSAGES_TAG = tag(MessageRun.MESSAGES_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
+  private static final int RUNS_TAG =
+      tag(ConsumeResponse.RUNS_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
+  private static final int PARTITION_TAG =
+      tag(MessageRun.PARTITION_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
+  private static final int FIRST_OFFSET_TAG =
+      tag(MessageRun.FIRST_OFFSET_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
+  private static final int PUBLISH_TIME_TAG =
+      tag(MessageRun.PUBLISH_TIME_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
+  private static final int PRODUCER_ID_TAG =
+      tag(MessageRun.PRODUCER_ID_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
+  private static final int ATTEMPT_TAG =
+      tag(MessageRun.ATTEMPT_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
+  private static final int DELIVERY_ID_TAG =
+      tag(MessageRun.DELIVERY_ID_FIELD_NUMBER, WireFormat.WIRETYPE_VARINT);
+  private static final int MESSAGES_TAG =
+      tag(MessageRun.MESSAGES_FIELD_NUMBER, WireFormat.WIRETYPE_LENGTH_DELIMITED);
 
   static ConsumeFrame parse(byte[] bytes) throws IOException {
     CodedInputStream in = CodedInputStream.newInstance(bytes);
     ConsumeResponse.Builder rest = null;
     List<Run> runs = new ArrayList<>(2);
-    for (int begin = 0, tag = in.readTag(); tag != 0; begin = in.getTotalBytesRead(), tag = in.readTag()) {
+    for (int begin = 0, tag = in.readTag();
+        tag != 0;
+        begin = in.getTotalBytesRead(), tag = in.readTag()) {
       if (tag == RUNS_TAG) {
         int limit = in.pushLimit(in.readRawVarint32());
         runs.add(parseRun(in, bytes));
@@ -52,7 +64,8 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
         rest.mergeFrom(bytes, begin, in.getTotalBytesRead() - begin);
       }
     }
-    return new ConsumeFrame(rest == null ? ConsumeResponse.getDefaultInstance() : rest.build(), runs);
+    return new ConsumeFrame(
+        rest == null ? ConsumeResponse.getDefaultInstance() : rest.build(), runs);
   }
 
   private static Run parseRun(CodedInputStream in, byte[] bytes) throws IOException {
@@ -99,7 +112,10 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
       try {
         return ConsumeFrame.parse(stream.readAllBytes());
       } catch (InvalidProtocolBufferException e) {
-        throw Status.INTERNAL.withDescription("the broker's answer is no ConsumeResponse").withCause(e).asRuntimeException();
+        throw Status.INTERNAL
+            .withDescription("the broker's answer is no ConsumeResponse")
+            .withCause(e)
+            .asRuntimeException();
       } catch (IOException e) {
         throw Status.INTERNAL.withCause(e).asRuntimeException();
       }

@@ -7,18 +7,22 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 
 /**
- * Receives from one subscription, at least once and in order: {@link #run} it with a handler, or iterate, or {@link #receive}. A
- * broken stream is opened again with backoff, until {@link #close}. What cannot mend (NOT_FOUND, FAILED_PRECONDITION,
- * INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, UNIMPLEMENTED) ends the consumer with that error. Safe for any number of
+ * Receives from one subscription, at least once and in order: {@link #run} it with a handler, or
+ * iterate, or {@link #receive}. A broken stream is opened again with backoff, until {@link #close}.
+ * What cannot mend (NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT, PERMISSION_DENIED,
+ * UNAUTHENTICATED, UNIMPLEMENTED) ends the consumer with that error. Safe for any number of
  * threads.
  */
 public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   private final Client client;
   private final ConsumerBuilder settings;
+
   /** Null until it is known how deliveries are wanted. */
   private Inbox inbox;
+
   /** Null where they are iterated. */
   private Dispatcher dispatcher;
+
   private boolean isClosed;
 
   Consumer(Client client, ConsumerBuilder settings) {
@@ -27,15 +31,17 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * Handles every message, up to {@code concurrency} at once, on the client's executor. Order is kept as the subscription orders:
-   * never two handlers at once for one partition (or key), also across reconnects; and behind a nack nothing of the same partition
-   * (or key) is begun before the broker has said what it has taken back.
+   * Handles every message, up to {@code concurrency} at once, on the client's executor. Order is
+   * kept as the subscription orders: never two handlers at once for one partition (or key), also
+   * across reconnects; and behind a nack nothing of the same partition (or key) is begun before the
+   * broker has said what it has taken back.
    *
    * <p>Blocks until the consumer is closed, or fails.
    *
    * @param handler to return acknowledges, to throw nacks
    * @throws SluiceException that ended the consumer
-   * @throws InterruptedException when the thread is interrupted while it waits: the consumer is closed, without waiting for handlers
+   * @throws InterruptedException when the thread is interrupted while it waits: the consumer is
+   *     closed, without waiting for handlers
    * @throws IllegalStateException when the consumer is run or iterated already
    */
   public void run(Handler handler) throws InterruptedException {
@@ -56,14 +62,16 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
    * As {@link #run}, but returns at once.
    *
    * @param handler to return acknowledges, to throw nacks
-   * @return completes when the consumer is closed; fails with the {@link SluiceException} that ended it
+   * @return completes when the consumer is closed; fails with the {@link SluiceException} that
+   *     ended it
    * @throws IllegalStateException when the consumer is run or iterated already
    */
   public CompletableFuture<Void> start(Handler handler) {
-    return runAsync(delivery -> {
-      handler.handle(delivery);
-      return null;
-    });
+    return runAsync(
+        delivery -> {
+          handler.handle(delivery);
+          return null;
+        });
   }
 
   /**
@@ -86,8 +94,9 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * Waits for the next message, which the caller has to settle. {@code concurrency} does not matter here; after a nack, what was
-   * queued behind it is held until the broker has said what it has taken back.
+   * Waits for the next message, which the caller has to settle. {@code concurrency} does not matter
+   * here; after a nack, what was queued behind it is held until the broker has said what it has
+   * taken back.
    *
    * @return null when the consumer is closed
    * @throws SluiceException that ended the consumer
@@ -134,7 +143,8 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
       if (inbox == null) {
         if (isClosed) return null;
         Inbox[] self = new Inbox[1];
-        self[0] = new Inbox(client, settings, false, () -> self[0].changed.signalAll(), () -> false);
+        self[0] =
+            new Inbox(client, settings, false, () -> self[0].changed.signalAll(), () -> false);
         inbox = self[0];
       }
       started = inbox;
@@ -144,7 +154,8 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * The messages as they come, as by {@link #receive()}: ends when the consumer is closed, or its thread interrupted.
+   * The messages as they come, as by {@link #receive()}: ends when the consumer is closed, or its
+   * thread interrupted.
    *
    * @return deliveries, each to be settled by the caller
    */
@@ -175,9 +186,9 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * Takes no more messages, lets running handlers finish (for {@code drainTimeoutMs}), sends what was settled and waits for the
-   * answers, then leaves: what was not begun is free for others, and has not failed. Interrupted, it leaves at once. Not to be called
-   * by a handler. Harmless twice.
+   * Takes no more messages, lets running handlers finish (for {@code drainTimeoutMs}), sends what
+   * was settled and waits for the answers, then leaves: what was not begun is free for others, and
+   * has not failed. Interrupted, it leaves at once. Not to be called by a handler. Harmless twice.
    */
   @Override
   public void close() {

@@ -50,8 +50,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * The maximum of the message credit: messages that are delivered and not settled. The credit follows the speed of processing: the
-   * messages of about a second, at least 16. Default 10,000.
+   * The maximum of the message credit: messages that are delivered and not settled. The credit
+   * follows the speed of processing: the messages of about a second, at least 16. Default 10,000.
    *
    * @param count above zero
    * @return this
@@ -73,7 +73,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * The number of parallel handlers. They keep the ordering of the subscription: by partition, by key, or none. Default 1.
+   * The number of parallel handlers. They keep the ordering of the subscription: by partition, by
+   * key, or none. Default 1.
    *
    * @param handlers above zero
    * @return this
@@ -84,7 +85,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * The client gathers acknowledgements for this time and sends them as ranges; it sends many acknowledgements sooner. Default 5.
+   * The client gathers acknowledgements for this time and sends them as ranges; it sends many
+   * acknowledgements sooner. Default 5.
    *
    * @param milliseconds 0: sends each at once
    * @return this
@@ -117,8 +119,8 @@ public final class ConsumerBuilder {
   }
 
   /**
-   * Pause before a broken stream is opened again; it doubles, with jitter. Default 50. If the broker asks for a longer pause, the
-   * client uses it.
+   * Pause before a broken stream is opened again; it doubles, with jitter. Default 50. If the
+   * broker asks for a longer pause, the client uses it.
    *
    * @param milliseconds above zero
    * @return this

@@ -1,14 +1,16 @@
 package dev.sluice.client;
 
 /**
- * How much may be outstanding. Begins with little, so that idle consumers share a burst; doubles as often as all of it is settled
- * within a second; and is about what is settled in a second, with headroom, so that a fast consumer is never short and a slow one
- * does not hoard what others could do. Ticks every TICK_MS; the last ten of them are its memory. Guarded by its owner's lock.
+ * How much may be outstanding. Begins with little, so that idle consumers share a burst; doubles as
+ * often as all of it is settled within a second; and is about what is settled in a second, with
+ * headroom, so that a fast consumer is never short and a slow one does not hoard what others could
+ * do. Ticks every TICK_MS; the last ten of them are its memory. Guarded by its owner's lock.
  */
 final class Credit {
   static final long TICK_MS = 100;
   private static final int TICKS_PER_SECOND = 10;
   private static final int LEAST = 16;
+
   /** Credit is this many seconds' worth. */
   private static final double HEADROOM = 2;
 
@@ -20,8 +22,10 @@ final class Credit {
   private int tick;
   private int ticksKnown;
   private long settledNow;
+
   /** Since the credit was changed last, or all of it was settled. */
   private long settledSince;
+
   private int busyTicksSince;
 
   Credit(int most, int concurrency) {
@@ -44,7 +48,10 @@ final class Credit {
     return isQuick;
   }
 
-  /** For a caller that has `held` and wants more before it settles any. True where there is more credit now. */
+  /**
+   * For a caller that has `held` and wants more before it settles any. True where there is more
+   * credit now.
+   */
   boolean starves(int held) {
     if (granted == most || held < granted) return false;
     change((int) Math.min(2L * held, most));
@@ -57,7 +64,10 @@ final class Credit {
     busyTicksSince = 0;
   }
 
-  /** A tick is over. `isBusy`: there was something to do, so that the speed is that of processing and not that of producers. */
+  /**
+   * A tick is over. `isBusy`: there was something to do, so that the speed is that of processing
+   * and not that of producers.
+   */
   void tick(boolean isBusy) {
     settledInTick[tick] = settledNow;
     wasBusyInTick[tick] = isBusy;
@@ -76,6 +86,7 @@ final class Credit {
     // The broker is told of much only: the rest is noise.
     boolean isMuchMore = wanted > granted + granted / 4 || wanted == most;
     boolean isMuchLess = wanted < granted / 2 || wanted == least;
-    if (wanted != granted && (wanted > granted ? isMuchMore : wasBusy && isMuchLess)) change(wanted);
+    if (wanted != granted && (wanted > granted ? isMuchMore : wasBusy && isMuchLess))
+      change(wanted);
   }
 }

@@ -13,10 +13,12 @@ import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 
 /**
- * A message that is leased to this consumer until it is settled: once, by {@link #ack}, {@link #nack} or {@link #deadLetter}. The
- * first settlement counts. Any thread may call these methods; they settle in the background.
+ * A message that is leased to this consumer until it is settled: once, by {@link #ack}, {@link
+ * #nack} or {@link #deadLetter}. The first settlement counts. Any thread may call these methods;
+ * they settle in the background.
  *
- * <p>Key and payload are views of a received buffer with some hundred messages. Copy what you keep for long.
+ * <p>Key and payload are views of a received buffer with some hundred messages. Copy what you keep
+ * for long.
  */
 public final class Delivery {
   /** Where it stands in this process. */
@@ -137,22 +139,26 @@ public final class Delivery {
    */
   public Instant eventTime() {
     dev.sluice.v1.Message message = message();
-    return message.hasEventTime() ? Instant.ofEpochSecond(message.getEventTime().getSeconds(), message.getEventTime().getNanos()) : null;
+    return message.hasEventTime()
+        ? Instant.ofEpochSecond(
+            message.getEventTime().getSeconds(), message.getEventTime().getNanos())
+        : null;
   }
 
   /**
    * Processed: the broker does not deliver the message again.
    *
-   * @return completes with true when that is durable; with false when the lease was over (the message comes again), or the message
-   *     was settled before, or the connection broke before the broker answered
+   * @return completes with true when that is durable; with false when the lease was over (the
+   *     message comes again), or the message was settled before, or the connection broke before the
+   *     broker answered
    */
   public CompletableFuture<Boolean> ack() {
     return session.inbox().ack(this);
   }
 
   /**
-   * Failed: the message comes again after the subscription's backoff. The broker takes back the messages behind it in the same
-   * partition (or key), and delivers them again, too.
+   * Failed: the message comes again after the subscription's backoff. The broker takes back the
+   * messages behind it in the same partition (or key), and delivers them again, too.
    *
    * @return as of {@link #ack()}
    */
@@ -182,7 +188,8 @@ public final class Delivery {
   }
 
   /**
-   * Still being processed: the lease ends this long from now. Consumers extend leases themselves unless this is turned off.
+   * Still being processed: the lease ends this long from now. Consumers extend leases themselves
+   * unless this is turned off.
    *
    * @param by above zero
    * @return completes with true when the broker has answered; with false when the lease was over
@@ -192,8 +199,9 @@ public final class Delivery {
   }
 
   /**
-   * Whether the broker has taken the message back (the lease ended, a message before it failed, the subscription was moved), or the
-   * connection broke: it is, or will be, delivered again, and to settle this delivery does nothing.
+   * Whether the broker has taken the message back (the lease ended, a message before it failed, the
+   * subscription was moved), or the connection broke: it is, or will be, delivered again, and to
+   * settle this delivery does nothing.
    *
    * @return true once the client knows this
    */
@@ -202,7 +210,8 @@ public final class Delivery {
   }
 
   /**
-   * Runs a task on the client's executor when the message is taken back; at once where it was taken back already. At most one task.
+   * Runs a task on the client's executor when the message is taken back; at once where it was taken
+   * back already. At most one task.
    *
    * @param task to stop what is under way
    */
@@ -212,7 +221,11 @@ public final class Delivery {
 
   Settlement.Builder settlement() {
     Settlement.Builder settlement = Settlement.newBuilder();
-    settlement.getOffsetsBuilder().setPartition(partition()).setFirstOffset(offset).setLastOffset(offset);
+    settlement
+        .getOffsetsBuilder()
+        .setPartition(partition())
+        .setFirstOffset(offset)
+        .setLastOffset(offset);
     return settlement;
   }
 
@@ -221,7 +234,8 @@ public final class Delivery {
     if (known != null) return known;
     int begin = run.beginOf(index);
     try {
-      ByteString bytes = UnsafeByteOperations.unsafeWrap(run.frame, begin, run.endOf(index) - begin);
+      ByteString bytes =
+          UnsafeByteOperations.unsafeWrap(run.frame, begin, run.endOf(index) - begin);
       CodedInputStream in = bytes.newCodedInput();
       in.enableAliasing(true);
       known = dev.sluice.v1.Message.parseFrom(in);

@@ -4,19 +4,22 @@ import java.util.concurrent.CompletionException;
 import java.util.concurrent.CompletionStage;
 
 /**
- * Runs handlers, up to `concurrency` at once. A worker takes one delivery after the other, as long as there are any: a change of
- * threads for each would cost more than most handlers do.
+ * Runs handlers, up to `concurrency` at once. A worker takes one delivery after the other, as long
+ * as there are any: a change of threads for each would cost more than most handlers do.
  */
 final class Dispatcher {
   private final Client client;
   private final AsyncHandler handler;
   private final int concurrency;
   private final Inbox inbox;
+
   // Guarded by the lock of the inbox.
   /** Threads that take deliveries, or are about to. */
   private int workerCount;
+
   /** Of these, with a handler. */
   private int handlingCount;
+
   /** Handlers that have returned and go on without a thread. */
   private int detachedCount;
 
@@ -24,7 +27,8 @@ final class Dispatcher {
     this.client = client;
     this.handler = handler;
     this.concurrency = settings.concurrency;
-    this.inbox = new Inbox(client, settings, true, this::mayBegin, () -> runningCount() < concurrency);
+    this.inbox =
+        new Inbox(client, settings, true, this::mayBegin, () -> runningCount() < concurrency);
   }
 
   Inbox inbox() {
@@ -37,7 +41,8 @@ final class Dispatcher {
   }
 
   private void mayBegin() {
-    while (workerCount - handlingCount < inbox.readyCount() && workerCount + detachedCount < concurrency) {
+    while (workerCount - handlingCount < inbox.readyCount()
+        && workerCount + detachedCount < concurrency) {
       workerCount++;
       client.execute(this::work);
     }
@@ -46,7 +51,7 @@ final class Dispatcher {
   private void work() {
     Delivery delivery = null;
     Throwable thrown = null;
-    for (;;) {
+    for (; ; ) {
       delivery = next(delivery, thrown);
       if (delivery == null) return;
       thrown = null;
@@ -91,16 +96,17 @@ final class Dispatcher {
     } finally {
       inbox.lock.unlock();
     }
-    stage.whenComplete((value, failed) -> {
-      inbox.lock.lock();
-      try {
-        detachedCount--;
-        inbox.handled(delivery, failed == null ? null : rootOf(failed));
-        mayBegin();
-      } finally {
-        inbox.lock.unlock();
-      }
-    });
+    stage.whenComplete(
+        (value, failed) -> {
+          inbox.lock.lock();
+          try {
+            detachedCount--;
+            inbox.handled(delivery, failed == null ? null : rootOf(failed));
+            mayBegin();
+          } finally {
+            inbox.lock.unlock();
+          }
+        });
     return true;
   }
 

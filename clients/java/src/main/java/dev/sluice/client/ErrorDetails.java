@@ -16,7 +16,11 @@ import java.util.Map;
 
 /** A status with the standard error details that the broker sends. */
 record ErrorDetails(
-    Status status, String reason, Map<String, String> metadata, List<FieldViolation> fieldViolations, Duration retryDelay) {
+    Status status,
+    String reason,
+    Map<String, String> metadata,
+    List<FieldViolation> fieldViolations,
+    Duration retryDelay) {
   static final ErrorDetails NONE = new ErrorDetails(Status.UNKNOWN, "", Map.of(), List.of(), null);
 
   /** Null for what is no status. */
@@ -29,7 +33,8 @@ record ErrorDetails(
   /** Details that can't be read are left out: the status stands. */
   static ErrorDetails of(Status status, Metadata trailers) {
     ErrorDetails bare = new ErrorDetails(status, "", Map.of(), List.of(), null);
-    com.google.rpc.Status rich = trailers == null ? null : StatusProto.fromStatusAndTrailers(status, trailers);
+    com.google.rpc.Status rich =
+        trailers == null ? null : StatusProto.fromStatusAndTrailers(status, trailers);
     if (rich == null) return bare;
     try {
       String reason = "";
@@ -46,7 +51,8 @@ record ErrorDetails(
           if (info.hasRetryDelay()) delay = toDuration(info.getRetryDelay());
         } else if (detail.is(BadRequest.class)) {
           BadRequest request = detail.unpack(BadRequest.class);
-          violations = request.getFieldViolationsList().stream().map(SluiceException::toViolation).toList();
+          violations =
+              request.getFieldViolationsList().stream().map(SluiceException::toViolation).toList();
         }
       }
       return new ErrorDetails(status, reason, metadata, violations, delay);

@@ -4,8 +4,8 @@ package dev.sluice.client;
 @FunctionalInterface
 public interface Handler {
   /**
-   * Handles a message. To return is to acknowledge it; to throw is to nack it, with the exception's text as the reason. A handler may
-   * settle the delivery by itself: what it did first counts.
+   * Handles a message. To return is to acknowledge it; to throw is to nack it, with the exception's
+   * text as the reason. A handler may settle the delivery by itself: what it did first counts.
    *
    * @param delivery the message, leased to this consumer until it is settled
    * @throws Exception when the message could not be handled

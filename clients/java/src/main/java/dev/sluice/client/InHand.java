@@ -2,7 +2,10 @@ package dev.sluice.client;
 
 import java.util.function.Consumer;
 
-/** Deliveries that were handed out and are not settled: a linked list through the deliveries. Guarded by its owner's lock. */
+/**
+ * Deliveries that were handed out and are not settled: a linked list through the deliveries.
+ * Guarded by its owner's lock.
+ */
 final class InHand {
   private Delivery first;
   private int count;

@@ -17,8 +17,9 @@ import java.util.function.IntSupplier;
 import java.util.function.UnaryOperator;
 
 /**
- * The messages of a consumer, from their delivery until they are settled. Keeps a session open, queues messages in lanes, gives
- * them to the handler or the iterating caller, and sends their settlements.
+ * The messages of a consumer, from their delivery until they are settled. Keeps a session open,
+ * queues messages in lanes, gives them to the handler or the iterating caller, and sends their
+ * settlements.
  */
 final class Inbox implements Client.Endable {
   private static final long ANSWER_TIMEOUT_MS = 10_000;
@@ -27,28 +28,41 @@ final class Inbox implements Client.Endable {
   private final ConsumerBuilder settings;
   private final Backoff backoff;
   final ReentrantLock lock = new ReentrantLock();
+
   /** Something has ended that `close` may wait for, or something may be begun. */
   final Condition changed = lock.newCondition();
+
   private final LockedTimer timer;
   private final Lanes lanes;
   private final InHand inHand = new InHand();
   private final Credit credit;
+
   /** Told, under the lock, that something may be begun. */
   private final Runnable work;
+
   /** Asked under the lock. */
   private final BooleanSupplier hasFreeHandler;
+
   /** Null between sessions. */
   private Session session;
+
   /** Callers that wait for one more. */
   private int waitingCount;
+
   private boolean isStarted;
   private boolean isClosing;
   private boolean isOver;
   private SluiceException error;
+
   /** Completes when the consumer is over. */
   final CompletableFuture<Void> over = new CompletableFuture<>();
 
-  Inbox(Client client, ConsumerBuilder settings, boolean isExclusive, Runnable work, BooleanSupplier hasFreeHandler) {
+  Inbox(
+      Client client,
+      ConsumerBuilder settings,
+      boolean isExclusive,
+      Runnable work,
+      BooleanSupplier hasFreeHandler) {
     this.client = client;
     this.settings = settings;
     this.work = work;
@@ -59,7 +73,7 @@ final class Inbox implements Client.Endable {
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
   }
 
-  // --- Sessions ---------------------------------------------------------------------------------------------
+  // --- Sessions ---
 
   void start() {
     lock.lock();
@@ -91,7 +105,8 @@ final class Inbox implements Client.Endable {
   }
 
   private void opened(Session opened, ConsumeResponse response) {
-    opened.ackDeadlineMs = Math.max(1, ErrorDetails.toDuration(response.getOpened().getAckDeadline()).toMillis());
+    opened.ackDeadlineMs =
+        Math.max(1, ErrorDetails.toDuration(response.getOpened().getAckDeadline()).toMillis());
     opened.phase = Session.Phase.ASKING_ORDER;
     if (!isClosing) client.execute(() -> askOrder(opened));
   }
@@ -99,7 +114,10 @@ final class Inbox implements Client.Endable {
   /** Asks again while that may help: to give the stream up would be no good order. */
   private void askOrder(Session opened) {
     GetSubscriptionRequest request =
-        GetSubscriptionRequest.newBuilder().setTopic(settings.topic).setName(settings.subscription).build();
+        GetSubscriptionRequest.newBuilder()
+            .setTopic(settings.topic)
+            .setName(settings.subscription)
+            .build();
     try {
       ordered(opened, client.admin().getSubscription(request).getSubscription().getOrdering());
     } catch (RuntimeException thrown) {
@@ -112,7 +130,8 @@ final class Inbox implements Client.Endable {
       lock.lock();
       try {
         long waitMs = backoff.nextMs(failed.retryDelay().orElse(null));
-        if (opened == session && !isClosing) client.after(waitMs, () -> client.execute(() -> askOrder(opened)));
+        if (opened == session && !isClosing)
+          client.after(waitMs, () -> client.execute(() -> askOrder(opened)));
       } finally {
         lock.unlock();
       }
@@ -164,15 +183,17 @@ final class Inbox implements Client.Endable {
     long first = range.getFirstOffset();
     long last = range.getLastOffset();
     lanes.drop(partition, first, last, delivery -> delivery.state = Delivery.State.REVOKED);
-    inHand.forEach(delivery -> {
-      boolean isMeant = delivery.session == from && delivery.partition() == partition;
-      if (isMeant && delivery.offset() >= first && delivery.offset() <= last) revoke(delivery);
-    });
+    inHand.forEach(
+        delivery -> {
+          boolean isMeant = delivery.session == from && delivery.partition() == partition;
+          if (isMeant && delivery.offset() >= first && delivery.offset() <= last) revoke(delivery);
+        });
     abandon(from.settlements.drop(partition, first, last));
   }
 
   private void abandon(List<Settlements.Request> requests) {
-    for (Settlements.Request request : requests) if (request.paused() != null) lanes.resume(request.paused());
+    for (Settlements.Request request : requests)
+      if (request.paused() != null) lanes.resume(request.paused());
     client.execute(() -> requests.forEach(Settlements.Request::abandon));
   }
 
@@ -218,7 +239,7 @@ final class Inbox implements Client.Endable {
     abandon(closed.settlements.abandon());
   }
 
-  // --- Beginning; under the lock ----------------------------------------------------------------------------
+  // --- Beginning; under the lock ---
 
   /** The next delivery to be handled, in hand from now on; null when there is none. */
   Delivery begin() {
@@ -238,10 +259,14 @@ final class Inbox implements Client.Endable {
     }
   }
 
-  /** A caller that has all that was granted, and waits for more before it settles any, would wait for ever. */
+  /**
+   * A caller that has all that was granted, and waits for more before it settles any, would wait
+   * for ever.
+   */
   private void feed() {
     boolean mayGrant = session != null && session.phase == Session.Phase.OPEN && !isClosing;
-    if (mayGrant && waitingCount > 0 && lanes.queuedCount() == 0 && credit.starves(inHand.count())) session.grant(credit.granted());
+    if (mayGrant && waitingCount > 0 && lanes.queuedCount() == 0 && credit.starves(inHand.count()))
+      session.grant(credit.granted());
   }
 
   int readyCount() {
@@ -267,13 +292,14 @@ final class Inbox implements Client.Endable {
     return error;
   }
 
-  // --- Settling ---------------------------------------------------------------------------------------------
+  // --- Settling ---
 
   CompletableFuture<Boolean> ack(Delivery delivery) {
     return ifInHand(delivery, result -> settleAck(delivery, result));
   }
 
-  CompletableFuture<Boolean> settle(Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack) {
+  CompletableFuture<Boolean> settle(
+      Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack) {
     return ifInHand(delivery, result -> settleOther(delivery, outcome, isNack, result));
   }
 
@@ -282,7 +308,8 @@ final class Inbox implements Client.Endable {
   }
 
   /** The result of an action; false at once where the delivery is settled, or was taken back. */
-  private CompletableFuture<Boolean> ifInHand(Delivery delivery, Consumer<CompletableFuture<Boolean>> action) {
+  private CompletableFuture<Boolean> ifInHand(
+      Delivery delivery, Consumer<CompletableFuture<Boolean>> action) {
     CompletableFuture<Boolean> result = new CompletableFuture<>();
     lock.lock();
     try {
@@ -319,15 +346,24 @@ final class Inbox implements Client.Endable {
   }
 
   private void settleOther(
-      Delivery delivery, UnaryOperator<Settlement.Builder> outcome, boolean isNack, CompletableFuture<Boolean> result) {
+      Delivery delivery,
+      UnaryOperator<Settlement.Builder> outcome,
+      boolean isNack,
+      CompletableFuture<Boolean> result) {
     inHand.remove(delivery, Delivery.State.SETTLED);
     grow(delivery.session);
     submit(delivery, outcome, isNack ? lanes.pause(delivery) : null, result);
   }
 
-  private void submit(Delivery delivery, UnaryOperator<Settlement.Builder> outcome, Lane paused, CompletableFuture<Boolean> result) {
-    Settlements.Waiter waiter = new Settlements.Waiter(delivery.partition(), delivery.offset(), result);
-    delivery.session.settlements.submit(List.of(outcome.apply(delivery.settlement()).build()), List.of(waiter), paused);
+  private void submit(
+      Delivery delivery,
+      UnaryOperator<Settlement.Builder> outcome,
+      Lane paused,
+      CompletableFuture<Boolean> result) {
+    Settlements.Waiter waiter =
+        new Settlements.Waiter(delivery.partition(), delivery.offset(), result);
+    delivery.session.settlements.submit(
+        List.of(outcome.apply(delivery.settlement()).build()), List.of(waiter), paused);
   }
 
   boolean isRevoked(Delivery delivery) {
@@ -349,25 +385,29 @@ final class Inbox implements Client.Endable {
     }
   }
 
-  // --- Clockwork --------------------------------------------------------------------------------------------
+  // --- Clockwork ---
 
   private void tickLater(Session of) {
-    timer.after(Credit.TICK_MS, () -> {
-      if (of != session || isClosing) return;
-      credit.tick(lanes.queuedCount() + inHand.count() > 0);
-      feed();
-      of.grant(credit.granted());
-      if (waitingCount > 0 || hasFreeHandler.getAsBoolean()) of.grantAgain();
-      tickLater(of);
-    });
+    timer.after(
+        Credit.TICK_MS,
+        () -> {
+          if (of != session || isClosing) return;
+          credit.tick(lanes.queuedCount() + inHand.count() > 0);
+          feed();
+          of.grant(credit.granted());
+          if (waitingCount > 0 || hasFreeHandler.getAsBoolean()) of.grantAgain();
+          tickLater(of);
+        });
   }
 
   private void extendLater(Session of) {
-    timer.after(Math.max(1, of.ackDeadlineMs / 3), () -> {
-      if (of != session) return;
-      extendHeld(of);
-      extendLater(of);
-    });
+    timer.after(
+        Math.max(1, of.ackDeadlineMs / 3),
+        () -> {
+          if (of != session) return;
+          extendHeld(of);
+          extendLater(of);
+        });
   }
 
   private void extendHeld(Session of) {
@@ -377,7 +417,7 @@ final class Inbox implements Client.Endable {
     if (held.pieceCount() > 0) of.settlements.extend(held, Duration.ofMillis(of.ackDeadlineMs));
   }
 
-  // --- The end ----------------------------------------------------------------------------------------------
+  // --- The end ---
 
   /** Takes nothing more, waits for handlers (`handlerCount`), settles what they did, and leaves. */
   void close(IntSupplier handlerCount) throws InterruptedException {
@@ -389,9 +429,11 @@ final class Inbox implements Client.Endable {
       if (session != null && session.phase == Session.Phase.OPEN) session.grant(0);
       lanes.clear(delivery -> delivery.state = Delivery.State.REVOKED);
       long waitNanos = TimeUnit.MILLISECONDS.toNanos(settings.drainTimeoutMs);
-      while (!isOver && handlerCount.getAsInt() > 0 && waitNanos > 0) waitNanos = changed.awaitNanos(waitNanos);
+      while (!isOver && handlerCount.getAsInt() > 0 && waitNanos > 0)
+        waitNanos = changed.awaitNanos(waitNanos);
       // Before the connection is there, nothing has been sent that there would be to leave.
-      if (session != null && (session.phase != Session.Phase.OPENING || client.isConnected())) leave();
+      if (session != null && (session.phase != Session.Phase.OPENING || client.isConnected()))
+        leave();
       if (!isOver) end(null);
     } finally {
       lock.unlock();
@@ -431,10 +473,11 @@ final class Inbox implements Client.Endable {
       }
       changed.signalAll();
       client.ended(this);
-      client.execute(() -> {
-        if (reason == null) over.complete(null);
-        else over.completeExceptionally(reason);
-      });
+      client.execute(
+          () -> {
+            if (reason == null) over.complete(null);
+            else over.completeExceptionally(reason);
+          });
     } finally {
       lock.unlock();
     }

@@ -3,17 +3,25 @@ package dev.sluice.client;
 import com.google.protobuf.ByteString;
 import java.util.ArrayDeque;
 
-/** What has to be handled one after the other: messages of a partition, or of a key. Or what needs no order at all. */
+/**
+ * What has to be handled one after the other: messages of a partition, or of a key. Or what needs
+ * no order at all.
+ */
 final class Lane {
   final int partition;
+
   /** Null for a lane of all the partition, or of no order. */
   final ByteString key;
+
   final boolean isOrdered;
   final ArrayDeque<Delivery> queue;
+
   /** A handler is at work on it, perhaps for a session that is over. */
   boolean isBusy;
+
   /** Nacks that the broker has not answered: what is behind them may be about to be taken back. */
   int pauseCount;
+
   /** In the list of lanes that have something to be begun. */
   boolean isListed;
 

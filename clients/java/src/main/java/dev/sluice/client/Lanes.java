@@ -10,18 +10,21 @@ import java.util.Map;
 import java.util.function.Consumer;
 
 /**
- * What was delivered and not begun, in lanes. A lane outlives sessions as long as a handler is at work on it. Guarded by its owner's
- * lock.
+ * What was delivered and not begun, in lanes. A lane outlives sessions as long as a handler is at
+ * work on it. Guarded by its owner's lock.
  */
 final class Lanes {
   /** A handler keeps its lane busy; a caller that iterates settles in any order. */
   private final boolean isExclusive;
+
   private Ordering ordering = Ordering.ORDERING_PARTITION;
   private final Lane free = new Lane(-1, null, false);
   private Lane[] byPartition = new Lane[8];
   private final Map<KeyOfPartition, Lane> byKey = new HashMap<>();
+
   /** Those that have something to be begun, in turn. */
   private final ArrayDeque<Lane> ready = new ArrayDeque<>();
+
   private int queuedCount;
 
   private record KeyOfPartition(int partition, ByteString key) {}
@@ -122,13 +125,17 @@ final class Lanes {
     for (Lane lane : byKey.values()) lane.queue.forEach(action);
   }
 
-  private void dropFrom(Lane lane, int partition, long first, long last, Consumer<Delivery> dropped) {
-    lane.queue.removeIf(delivery -> {
-      if (delivery.partition() != partition || delivery.offset() < first || delivery.offset() > last) return false;
-      dropped.accept(delivery);
-      queuedCount--;
-      return true;
-    });
+  private void dropFrom(
+      Lane lane, int partition, long first, long last, Consumer<Delivery> dropped) {
+    lane.queue.removeIf(
+        delivery -> {
+          if (delivery.partition() != partition
+              || delivery.offset() < first
+              || delivery.offset() > last) return false;
+          dropped.accept(delivery);
+          queuedCount--;
+          return true;
+        });
   }
 
   private Lane laneOf(Delivery delivery) {
@@ -144,7 +151,8 @@ final class Lanes {
       byKey.put(of, lane);
       return lane;
     }
-    if (partition >= byPartition.length) byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
+    if (partition >= byPartition.length)
+      byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
     Lane lane = byPartition[partition];
     return lane != null ? lane : (byPartition[partition] = new Lane(partition, null, true));
   }
@@ -161,6 +169,7 @@ final class Lanes {
 
   /** There may be as many keys as messages. */
   private void forgetIfDone(Lane lane) {
-    if (lane.key != null && isDone(lane)) byKey.remove(new KeyOfPartition(lane.partition, lane.key));
+    if (lane.key != null && isDone(lane))
+      byKey.remove(new KeyOfPartition(lane.partition, lane.key));
   }
 }

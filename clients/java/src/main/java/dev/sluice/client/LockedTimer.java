@@ -13,13 +13,15 @@ final class LockedTimer {
   }
 
   void after(long waitMs, Runnable task) {
-    client.after(waitMs, () -> {
-      lock.lock();
-      try {
-        task.run();
-      } finally {
-        lock.unlock();
-      }
-    });
+    client.after(
+        waitMs,
+        () -> {
+          lock.lock();
+          try {
+            task.run();
+          } finally {
+            lock.unlock();
+          }
+        });
   }
 }

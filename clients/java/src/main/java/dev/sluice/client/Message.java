@@ -8,7 +8,8 @@ import java.util.Map;
 import java.util.Objects;
 
 /**
- * A message to be sent. Arrays that it was made of are not copied: leave them as they are until {@code send} has returned.
+ * A message to be sent. Arrays that it was made of are not copied: leave them as they are until
+ * {@code send} has returned.
  */
 public final class Message {
   private final ByteString key;
@@ -16,7 +17,8 @@ public final class Message {
   private final Map<String, String> headers;
   private final Instant eventTime;
 
-  private Message(ByteString key, ByteString payload, Map<String, String> headers, Instant eventTime) {
+  private Message(
+      ByteString key, ByteString payload, Map<String, String> headers, Instant eventTime) {
     this.key = key;
     this.payload = payload;
     this.headers = headers;
@@ -51,7 +53,8 @@ public final class Message {
    * @return a message
    */
   public static Message of(String key, String payload) {
-    return new Message(ByteString.copyFromUtf8(key), ByteString.copyFromUtf8(payload), Map.of(), null);
+    return new Message(
+        ByteString.copyFromUtf8(key), ByteString.copyFromUtf8(payload), Map.of(), null);
   }
 
   /**

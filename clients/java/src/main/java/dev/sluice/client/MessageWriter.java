@@ -8,8 +8,8 @@ import java.time.Instant;
 import java.util.Map;
 
 /**
- * Encodes messages as field 15 of a request, straight into the buffer of their batch: a generated message for each would cost more
- * than all the rest of sending it.
+ * Encodes messages as field 15 of a request, straight into the buffer of their batch: a generated
+ * message for each would cost more than all the rest of sending it.
  */
 final class MessageWriter {
   private static final int MESSAGES_FIELD = 15;
@@ -23,13 +23,17 @@ final class MessageWriter {
   /** Of the message alone, encoded. */
   static int sizeOf(Message message) {
     int size = 0;
-    if (!message.key().isEmpty()) size += CodedOutputStream.computeBytesSize(KEY_FIELD, message.key());
-    if (!message.payload().isEmpty()) size += CodedOutputStream.computeBytesSize(PAYLOAD_FIELD, message.payload());
+    if (!message.key().isEmpty())
+      size += CodedOutputStream.computeBytesSize(KEY_FIELD, message.key());
+    if (!message.payload().isEmpty())
+      size += CodedOutputStream.computeBytesSize(PAYLOAD_FIELD, message.payload());
     for (Map.Entry<String, String> header : message.headers().entrySet()) {
       int entry = entrySizeOf(header);
       size += 1 + CodedOutputStream.computeUInt32SizeNoTag(entry) + entry;
     }
-    if (message.eventTime() != null) size += CodedOutputStream.computeMessageSize(EVENT_TIME_FIELD, toTimestamp(message.eventTime()));
+    if (message.eventTime() != null)
+      size +=
+          CodedOutputStream.computeMessageSize(EVENT_TIME_FIELD, toTimestamp(message.eventTime()));
     return size;
   }
 
@@ -52,7 +56,8 @@ final class MessageWriter {
         out.writeString(1, header.getKey());
         out.writeString(2, header.getValue());
       }
-      if (message.eventTime() != null) out.writeMessage(EVENT_TIME_FIELD, toTimestamp(message.eventTime()));
+      if (message.eventTime() != null)
+        out.writeMessage(EVENT_TIME_FIELD, toTimestamp(message.eventTime()));
       out.checkNoSpaceLeft();
     } catch (IOException e) {
       throw new UncheckedIOException("the size of a message was computed wrong", e);
@@ -60,10 +65,14 @@ final class MessageWriter {
   }
 
   private static int entrySizeOf(Map.Entry<String, String> header) {
-    return CodedOutputStream.computeStringSize(1, header.getKey()) + CodedOutputStream.computeStringSize(2, header.getValue());
+    return CodedOutputStream.computeStringSize(1, header.getKey())
+        + CodedOutputStream.computeStringSize(2, header.getValue());
   }
 
   static Timestamp toTimestamp(Instant time) {
-    return Timestamp.newBuilder().setSeconds(time.getEpochSecond()).setNanos(time.getNano()).build();
+    return Timestamp.newBuilder()
+        .setSeconds(time.getEpochSecond())
+        .setNanos(time.getNano())
+        .build();
   }
 }

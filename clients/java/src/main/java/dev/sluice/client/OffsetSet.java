@@ -4,7 +4,10 @@ import dev.sluice.v1.OffsetRange;
 import java.util.Arrays;
 import java.util.function.Consumer;
 
-/** Offsets by partition, gathered to be sent as ranges. Those that are added in order cost next to nothing. */
+/**
+ * Offsets by partition, gathered to be sent as ranges. Those that are added in order cost next to
+ * nothing.
+ */
 final class OffsetSet {
   private Ranges[] byPartition = new Ranges[8];
   private int pieceCount;
@@ -16,7 +19,8 @@ final class OffsetSet {
   }
 
   void add(int partition, long offset) {
-    if (partition >= byPartition.length) byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
+    if (partition >= byPartition.length)
+      byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
     Ranges ranges = byPartition[partition];
     if (ranges == null) ranges = byPartition[partition] = new Ranges();
     int at = ranges.count - 1;
@@ -86,10 +90,12 @@ final class OffsetSet {
 
   private static void sort(Ranges ranges) {
     boolean isSorted = true;
-    for (int i = 1; i < ranges.count && isSorted; i++) isSorted = ranges.firsts[i - 1] <= ranges.firsts[i];
+    for (int i = 1; i < ranges.count && isSorted; i++)
+      isSorted = ranges.firsts[i - 1] <= ranges.firsts[i];
     if (isSorted) return;
     long[][] pairs = new long[ranges.count][];
-    for (int i = 0; i < ranges.count; i++) pairs[i] = new long[] {ranges.firsts[i], ranges.lasts[i]};
+    for (int i = 0; i < ranges.count; i++)
+      pairs[i] = new long[] {ranges.firsts[i], ranges.lasts[i]};
     Arrays.sort(pairs, (a, b) -> Long.compare(a[0], b[0]));
     for (int i = 0; i < ranges.count; i++) {
       ranges.firsts[i] = pairs[i][0];
@@ -98,6 +104,10 @@ final class OffsetSet {
   }
 
   private static OffsetRange range(int partition, long first, long last) {
-    return OffsetRange.newBuilder().setPartition(partition).setFirstOffset(first).setLastOffset(last).build();
+    return OffsetRange.newBuilder()
+        .setPartition(partition)
+        .setFirstOffset(first)
+        .setLastOffset(last)
+        .build();
   }
 }

@@ -6,10 +6,17 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
 
-/** The messages of a producer, from `send` to their receipt: gathers batches, writes them, and recovers what breaks. */
+/**
+ * The messages of a producer, from `send` to their receipt: gathers batches, writes them, and
+ * recovers what breaks.
+ */
 final class Outbox implements PublishStream.Owner, Client.Endable {
-  /** All messages of a batch expire together: where they do, a batch that waits takes messages for so long. */
+  /**
+   * All messages of a batch expire together: where they do, a batch that waits takes messages for
+   * so long.
+   */
   private static final long MAX_SHARE_MS = 500;
+
   /** How often what expires is looked for at most. */
   private static final long EXPIRY_STEP_MS = 10;
 
@@ -21,19 +28,26 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private final Room room;
   private final LockedTimer timer;
   private OutboxState state = new OutboxState.Recovering();
+
   /** Waits for its time; null while there is none, or it is at work. */
   private Recovery pendingRecovery;
+
   private boolean isClosing;
   private final Batches batches;
   private boolean isLingering;
   private final Answers answers;
+
   /** When what expires is looked for next, by System.nanoTime; valid while isExpiryAwaited. */
   private long expiryAtNanos;
+
   private boolean isExpiryAwaited;
+
   /** Why the last stream ended; null once a batch was stored since. */
   private SluiceException lastFailure;
+
   /** What the last batch came to: the next one begins with as much room. */
   private int usualBytes = 512;
+
   private int usualCount = 16;
 
   /** Why there is no stream; and the batch that was refused for good, with why, or null. */
@@ -68,7 +82,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Handing over -----------------------------------------------------------------------------------------
+  // --- Handing over ---
 
   /** Why the message is not taken; null when it is. */
   SluiceException add(Message message, CompletableFuture<Receipt> receipt) {
@@ -86,7 +100,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (over != null) return over;
       Batch batch = batchFor(more, expiresAtNanos);
       batch.add(message, size, receipt);
-      if (batch.byteLength() >= settings.batchMaxBytes || batch.count() >= settings.batchMaxMessages) closeBatch();
+      if (batch.byteLength() >= settings.batchMaxBytes
+          || batch.count() >= settings.batchMaxMessages) closeBatch();
       write();
       room.take(more + Batch.OVERHEAD_BYTES);
       return null;
@@ -122,10 +137,15 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     return Math.max(1, Math.min(MAX_SHARE_MS, settings.retryTimeoutMs / 2));
   }
 
-  /** The open batch, or a new one where it has no room. `expiresAtNanos` is 0 for a message that did not wait for room. */
+  /**
+   * The open batch, or a new one where it has no room. `expiresAtNanos` is 0 for a message that did
+   * not wait for room.
+   */
   private Batch batchFor(int more, long expiresAtNanos) {
     Batch open = batches.open();
-    if (open != null && (open.byteLength() + more > settings.batchMaxBytes || expiresMuchEarlier(expiresAtNanos, open))) {
+    if (open != null
+        && (open.byteLength() + more > settings.batchMaxBytes
+            || expiresMuchEarlier(expiresAtNanos, open))) {
       closeBatch();
       open = null;
     }
@@ -134,7 +154,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     batches.open(made);
     answers.expect(made);
     if (settings.retryTimeoutMs > 0) {
-      made.expiresAtNanos = expiresAtNanos != 0 ? expiresAtNanos : System.nanoTime() + timeoutNanos();
+      made.expiresAtNanos =
+          expiresAtNanos != 0 ? expiresAtNanos : System.nanoTime() + timeoutNanos();
       awaitExpiry(made.expiresAtNanos);
     }
     if (settings.lingerMs == 0) due();
@@ -147,32 +168,39 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     return open.expiresAtNanos - expiresAtNanos > TimeUnit.MILLISECONDS.toNanos(shareMs());
   }
 
-  /** One timer at a time: when it fires, the batch that it was set for is due, or the one that is open by then is waited for. */
+  /**
+   * One timer at a time: when it fires, the batch that it was set for is due, or the one that is
+   * open by then is waited for.
+   */
   private void linger(Batch batch) {
     isLingering = true;
-    timer.after(settings.lingerMs(), () -> {
-      isLingering = false;
-      if (batches.open() == batch) {
-        due();
-        write();
-      } else if (batches.open() != null && !batches.isDue()) {
-        linger(batches.open());
-      }
-    });
+    timer.after(
+        settings.lingerMs(),
+        () -> {
+          isLingering = false;
+          if (batches.open() == batch) {
+            due();
+            write();
+          } else if (batches.open() != null && !batches.isDue()) {
+            linger(batches.open());
+          }
+        });
   }
 
   /**
-   * The open batch is sent as soon as one more may be under way. Until then it takes what comes: messages that wait share a request,
-   * whatever the linger.
+   * The open batch is sent as soon as one more may be under way. Until then it takes what comes:
+   * messages that wait share a request, whatever the linger.
    */
   private void due() {
     Batch batch = batches.open();
     if (batch == null || batches.isDue()) return;
     batches.due();
     if (settings.retryTimeoutMs == 0) return;
-    timer.after(shareMs(), () -> {
-      if (batches.open() == batch) closeBatch();
-    });
+    timer.after(
+        shareMs(),
+        () -> {
+          if (batches.open() == batch) closeBatch();
+        });
   }
 
   /** The open batch takes nothing more. */
@@ -207,7 +235,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     return flush().thenRun(() -> end(SluiceException.closed("the producer")));
   }
 
-  // --- Writing ----------------------------------------------------------------------------------------------
+  // --- Writing ---
 
   private void connect() {
     PublishStream stream = new PublishStream(client, this);
@@ -242,7 +270,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Answers ----------------------------------------------------------------------------------------------
+  // --- Answers ---
 
   @Override
   public void answered(PublishStream stream, PublishStreamResponse response) {
@@ -251,7 +279,11 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (!isCurrent(stream)) return;
       Batch batch = batches.oldestInFlight();
       if (batch == null || response.getBatchId() != batch.firstSequence) {
-        breakOff(stream, new SluiceException(Code.INTERNAL, "INTERNAL", "an answer to no batch that is under way"), null);
+        breakOff(
+            stream,
+            new SluiceException(
+                Code.INTERNAL, "INTERNAL", "an answer to no batch that is under way"),
+            null);
       } else if (response.hasError()) {
         SluiceException error = SluiceException.from(response.getError());
         // This copy has its answer: it can't arrive any more.
@@ -289,9 +321,12 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     return state instanceof OutboxState.Streaming streaming && streaming.stream() == stream;
   }
 
-  // --- Recovering -------------------------------------------------------------------------------------------
+  // --- Recovering ---
 
-  /** Gives the stream up and recovers; `refused` is the batch that the error refuses for good, if it does. */
+  /**
+   * Gives the stream up and recovers; `refused` is the batch that the error refuses for good, if it
+   * does.
+   */
   private void breakOff(PublishStream stream, SluiceException error, Batch refused) {
     state = new OutboxState.Recovering();
     stream.cancel();
@@ -302,7 +337,9 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
     lastFailure = error;
     // What was refused for good is no reason to wait.
-    recoverAfter(refused != null ? 0 : backoff.nextMs(error.retryDelay().orElse(null)), new Recovery(error, refused));
+    recoverAfter(
+        refused != null ? 0 : backoff.nextMs(error.retryDelay().orElse(null)),
+        new Recovery(error, refused));
   }
 
   private void recoverAfter(long waitMs, Recovery recovery) {
@@ -318,8 +355,9 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   }
 
   /**
-   * Asks the broker what it has, which answers only what is durable, or renews the epoch where it has to be; fails the batch that was
-   * refused for good, if it is the oldest then; and goes on over a new stream.
+   * Asks the broker what it has, which answers only what is durable, or renews the epoch where it
+   * has to be; fails the batch that was refused for good, if it is the oldest then; and goes on
+   * over a new stream.
    */
   private void recover(Recovery recovery) {
     long renewalId;
@@ -334,9 +372,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     ProducerPosition position;
     client.retryConnection();
     try {
-      position = renewalId != 0
-          ? ProducerPosition.renew(client, settings, renewalId, epoch)
-          : ProducerPosition.of(client, settings, epoch);
+      position =
+          renewalId != 0
+              ? ProducerPosition.renew(client, settings, renewalId, epoch)
+              : ProducerPosition.of(client, settings, epoch);
     } catch (SluiceException failed) {
       recoverAgain(failed, recovery);
       return;
@@ -353,7 +392,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         recoverAfter(0, new Recovery(recovery.error, null));
         return;
       }
-      // Under the same lock: no batch that was sent before may expire in between, and leave its number to another one.
+      // Under the same lock: no batch that was sent before may expire in between, and leave its
+      // number to another one.
       connect();
     } finally {
       lock.unlock();
@@ -376,18 +416,21 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Giving up --------------------------------------------------------------------------------------------
+  // --- Giving up ---
 
   private void awaitExpiry(long atNanos) {
     if (isExpiryAwaited && expiryAtNanos - atNanos <= 0) return;
     isExpiryAwaited = true;
     expiryAtNanos = atNanos;
-    timer.after(Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1), this::expire);
+    timer.after(
+        Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1),
+        this::expire);
   }
 
   /**
-   * Fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may lie in a dead connection: then
-   * nothing is sent before the epoch is a new one, which fences that copy.
+   * Fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may
+   * lie in a dead connection: then nothing is sent before the epoch is a new one, which fences that
+   * copy.
    */
   private void expire() {
     if (state instanceof OutboxState.Over) return;

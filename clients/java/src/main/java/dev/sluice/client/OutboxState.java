@@ -5,7 +5,10 @@ sealed interface OutboxState {
   /** Batches go out over the stream. */
   record Streaming(PublishStream stream) implements OutboxState {}
 
-  /** Nothing goes out: the stream broke, or a batch was refused and those behind it have to be answered first. */
+  /**
+   * Nothing goes out: the stream broke, or a batch was refused and those behind it have to be
+   * answered first.
+   */
   record Recovering() implements OutboxState {}
 
   /** For good. */

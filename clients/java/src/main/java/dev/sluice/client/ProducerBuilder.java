@@ -33,7 +33,8 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Sends all messages to this partition. Default: by the hash of the key; messages without a key are spread.
+   * Sends all messages to this partition. Default: by the hash of the key; messages without a key
+   * are spread.
    *
    * @param number from 0
    * @return this
@@ -44,9 +45,10 @@ public final class ProducerBuilder {
   }
 
   /**
-   * The name of the producer. With a fixed name, a restarted process continues where the last process ended:
-   * {@link Producer#lastSequence()} is the number of its durable messages. Opening claims the name: from then on, the broker stores
-   * no messages of older processes of the name. Default: a random name.
+   * The name of the producer. With a fixed name, a restarted process continues where the last
+   * process ended: {@link Producer#lastSequence()} is the number of its durable messages. Opening
+   * claims the name: from then on, the broker stores no messages of older processes of the name.
+   * Default: a random name.
    *
    * @param name at most 200 characters
    * @return this
@@ -79,8 +81,9 @@ public final class ProducerBuilder {
   }
 
   /**
-   * The client sends a batch when its first message has waited this long. Default 1. While {@code maxInFlight} batches are under way,
-   * the next batch gathers messages until it is full, whatever the linger is.
+   * The client sends a batch when its first message has waited this long. Default 1. While {@code
+   * maxInFlight} batches are under way, the next batch gathers messages until it is full, whatever
+   * the linger is.
    *
    * @param milliseconds 0: the client sends a message as soon as it may send a batch
    * @return this
@@ -102,7 +105,8 @@ public final class ProducerBuilder {
   }
 
   /**
-   * The maximum approximate size of the messages that were handed over and have no receipt. Default 16 MiB.
+   * The maximum approximate size of the messages that were handed over and have no receipt. Default
+   * 16 MiB.
    *
    * @param bytes above zero; one message may exceed it
    * @return this
@@ -124,9 +128,10 @@ public final class ProducerBuilder {
   }
 
   /**
-   * How long the client tries a message, counted from {@code send}, whatever the broker does. Then the message fails with
-   * {@link SluiceException#RETRY_TIMEOUT}, and later messages continue. The broker may have stored the message, but only before every
-   * later message. {@link Producer#close} takes no longer than this. Default: no limit.
+   * How long the client tries a message, counted from {@code send}, whatever the broker does. Then
+   * the message fails with {@link SluiceException#RETRY_TIMEOUT}, and later messages continue. The
+   * broker may have stored the message, but only before every later message. {@link Producer#close}
+   * takes no longer than this. Default: no limit.
    *
    * @param milliseconds 0 for no limit
    * @return this
@@ -137,7 +142,8 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Pause before the first retry; it doubles, with jitter. Default 50. If the broker asks for a longer pause, the client uses it.
+   * Pause before the first retry; it doubles, with jitter. Default 50. If the broker asks for a
+   * longer pause, the client uses it.
    *
    * @param milliseconds above zero
    * @return this
@@ -148,7 +154,8 @@ public final class ProducerBuilder {
   }
 
   /**
-   * The longest pause before a retry. Default 5,000, or half of {@code retryTimeoutMs} if that is less.
+   * The longest pause before a retry. Default 5,000, or half of {@code retryTimeoutMs} if that is
+   * less.
    *
    * @param milliseconds above zero
    * @return this
@@ -160,7 +167,9 @@ public final class ProducerBuilder {
 
   /** Half of the time in which a batch has to be stored: a pause must not be all of it. */
   long maxBackoffMs() {
-    return retryTimeoutMs == 0 ? retryMaxBackoffMs : Math.min(retryMaxBackoffMs, Math.max(1, retryTimeoutMs / 2));
+    return retryTimeoutMs == 0
+        ? retryMaxBackoffMs
+        : Math.min(retryMaxBackoffMs, Math.max(1, retryTimeoutMs / 2));
   }
 
   long lingerMs() {
@@ -168,8 +177,9 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Claims the name of the producer: from the broker's answer on, every process that opened the same name before is fenced. If the
-   * broker can't be reached, the client tries for 10 s, or for {@code retryTimeoutMs}.
+   * Claims the name of the producer: from the broker's answer on, every process that opened the
+   * same name before is fenced. If the broker can't be reached, the client tries for 10 s, or for
+   * {@code retryTimeoutMs}.
    *
    * @return an open producer, to be closed by its opener
    * @throws SluiceException if the broker can't be reached, or refuses

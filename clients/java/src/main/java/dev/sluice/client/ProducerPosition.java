@@ -15,6 +15,7 @@ import java.util.function.LongFunction;
 record ProducerPosition(long epoch, long lastSequence) {
   /** How long opening is tried where there is no retry timeout. */
   private static final long OPEN_TIMEOUT_MS = 10_000;
+
   /** Bounds one question to a broker that does not answer. */
   private static final long CALL_TIMEOUT_MS = 10_000;
 
@@ -24,8 +25,8 @@ record ProducerPosition(long epoch, long lastSequence) {
   }
 
   /**
-   * Claims the name of a producer, which fences every lower epoch. Tried for a while; each try repeats the claim_id, so that a claim
-   * whose answer was lost is found again.
+   * Claims the name of a producer, which fences every lower epoch. Tried for a while; each try
+   * repeats the claim_id, so that a claim whose answer was lost is found again.
    */
   static ProducerPosition open(Client client, ProducerBuilder settings) {
     long claimId = newClaimId();
@@ -40,11 +41,17 @@ record ProducerPosition(long epoch, long lastSequence) {
   private static ProducerPosition claim(
       Client client, ProducerBuilder settings, long claimId, Long currentEpoch, long timeoutMs) {
     OpenProducerRequest.Builder request =
-        OpenProducerRequest.newBuilder().setTopic(settings.topic).setProducerId(settings.producerId).setClaimId(claimId);
+        OpenProducerRequest.newBuilder()
+            .setTopic(settings.topic)
+            .setProducerId(settings.producerId)
+            .setClaimId(claimId);
     if (currentEpoch != null) request.setCurrentEpoch(currentEpoch);
     try {
       OpenProducerResponse claimed =
-          client.blockingBroker().withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS).openProducer(request.build());
+          client
+              .blockingBroker()
+              .withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS)
+              .openProducer(request.build());
       return new ProducerPosition(claimed.getEpoch(), claimed.getLastSequence());
     } catch (StatusRuntimeException thrown) {
       SluiceException error = SluiceException.from(thrown);
@@ -52,25 +59,38 @@ record ProducerPosition(long epoch, long lastSequence) {
     }
   }
 
-  /** Claims nothing. A broker that knows the producer no more has another topic of this name, or none. */
+  /**
+   * Claims nothing. A broker that knows the producer no more has another topic of this name, or
+   * none.
+   */
   static ProducerPosition of(Client client, ProducerBuilder settings, long epoch) {
     GetProducerResponse found;
     try {
       GetProducerRequest request =
-          GetProducerRequest.newBuilder().setTopic(settings.topic).setProducerId(settings.producerId).build();
-      found = client.blockingBroker().withDeadlineAfter(CALL_TIMEOUT_MS, TimeUnit.MILLISECONDS).getProducer(request);
+          GetProducerRequest.newBuilder()
+              .setTopic(settings.topic)
+              .setProducerId(settings.producerId)
+              .build();
+      found =
+          client
+              .blockingBroker()
+              .withDeadlineAfter(CALL_TIMEOUT_MS, TimeUnit.MILLISECONDS)
+              .getProducer(request);
     } catch (StatusRuntimeException thrown) {
       SluiceException error = SluiceException.from(thrown);
-      boolean isGone = error.reason().equals("PRODUCER_NOT_FOUND") || error.reason().equals("TOPIC_NOT_FOUND");
+      boolean isGone =
+          error.reason().equals("PRODUCER_NOT_FOUND") || error.reason().equals("TOPIC_NOT_FOUND");
       throw isGone ? SluiceException.topicDeleted(settings.topic) : error;
     }
-    if (found.getEpoch() != epoch) throw SluiceException.fenced(settings.producerId, found.getEpoch());
+    if (found.getEpoch() != epoch)
+      throw SluiceException.fenced(settings.producerId, found.getEpoch());
     return new ProducerPosition(epoch, found.getLastSequence());
   }
 
   /** A topic that is not there yet will be made with one. */
   static int partitionCountOf(Client client, ProducerBuilder settings) {
-    return retry(client, settings, timeoutMs -> partitionCountOf(client, settings.topic, timeoutMs));
+    return retry(
+        client, settings, timeoutMs -> partitionCountOf(client, settings.topic, timeoutMs));
   }
 
   static int partitionCountOf(Client client, String topic) {
@@ -82,7 +102,12 @@ record ProducerPosition(long epoch, long lastSequence) {
       GetTopicRequest request = GetTopicRequest.newBuilder().setName(topic).build();
       return Math.max(
           1,
-          client.admin().withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS).getTopic(request).getTopic().getPartitionCount());
+          client
+              .admin()
+              .withDeadlineAfter(timeoutMs, TimeUnit.MILLISECONDS)
+              .getTopic(request)
+              .getTopic()
+              .getPartitionCount());
     } catch (StatusRuntimeException thrown) {
       SluiceException error = SluiceException.from(thrown);
       if (!error.reason().equals("TOPIC_NOT_FOUND")) throw error;
@@ -96,7 +121,7 @@ record ProducerPosition(long epoch, long lastSequence) {
     long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
     Backoff backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
     SluiceException last = null;
-    for (;;) {
+    for (; ; ) {
       client.retryConnection();
       long leftMs = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
       if (last != null && leftMs <= 0) throw last;
@@ -116,7 +141,8 @@ record ProducerPosition(long epoch, long lastSequence) {
       Thread.sleep(milliseconds);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
-      throw new SluiceException(Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the producer was opened");
+      throw new SluiceException(
+          Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the producer was opened");
     }
   }
 }

@@ -18,16 +18,22 @@ import java.io.SequenceInputStream;
 record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLength) {
   /** PublishStream with such requests. */
   static final MethodDescriptor<PublishRequest, PublishStreamResponse> METHOD =
-      BrokerGrpc.getPublishStreamMethod().toBuilder(new Marshaller(), BrokerGrpc.getPublishStreamMethod().getResponseMarshaller()).build();
+      BrokerGrpc.getPublishStreamMethod().toBuilder(
+              new Marshaller(), BrokerGrpc.getPublishStreamMethod().getResponseMarshaller())
+          .build();
 
   static PublishRequest of(Batch batch, ProducerBuilder settings, long epoch) {
-    ProducerSequence producer = ProducerSequence.newBuilder()
-        .setProducerId(settings.producerId)
-        .setEpoch(epoch)
-        .setFirstSequence(batch.firstSequence)
-        .build();
+    ProducerSequence producer =
+        ProducerSequence.newBuilder()
+            .setProducerId(settings.producerId)
+            .setEpoch(epoch)
+            .setFirstSequence(batch.firstSequence)
+            .build();
     PublishStreamRequest.Builder head =
-        PublishStreamRequest.newBuilder().setTopic(settings.topic).setProducer(producer).setBatchId(batch.firstSequence);
+        PublishStreamRequest.newBuilder()
+            .setTopic(settings.topic)
+            .setProducer(producer)
+            .setBatchId(batch.firstSequence);
     if (settings.partition != null) head.setPartition(settings.partition);
     return new PublishRequest(head.build(), batch.buffer(), batch.byteLength());
   }
@@ -50,7 +56,9 @@ record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLe
     }
   }
 
-  /** Head and messages, one behind the other: gRPC lets it write itself without a copy in between. */
+  /**
+   * Head and messages, one behind the other: gRPC lets it write itself without a copy in between.
+   */
   private static final class Encoded extends SequenceInputStream implements KnownLength, Drainable {
     private final byte[] head;
     private final byte[] messages;

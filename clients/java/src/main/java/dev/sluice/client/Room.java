@@ -4,7 +4,10 @@ import io.grpc.Status.Code;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
-/** The buffer of a producer in bytes, and those who wait for room in it. Guarded by its owner's lock. */
+/**
+ * The buffer of a producer in bytes, and those who wait for room in it. Guarded by its owner's
+ * lock.
+ */
 final class Room {
   private final ProducerBuilder settings;
   private final Condition changed;
@@ -40,7 +43,10 @@ final class Room {
     return SluiceException.bufferFull(usedBytes);
   }
 
-  /** Waits until something has changed. Why the message is not taken; null where that is to be looked at again. */
+  /**
+   * Waits until something has changed. Why the message is not taken; null where that is to be
+   * looked at again.
+   */
   SluiceException await(long expiresAtNanos) {
     try {
       if (settings.retryTimeoutMs == 0) {
@@ -52,7 +58,8 @@ final class Room {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       changed.signal();
-      return new SluiceException(Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the buffer was full");
+      return new SluiceException(
+          Code.CANCELLED, Code.CANCELLED.name(), "interrupted while the buffer was full");
     }
   }
 }

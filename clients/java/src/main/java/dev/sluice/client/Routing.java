@@ -13,7 +13,8 @@ final class Routing {
   private Routing() {}
 
   /**
-   * 32-bit FNV-1a, then the finalizer of MurmurHash3. A part of the protocol: broker and clients agree on it for ever.
+   * 32-bit FNV-1a, then the finalizer of MurmurHash3. A part of the protocol: broker and clients
+   * agree on it for ever.
    *
    * @return the hash, unsigned; or KEYLESS
    */
@@ -30,8 +31,9 @@ final class Routing {
   record Places(int[] partitions, long[] offsets) {}
 
   /**
-   * Places, from the ranges of a receipt: in each partition messages stand in their order. Those without a key are in the partition
-   * whose range is longer than its keys explain. Null where the ranges contradict the number of partitions: it has grown.
+   * Places, from the ranges of a receipt: in each partition messages stand in their order. Those
+   * without a key are in the partition whose range is longer than its keys explain. Null where the
+   * ranges contradict the number of partitions: it has grown.
    *
    * @param hashes of the messages' keys
    */
@@ -46,7 +48,8 @@ final class Routing {
     return new Places(partitions, offsetsOf(partitions, ranges));
   }
 
-  private static boolean route(int[] partitions, long[] hashes, List<OffsetRange> ranges, int partitionCount) {
+  private static boolean route(
+      int[] partitions, long[] hashes, List<OffsetRange> ranges, int partitionCount) {
     int keylessCount = 0;
     int largest = partitionCount - 1;
     for (OffsetRange range : ranges) largest = Math.max(largest, range.getPartition());

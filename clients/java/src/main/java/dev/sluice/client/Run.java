@@ -12,8 +12,10 @@ final class Run {
   String producerId = "";
   int attempt;
   long deliveryId;
+
   /** Begin and end of each message in the frame. */
   private int[] bounds = new int[64];
+
   private int count;
 
   Run(byte[] frame) {

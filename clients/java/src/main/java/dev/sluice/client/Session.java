@@ -9,7 +9,10 @@ import io.grpc.Status;
 import java.util.ArrayList;
 import java.util.List;
 
-/** One Consume call, and what belongs to it. Guarded by the lock of the consumer, which hears of it in the connection's thread. */
+/**
+ * One Consume call, and what belongs to it. Guarded by the lock of the consumer, which hears of it
+ * in the connection's thread.
+ */
 final class Session extends ClientCall.Listener<ConsumeFrame> {
   /** How far it has come. It only ever moves down this list. */
   enum Phase {
@@ -25,11 +28,14 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
   final Settlements settlements;
   Phase phase = Phase.OPENING;
   long ackDeadlineMs;
+
   /** What came before it was known how to order it. */
   final List<ConsumeFrame> early = new ArrayList<>();
+
   boolean isAckTimerSet;
   private boolean hasLeft;
   private int granted;
+
   /** The broker has taken messages back since it was told the credit. */
   private boolean hasLostMessages;
 
@@ -53,11 +59,12 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
     call.start(this, new Metadata());
     // Credit bounds what comes.
     call.request(Integer.MAX_VALUE);
-    SubscribeRequest.Builder subscribe = SubscribeRequest.newBuilder()
-        .setTopic(settings.topic)
-        .setSubscription(settings.subscription)
-        .setConsumerId(settings.consumerId)
-        .setFlowControl(flowControl());
+    SubscribeRequest.Builder subscribe =
+        SubscribeRequest.newBuilder()
+            .setTopic(settings.topic)
+            .setSubscription(settings.subscription)
+            .setConsumerId(settings.consumerId)
+            .setFlowControl(flowControl());
     if (settings.start != null) subscribe.setStart(settings.start);
     call.sendMessage(ConsumeRequest.newBuilder().setSubscribe(subscribe).build());
   }
@@ -67,7 +74,10 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
     if (credit != granted) tell(credit);
   }
 
-  /** Says that more can be taken: a session whose leases have lapsed gets nothing more before the broker hears of it. */
+  /**
+   * Says that more can be taken: a session whose leases have lapsed gets nothing more before the
+   * broker hears of it.
+   */
   void grantAgain() {
     if (hasLostMessages) tell(granted);
   }

@@ -8,6 +8,7 @@ import java.util.function.UnaryOperator;
 final class SettlementOf {
   /** The broker refuses longer ones. */
   private static final int MAX_REASON_LENGTH = 1_000;
+
   private static final Settlement.Ack ACK = Settlement.Ack.getDefaultInstance();
 
   private SettlementOf() {}
@@ -28,22 +29,30 @@ final class SettlementOf {
   }
 
   static UnaryOperator<Settlement.Builder> deadLetter(String reason) {
-    return settlement -> settlement.setDeadLetter(Settlement.DeadLetter.newBuilder().setReason(cut(reason)));
+    return settlement ->
+        settlement.setDeadLetter(Settlement.DeadLetter.newBuilder().setReason(cut(reason)));
   }
 
   static UnaryOperator<Settlement.Builder> extend(java.time.Duration by) {
-    return settlement -> settlement.setExtend(Settlement.ExtendDeadline.newBuilder().setBy(toProto(by)));
+    return settlement ->
+        settlement.setExtend(Settlement.ExtendDeadline.newBuilder().setBy(toProto(by)));
   }
 
   /** Not through the middle of a character. */
   private static String cut(String reason) {
     if (reason == null) return "";
     if (reason.length() <= MAX_REASON_LENGTH) return reason;
-    int end = Character.isHighSurrogate(reason.charAt(MAX_REASON_LENGTH - 1)) ? MAX_REASON_LENGTH - 1 : MAX_REASON_LENGTH;
+    int end =
+        Character.isHighSurrogate(reason.charAt(MAX_REASON_LENGTH - 1))
+            ? MAX_REASON_LENGTH - 1
+            : MAX_REASON_LENGTH;
     return reason.substring(0, end);
   }
 
   private static Duration toProto(java.time.Duration duration) {
-    return Duration.newBuilder().setSeconds(duration.getSeconds()).setNanos(duration.getNano()).build();
+    return Duration.newBuilder()
+        .setSeconds(duration.getSeconds())
+        .setNanos(duration.getNano())
+        .build();
   }
 }

@@ -16,12 +16,16 @@ import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
 
 /**
- * What one session settles: gathers acknowledgements into ranges, numbers requests, and knows who waits for which answer. Guarded by
- * the lock of the consumer.
+ * What one session settles: gathers acknowledgements into ranges, numbers requests, and knows who
+ * waits for which answer. Guarded by the lock of the consumer.
  */
 final class Settlements {
-  /** The broker stops reading a stream on which much more wait for their answer; acknowledgements are gathered meanwhile. */
+  /**
+   * The broker stops reading a stream on which much more wait for their answer; acknowledgements
+   * are gathered meanwhile.
+   */
   private static final int MAX_UNANSWERED = 64;
+
   /** Half of what the broker takes in one request. */
   private static final int MAX_RANGES = 5_000;
 
@@ -30,11 +34,17 @@ final class Settlements {
   private int ackCount;
   private List<Waiter> ackWaiters = new ArrayList<>();
   private boolean isFlushDue;
+
   /** Sent and not answered, by id. */
   private final Map<Long, Request> unanswered = new HashMap<>();
+
   private final ArrayDeque<Request> unsent = new ArrayDeque<>();
   private long lastId;
-  /** The highest MessageRun.delivery_id that was read: what the broker delivered later, no settlement here can mean. */
+
+  /**
+   * The highest MessageRun.delivery_id that was read: what the broker delivered later, no
+   * settlement here can mean.
+   */
   private long lastDeliveryId;
 
   /** Who waits to hear whether a message was settled. */
@@ -46,7 +56,9 @@ final class Settlements {
     void answer(AcknowledgeResponse result) {
       Map<Integer, TreeMap<Long, Long>> stale = new HashMap<>();
       for (OffsetRange range : result.getStaleList()) {
-        stale.computeIfAbsent(range.getPartition(), partition -> new TreeMap<>()).put(range.getFirstOffset(), range.getLastOffset());
+        stale
+            .computeIfAbsent(range.getPartition(), partition -> new TreeMap<>())
+            .put(range.getFirstOffset(), range.getLastOffset());
       }
       for (Waiter waiter : waiters) {
         TreeMap<Long, Long> ranges = stale.get(waiter.partition);
@@ -84,7 +96,10 @@ final class Settlements {
     pump();
   }
 
-  /** Settles otherwise than by acknowledging, behind all that was acknowledged before: such requests take a faster path alone. */
+  /**
+   * Settles otherwise than by acknowledging, behind all that was acknowledged before: such requests
+   * take a faster path alone.
+   */
   void submit(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
     closeAcks();
     enqueue(settlements, waiters, paused);
@@ -95,9 +110,13 @@ final class Settlements {
   void extend(OffsetSet held, Duration by) {
     UnaryOperator<Settlement.Builder> extend = SettlementOf.extend(by);
     List<Settlement> settlements = new ArrayList<>();
-    held.forEachRange(range -> settlements.add(extend.apply(Settlement.newBuilder().setOffsets(range)).build()));
+    held.forEachRange(
+        range -> settlements.add(extend.apply(Settlement.newBuilder().setOffsets(range)).build()));
     for (int from = 0; from < settlements.size(); from += MAX_RANGES) {
-      submit(settlements.subList(from, Math.min(settlements.size(), from + MAX_RANGES)), List.of(), null);
+      submit(
+          settlements.subList(from, Math.min(settlements.size(), from + MAX_RANGES)),
+          List.of(),
+          null);
     }
   }
 
@@ -112,8 +131,9 @@ final class Settlements {
   }
 
   /**
-   * Takes out what waits to be sent for messages that were taken back: a late settlement must not settle the redelivery. Returns
-   * requests that are over: those who wait are to be told that nothing was settled.
+   * Takes out what waits to be sent for messages that were taken back: a late settlement must not
+   * settle the redelivery. Returns requests that are over: those who wait are to be told that
+   * nothing was settled.
    */
   List<Request> drop(int partition, long first, long last) {
     List<Request> over = new ArrayList<>();
@@ -122,10 +142,12 @@ final class Settlements {
     List<Request> kept = new ArrayList<>();
     for (Request request : unsent) {
       ConsumeRequest.Builder message = request.message.toBuilder().clearSettlements();
-      for (Settlement settlement : request.message.getSettlementsList()) addWithout(message, settlement, partition, first, last);
+      for (Settlement settlement : request.message.getSettlementsList())
+        addWithout(message, settlement, partition, first, last);
       List<Waiter> waiters = new ArrayList<>(request.waiters);
       over.add(new Request(0, null, takeWaiters(waiters, partition, first, last), null));
-      if (message.getSettlementsCount() == 0) over.add(new Request(0, null, List.of(), request.paused));
+      if (message.getSettlementsCount() == 0)
+        over.add(new Request(0, null, List.of(), request.paused));
       else kept.add(new Request(request.id, message.build(), waiters, request.paused));
     }
     unsent.clear();
@@ -135,24 +157,31 @@ final class Settlements {
 
   private static List<Waiter> takeWaiters(List<Waiter> from, int partition, long first, long last) {
     List<Waiter> taken = new ArrayList<>();
-    from.removeIf(waiter -> {
-      boolean isMeant = waiter.partition == partition && waiter.offset >= first && waiter.offset <= last;
-      return isMeant && taken.add(waiter);
-    });
+    from.removeIf(
+        waiter -> {
+          boolean isMeant =
+              waiter.partition == partition && waiter.offset >= first && waiter.offset <= last;
+          return isMeant && taken.add(waiter);
+        });
     return taken;
   }
 
-  private static void addWithout(ConsumeRequest.Builder message, Settlement settlement, int partition, long first, long last) {
+  private static void addWithout(
+      ConsumeRequest.Builder message, Settlement settlement, int partition, long first, long last) {
     OffsetRange offsets = settlement.getOffsets();
-    if (offsets.getPartition() != partition || offsets.getLastOffset() < first || offsets.getFirstOffset() > last) {
+    if (offsets.getPartition() != partition
+        || offsets.getLastOffset() < first
+        || offsets.getFirstOffset() > last) {
       message.addSettlements(settlement);
       return;
     }
     if (offsets.getFirstOffset() < first) {
-      message.addSettlements(settlement.toBuilder().setOffsets(offsets.toBuilder().setLastOffset(first - 1)));
+      message.addSettlements(
+          settlement.toBuilder().setOffsets(offsets.toBuilder().setLastOffset(first - 1)));
     }
     if (offsets.getLastOffset() > last) {
-      message.addSettlements(settlement.toBuilder().setOffsets(offsets.toBuilder().setFirstOffset(last + 1)));
+      message.addSettlements(
+          settlement.toBuilder().setOffsets(offsets.toBuilder().setFirstOffset(last + 1)));
     }
   }
 
@@ -186,7 +215,9 @@ final class Settlements {
     isFlushDue = false;
     if (ackCount == 0) return;
     List<Settlement> settlements = new ArrayList<>();
-    acks.forEachRange(range -> settlements.add(SettlementOf.ack(Settlement.newBuilder().setOffsets(range)).build()));
+    acks.forEachRange(
+        range ->
+            settlements.add(SettlementOf.ack(Settlement.newBuilder().setOffsets(range)).build()));
     enqueue(settlements, ackWaiters, null);
     acks = new OffsetSet();
     ackCount = 0;
@@ -195,11 +226,12 @@ final class Settlements {
 
   private void enqueue(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
     long id = ++lastId;
-    ConsumeRequest message = ConsumeRequest.newBuilder()
-        .addAllSettlements(settlements)
-        .setSettlementId(id)
-        .setLastDeliveryId(lastDeliveryId)
-        .build();
+    ConsumeRequest message =
+        ConsumeRequest.newBuilder()
+            .addAllSettlements(settlements)
+            .setSettlementId(id)
+            .setLastDeliveryId(lastDeliveryId)
+            .build();
     unsent.add(new Request(id, message, waiters, paused));
   }
 }

@@ -10,14 +10,16 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * The failure of a call: the broker refused it, the broker could not be reached, or a producer or consumer has ended. Programs
- * decide by {@link #reason()}, which never changes its meaning.
+ * The failure of a call: the broker refused it, the broker could not be reached, or a producer or
+ * consumer has ended. Programs decide by {@link #reason()}, which never changes its meaning.
  */
 public final class SluiceException extends RuntimeException {
   /** Reason of a {@code send} that the full buffer of its producer refused. */
   public static final String BUFFER_FULL = "BUFFER_FULL";
+
   /** Reason of what a closed client, producer or consumer refuses. */
   public static final String CLOSED = "CLOSED";
+
   /** Reason of messages that were tried for longer than the producer's {@code retryTimeoutMs}. */
   public static final String RETRY_TIMEOUT = "RETRY_TIMEOUT";
 
@@ -25,10 +27,13 @@ public final class SluiceException extends RuntimeException {
 
   /** Of gRPC. */
   private final Status.Code code;
+
   /** The stable name. */
   private final String reason;
+
   private final transient Map<String, String> metadata;
   private final transient List<FieldViolation> fieldViolations;
+
   /** Null if the broker did not say. */
   private final Duration retryDelay;
 
@@ -36,7 +41,8 @@ public final class SluiceException extends RuntimeException {
     this(code, reason, message, ErrorDetails.NONE, null);
   }
 
-  SluiceException(Status.Code code, String reason, String message, ErrorDetails details, Throwable cause) {
+  SluiceException(
+      Status.Code code, String reason, String message, ErrorDetails details, Throwable cause) {
     super(message, cause);
     this.code = code;
     this.reason = reason;
@@ -46,7 +52,8 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * Converts what a call threw into a SluiceException, with the reason, details and retry delay that the broker sent.
+   * Converts what a call threw into a SluiceException, with the reason, details and retry delay
+   * that the broker sent.
    *
    * @param thrown by a generated stub, by a future ({@code CompletionException}), or by this client
    * @return the exception itself where it is one already; UNKNOWN for what is none of these
@@ -58,11 +65,17 @@ public final class SluiceException extends RuntimeException {
       if (details != null) {
         Status status = details.status();
         String reason = details.reason().isEmpty() ? status.getCode().name() : details.reason();
-        String text = status.getDescription() == null ? status.getCode().name() : status.getDescription();
+        String text =
+            status.getDescription() == null ? status.getCode().name() : status.getDescription();
         return new SluiceException(status.getCode(), reason, text, details, thrown);
       }
     }
-    return new SluiceException(Status.Code.UNKNOWN, Status.Code.UNKNOWN.name(), String.valueOf(thrown), ErrorDetails.NONE, thrown);
+    return new SluiceException(
+        Status.Code.UNKNOWN,
+        Status.Code.UNKNOWN.name(),
+        String.valueOf(thrown),
+        ErrorDetails.NONE,
+        thrown);
   }
 
   /** Why one batch of a PublishStream was refused. */
@@ -70,7 +83,8 @@ public final class SluiceException extends RuntimeException {
     Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
     String reason = error.getReason().isEmpty() ? code.name() : error.getReason();
     Duration delay = error.hasRetryDelay() ? ErrorDetails.toDuration(error.getRetryDelay()) : null;
-    ErrorDetails details = new ErrorDetails(Status.fromCode(code), reason, Map.of(), List.of(), delay);
+    ErrorDetails details =
+        new ErrorDetails(Status.fromCode(code), reason, Map.of(), List.of(), delay);
     return new SluiceException(code, reason, error.getMessage(), details, null);
   }
 
@@ -89,16 +103,24 @@ public final class SluiceException extends RuntimeException {
   }
 
   static SluiceException fenced(String producerId, long epoch) {
-    String text = "another process has opened producer \"" + producerId + "\" with epoch " + epoch + ": this one is over";
+    String text =
+        "another process has opened producer \""
+            + producerId
+            + "\" with epoch "
+            + epoch
+            + ": this one is over";
     return new SluiceException(Status.Code.FAILED_PRECONDITION, "PRODUCER_FENCED", text);
   }
 
   static SluiceException topicDeleted(String topic) {
-    return new SluiceException(Status.Code.FAILED_PRECONDITION, "TOPIC_DELETED", "topic \"" + topic + "\" was deleted");
+    return new SluiceException(
+        Status.Code.FAILED_PRECONDITION, "TOPIC_DELETED", "topic \"" + topic + "\" was deleted");
   }
 
   static SluiceException oldBroker() {
-    String text = "the broker has no OpenProducer: it is too old for this client, and has to be upgraded first";
+    String text =
+        "the broker has no OpenProducer: it is too old for this client, and has to be upgraded"
+            + " first";
     return new SluiceException(Status.Code.UNIMPLEMENTED, "UNIMPLEMENTED", text);
   }
 
@@ -112,10 +134,11 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * The stable name of the error: {@code TOPIC_NOT_FOUND}. If the broker gave none (it did not answer, or a proxy
-   * answered), it is the name of the code: {@code UNAVAILABLE}.
+   * The stable name of the error: {@code TOPIC_NOT_FOUND}. If the broker gave none (it did not
+   * answer, or a proxy answered), it is the name of the code: {@code UNAVAILABLE}.
    *
-   * @return a name of {@link ErrorReason} without its prefix, the name of a code, or a reason of this client's own
+   * @return a name of {@link ErrorReason} without its prefix, the name of a code, or a reason of
+   *     this client's own
    */
   public String reason() {
     return reason;

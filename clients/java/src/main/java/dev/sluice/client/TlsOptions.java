@@ -67,7 +67,8 @@ public final class TlsOptions {
     try {
       TlsChannelCredentials.Builder builder = TlsChannelCredentials.newBuilder();
       if (ca != null) builder.trustManager(new ByteArrayInputStream(ca));
-      if (cert != null) builder.keyManager(new ByteArrayInputStream(cert), new ByteArrayInputStream(key));
+      if (cert != null)
+        builder.keyManager(new ByteArrayInputStream(cert), new ByteArrayInputStream(key));
       return builder.build();
     } catch (IOException e) {
       throw new UncheckedIOException("the certificates can't be read", e);

@@ -5,7 +5,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
-/** Closed batches, in their order, whose results have not been reported to their senders yet. Guarded by the lock of its owner. */
+/**
+ * Closed batches, in their order, whose results have not been reported to their senders yet.
+ * Guarded by the lock of its owner.
+ */
 final class UnreportedBatches {
   private final ArrayDeque<Batch> batches = new ArrayDeque<>();
 

@@ -15,7 +15,8 @@ class BatchesTest {
 
   private Batch add(int count) {
     Batch batch = new Batch(100, count);
-    for (int i = 0; i < count; i++) batch.add(Message.of("m"), MessageWriter.sizeOf(Message.of("m")), new CompletableFuture<>());
+    for (int i = 0; i < count; i++)
+      batch.add(Message.of("m"), MessageWriter.sizeOf(Message.of("m")), new CompletableFuture<>());
     batches.open(batch);
     batches.close();
     return batch;

@@ -20,7 +20,8 @@ import java.util.stream.Stream;
 
 /** A real broker, on a directory of its own and always the same port. */
 final class BrokerProcess implements AutoCloseable {
-  private static final String MAIN = System.getProperty("sluice.broker", "../../dist/src/cli/main.js");
+  private static final String MAIN =
+      System.getProperty("sluice.broker", "../../dist/src/cli/main.js");
   private static final int KEPT_LINES = 60;
   private static BrokerProcess shared;
 
@@ -66,16 +67,28 @@ final class BrokerProcess implements AutoCloseable {
 
   /** STOP has it do nothing while its connections stay open, until CONT; KILL is kill -9. */
   void signal(String name) throws IOException, InterruptedException {
-    int code = new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
+    int code =
+        new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
     if (code != 0) throw new IOException("kill -" + name + " has failed");
   }
 
   /** Kills it unless it is down, and starts it on the same directory and port. */
   void restart() throws IOException {
     kill();
-    ProcessBuilder builder = new ProcessBuilder(new ArrayList<>(List.of(
-        "node", "--initial-old-space-size=256", MAIN, "serve", "--listen", address, "--data-dir", dataDirectory.toString(),
-        "--log-format", "json")));
+    ProcessBuilder builder =
+        new ProcessBuilder(
+            new ArrayList<>(
+                List.of(
+                    "node",
+                    "--initial-old-space-size=256",
+                    MAIN,
+                    "serve",
+                    "--listen",
+                    address,
+                    "--data-dir",
+                    dataDirectory.toString(),
+                    "--log-format",
+                    "json")));
     builder.environment().keySet().removeIf(name -> name.startsWith("SLUICE_"));
     builder.redirectErrorStream(true);
     process = builder.start();
@@ -97,7 +110,8 @@ final class BrokerProcess implements AutoCloseable {
         String at = servingAddress(line);
         if (at != null) serving.complete(at);
       }
-      serving.completeExceptionally(new IllegalStateException("the broker ended before it served\n" + tail()));
+      serving.completeExceptionally(
+          new IllegalStateException("the broker ended before it served\n" + tail()));
     } catch (IOException e) {
       serving.completeExceptionally(e);
     }
@@ -108,7 +122,9 @@ final class BrokerProcess implements AutoCloseable {
     try {
       JsonObject entry = JsonParser.parseString(line).getAsJsonObject();
       JsonElement text = entry.has("msg") ? entry.get("msg") : entry.get("message");
-      return text != null && text.getAsString().equals("serving") && entry.has("address") ? entry.get("address").getAsString() : null;
+      return text != null && text.getAsString().equals("serving") && entry.has("address")
+          ? entry.get("address").getAsString()
+          : null;
     } catch (JsonSyntaxException halfALine) {
       return null;
     }

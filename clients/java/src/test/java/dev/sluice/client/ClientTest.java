@@ -38,7 +38,12 @@ class ClientTest {
   @Test
   void asksForATokenForEachCall() throws InterruptedException {
     Iterator<String> tokens = List.of("first", "second").iterator();
-    try (Client client = Client.builder(server.address()).metadata("x-tenant", "blue").token(tokens::next).callTimeoutMs(50).build()) {
+    try (Client client =
+        Client.builder(server.address())
+            .metadata("x-tenant", "blue")
+            .token(tokens::next)
+            .callTimeoutMs(50)
+            .build()) {
       for (String expected : List.of("Bearer first", "Bearer second")) {
         assertEquals(Status.Code.DEADLINE_EXCEEDED, codeOfInfo(client));
         Metadata call = nextCall();
@@ -52,12 +57,16 @@ class ClientTest {
 
   @Test
   void whatTheTokenIsRefusedForIsTheErrorOfTheCall() {
-    try (Client client = Client.builder(server.address())
-        .token(() -> {
-          throw Status.UNAUTHENTICATED.withDescription("logged out").asRuntimeException();
-        })
-        .build()) {
-      assertEquals(Status.Code.UNAUTHENTICATED, assertThrows(SluiceException.class, () -> client.producer("t").open()).code());
+    try (Client client =
+        Client.builder(server.address())
+            .token(
+                () -> {
+                  throw Status.UNAUTHENTICATED.withDescription("logged out").asRuntimeException();
+                })
+            .build()) {
+      assertEquals(
+          Status.Code.UNAUTHENTICATED,
+          assertThrows(SluiceException.class, () -> client.producer("t").open()).code());
       CompletableFuture<Void> ended = client.consumer("t", "s").build().start(delivery -> {});
       assertEquals(Status.Code.UNAUTHENTICATED, ProducerTest.errorOf(ended).code());
     }
@@ -67,7 +76,8 @@ class ClientTest {
   void streamsHaveTheTokenTooAndWhatIsNotThereEndsTheConsumer() throws InterruptedException {
     try (Client client = Client.builder(server.address()).token("fixed").build();
         Consumer consumer = client.consumer("t", "s").build()) {
-      assertEquals(Status.Code.UNIMPLEMENTED, assertThrows(SluiceException.class, consumer::receive).code());
+      assertEquals(
+          Status.Code.UNIMPLEMENTED, assertThrows(SluiceException.class, consumer::receive).code());
       assertEquals("Bearer fixed", textOf(nextCall(), "authorization"));
     }
   }
@@ -77,7 +87,8 @@ class ClientTest {
     try (Client client = Client.builder(server.address()).callTimeoutMs(20).build()) {
       assertEquals(Status.Code.DEADLINE_EXCEEDED, codeOfInfo(client));
       AdminGrpc.AdminBlockingStub own = client.admin().withDeadlineAfter(10, TimeUnit.MILLISECONDS);
-      StatusRuntimeException thrown = assertThrows(StatusRuntimeException.class, () -> own.getServerInfo(request()));
+      StatusRuntimeException thrown =
+          assertThrows(StatusRuntimeException.class, () -> own.getServerInfo(request()));
       assertEquals(Status.Code.DEADLINE_EXCEEDED, thrown.getStatus().getCode());
     }
   }
@@ -85,7 +96,8 @@ class ClientTest {
   @Test
   void aCallThatIsCancelledIsCancelledAtTheServer() throws InterruptedException {
     try (Client client = Client.connect(server.address())) {
-      ListenableFuture<GetServerInfoResponse> call = AdminGrpc.newFutureStub(client.channel()).getServerInfo(request());
+      ListenableFuture<GetServerInfoResponse> call =
+          AdminGrpc.newFutureStub(client.channel()).getServerInfo(request());
       nextCall();
       call.cancel(true);
       server.cancelled.join();
@@ -108,7 +120,8 @@ class ClientTest {
     try (Client client = Client.connect(server.address());
         Producer producer = client.producer("t").producerId("p").batchMaxMessages(1).open()) {
       CompletableFuture<Receipt> before = producer.send(Message.of("before"));
-      CompletableFuture<Receipt> huge = producer.send(Message.of(new byte[2 * ScriptedServer.MAX_REQUEST_BYTES]));
+      CompletableFuture<Receipt> huge =
+          producer.send(Message.of(new byte[2 * ScriptedServer.MAX_REQUEST_BYTES]));
       CompletableFuture<Receipt> behind = producer.send(Message.of("behind"));
       assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(huge).code());
       before.join();
@@ -123,7 +136,8 @@ class ClientTest {
     try (Client client = Client.connect(server.address());
         Producer producer = client.producer("t").producerId("p").batchMaxMessages(1).open()) {
       CompletableFuture<Receipt> before = producer.send(Message.of("before"));
-      CompletableFuture<Receipt> huge = producer.send(Message.of(new byte[2 * ScriptedServer.MAX_REQUEST_BYTES]));
+      CompletableFuture<Receipt> huge =
+          producer.send(Message.of(new byte[2 * ScriptedServer.MAX_REQUEST_BYTES]));
       CompletableFuture<Receipt> behind = producer.send(Message.of("behind"));
       assertEquals(0, before.join().offset());
       assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(huge).code());
@@ -132,7 +146,10 @@ class ClientTest {
   }
 
   private static Status.Code codeOfInfo(Client client) {
-    return SluiceException.from(assertThrows(StatusRuntimeException.class, () -> client.admin().getServerInfo(request()))).code();
+    return SluiceException.from(
+            assertThrows(
+                StatusRuntimeException.class, () -> client.admin().getServerInfo(request())))
+        .code();
   }
 
   private static GetServerInfoRequest request() {

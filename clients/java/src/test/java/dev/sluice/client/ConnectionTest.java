@@ -59,7 +59,9 @@ class ConnectionTest {
       assertEquals(Status.WAITING, second.status());
       assertEquals("nothing listens at " + broker.address(), second.cause());
       assertNotNull(second.error());
-      assertTrue(Duration.between(Instant.now(), second.nextAttempt()).toMillis() <= 1_000, second.toString());
+      assertTrue(
+          Duration.between(Instant.now(), second.nextAttempt()).toMillis() <= 1_000,
+          second.toString());
       until(Status.CONNECTING, "");
       until(Status.WAITING, "nothing listens");
       broker.restart();
@@ -74,9 +76,11 @@ class ConnectionTest {
     }
   }
 
-  private void assertCause(String target, TlsOptions tls, String cause) throws InterruptedException {
+  private void assertCause(String target, TlsOptions tls, String cause)
+      throws InterruptedException {
     states.clear();
-    try (Client client = connect(target, tls); Consumer consumer = client.consumer("t", "s").build()) {
+    try (Client client = connect(target, tls);
+        Consumer consumer = client.consumer("t", "s").build()) {
       consumer.start(delivery -> {});
       ConnectionState state = until(Status.WAITING, "");
       assertTrue(state.cause().startsWith(cause), state + ", not " + cause);
@@ -87,23 +91,55 @@ class ConnectionTest {
   @Test
   void theCauseOfAFailureIsNamed(@TempDir Path directory) throws Exception {
     String broker = BrokerProcess.shared().address();
-    assertCause("no-such-host.invalid:7070", null, "the name no-such-host.invalid cannot be resolved");
+    assertCause(
+        "no-such-host.invalid:7070", null, "the name no-such-host.invalid cannot be resolved");
     assertCause(broker, TlsOptions.create(), "the broker at " + broker + " does not speak TLS");
-    TlsTest.openssl(directory, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
-        "/CN=broker.test", "-keyout", "ca.key", "-out", "ca.pem");
-    try (TlsProxy proxy = new TlsProxy(
-        broker, directory.resolve("ca.pem"), directory.resolve("ca.key"), directory.resolve("ca.pem"))) {
-      assertCause(proxy.address(), null, "the broker at " + proxy.address() + " speaks TLS, and this client does not");
-      assertCause(proxy.address(), TlsOptions.create().serverName("broker.test"), "the broker's certificate is not trusted: ");
+    TlsTest.openssl(
+        directory,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=broker.test",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem");
+    try (TlsProxy proxy =
+        new TlsProxy(
+            broker,
+            directory.resolve("ca.pem"),
+            directory.resolve("ca.key"),
+            directory.resolve("ca.pem"))) {
+      assertCause(
+          proxy.address(),
+          null,
+          "the broker at " + proxy.address() + " speaks TLS, and this client does not");
+      assertCause(
+          proxy.address(),
+          TlsOptions.create().serverName("broker.test"),
+          "the broker's certificate is not trusted: ");
     }
     try (ServerSocket other = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
-      Thread mail = new Thread(() -> {
-        try {
-          for (;;) other.accept().getOutputStream().write("220 mail.test ESMTP\r\n".getBytes(StandardCharsets.US_ASCII));
-        } catch (java.io.IOException closed) {
-          return;
-        }
-      });
+      Thread mail =
+          new Thread(
+              () -> {
+                try {
+                  for (; ; )
+                    other
+                        .accept()
+                        .getOutputStream()
+                        .write("220 mail.test ESMTP\r\n".getBytes(StandardCharsets.US_ASCII));
+                } catch (java.io.IOException closed) {
+                  return;
+                }
+              });
       mail.start();
       String address = "127.0.0.1:" + other.getLocalPort();
       assertCause(address, null, "what listens at " + address + " does not speak HTTP/2");
@@ -111,8 +147,8 @@ class ConnectionTest {
   }
 
   /**
-   * With the defaults, a connection that swallows everything is noticed within 40 s by producers, consumers and calls that wait; and all
-   * of them go on over a new one.
+   * With the defaults, a connection that swallows everything is noticed within 40 s by producers,
+   * consumers and calls that wait; and all of them go on over a new one.
    */
   @Test
   void aDeadConnectionIsNoticed() throws Exception {
@@ -123,7 +159,8 @@ class ConnectionTest {
         Client client = connect(proxy.address(), null)) {
       String topic = Topics.create(direct, 1);
       LinkedBlockingQueue<String> handled = new LinkedBlockingQueue<>();
-      try (Producer producer = client.producer(topic).open(); Consumer consumer = client.consumer(topic, "s").build()) {
+      try (Producer producer = client.producer(topic).open();
+          Consumer consumer = client.consumer(topic, "s").build()) {
         consumer.start(delivery -> handled.add(delivery.payload().toStringUtf8()));
         producer.send(Message.of("before")).join();
         assertEquals("before", handled.poll(30, TimeUnit.SECONDS));
@@ -131,18 +168,21 @@ class ConnectionTest {
         proxy.swallow();
         long began = System.nanoTime();
         CompletableFuture<SluiceException> called = new CompletableFuture<>();
-        dev.sluice.v1.AdminGrpc.newStub(client.channel()).getServerInfo(GetServerInfoRequest.getDefaultInstance(), new StreamObserver<>() {
-          @Override
-          public void onNext(dev.sluice.v1.GetServerInfoResponse response) {}
+        dev.sluice.v1.AdminGrpc.newStub(client.channel())
+            .getServerInfo(
+                GetServerInfoRequest.getDefaultInstance(),
+                new StreamObserver<>() {
+                  @Override
+                  public void onNext(dev.sluice.v1.GetServerInfoResponse response) {}
 
-          @Override
-          public void onError(Throwable thrown) {
-            called.complete(SluiceException.from(thrown));
-          }
+                  @Override
+                  public void onError(Throwable thrown) {
+                    called.complete(SluiceException.from(thrown));
+                  }
 
-          @Override
-          public void onCompleted() {}
-        });
+                  @Override
+                  public void onCompleted() {}
+                });
         CompletableFuture<Receipt> sent = producer.send(Message.of("after"));
         ConnectionState lost = states.poll(limitMs, TimeUnit.MILLISECONDS);
         assertNotNull(lost, "the dead connection was not noticed");

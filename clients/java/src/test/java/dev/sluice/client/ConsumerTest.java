@@ -2,9 +2,9 @@ package dev.sluice.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.sluice.v1.DeadLetterPolicy;
@@ -47,7 +47,9 @@ class ConsumerTest {
   }
 
   @ParameterizedTest
-  @EnumSource(value = Ordering.class, names = {"ORDERING_PARTITION", "ORDERING_KEY", "ORDERING_NONE"})
+  @EnumSource(
+      value = Ordering.class,
+      names = {"ORDERING_PARTITION", "ORDERING_KEY", "ORDERING_NONE"})
   void orderIsKeptWithManyHandlers(Ordering ordering) throws InterruptedException {
     String topic = Topics.create(client, 4);
     Topics.subscribe(client, topic, ordering);
@@ -58,17 +60,19 @@ class ConsumerTest {
     // The first handlers wait for each other, so that several do run at once.
     CountDownLatch together = new CountDownLatch(3);
     try (Consumer consumer = client.consumer(topic, "s").concurrency(8).build()) {
-      consumer.start(delivery -> {
-        String lane = switch (ordering) {
-          case ORDERING_PARTITION -> "partition " + delivery.partition();
-          case ORDERING_KEY -> delivery.key().toStringUtf8();
-          default -> delivery.partition() + "/" + delivery.offset();
-        };
-        watch.begun(lane, Topics.numberOf(delivery));
-        together.countDown();
-        together.await();
-        watch.ended(lane);
-      });
+      consumer.start(
+          delivery -> {
+            String lane =
+                switch (ordering) {
+                  case ORDERING_PARTITION -> "partition " + delivery.partition();
+                  case ORDERING_KEY -> delivery.key().toStringUtf8();
+                  default -> delivery.partition() + "/" + delivery.offset();
+                };
+            watch.begun(lane, Topics.numberOf(delivery));
+            together.countDown();
+            together.await();
+            watch.ended(lane);
+          });
       Topics.publish(client, topic, Arrays.copyOfRange(messages, 12, 900));
       assertEquals(List.of(), watch.problemsOnceAllEnded());
     }
@@ -77,7 +81,9 @@ class ConsumerTest {
   }
 
   @ParameterizedTest
-  @EnumSource(value = Ordering.class, names = {"ORDERING_PARTITION", "ORDERING_KEY"})
+  @EnumSource(
+      value = Ordering.class,
+      names = {"ORDERING_PARTITION", "ORDERING_KEY"})
   void behindAFailedMessageOrderIsKept(Ordering ordering) {
     String topic = Topics.create(client, 1);
     Topics.subscribe(client, topic, ordering);
@@ -85,18 +91,21 @@ class ConsumerTest {
     List<Integer> handled = Collections.synchronizedList(new ArrayList<>());
     CompletableFuture<Void> all = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").concurrency(4).build()) {
-      consumer.start(delivery -> {
-        int number = Topics.numberOf(delivery);
-        // Three fail: one with a delay of its own, one of them twice.
-        if (number == 10 && delivery.attempt() == 1) {
-          delivery.nack(Duration.ofMillis(80), "later");
-          return;
-        }
-        boolean fails = (number == 31 && delivery.attempt() <= 2) || (number == 60 && delivery.attempt() == 1);
-        if (fails) throw new IllegalStateException("not yet");
-        handled.add(number);
-        if (handled.size() == 100) all.complete(null);
-      });
+      consumer.start(
+          delivery -> {
+            int number = Topics.numberOf(delivery);
+            // Three fail: one with a delay of its own, one of them twice.
+            if (number == 10 && delivery.attempt() == 1) {
+              delivery.nack(Duration.ofMillis(80), "later");
+              return;
+            }
+            boolean fails =
+                (number == 31 && delivery.attempt() <= 2)
+                    || (number == 60 && delivery.attempt() == 1);
+            if (fails) throw new IllegalStateException("not yet");
+            handled.add(number);
+            if (handled.size() == 100) all.complete(null);
+          });
       all.join();
     }
     if (ordering == Ordering.ORDERING_PARTITION) {
@@ -118,14 +127,15 @@ class ConsumerTest {
     CompletableFuture<Long> waited = new CompletableFuture<>();
     long[] failedAt = new long[1];
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      consumer.start(delivery -> {
-        if (delivery.attempt() > 1) {
-          waited.complete(System.nanoTime() - failedAt[0]);
-          return;
-        }
-        failedAt[0] = System.nanoTime();
-        delivery.nack(Duration.ofMillis(150), "later");
-      });
+      consumer.start(
+          delivery -> {
+            if (delivery.attempt() > 1) {
+              waited.complete(System.nanoTime() - failedAt[0]);
+              return;
+            }
+            failedAt[0] = System.nanoTime();
+            delivery.nack(Duration.ofMillis(150), "later");
+          });
       assertTrue(waited.join() >= 140_000_000, waited.join() + " ns");
     }
   }
@@ -133,7 +143,13 @@ class ConsumerTest {
   @Test
   void aDurableAckIsTrueAndTheMessageNeverComesAgain() throws InterruptedException {
     String topic = Topics.create(client, 1);
-    Message traced = Message.builder().key("k").payload("first").header("traceparent", TRACE).eventTime(Instant.EPOCH).build();
+    Message traced =
+        Message.builder()
+            .key("k")
+            .payload("first")
+            .header("traceparent", TRACE)
+            .eventTime(Instant.EPOCH)
+            .build();
     Topics.publish(client, topic, traced, Message.of("second"));
     try (Consumer first = client.consumer(topic, "s").build()) {
       Delivery delivery = first.receive();
@@ -159,7 +175,8 @@ class ConsumerTest {
   @ValueSource(booleans = {false, true})
   void iteratingHoldsWhatIsBehindANack(boolean isEverythingInHand) throws InterruptedException {
     String topic = Topics.create(client, 1);
-    Topics.subscribe(client, topic, isEverythingInHand ? Ordering.ORDERING_KEY : Ordering.ORDERING_PARTITION);
+    Topics.subscribe(
+        client, topic, isEverythingInHand ? Ordering.ORDERING_KEY : Ordering.ORDERING_PARTITION);
     Topics.publish(client, topic, Topics.numbered(20, 1));
     List<Integer> received = new ArrayList<>();
     try (Consumer consumer = client.consumer(topic, "s").build()) {
@@ -173,7 +190,8 @@ class ConsumerTest {
         assertFalse(all.get(8).ack().join());
       }
       for (Delivery delivery : consumer) {
-        if (Topics.numberOf(delivery) == 7 && delivery.attempt() == 1) delivery.nack(Duration.ZERO, "again");
+        if (Topics.numberOf(delivery) == 7 && delivery.attempt() == 1)
+          delivery.nack(Duration.ZERO, "again");
         else received.add(settled(delivery));
         if (received.size() == 20) break;
       }
@@ -182,11 +200,16 @@ class ConsumerTest {
   }
 
   private static int settled(Delivery delivery) {
-    assertTrue(delivery.ack().join(), "message " + delivery.offset() + " was given out although it was taken back");
+    assertTrue(
+        delivery.ack().join(),
+        "message " + delivery.offset() + " was given out although it was taken back");
     return Topics.numberOf(delivery);
   }
 
-  /** A burst of tasks is shared by idle workers: none of them gets so much that another one gets nothing. */
+  /**
+   * A burst of tasks is shared by idle workers: none of them gets so much that another one gets
+   * nothing.
+   */
   @Test
   void idleWorkersShareABurst() throws InterruptedException {
     int workers = 3;
@@ -199,11 +222,12 @@ class ConsumerTest {
     for (int i = 0; i < workers; i++) {
       AtomicBoolean isFirst = new AtomicBoolean(true);
       Consumer consumer = client.consumer(topic, "s").build();
-      consumer.start(delivery -> {
-        if (isFirst.getAndSet(false)) begun.countDown();
-        begun.await(); // No worker goes on before each of them has a task.
-        left.countDown();
-      });
+      consumer.start(
+          delivery -> {
+            if (isFirst.getAndSet(false)) begun.countDown();
+            begun.await(); // No worker goes on before each of them has a task.
+            left.countDown();
+          });
       consumers.add(consumer);
     }
     Topics.await("all sessions", () -> Topics.consumersOf(client, topic).size() == workers);
@@ -212,7 +236,10 @@ class ConsumerTest {
     consumers.forEach(Consumer::close);
   }
 
-  /** A caller that settles nothing before it has many messages gets them, although credit begins with little. */
+  /**
+   * A caller that settles nothing before it has many messages gets them, although credit begins
+   * with little.
+   */
   @Test
   void manyMessagesCanBeInHand() throws InterruptedException {
     String topic = Topics.create(client, 1);
@@ -224,7 +251,8 @@ class ConsumerTest {
         // So slow that the credit shrinks.
         if (i == 50) Thread.sleep(1_300);
       }
-      // A message that comes too late for this is not noticed: a busy machine weakens the check, and does not fail it.
+      // A message that comes too late for this is not noticed: a busy machine weakens the check,
+      // and does not fail it.
       assertNull(consumer.receive(Duration.ofMillis(100)));
       for (Delivery delivery : all) assertTrue(delivery.ack().join());
       assertNotNull(consumer.receive(Duration.ofSeconds(60)));
@@ -238,30 +266,37 @@ class ConsumerTest {
     Topics.publish(client, topic, Message.of("one"));
     CompletableFuture<Void> handled = new CompletableFuture<>();
     Consumer consumer = client.consumer(topic, "s").build();
-    CompletableFuture<Void> ran = CompletableFuture.runAsync(() -> {
-      try {
-        consumer.run(delivery -> handled.complete(null));
-      } catch (InterruptedException e) {
-        throw new AssertionError(e);
-      }
-    });
+    CompletableFuture<Void> ran =
+        CompletableFuture.runAsync(
+            () -> {
+              try {
+                consumer.run(delivery -> handled.complete(null));
+              } catch (InterruptedException e) {
+                throw new AssertionError(e);
+              }
+            });
     handled.join();
     assertFalse(ran.isDone());
     consumer.close();
     ran.join();
 
-    SluiceException error = assertThrows(SluiceException.class, () -> client.consumer("no/name", "s").build().run(delivery -> {}));
+    SluiceException error =
+        assertThrows(
+            SluiceException.class,
+            () -> client.consumer("no/name", "s").build().run(delivery -> {}));
     assertEquals("INVALID_NAME", error.reason());
 
     CompletableFuture<Boolean> isInterrupted = new CompletableFuture<>();
-    Thread thread = new Thread(() -> {
-      try {
-        client.consumer(topic, "s").build().run(delivery -> {});
-        isInterrupted.complete(false);
-      } catch (InterruptedException e) {
-        isInterrupted.complete(true);
-      }
-    });
+    Thread thread =
+        new Thread(
+            () -> {
+              try {
+                client.consumer(topic, "s").build().run(delivery -> {});
+                isInterrupted.complete(false);
+              } catch (InterruptedException e) {
+                isInterrupted.complete(true);
+              }
+            });
     thread.start();
     Topics.await("a session", () -> !Topics.consumersOf(client, topic).isEmpty());
     thread.interrupt();
@@ -273,17 +308,23 @@ class ConsumerTest {
   void whatIsHopelessGoesToTheDeadLetters() {
     String topic = Topics.create(client, 1);
     DeadLetterPolicy twice = DeadLetterPolicy.newBuilder().setMaxAttempts(2).build();
-    Topics.subscribe(client, Subscription.newBuilder().setTopic(topic).setDeadLetter(twice).setRetry(Topics.retryAtOnce()));
+    Topics.subscribe(
+        client,
+        Subscription.newBuilder()
+            .setTopic(topic)
+            .setDeadLetter(twice)
+            .setRetry(Topics.retryAtOnce()));
     Topics.publish(client, topic, Topics.numbered(3, 0));
     CompletableFuture<Integer> last = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").build()) {
-      consumer.start(delivery -> {
-        switch (Topics.numberOf(delivery)) {
-          case 0 -> delivery.deadLetter("hopeless");
-          case 1 -> throw new IllegalStateException("again and again");
-          default -> last.complete(delivery.attempt());
-        }
-      });
+      consumer.start(
+          delivery -> {
+            switch (Topics.numberOf(delivery)) {
+              case 0 -> delivery.deadLetter("hopeless");
+              case 1 -> throw new IllegalStateException("again and again");
+              default -> last.complete(delivery.attempt());
+            }
+          });
       last.join();
     }
     assertEquals(List.of("0", "1"), Topics.read(client, topic + ".s.dead-letter"));
@@ -299,13 +340,15 @@ class ConsumerTest {
     CountDownLatch handled = new CountDownLatch(50);
     List<CompletableFuture<Void>> stages = Collections.synchronizedList(new ArrayList<>());
     try (Consumer consumer = client.consumer(topic, "s").concurrency(10).build()) {
-      consumer.runAsync(delivery -> {
-        if (delivery.offset() == 3 && delivery.attempt() == 1) return CompletableFuture.failedFuture(new IllegalStateException("no"));
-        CompletableFuture<Void> stage = new CompletableFuture<>();
-        stages.add(stage);
-        handled.countDown();
-        return stage;
-      });
+      consumer.runAsync(
+          delivery -> {
+            if (delivery.offset() == 3 && delivery.attempt() == 1)
+              return CompletableFuture.failedFuture(new IllegalStateException("no"));
+            CompletableFuture<Void> stage = new CompletableFuture<>();
+            stages.add(stage);
+            handled.countDown();
+            return stage;
+          });
       Topics.await("ten at once", () -> stages.size() == 10);
       while (handled.getCount() > 0) {
         for (CompletableFuture<Void> stage : List.copyOf(stages)) stage.complete(null);
@@ -323,8 +366,12 @@ class ConsumerTest {
     try (Consumer consumer = client.consumer(topic, "s").build()) {
       CompletableFuture<Void> ended = consumer.start(delivery -> handled.complete(null));
       handled.join();
-      client.admin().deleteSubscription(DeleteSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build());
-      assertEquals(ErrorReason.ERROR_REASON_SUBSCRIPTION_DELETED, ProducerTest.errorOf(ended).errorReason());
+      client
+          .admin()
+          .deleteSubscription(
+              DeleteSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build());
+      assertEquals(
+          ErrorReason.ERROR_REASON_SUBSCRIPTION_DELETED, ProducerTest.errorOf(ended).errorReason());
     }
     try (Consumer misnamed = client.consumer("no blanks", "s").build()) {
       assertEquals("INVALID_NAME", assertThrows(SluiceException.class, misnamed::receive).reason());
@@ -337,7 +384,8 @@ class ConsumerTest {
   @SuppressWarnings("try") // Closed in the middle, too.
   void aConsumerIsUsedInOneWay() throws InterruptedException {
     String topic = Topics.create(client, 1);
-    try (Consumer run = client.consumer(topic, "s").build(); Consumer iterated = client.consumer(topic, "other").build()) {
+    try (Consumer run = client.consumer(topic, "s").build();
+        Consumer iterated = client.consumer(topic, "other").build()) {
       CompletableFuture<Void> ended = run.start(delivery -> {});
       assertThrows(IllegalStateException.class, run::receive);
       assertNull(iterated.receive(Duration.ofMillis(20)));

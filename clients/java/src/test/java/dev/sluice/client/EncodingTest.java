@@ -26,14 +26,21 @@ class EncodingTest {
 
   @Test
   void writesRequestsAsGeneratedCodeReadsThem() throws IOException {
-    List<Message> messages = List.of(
-        Message.of(""),
-        Message.of("key", "payload"),
-        Message.of(new byte[300]),
-        Message.builder().header("", "no name").header("имя", "значение ✓").eventTime(BEFORE_THE_EPOCH).build());
+    List<Message> messages =
+        List.of(
+            Message.of(""),
+            Message.of("key", "payload"),
+            Message.of(new byte[300]),
+            Message.builder()
+                .header("", "no name")
+                .header("имя", "значение ✓")
+                .eventTime(BEFORE_THE_EPOCH)
+                .build());
     Batch batch = new Batch(1, 1);
-    for (Message message : messages) batch.add(message, MessageWriter.sizeOf(message), new CompletableFuture<>());
-    PublishStreamRequest head = PublishStreamRequest.newBuilder().setTopic("orders").setBatchId(7).setPartition(0).build();
+    for (Message message : messages)
+      batch.add(message, MessageWriter.sizeOf(message), new CompletableFuture<>());
+    PublishStreamRequest head =
+        PublishStreamRequest.newBuilder().setTopic("orders").setBatchId(7).setPartition(0).build();
     PublishRequest request = new PublishRequest(head, batch.buffer(), batch.byteLength());
 
     InputStream stream = PublishRequest.METHOD.streamRequest(request);
@@ -41,7 +48,8 @@ class EncodingTest {
     ByteArrayOutputStream drained = new ByteArrayOutputStream();
     assertEquals(length, ((io.grpc.Drainable) stream).drainTo(drained));
     PublishStreamRequest read = PublishStreamRequest.parseFrom(drained.toByteArray());
-    assertEquals(read, PublishStreamRequest.parseFrom(PublishRequest.METHOD.streamRequest(request)));
+    assertEquals(
+        read, PublishStreamRequest.parseFrom(PublishRequest.METHOD.streamRequest(request)));
     assertEquals(head, read.toBuilder().clearMessages().build());
     assertEquals(messages.size(), read.getMessagesCount());
     for (int i = 0; i < messages.size(); i++) {
@@ -55,19 +63,21 @@ class EncodingTest {
 
   @Test
   void readsResponsesAsGeneratedCodeWritesThem() throws IOException {
-    MessageRun.Builder run = MessageRun.newBuilder()
-        .setPartition(3)
-        .setFirstOffset(1L << 40)
-        .setProducerId("producer")
-        .setAttempt(2)
-        .setPublishTime(Timestamp.newBuilder().setSeconds(5).setNanos(6));
+    MessageRun.Builder run =
+        MessageRun.newBuilder()
+            .setPartition(3)
+            .setFirstOffset(1L << 40)
+            .setProducerId("producer")
+            .setAttempt(2)
+            .setPublishTime(Timestamp.newBuilder().setSeconds(5).setNanos(6));
     for (int i = 0; i < 100; i++) run.addMessages(message(i));
-    ConsumeResponse response = ConsumeResponse.newBuilder()
-        .addRuns(run)
-        .addRuns(MessageRun.newBuilder().setPartition(1).addMessages(message(7)))
-        .addRevoked(OffsetRange.newBuilder().setLastOffset(9))
-        .setHeartbeat(Heartbeat.newBuilder().setBacklogMessageCount(4))
-        .build();
+    ConsumeResponse response =
+        ConsumeResponse.newBuilder()
+            .addRuns(run)
+            .addRuns(MessageRun.newBuilder().setPartition(1).addMessages(message(7)))
+            .addRevoked(OffsetRange.newBuilder().setLastOffset(9))
+            .setHeartbeat(Heartbeat.newBuilder().setBacklogMessageCount(4))
+            .build();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     response.writeTo(bytes);
     // A field of a later version is passed over.

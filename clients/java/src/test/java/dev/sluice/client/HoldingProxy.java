@@ -12,8 +12,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * Stands before a broker. Can hold what clients send on the connections of now and let it go later, as a network does whose packets are
- * delayed; or swallow everything, as one does that is cut without a word.
+ * Stands before a broker. Can hold what clients send on the connections of now and let it go later,
+ * as a network does whose packets are delayed; or swallow everything, as one does that is cut
+ * without a word.
  */
 final class HoldingProxy implements AutoCloseable {
   private final String host;
@@ -46,7 +47,7 @@ final class HoldingProxy implements AutoCloseable {
 
   private void accept() {
     try {
-      for (;;) {
+      for (; ; ) {
         Socket near = listening.accept();
         if (isRefusing) {
           near.close();
@@ -83,17 +84,25 @@ final class HoldingProxy implements AutoCloseable {
     return pipes.stream().anyMatch(pipe -> pipe.holds(text));
   }
 
-  /** Loses everything that is sent over the connections that are open now, both ways. New ones work. */
+  /**
+   * Loses everything that is sent over the connections that are open now, both ways. New ones work.
+   */
   void swallow() {
     for (Pipe pipe : pipes) pipe.swallow();
   }
 
-  /** Closes the clients' side of the connections whose bytes are held. The broker does not hear of it. */
+  /**
+   * Closes the clients' side of the connections whose bytes are held. The broker does not hear of
+   * it.
+   */
   void cut() throws IOException {
     for (Pipe pipe : pipes) pipe.cut();
   }
 
-  /** Sends what was held to the broker. Completes when the broker's answers, which the client does not hear, hold the text. */
+  /**
+   * Sends what was held to the broker. Completes when the broker's answers, which the client does
+   * not hear, hold the text.
+   */
   CompletableFuture<Void> release(String awaited) throws IOException {
     CompletableFuture<Void> answered = new CompletableFuture<>();
     for (Pipe pipe : pipes) pipe.release(awaited, answered);
@@ -132,7 +141,9 @@ final class HoldingProxy implements AutoCloseable {
     void pass(boolean isForward) {
       byte[] bytes = new byte[65_536];
       try {
-        for (int n = from(isForward).getInputStream().read(bytes); n >= 0; n = from(isForward).getInputStream().read(bytes)) {
+        for (int n = from(isForward).getInputStream().read(bytes);
+            n >= 0;
+            n = from(isForward).getInputStream().read(bytes)) {
           if (isForward) forward(bytes, n);
           else backward(bytes, n);
         }
@@ -161,7 +172,8 @@ final class HoldingProxy implements AutoCloseable {
         return;
       }
       answers.write(bytes, 0, n);
-      if (answered != null && answers.toString(StandardCharsets.ISO_8859_1).contains(awaited)) answered.complete(null);
+      if (answered != null && answers.toString(StandardCharsets.ISO_8859_1).contains(awaited))
+        answered.complete(null);
     }
 
     /** A side that can't be heard any more does not tell the other one that it is gone. */
@@ -191,7 +203,8 @@ final class HoldingProxy implements AutoCloseable {
       near.close();
     }
 
-    synchronized void release(String text, CompletableFuture<Void> whenAnswered) throws IOException {
+    synchronized void release(String text, CompletableFuture<Void> whenAnswered)
+        throws IOException {
       if (!isHeld) return;
       isHeld = false;
       awaited = text;

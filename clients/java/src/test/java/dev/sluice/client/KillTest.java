@@ -48,15 +48,18 @@ class KillTest {
     Semaphore stored = new Semaphore(0);
     List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
     CompletableFuture<Void> sending = new CompletableFuture<>();
-    Producer producer = client.producer(topic).bufferMaxBytes(256 * 1024).batchMaxMessages(200).open();
-    new Thread(() -> {
-      for (Message message : Topics.numbered(count, 31)) {
-        CompletableFuture<Receipt> receipt = producer.send(message);
-        receipt.thenRun(stored::release);
-        receipts.add(receipt);
-      }
-      sending.complete(null);
-    }).start();
+    Producer producer =
+        client.producer(topic).bufferMaxBytes(256 * 1024).batchMaxMessages(200).open();
+    new Thread(
+            () -> {
+              for (Message message : Topics.numbered(count, 31)) {
+                CompletableFuture<Receipt> receipt = producer.send(message);
+                receipt.thenRun(stored::release);
+                receipts.add(receipt);
+              }
+              sending.complete(null);
+            })
+        .start();
     for (int kill = 0; kill < KILLS; kill++) {
       assertTrue(stored.tryAcquire(count / (KILLS + 1), 60, TimeUnit.SECONDS), broker.tail());
       broker.restart();
@@ -66,7 +69,8 @@ class KillTest {
     Set<String> places = new HashSet<>();
     for (CompletableFuture<Receipt> each : receipts) {
       Receipt receipt = each.join();
-      if (!receipt.isDuplicate()) assertTrue(places.add(receipt.partition() + "/" + receipt.offset()));
+      if (!receipt.isDuplicate())
+        assertTrue(places.add(receipt.partition() + "/" + receipt.offset()));
     }
     List<String> log = Topics.read(client, topic);
     assertEquals(count, log.size());
@@ -74,13 +78,15 @@ class KillTest {
     int[] lastOfKey = new int[31];
     for (String number : log) {
       int i = Integer.parseInt(number);
-      assertTrue(i == i % 31 || i == lastOfKey[i % 31] + 31, number + " behind " + lastOfKey[i % 31]);
+      assertTrue(
+          i == i % 31 || i == lastOfKey[i % 31] + 31, number + " behind " + lastOfKey[i % 31]);
       lastOfKey[i % 31] = i;
     }
   }
 
   @Test
-  void aProducerDoesNotTakeForItsOwnWhatAnotherOfItsNameStoredWhileItsStreamWasBroken() throws IOException {
+  void aProducerDoesNotTakeForItsOwnWhatAnotherOfItsNameStoredWhileItsStreamWasBroken()
+      throws IOException {
     String topic = Topics.create(client, 1);
     try (Producer older = client.producer(topic).producerId("till-5").open()) {
       older.send(Message.of("1")).join();
@@ -90,14 +96,16 @@ class KillTest {
         broker.kill();
         CompletableFuture<Receipt> late = older.send(Message.of("late"));
         broker.restart();
-        assertEquals(ErrorReason.ERROR_REASON_PRODUCER_FENCED, ProducerTest.errorOf(late).errorReason());
+        assertEquals(
+            ErrorReason.ERROR_REASON_PRODUCER_FENCED, ProducerTest.errorOf(late).errorReason());
       }
     }
     assertEquals(List.of("1", "2", "3"), Topics.read(client, topic));
   }
 
   @Test
-  void aConsumerHandlesAllAndNothingAgainThatWasAcknowledgedDurably() throws IOException, InterruptedException {
+  void aConsumerHandlesAllAndNothingAgainThatWasAcknowledgedDurably()
+      throws IOException, InterruptedException {
     int count = 30_000;
     String topic = Topics.create(client, 4);
     Topics.publish(client, topic, Topics.numbered(count, 31));
@@ -106,22 +114,30 @@ class KillTest {
     LinkedBlockingQueue<String> problems = new LinkedBlockingQueue<>();
     boolean[] isBusy = new boolean[4];
     Semaphore progress = new Semaphore(0);
-    try (Consumer consumer = client.consumer(topic, "s").concurrency(3).maxOutstandingMessages(500).build()) {
-      consumer.start(delivery -> {
-        int number = Topics.numberOf(delivery);
-        synchronized (isBusy) {
-          if (isBusy[delivery.partition()]) problems.add("two handlers at once for partition " + delivery.partition());
-          isBusy[delivery.partition()] = true;
-        }
-        if (durable.get(number) > 0) problems.add(number + " came again after its acknowledgement was durable");
-        if (handled.getAndIncrement(number) == 0) progress.release();
-        synchronized (isBusy) {
-          isBusy[delivery.partition()] = false;
-        }
-        delivery.ack().thenAccept(isDurable -> {
-          if (isDurable && durable.incrementAndGet(number) > 1) problems.add(number + " was acknowledged twice");
-        });
-      });
+    try (Consumer consumer =
+        client.consumer(topic, "s").concurrency(3).maxOutstandingMessages(500).build()) {
+      consumer.start(
+          delivery -> {
+            int number = Topics.numberOf(delivery);
+            synchronized (isBusy) {
+              if (isBusy[delivery.partition()])
+                problems.add("two handlers at once for partition " + delivery.partition());
+              isBusy[delivery.partition()] = true;
+            }
+            if (durable.get(number) > 0)
+              problems.add(number + " came again after its acknowledgement was durable");
+            if (handled.getAndIncrement(number) == 0) progress.release();
+            synchronized (isBusy) {
+              isBusy[delivery.partition()] = false;
+            }
+            delivery
+                .ack()
+                .thenAccept(
+                    isDurable -> {
+                      if (isDurable && durable.incrementAndGet(number) > 1)
+                        problems.add(number + " was acknowledged twice");
+                    });
+          });
       for (int kill = 0; kill <= KILLS; kill++) {
         assertTrue(progress.tryAcquire(count / (KILLS + 1), 60, TimeUnit.SECONDS), broker.tail());
         if (kill < KILLS) broker.restart();
@@ -135,22 +151,30 @@ class KillTest {
   @Test
   void aHandlerOfABrokenStreamKeepsItsPartition() throws IOException, InterruptedException {
     String topic = Topics.create(client, 2);
-    Topics.subscribe(client, Subscription.newBuilder().setTopic(topic).setRetry(Topics.retryAtOnce()));
+    Topics.subscribe(
+        client, Subscription.newBuilder().setTopic(topic).setRetry(Topics.retryAtOnce()));
     Topics.publish(client, topic, Message.of(keyOf(0), "0"), Message.of(keyOf(0), "1"));
     CompletableFuture<Void> began = new CompletableFuture<>();
     CompletableFuture<Void> goOn = new CompletableFuture<>();
     CompletableFuture<Boolean> old = new CompletableFuture<>();
     LinkedBlockingQueue<String> others = new LinkedBlockingQueue<>();
-    try (Consumer consumer = client.consumer(topic, "s").concurrency(4).retryMaxBackoffMs(100).drainTimeoutMs(1_000).build()) {
-      consumer.start(delivery -> {
-        if (began.complete(null)) {
-          LeaseTest.revokedOf(delivery).join();
-          goOn.join();
-          old.complete(delivery.ack().join());
-        } else {
-          others.add(delivery.partition() + "/" + delivery.offset());
-        }
-      });
+    try (Consumer consumer =
+        client
+            .consumer(topic, "s")
+            .concurrency(4)
+            .retryMaxBackoffMs(100)
+            .drainTimeoutMs(1_000)
+            .build()) {
+      consumer.start(
+          delivery -> {
+            if (began.complete(null)) {
+              LeaseTest.revokedOf(delivery).join();
+              goOn.join();
+              old.complete(delivery.ack().join());
+            } else {
+              others.add(delivery.partition() + "/" + delivery.offset());
+            }
+          });
       began.join();
       broker.restart();
       try (Client other = Client.connect(broker.address())) {

@@ -24,7 +24,8 @@ final class LaneWatch {
   synchronized void begun(String lane, int number) {
     if (!running.add(lane)) problems.add("two handlers at once for " + lane);
     Integer before = last.put(lane, number);
-    if (before != null && before >= number) problems.add(number + " of " + lane + " after " + before);
+    if (before != null && before >= number)
+      problems.add(number + " of " + lane + " after " + before);
     most = Math.max(most, running.size());
   }
 

@@ -137,7 +137,11 @@ class LanesTest {
   }
 
   static Delivery delivery(int partition, long offset, String key) {
-    byte[] frame = dev.sluice.v1.Message.newBuilder().setKey(com.google.protobuf.ByteString.copyFromUtf8(key)).build().toByteArray();
+    byte[] frame =
+        dev.sluice.v1.Message.newBuilder()
+            .setKey(com.google.protobuf.ByteString.copyFromUtf8(key))
+            .build()
+            .toByteArray();
     Run run = new Run(frame);
     run.partition = partition;
     run.firstOffset = offset;

@@ -18,8 +18,12 @@ import org.junit.jupiter.api.Timeout;
 /** Leases, credit, and closing, against a real broker. */
 @Timeout(120)
 class LeaseTest {
-  /** Short enough to wait for its end, and so long that a machine with busy cores extends it in time. */
+  /**
+   * Short enough to wait for its end, and so long that a machine with busy cores extends it in
+   * time.
+   */
   private static final long BUSY_MACHINE_LEASE_MS = 4_000;
+
   private static Client client;
 
   @BeforeAll
@@ -32,20 +36,28 @@ class LeaseTest {
     client.close();
   }
 
-  /** Two have the same messages: when the lease of the one that extends nothing has ended, that of the other is good. */
+  /**
+   * Two have the same messages: when the lease of the one that extends nothing has ended, that of
+   * the other is good.
+   */
   @Test
   void leasesAreExtendedWhileAHandlerRuns() throws InterruptedException {
     String topic = Topics.create(client, 1);
-    for (String name : new String[] {"s", "control"}) Topics.subscribe(client, name, leaseOf(topic, BUSY_MACHINE_LEASE_MS));
+    for (String name : new String[] {"s", "control"})
+      Topics.subscribe(client, name, leaseOf(topic, BUSY_MACHINE_LEASE_MS));
     Topics.publish(client, topic, Topics.numbered(2, 0));
     CompletableFuture<Void> passed = new CompletableFuture<>();
     LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
     try (Consumer consumer = client.consumer(topic, "s").build();
         Consumer control = client.consumer(topic, "control").extendLeases(false).build()) {
-      consumer.start(delivery -> {
-        passed.join();
-        acks.add(delivery.attempt() == 1 ? delivery.ack() : CompletableFuture.completedFuture(false));
-      });
+      consumer.start(
+          delivery -> {
+            passed.join();
+            acks.add(
+                delivery.attempt() == 1
+                    ? delivery.ack()
+                    : CompletableFuture.completedFuture(false));
+          });
       Delivery delivery = control.receive();
       revokedOf(delivery).join();
       assertFalse(delivery.ack().join());
@@ -64,16 +76,17 @@ class LeaseTest {
     CompletableFuture<Boolean> late = new CompletableFuture<>();
     CompletableFuture<Boolean> second = new CompletableFuture<>();
     try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
-      consumer.start(delivery -> {
-        if (delivery.offset() == 0 && delivery.attempt() == 1) {
-          began.complete(null);
-          revokedOf(delivery).join();
-          assertTrue(delivery.isRevoked());
-          late.complete(delivery.ack().join());
-        } else if (delivery.offset() == 1) {
-          second.complete(delivery.isRevoked());
-        }
-      });
+      consumer.start(
+          delivery -> {
+            if (delivery.offset() == 0 && delivery.attempt() == 1) {
+              began.complete(null);
+              revokedOf(delivery).join();
+              assertTrue(delivery.isRevoked());
+              late.complete(delivery.ack().join());
+            } else if (delivery.offset() == 1) {
+              second.complete(delivery.isRevoked());
+            }
+          });
       began.join();
       Topics.endLease(client, topic, 0);
       assertFalse(late.join());
@@ -101,26 +114,34 @@ class LeaseTest {
     // A busy machine handles so many a second, too.
     int most = 500;
     AtomicBoolean isSlow = new AtomicBoolean();
-    try (Consumer consumer = client.consumer(topic, "s").maxOutstandingMessages(most).drainTimeoutMs(10_000).build()) {
-      consumer.start(delivery -> {
-        if (isSlow.get()) Thread.sleep(50);
-      });
-      Topics.await("all for a fast handler", () -> {
-        // There is always something to handle.
-        Topics.publish(client, topic, Topics.numbered(most, 0));
-        return grantedOf(topic) == most;
-      });
+    try (Consumer consumer =
+        client.consumer(topic, "s").maxOutstandingMessages(most).drainTimeoutMs(10_000).build()) {
+      consumer.start(
+          delivery -> {
+            if (isSlow.get()) Thread.sleep(50);
+          });
+      Topics.await(
+          "all for a fast handler",
+          () -> {
+            // There is always something to handle.
+            Topics.publish(client, topic, Topics.numbered(most, 0));
+            return grantedOf(topic) == most;
+          });
       isSlow.set(true);
       Topics.publish(client, topic, Topics.numbered(most, 0));
-      Topics.await("little for a slow handler", () -> {
-        long granted = grantedOf(topic);
-        return granted >= 16 && granted <= 60;
-      });
+      Topics.await(
+          "little for a slow handler",
+          () -> {
+            long granted = grantedOf(topic);
+            return granted >= 16 && granted <= 60;
+          });
     }
   }
 
   private static long grantedOf(String topic) {
-    return Topics.consumersOf(client, topic).stream().mapToLong(one -> one.getFlowControl().getMaxOutstandingMessages()).sum();
+    return Topics.consumersOf(client, topic).stream()
+        .mapToLong(one -> one.getFlowControl().getMaxOutstandingMessages())
+        .sum();
   }
 
   @Test
@@ -131,11 +152,13 @@ class LeaseTest {
     CompletableFuture<Void> goOn = new CompletableFuture<>();
     LinkedBlockingQueue<CompletableFuture<Boolean>> acks = new LinkedBlockingQueue<>();
     Consumer consumer = client.consumer(topic, "s").build();
-    CompletableFuture<Void> ended = consumer.start(delivery -> {
-      began.complete(null);
-      goOn.join();
-      acks.add(delivery.ack());
-    });
+    CompletableFuture<Void> ended =
+        consumer.start(
+            delivery -> {
+              began.complete(null);
+              goOn.join();
+              acks.add(delivery.ack());
+            });
     began.join();
     Thread closing = new Thread(consumer::close);
     closing.start();
@@ -162,11 +185,13 @@ class LeaseTest {
     CompletableFuture<Void> began = new CompletableFuture<>();
     CompletableFuture<Boolean> late = new CompletableFuture<>();
     Consumer consumer = client.consumer(topic, "s").drainTimeoutMs(50).build();
-    CompletableFuture<Void> ended = consumer.start(delivery -> {
-      began.complete(null);
-      revokedOf(delivery).join();
-      late.complete(delivery.ack().join());
-    });
+    CompletableFuture<Void> ended =
+        consumer.start(
+            delivery -> {
+              began.complete(null);
+              revokedOf(delivery).join();
+              late.complete(delivery.ack().join());
+            });
     began.join();
     consumer.close();
     ended.join();
@@ -180,6 +205,9 @@ class LeaseTest {
   }
 
   private static Subscription.Builder leaseOf(String topic, long milliseconds) {
-    return Subscription.newBuilder().setTopic(topic).setAckDeadline(Topics.millis(milliseconds)).setRetry(Topics.retryAtOnce());
+    return Subscription.newBuilder()
+        .setTopic(topic)
+        .setAckDeadline(Topics.millis(milliseconds))
+        .setRetry(Topics.retryAtOnce());
   }
 }

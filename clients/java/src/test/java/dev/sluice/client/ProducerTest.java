@@ -69,13 +69,18 @@ class ProducerTest {
     String topic = Topics.create(client, 2);
     try (Producer producer = client.producer(topic).open()) {
       producer.send(Message.of("key", "before")).join();
-      client.admin().updateTopic(UpdateTopicRequest.newBuilder()
-          .setTopic(Topic.newBuilder().setName(topic).setPartitionCount(8))
-          .setUpdateMask(FieldMask.newBuilder().addPaths("partition_count"))
-          .build());
+      client
+          .admin()
+          .updateTopic(
+              UpdateTopicRequest.newBuilder()
+                  .setTopic(Topic.newBuilder().setName(topic).setPartitionCount(8))
+                  .setUpdateMask(FieldMask.newBuilder().addPaths("partition_count"))
+                  .build());
       List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
-      for (int i = 0; i < 40; i++) receipts.add(producer.send(Message.of("key-" + i, "message " + i)));
-      for (int i = 0; i < 40; i++) assertEquals("message " + i, payloadAt(topic, receipts.get(i).join()));
+      for (int i = 0; i < 40; i++)
+        receipts.add(producer.send(Message.of("key-" + i, "message " + i)));
+      for (int i = 0; i < 40; i++)
+        assertEquals("message " + i, payloadAt(topic, receipts.get(i).join()));
     }
   }
 
@@ -159,7 +164,8 @@ class ProducerTest {
   @Test
   void waitsOrFailsWhileTheBufferIsFull() throws InterruptedException {
     String topic = fullTopic(BacklogLimit.WhenFull.WHEN_FULL_BLOCK);
-    Producer failing = client.producer(topic).bufferMaxBytes(1_000).whenFull(ProducerBuilder.WhenFull.FAIL).open();
+    Producer failing =
+        client.producer(topic).bufferMaxBytes(1_000).whenFull(ProducerBuilder.WhenFull.FAIL).open();
     CompletableFuture<Receipt> taken = failing.send(Message.of(new byte[2_000]));
     SluiceException error = errorOf(failing.send(Message.of("no room")));
     assertEquals(SluiceException.BUFFER_FULL, error.reason());
@@ -170,15 +176,18 @@ class ProducerTest {
     Thread[] senders = new Thread[3];
     List<CompletableFuture<Receipt>> sent = new ArrayList<>();
     for (int i = 0; i < senders.length; i++) {
-      senders[i] = new Thread(() -> {
-        CompletableFuture<Receipt> receipt = waiting.send(Message.of(new byte[2_000]));
-        synchronized (sent) {
-          sent.add(receipt);
-        }
-      });
+      senders[i] =
+          new Thread(
+              () -> {
+                CompletableFuture<Receipt> receipt = waiting.send(Message.of(new byte[2_000]));
+                synchronized (sent) {
+                  sent.add(receipt);
+                }
+              });
       senders[i].start();
     }
-    for (Thread sender : senders) Topics.await("a blocked sender", () -> sender.getState() == Thread.State.WAITING);
+    for (Thread sender : senders)
+      Topics.await("a blocked sender", () -> sender.getState() == Thread.State.WAITING);
     assertFalse(first.isDone());
 
     try (Consumer consumer = client.consumer(topic, "s").build()) {
@@ -194,13 +203,19 @@ class ProducerTest {
 
   @Test
   void anInterruptEndsTheWaitForRoom() throws InterruptedException {
-    Producer producer = client.producer(fullTopic(BacklogLimit.WhenFull.WHEN_FULL_BLOCK)).bufferMaxBytes(100).open();
+    Producer producer =
+        client
+            .producer(fullTopic(BacklogLimit.WhenFull.WHEN_FULL_BLOCK))
+            .bufferMaxBytes(100)
+            .open();
     CompletableFuture<Receipt> taken = producer.send(Message.of(new byte[200]));
     CompletableFuture<SluiceException> refusal = new CompletableFuture<>();
-    Thread sender = new Thread(() -> {
-      refusal.complete(errorOf(producer.send(Message.of("no room"))));
-      producer.close();
-    });
+    Thread sender =
+        new Thread(
+            () -> {
+              refusal.complete(errorOf(producer.send(Message.of("no room"))));
+              producer.close();
+            });
     sender.start();
     Topics.await("a blocked sender", () -> sender.getState() == Thread.State.WAITING);
     sender.interrupt();
@@ -213,7 +228,8 @@ class ProducerTest {
   @Test
   void retriesWhatAFullBacklogRefuses() {
     String topic = fullTopic(BacklogLimit.WhenFull.WHEN_FULL_REJECT);
-    try (Producer producer = client.producer(topic).open(); Consumer consumer = client.consumer(topic, "s").build()) {
+    try (Producer producer = client.producer(topic).open();
+        Consumer consumer = client.consumer(topic, "s").build()) {
       CompletableFuture<Receipt> receipt = producer.send(Message.of("retried"));
       CompletableFuture<Void> flushed = producer.flush();
       assertFalse(flushed.isDone());
@@ -236,7 +252,9 @@ class ProducerTest {
       }
       producer.send(Message.of("behind")).join();
     }
-    assertEquals(List.of("behind"), Topics.read(client, topic).stream().filter(text -> text.length() < 20).toList());
+    assertEquals(
+        List.of("behind"),
+        Topics.read(client, topic).stream().filter(text -> text.length() < 20).toList());
   }
 
   @Test
@@ -274,7 +292,8 @@ class ProducerTest {
 
   @Test
   void aNameThatTheBrokerRefusesIsSaidAtOpening() {
-    SluiceException error = assertThrows(SluiceException.class, () -> client.producer("no/name").open());
+    SluiceException error =
+        assertThrows(SluiceException.class, () -> client.producer("no/name").open());
     assertEquals(ErrorReason.ERROR_REASON_INVALID_NAME, error.errorReason());
     assertEquals("topic", error.fieldViolations().get(0).field());
     assertNotEquals("", error.getMessage());
@@ -284,23 +303,30 @@ class ProducerTest {
   /** Takes nothing more until its subscription has settled what is there. */
   private static String fullTopic(BacklogLimit.WhenFull whenFull) {
     BacklogLimit limit = BacklogLimit.newBuilder().setMaxMessages(1).setWhenFull(whenFull).build();
-    String topic = Topics.create(client, Topic.newBuilder().setPartitionCount(1).setBacklogLimit(limit));
+    String topic =
+        Topics.create(client, Topic.newBuilder().setPartitionCount(1).setBacklogLimit(limit));
     Topics.subscribe(client, topic, dev.sluice.v1.Ordering.ORDERING_PARTITION);
     Topics.publish(client, topic, Message.of("what fills the backlog"));
     return topic;
   }
 
   private static String payloadAt(String topic, Receipt receipt) {
-    GetMessageResponse found = client.admin().getMessage(GetMessageRequest.newBuilder()
-        .setTopic(topic)
-        .setPartition(receipt.partition())
-        .setOffset(receipt.offset())
-        .build());
+    GetMessageResponse found =
+        client
+            .admin()
+            .getMessage(
+                GetMessageRequest.newBuilder()
+                    .setTopic(topic)
+                    .setPartition(receipt.partition())
+                    .setOffset(receipt.offset())
+                    .build());
     return found.getRun().getMessages(0).getPayload().toStringUtf8();
   }
 
   static SluiceException errorOf(CompletableFuture<?> future) {
-    CompletionException thrown = assertThrows(CompletionException.class, () -> future.orTimeout(60, TimeUnit.SECONDS).join());
+    CompletionException thrown =
+        assertThrows(
+            CompletionException.class, () -> future.orTimeout(60, TimeUnit.SECONDS).join());
     return SluiceException.from(thrown);
   }
 }

@@ -21,7 +21,10 @@ class ProducerTimeoutTest {
   private static final long TIMEOUT_MS = 2_000;
   private static final long SLACK_MS = 1_000;
 
-  /** A batch is given up while its bytes lie in a connection that died. They arrive later, and are not stored. */
+  /**
+   * A batch is given up while its bytes lie in a connection that died. They arrive later, and are
+   * not stored.
+   */
   @Test
   void whatWasGivenUpIsNotStoredLater() throws IOException {
     String address = BrokerProcess.shared().address();
@@ -29,7 +32,8 @@ class ProducerTimeoutTest {
         Client direct = Client.connect(address);
         Client client = Client.connect(proxy.address())) {
       String topic = Topics.create(direct, 1);
-      try (Producer producer = client.producer(topic).producerId("p").retryTimeoutMs(3_000).open()) {
+      try (Producer producer =
+          client.producer(topic).producerId("p").retryTimeoutMs(3_000).open()) {
         producer.send(Message.of("first")).join();
         proxy.hold();
         CompletableFuture<Receipt> givenUp = producer.send(Message.of("given up"));
@@ -38,7 +42,8 @@ class ProducerTimeoutTest {
         proxy.cut();
         assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(givenUp).reason());
         proxy.refuse(false);
-        // The broker shows the stream that is dead to the client, and the new one, once something was sent on it.
+        // The broker shows the stream that is dead to the client, and the new one, once something
+        // was sent on it.
         Topics.await("a message on a new stream", () -> isStored(producer, "before"));
         proxy.release("PRODUCER_FENCED").join();
         assertFalse(producer.send(Message.of("next")).join().isDuplicate());
@@ -51,15 +56,21 @@ class ProducerTimeoutTest {
     return producer.send(Message.of(text)).handle((receipt, thrown) -> thrown == null).join();
   }
 
-  /** A batch is given up and stored after all, because the broker only slept: the next ones are stored, too. */
+  /**
+   * A batch is given up and stored after all, because the broker only slept: the next ones are
+   * stored, too.
+   */
   @Test
   void whatWasGivenUpAndStoredIsNotTakenForTheNext() throws Exception {
-    try (BrokerProcess broker = BrokerProcess.start(); Client client = Client.connect(broker.address())) {
+    try (BrokerProcess broker = BrokerProcess.start();
+        Client client = Client.connect(broker.address())) {
       String topic = Topics.create(client, 1);
       try (Producer producer = client.producer(topic).retryTimeoutMs(3_000).open()) {
         producer.send(Message.of("first")).join();
         broker.signal("STOP");
-        assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
+        assertEquals(
+            SluiceException.RETRY_TIMEOUT,
+            ProducerTest.errorOf(producer.send(Message.of("given up"))).reason());
         broker.signal("CONT");
         Topics.await("a message that is stored", () -> isStored(producer, "again"));
         assertFalse(producer.send(Message.of("next")).join().isDuplicate());
@@ -69,38 +80,52 @@ class ProducerTimeoutTest {
     }
   }
 
-  /** How much later than it should a timer fires that starts now: what a busy machine adds to every timer. */
+  /**
+   * How much later than it should a timer fires that starts now: what a busy machine adds to every
+   * timer.
+   */
   private static CompletableFuture<Long> latenessMs(long afterMs) {
     long began = System.nanoTime();
     return CompletableFuture.supplyAsync(
         () -> TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began) - afterMs,
-        CompletableFuture.delayedExecutor(afterMs, TimeUnit.MILLISECONDS, task -> new Thread(task).start()));
+        CompletableFuture.delayedExecutor(
+            afterMs, TimeUnit.MILLISECONDS, task -> new Thread(task).start()));
   }
 
-  /** Whatever the broker does, each message fails about when its time is over; and `close` does not take longer, either. */
+  /**
+   * Whatever the broker does, each message fails about when its time is over; and `close` does not
+   * take longer, either.
+   */
   @Test
   void eachMessageFailsWhenItsTimeIsOver() throws Exception {
     for (String harm : List.of("STOP", "KILL")) {
-      try (BrokerProcess broker = BrokerProcess.start(); Client client = Client.connect(broker.address())) {
+      try (BrokerProcess broker = BrokerProcess.start();
+          Client client = Client.connect(broker.address())) {
         String topic = Topics.create(client, 1);
-        Producer producer = client.producer(topic).retryTimeoutMs(TIMEOUT_MS).bufferMaxBytes(100).open();
+        Producer producer =
+            client.producer(topic).retryTimeoutMs(TIMEOUT_MS).bufferMaxBytes(100).open();
         producer.send(Message.of("first")).join();
         broker.signal(harm);
         List<CompletableFuture<Void>> senders = new ArrayList<>();
         for (int i = 0; i < 4; i++) {
           long laterMs = i * 700L;
           // The second and those behind it wait for room in the buffer, too.
-          senders.add(CompletableFuture.runAsync(
-              () -> {
-                CompletableFuture<Long> lateMs = latenessMs(TIMEOUT_MS);
-                long began = System.nanoTime();
-                SluiceException error = ProducerTest.errorOf(producer.send(Message.of(new byte[200])));
-                long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
-                assertEquals(SluiceException.RETRY_TIMEOUT, error.reason());
-                boolean isInTime = tookMs >= TIMEOUT_MS - SLACK_MS && tookMs <= TIMEOUT_MS + SLACK_MS + lateMs.join();
-                assertTrue(isInTime, harm + ": failed after " + tookMs + " ms");
-              },
-              CompletableFuture.delayedExecutor(laterMs, TimeUnit.MILLISECONDS, task -> new Thread(task).start())));
+          senders.add(
+              CompletableFuture.runAsync(
+                  () -> {
+                    CompletableFuture<Long> lateMs = latenessMs(TIMEOUT_MS);
+                    long began = System.nanoTime();
+                    SluiceException error =
+                        ProducerTest.errorOf(producer.send(Message.of(new byte[200])));
+                    long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
+                    assertEquals(SluiceException.RETRY_TIMEOUT, error.reason());
+                    boolean isInTime =
+                        tookMs >= TIMEOUT_MS - SLACK_MS
+                            && tookMs <= TIMEOUT_MS + SLACK_MS + lateMs.join();
+                    assertTrue(isInTime, harm + ": failed after " + tookMs + " ms");
+                  },
+                  CompletableFuture.delayedExecutor(
+                      laterMs, TimeUnit.MILLISECONDS, task -> new Thread(task).start())));
         }
         for (CompletableFuture<Void> sender : senders) sender.join();
         producer.send(Message.of("last"));
@@ -108,7 +133,9 @@ class ProducerTimeoutTest {
         long began = System.nanoTime();
         producer.close();
         long tookMs = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - began);
-        assertTrue(tookMs <= TIMEOUT_MS + SLACK_MS + lateMs.join(), harm + ": closed after " + tookMs + " ms");
+        assertTrue(
+            tookMs <= TIMEOUT_MS + SLACK_MS + lateMs.join(),
+            harm + ": closed after " + tookMs + " ms");
       }
     }
   }
@@ -116,7 +143,8 @@ class ProducerTimeoutTest {
   /** While as many batches are under way as may be, what comes is gathered, whatever the linger. */
   @Test
   void batchesThatWaitAreMerged() throws InterruptedException {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.hold();
       try (Producer producer = client.producer("t").lingerMs(0).maxInFlight(2).open()) {
         List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
@@ -126,7 +154,8 @@ class ProducerTimeoutTest {
         }
         for (int i = 0; i < 2_500; i++) receipts.add(producer.send(Message.of("m" + i)));
         server.goOn();
-        for (int expected : new int[] {1_000, 1_000, 500}) assertEquals(expected, server.batches.poll(60, TimeUnit.SECONDS));
+        for (int expected : new int[] {1_000, 1_000, 500})
+          assertEquals(expected, server.batches.poll(60, TimeUnit.SECONDS));
         for (CompletableFuture<Receipt> receipt : receipts) receipt.join();
       }
     }
@@ -135,35 +164,51 @@ class ProducerTimeoutTest {
   /** A proxy limits the rate, with no reason of the broker's: nothing fails for it. */
   @Test
   void aRateLimitOfAProxyIsWaitedFor() {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.refusedStreams = 4;
-      try (Producer producer = client.producer("t").batchMaxMessages(1).retryMinBackoffMs(1).open()) {
+      try (Producer producer =
+          client.producer("t").batchMaxMessages(1).retryMinBackoffMs(1).open()) {
         assertEquals(0, producer.send(Message.of("alone")).join().offset());
         List<CompletableFuture<Receipt>> receipts = new ArrayList<>();
         for (int i = 0; i < 10; i++) receipts.add(producer.send(Message.of("m" + i)));
         for (int i = 0; i < 10; i++) assertEquals(i + 1, receipts.get(i).join().offset());
       }
       server.refusedStreams = Integer.MAX_VALUE;
-      try (Producer producer = client.producer("t").retryMinBackoffMs(1).retryMaxBackoffMs(2).open()) {
-        assertEquals(Status.Code.RESOURCE_EXHAUSTED, ProducerTest.errorOf(producer.send(Message.of("never"))).code());
+      try (Producer producer =
+          client.producer("t").retryMinBackoffMs(1).retryMaxBackoffMs(2).open()) {
+        assertEquals(
+            Status.Code.RESOURCE_EXHAUSTED,
+            ProducerTest.errorOf(producer.send(Message.of("never"))).code());
       }
       assertEquals(Integer.MAX_VALUE - 5, server.refusedStreams);
     }
   }
 
   /**
-   * A batch that was sent expires while the broker is asked what is stored. A message that waits must not get its number within the
-   * epoch: the copy that was sent may still arrive, and one of the two would be taken for the other.
+   * A batch that was sent expires while the broker is asked what is stored. A message that waits
+   * must not get its number within the epoch: the copy that was sent may still arrive, and one of
+   * the two would be taken for the other.
    */
   @Test
-  void whatExpiresWhileTheBrokerIsAskedIsFencedBeforeAnotherMessageHasItsNumber() throws InterruptedException {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+  void whatExpiresWhileTheBrokerIsAskedIsFencedBeforeAnotherMessageHasItsNumber()
+      throws InterruptedException {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.refusedStreams = 1;
       CompletableFuture<Void> mayAnswer = server.holdPositions();
-      try (Producer producer = client.producer("t").retryTimeoutMs(3_000).retryMinBackoffMs(1).batchMaxMessages(1).open()) {
+      try (Producer producer =
+          client
+              .producer("t")
+              .retryTimeoutMs(3_000)
+              .retryMinBackoffMs(1)
+              .batchMaxMessages(1)
+              .open()) {
         CompletableFuture<Receipt> givenUp = producer.send(Message.of("given up"));
-        assertEquals(1, server.requests.poll(60, TimeUnit.SECONDS).getProducer().getFirstSequence());
-        assertTrue(server.askedPositions.poll(60, TimeUnit.SECONDS) != null, "the broker was not asked");
+        assertEquals(
+            1, server.requests.poll(60, TimeUnit.SECONDS).getProducer().getFirstSequence());
+        assertTrue(
+            server.askedPositions.poll(60, TimeUnit.SECONDS) != null, "the broker was not asked");
         assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(givenUp).reason());
         CompletableFuture<Receipt> next = producer.send(Message.of("next"));
         mayAnswer.complete(null);
@@ -178,14 +223,23 @@ class ProducerTimeoutTest {
     }
   }
 
-  /** Where the broker does not say at once what it has stored, a batch that was refused still fails with why it was refused. */
+  /**
+   * Where the broker does not say at once what it has stored, a batch that was refused still fails
+   * with why it was refused.
+   */
   @Test
   void aRefusedBatchFailsWithWhyItWasRefused() {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
-      server.refusedBatches.add(PublishError.newBuilder().setCode(Status.Code.INVALID_ARGUMENT.value()).setReason("REFUSED").build());
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
+      server.refusedBatches.add(
+          PublishError.newBuilder()
+              .setCode(Status.Code.INVALID_ARGUMENT.value())
+              .setReason("REFUSED")
+              .build());
       server.refusedPositions.add(Status.UNAVAILABLE.withDescription("not now"));
       try (Producer producer = client.producer("t").retryMinBackoffMs(1).open()) {
-        assertEquals("REFUSED", ProducerTest.errorOf(producer.send(Message.of("refused"))).reason());
+        assertEquals(
+            "REFUSED", ProducerTest.errorOf(producer.send(Message.of("refused"))).reason());
         assertEquals(0, producer.send(Message.of("behind")).join().offset());
       }
     }

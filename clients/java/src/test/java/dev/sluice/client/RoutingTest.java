@@ -16,21 +16,31 @@ class RoutingTest {
   /** Those of the broker's own test: stored messages stand where they were routed. */
   @Test
   void hashesKeysAsTheBrokerDoes() {
-    Map<String, Long> vectors = Map.of(
-        "a", 444641715L,
-        "b", 2193908274L,
-        "order-1", 2449496732L,
-        "order-2", 2010665664L,
-        "\u0000", 91794203L,
-        "schlüssel", 1660859099L,
-        "0123456789".repeat(10), 2144348767L);
-    vectors.forEach((key, hash) -> assertEquals(hash, Routing.hashOf(ByteString.copyFromUtf8(key)), key));
+    Map<String, Long> vectors =
+        Map.of(
+            "a",
+            444641715L,
+            "b",
+            2193908274L,
+            "order-1",
+            2449496732L,
+            "order-2",
+            2010665664L,
+            "\u0000",
+            91794203L,
+            "schlüssel",
+            1660859099L,
+            "0123456789".repeat(10),
+            2144348767L);
+    vectors.forEach(
+        (key, hash) -> assertEquals(hash, Routing.hashOf(ByteString.copyFromUtf8(key)), key));
     assertEquals(KEYLESS, Routing.hashOf(ByteString.EMPTY));
   }
 
   @Test
   void oneRangeTakesAll() {
-    Routing.Places places = Routing.placesOf(new long[] {7, KEYLESS, 3}, List.of(range(5, 10, 12)), 8);
+    Routing.Places places =
+        Routing.placesOf(new long[] {7, KEYLESS, 3}, List.of(range(5, 10, 12)), 8);
     assertArrayEquals(new int[] {5, 5, 5}, places.partitions());
     assertArrayEquals(new long[] {10, 11, 12}, places.offsets());
   }
@@ -38,14 +48,16 @@ class RoutingTest {
   @Test
   void keysAreWhereTheirHashSaysAndTheRestIsWhereMoreIsThanKeysExplain() {
     long[] hashes = {4, 1, KEYLESS, 5, KEYLESS};
-    Routing.Places places = Routing.placesOf(hashes, List.of(range(0, 100, 100), range(1, 7, 8), range(2, 50, 51)), 4);
+    Routing.Places places =
+        Routing.placesOf(hashes, List.of(range(0, 100, 100), range(1, 7, 8), range(2, 50, 51)), 4);
     assertArrayEquals(new int[] {0, 1, 2, 1, 2}, places.partitions());
     assertArrayEquals(new long[] {100, 7, 50, 8, 51}, places.offsets());
   }
 
   @Test
   void keylessMayShareThePartitionOfAKey() {
-    Routing.Places places = Routing.placesOf(new long[] {KEYLESS, 1, 0}, List.of(range(0, 3, 3), range(1, 8, 9)), 2);
+    Routing.Places places =
+        Routing.placesOf(new long[] {KEYLESS, 1, 0}, List.of(range(0, 3, 3), range(1, 8, 9)), 2);
     assertArrayEquals(new int[] {1, 1, 0}, places.partitions());
     assertArrayEquals(new long[] {8, 9, 3}, places.offsets());
   }
@@ -53,7 +65,8 @@ class RoutingTest {
   @Test
   void goesOnInTheNextRangeOfAPartition() {
     long[] hashes = {0, 0, 1, 0};
-    Routing.Places places = Routing.placesOf(hashes, List.of(range(0, 4, 5), range(0, 9, 9), range(1, 0, 0)), 2);
+    Routing.Places places =
+        Routing.placesOf(hashes, List.of(range(0, 4, 5), range(0, 9, 9), range(1, 0, 0)), 2);
     assertArrayEquals(new long[] {4, 5, 0, 9}, places.offsets());
   }
 
@@ -65,6 +78,10 @@ class RoutingTest {
   }
 
   private static OffsetRange range(int partition, long first, long last) {
-    return OffsetRange.newBuilder().setPartition(partition).setFirstOffset(first).setLastOffset(last).build();
+    return OffsetRange.newBuilder()
+        .setPartition(partition)
+        .setFirstOffset(first)
+        .setLastOffset(last)
+        .build();
   }
 }

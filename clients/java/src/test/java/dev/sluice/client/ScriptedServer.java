@@ -37,62 +37,86 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 
-/** A server that does what no broker does: it tells the metadata of calls, never answers GetServerInfo, and reads small requests only. */
+/**
+ * A server that does what no broker does: it tells the metadata of calls, never answers
+ * GetServerInfo, and reads small requests only.
+ */
 final class ScriptedServer implements AutoCloseable {
   static final int MAX_REQUEST_BYTES = 64 * 1024;
 
   /** Of each call, in their order. */
   final LinkedBlockingQueue<Metadata> calls = new LinkedBlockingQueue<>();
+
   /** Completes when a call is cancelled. */
   final CompletableFuture<Void> cancelled = new CompletableFuture<>();
+
   /** Batches that are received, and neither stored nor answered. */
   volatile int lostCount;
+
   /** Streams that are refused when their first batch comes, with no reason of the broker's. */
   volatile int refusedStreams;
+
   /** How many messages each batch had that was stored. */
   final LinkedBlockingQueue<Integer> batches = new LinkedBlockingQueue<>();
+
   private boolean isHeld;
   private final List<Runnable> heldAnswers = new ArrayList<>();
   private final Server server;
   private volatile long storedSequence;
   private volatile long epoch;
+
   /** What OpenProducer fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
+
   /** What GetProducer fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedPositions = new LinkedBlockingQueue<>();
+
   /** Each GetProducer. */
   final LinkedBlockingQueue<GetProducerRequest> askedPositions = new LinkedBlockingQueue<>();
-  private volatile CompletableFuture<Void> mayAnswerPositions = CompletableFuture.completedFuture(null);
+
+  private volatile CompletableFuture<Void> mayAnswerPositions =
+      CompletableFuture.completedFuture(null);
+
   /** Each batch, in the order in which they came. */
   final LinkedBlockingQueue<PublishStreamRequest> requests = new LinkedBlockingQueue<>();
+
   /** What batches are refused with before one is stored, in their order. */
   final LinkedBlockingQueue<PublishError> refusedBatches = new LinkedBlockingQueue<>();
+
   /** What Consume ends with before one is served, in their order. */
   final LinkedBlockingQueue<Status> refusedSessions = new LinkedBlockingQueue<>();
+
   /** What GetSubscription fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
+
   /** How the first Consume ended: true by its half-close, false by a reset. */
   final CompletableFuture<Boolean> hasLeft = new CompletableFuture<>();
+
   /** Consume is not there without it. */
   volatile boolean isConsumable;
+
   /** What came on Consume. */
   final LinkedBlockingQueue<ConsumeRequest> consumed = new LinkedBlockingQueue<>();
+
   /** Completes with the answers of the first Consume. */
   final CompletableFuture<StreamObserver<ConsumeResponse>> consumer = new CompletableFuture<>();
+
   /** OpenProducer is not answered, once `refusedOpenings` is empty. */
   volatile boolean areOpeningsHeld;
+
   /** Of each OpenProducer. */
   final LinkedBlockingQueue<OpenProducerRequest> openings = new LinkedBlockingQueue<>();
 
   ScriptedServer() {
     try {
-      server = NettyServerBuilder.forPort(0)
-          .maxInboundMessageSize(MAX_REQUEST_BYTES)
-          .intercept(new Metadatas())
-          .addService(new Admin())
-          .addService(new Broker())
-          .build()
-          .start();
+      server =
+          NettyServerBuilder.forPort(0)
+              .maxInboundMessageSize(MAX_REQUEST_BYTES)
+              .intercept(new Metadatas())
+              .addService(new Admin())
+              .addService(new Broker())
+              .build()
+              .start();
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -130,9 +154,11 @@ final class ScriptedServer implements AutoCloseable {
 
   private final class Metadatas implements ServerInterceptor {
     @Override
-    public <I, O> ServerCall.Listener<I> interceptCall(ServerCall<I, O> call, Metadata headers, ServerCallHandler<I, O> next) {
+    public <I, O> ServerCall.Listener<I> interceptCall(
+        ServerCall<I, O> call, Metadata headers, ServerCallHandler<I, O> next) {
       calls.add(headers);
-      return new ForwardingServerCallListener.SimpleForwardingServerCallListener<>(next.startCall(call, headers)) {
+      return new ForwardingServerCallListener.SimpleForwardingServerCallListener<>(
+          next.startCall(call, headers)) {
         @Override
         public void onCancel() {
           cancelled.complete(null);
@@ -144,25 +170,29 @@ final class ScriptedServer implements AutoCloseable {
 
   private final class Admin extends AdminGrpc.AdminImplBase {
     @Override
-    public void getSubscription(GetSubscriptionRequest request, StreamObserver<GetSubscriptionResponse> observer) {
+    public void getSubscription(
+        GetSubscriptionRequest request, StreamObserver<GetSubscriptionResponse> observer) {
       Status refused = refusedSubscriptions.poll();
       if (refused != null) {
         observer.onError(refused.asRuntimeException());
         return;
       }
-      Subscription.Builder subscription = Subscription.newBuilder().setOrdering(Ordering.ORDERING_NONE);
+      Subscription.Builder subscription =
+          Subscription.newBuilder().setOrdering(Ordering.ORDERING_NONE);
       observer.onNext(GetSubscriptionResponse.newBuilder().setSubscription(subscription).build());
       observer.onCompleted();
     }
 
     @Override
-    public void getServerInfo(GetServerInfoRequest request, StreamObserver<GetServerInfoResponse> observer) {
+    public void getServerInfo(
+        GetServerInfoRequest request, StreamObserver<GetServerInfoResponse> observer) {
       // Never answers: the caller has to give up.
     }
 
     @Override
     public void getTopic(GetTopicRequest request, StreamObserver<GetTopicResponse> observer) {
-      observer.onNext(GetTopicResponse.newBuilder().setTopic(Topic.newBuilder().setPartitionCount(1)).build());
+      observer.onNext(
+          GetTopicResponse.newBuilder().setTopic(Topic.newBuilder().setPartitionCount(1)).build());
       observer.onCompleted();
     }
   }
@@ -170,7 +200,8 @@ final class ScriptedServer implements AutoCloseable {
   /** One partition; what it has is durable. */
   private final class Broker extends BrokerGrpc.BrokerImplBase {
     @Override
-    public void openProducer(OpenProducerRequest request, StreamObserver<OpenProducerResponse> observer) {
+    public void openProducer(
+        OpenProducerRequest request, StreamObserver<OpenProducerResponse> observer) {
       openings.add(request);
       Status refused = refusedOpenings.poll();
       if (refused != null) {
@@ -180,22 +211,32 @@ final class ScriptedServer implements AutoCloseable {
       // Without an answer, the client has to give up by itself.
       if (areOpeningsHeld) return;
       epoch++;
-      observer.onNext(OpenProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
+      observer.onNext(
+          OpenProducerResponse.newBuilder()
+              .setEpoch(epoch)
+              .setLastSequence(storedSequence)
+              .build());
       observer.onCompleted();
     }
 
     @Override
-    public void getProducer(GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
+    public void getProducer(
+        GetProducerRequest request, StreamObserver<GetProducerResponse> observer) {
       askedPositions.add(request);
       Status refused = refusedPositions.poll();
       if (refused != null) {
         observer.onError(refused.asRuntimeException());
         return;
       }
-      mayAnswerPositions.thenRun(() -> {
-        observer.onNext(GetProducerResponse.newBuilder().setEpoch(epoch).setLastSequence(storedSequence).build());
-        observer.onCompleted();
-      });
+      mayAnswerPositions.thenRun(
+          () -> {
+            observer.onNext(
+                GetProducerResponse.newBuilder()
+                    .setEpoch(epoch)
+                    .setLastSequence(storedSequence)
+                    .build());
+            observer.onCompleted();
+          });
     }
 
     @Override
@@ -246,7 +287,8 @@ final class ScriptedServer implements AutoCloseable {
     }
 
     @Override
-    public StreamObserver<PublishStreamRequest> publishStream(StreamObserver<PublishStreamResponse> observer) {
+    public StreamObserver<PublishStreamRequest> publishStream(
+        StreamObserver<PublishStreamResponse> observer) {
       return new StreamObserver<>() {
         @Override
         public void onNext(PublishStreamRequest request) {
@@ -257,18 +299,31 @@ final class ScriptedServer implements AutoCloseable {
           }
           if (refusedStreams > 0) {
             refusedStreams--;
-            observer.onError(Status.RESOURCE_EXHAUSTED.withDescription("rate limit").asRuntimeException());
+            observer.onError(
+                Status.RESOURCE_EXHAUSTED.withDescription("rate limit").asRuntimeException());
             return;
           }
           PublishError refused = refusedBatches.poll();
           if (refused != null) {
-            observer.onNext(PublishStreamResponse.newBuilder().setBatchId(request.getBatchId()).setError(refused).build());
+            observer.onNext(
+                PublishStreamResponse.newBuilder()
+                    .setBatchId(request.getBatchId())
+                    .setError(refused)
+                    .build());
             return;
           }
           long first = storedSequence;
           storedSequence += request.getMessagesCount();
-          OffsetRange range = OffsetRange.newBuilder().setFirstOffset(first).setLastOffset(storedSequence - 1).build();
-          PublishStreamResponse answer = PublishStreamResponse.newBuilder().setBatchId(request.getBatchId()).addRanges(range).build();
+          OffsetRange range =
+              OffsetRange.newBuilder()
+                  .setFirstOffset(first)
+                  .setLastOffset(storedSequence - 1)
+                  .build();
+          PublishStreamResponse answer =
+              PublishStreamResponse.newBuilder()
+                  .setBatchId(request.getBatchId())
+                  .addRanges(range)
+                  .build();
           answer(() -> observer.onNext(answer));
           batches.add(request.getMessagesCount());
         }

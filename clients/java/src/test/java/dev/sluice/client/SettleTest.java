@@ -24,43 +24,60 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** What a consumer says of messages: nothing of those that it did not handle, and nothing of those that it does not know. */
+/**
+ * What a consumer says of messages: nothing of those that it did not handle, and nothing of those
+ * that it does not know.
+ */
 @Timeout(240)
 class SettleTest {
-  /** A consumer that is closed soon after it was begun, before or behind the opening of its session. */
+  /**
+   * A consumer that is closed soon after it was begun, before or behind the opening of its session.
+   */
   @Test
   void closingEarlyChargesNothing() throws InterruptedException {
     try (Client client = Client.connect(BrokerProcess.shared().address())) {
       String topic = Topics.create(client, 1);
-      Topics.subscribe(client, Subscription.newBuilder()
-          .setTopic(topic)
-          .setDeadLetter(DeadLetterPolicy.newBuilder().setDisabled(true))
-          .setRetry(RetryPolicy.newBuilder().setMinBackoff(Topics.millis(1)).setMaxBackoff(Topics.millis(1))));
+      Topics.subscribe(
+          client,
+          Subscription.newBuilder()
+              .setTopic(topic)
+              .setDeadLetter(DeadLetterPolicy.newBuilder().setDisabled(true))
+              .setRetry(
+                  RetryPolicy.newBuilder()
+                      .setMinBackoff(Topics.millis(1))
+                      .setMaxBackoff(Topics.millis(1))));
       Topics.publish(client, topic, dev.sluice.client.Message.of("never handled"));
       AtomicInteger handled = new AtomicInteger();
       for (int round = 0; round < 40; round++) {
         try (Client own = Client.connect(BrokerProcess.shared().address());
             Consumer consumer = own.consumer(topic, "s").build()) {
-          consumer.start(delivery -> {
-            handled.incrementAndGet();
-            throw new IllegalStateException("handled");
-          });
-          // From less than it takes to connect to more than it takes to open the session. Where a busy machine takes longer, fewer
+          consumer.start(
+              delivery -> {
+                handled.incrementAndGet();
+                throw new IllegalStateException("handled");
+              });
+          // From less than it takes to connect to more than it takes to open the session. Where a
+          // busy machine takes longer, fewer
           // rounds see an open session: the check is weaker, and does not fail.
           Thread.sleep(round % 20);
         }
-        int failed = client.admin()
-            .getMessage(GetMessageRequest.newBuilder().setTopic(topic).build())
-            .getStatuses(0)
-            .getFailedAttempts();
-        assertTrue(failed <= handled.get(), "round " + round + ": " + failed + " failed attempts, " + handled + " handled");
+        int failed =
+            client
+                .admin()
+                .getMessage(GetMessageRequest.newBuilder().setTopic(topic).build())
+                .getStatuses(0)
+                .getFailedAttempts();
+        assertTrue(
+            failed <= handled.get(),
+            "round " + round + ": " + failed + " failed attempts, " + handled + " handled");
       }
     }
   }
 
   @Test
   void closingBeforeTheSessionIsOpenIsNoReset() throws Exception {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.isConsumable = true;
       try (Consumer consumer = client.consumer("t", "s").build()) {
         consumer.start(delivery -> {});
@@ -70,7 +87,9 @@ class SettleTest {
     }
   }
 
-  /** An acknowledgement that is late, because the network holds it, must not settle the redelivery. */
+  /**
+   * An acknowledgement that is late, because the network holds it, must not settle the redelivery.
+   */
   @Test
   void aLateAcknowledgementDoesNotSettleTheRedelivery() throws Exception {
     String address = BrokerProcess.shared().address();
@@ -79,7 +98,11 @@ class SettleTest {
         Client client = Client.connect(proxy.address())) {
       String topic = Topics.create(direct, 1);
       Topics.subscribe(
-          direct, Subscription.newBuilder().setTopic(topic).setAckDeadline(Topics.millis(60_000)).setRetry(Topics.retryAtOnce()));
+          direct,
+          Subscription.newBuilder()
+              .setTopic(topic)
+              .setAckDeadline(Topics.millis(60_000))
+              .setRetry(Topics.retryAtOnce()));
       Topics.publish(direct, topic, dev.sluice.client.Message.of("one"));
       try (Consumer consumer = client.consumer(topic, "s").extendLeases(false).build()) {
         Delivery first = receive(consumer);
@@ -99,12 +122,17 @@ class SettleTest {
     }
   }
 
-  /** A proxy limits the rate, with no reason of the broker's; the broker has no room for now: the stream is opened again. */
+  /**
+   * A proxy limits the rate, with no reason of the broker's; the broker has no room for now: the
+   * stream is opened again.
+   */
   @Test
   void aStreamThatIsRefusedForNowIsOpenedAgain() throws Exception {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.isConsumable = true;
-      for (Status status : List.of(Status.RESOURCE_EXHAUSTED, Status.UNAVAILABLE, Status.INTERNAL)) {
+      for (Status status :
+          List.of(Status.RESOURCE_EXHAUSTED, Status.UNAVAILABLE, Status.INTERNAL)) {
         server.refusedSessions.add(status.withDescription("not now"));
       }
       try (Consumer consumer = client.consumer("t", "s").retryMinBackoffMs(1).build()) {
@@ -117,26 +145,37 @@ class SettleTest {
   }
 
   private static ConsumeResponse.Builder delivered(long offset, long deliveryId) {
-    return ConsumeResponse.newBuilder().addRuns(MessageRun.newBuilder()
-        .setFirstOffset(offset)
-        .setAttempt(1)
-        .setDeliveryId(deliveryId)
-        .addMessages(Message.getDefaultInstance()));
+    return ConsumeResponse.newBuilder()
+        .addRuns(
+            MessageRun.newBuilder()
+                .setFirstOffset(offset)
+                .setAttempt(1)
+                .setDeliveryId(deliveryId)
+                .addMessages(Message.getDefaultInstance()));
   }
 
   @Test
   void settlementsSayWhatWasRead() throws Exception {
-    try (ScriptedServer server = new ScriptedServer(); Client client = Client.connect(server.address())) {
+    try (ScriptedServer server = new ScriptedServer();
+        Client client = Client.connect(server.address())) {
       server.isConsumable = true;
-      for (int i = 0; i < 3; i++) server.refusedSubscriptions.add(Status.RESOURCE_EXHAUSTED.withDescription("rate limit"));
+      for (int i = 0; i < 3; i++)
+        server.refusedSubscriptions.add(Status.RESOURCE_EXHAUSTED.withDescription("rate limit"));
       Consumer consumer =
-          client.consumer("t", "s").ackIntervalMs(3_600_000).concurrency(20).retryMinBackoffMs(1).drainTimeoutMs(100).build();
+          client
+              .consumer("t", "s")
+              .ackIntervalMs(3_600_000)
+              .concurrency(20)
+              .retryMinBackoffMs(1)
+              .drainTimeoutMs(100)
+              .build();
       CompletableFuture<Delivery> first = CompletableFuture.supplyAsync(() -> receive(consumer));
       StreamObserver<ConsumeResponse> stream = server.consumer.get(60, TimeUnit.SECONDS);
       ConsumeRequest subscribe = server.consumed.poll(60, TimeUnit.SECONDS);
       assertEquals(40, subscribe.getSubscribe().getFlowControl().getMaxOutstandingMessages());
       SessionOpened.Builder opened =
-          SessionOpened.newBuilder().setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
+          SessionOpened.newBuilder()
+              .setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
       stream.onNext(ConsumeResponse.newBuilder().setOpened(opened).build());
       stream.onNext(delivered(0, 5).build());
       CompletableFuture<Boolean> late = first.join().ack(); // Gathered, not sent.
@@ -154,15 +193,18 @@ class SettleTest {
       assertEquals(7, ack.getSettlements(0).getOffsets().getFirstOffset());
       assertEquals(12, ack.getLastDeliveryId());
       for (long id = 1; id <= ack.getSettlementId(); id++) {
-        stream.onNext(ConsumeResponse.newBuilder().setSettled(ConsumeResponse.Settled.newBuilder().setSettlementId(id)).build());
+        stream.onNext(
+            ConsumeResponse.newBuilder()
+                .setSettled(ConsumeResponse.Settled.newBuilder().setSettlementId(id))
+                .build());
       }
       closed.join();
     }
   }
 
   /**
-   * A session whose leases have lapsed gets nothing more before the broker hears of it: once more can be taken, the consumer says its
-   * credit, although that is what it said before.
+   * A session whose leases have lapsed gets nothing more before the broker hears of it: once more
+   * can be taken, the consumer says its credit, although that is what it said before.
    */
   @Test
   void whatWasTakenBackIsAnsweredWithTheCredit() throws Exception {
@@ -174,28 +216,32 @@ class SettleTest {
         CompletableFuture<Delivery> begun = new CompletableFuture<>();
         CompletableFuture<Void> revoked = new CompletableFuture<>();
         if (isRun) {
-          consumer.start(delivery -> {
-            delivery.whenRevoked(() -> revoked.complete(null));
-            begun.complete(delivery);
-            revoked.join();
-          });
+          consumer.start(
+              delivery -> {
+                delivery.whenRevoked(() -> revoked.complete(null));
+                begun.complete(delivery);
+                revoked.join();
+              });
         } else {
-          CompletableFuture.runAsync(() -> {
-            Delivery delivery = receive(consumer);
-            delivery.whenRevoked(() -> revoked.complete(null));
-            begun.complete(delivery);
-            revoked.join();
-            receive(consumer);
-          });
+          CompletableFuture.runAsync(
+              () -> {
+                Delivery delivery = receive(consumer);
+                delivery.whenRevoked(() -> revoked.complete(null));
+                begun.complete(delivery);
+                revoked.join();
+                receive(consumer);
+              });
         }
         StreamObserver<ConsumeResponse> stream = server.consumer.get(60, TimeUnit.SECONDS);
         SessionOpened.Builder opened =
-            SessionOpened.newBuilder().setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
+            SessionOpened.newBuilder()
+                .setAckDeadline(com.google.protobuf.Duration.newBuilder().setSeconds(3_600));
         stream.onNext(ConsumeResponse.newBuilder().setOpened(opened).build());
         stream.onNext(delivered(0, 5).build());
         ConsumeRequest subscribe = server.consumed.poll(60, TimeUnit.SECONDS);
         begun.get(60, TimeUnit.SECONDS);
-        stream.onNext(ConsumeResponse.newBuilder().addRevoked(OffsetRange.getDefaultInstance()).build());
+        stream.onNext(
+            ConsumeResponse.newBuilder().addRevoked(OffsetRange.getDefaultInstance()).build());
         ConsumeRequest said = server.consumed.poll(60, TimeUnit.SECONDS);
         assertEquals(subscribe.getSubscribe().getFlowControl(), said.getFlowControl());
         assertEquals(0, said.getSettlementsCount());
@@ -212,7 +258,7 @@ class SettleTest {
   }
 
   private static ConsumeRequest settlement(ScriptedServer server) throws InterruptedException {
-    for (;;) {
+    for (; ; ) {
       ConsumeRequest request = server.consumed.poll(60, TimeUnit.SECONDS);
       if (request == null || request.getSettlementsCount() > 0) return request;
     }

@@ -47,7 +47,9 @@ class SettlementsTest {
     Settlements.Request request = settlements.settled(sent.get(0).getSettlementId());
     OffsetRange stale = OffsetRange.newBuilder().setFirstOffset(1).setLastOffset(2).build();
     request.answer(AcknowledgeResponse.newBuilder().addStale(stale).build());
-    assertEquals(List.of(true, false, false, true, true, true), results.stream().map(CompletableFuture::join).toList());
+    assertEquals(
+        List.of(true, false, false, true, true, true),
+        results.stream().map(CompletableFuture::join).toList());
     assertTrue(settlements.isIdle());
   }
 
@@ -82,14 +84,16 @@ class SettlementsTest {
     ack(0, 0);
     settlements.flush();
     ack(0, 1);
-    assertEquals(2, settlements.abandon().stream().mapToInt(request -> request.waiters().size()).sum());
+    assertEquals(
+        2, settlements.abandon().stream().mapToInt(request -> request.waiters().size()).sum());
     assertTrue(settlements.isIdle());
   }
 
   @Test
   void cutsReasonsThatTheBrokerWouldRefuse() {
     Settlement.Builder settlement = LanesTest.delivery(0, 0, "").settlement();
-    String reason = SettlementOf.nack(null, "x".repeat(999) + "🚀").apply(settlement).getNack().getReason();
+    String reason =
+        SettlementOf.nack(null, "x".repeat(999) + "🚀").apply(settlement).getNack().getReason();
     assertEquals("x".repeat(999), reason);
   }
 
@@ -101,8 +105,15 @@ class SettlementsTest {
 
   private static List<String> textOf(ConsumeRequest request) {
     return request.getSettlementsList().stream()
-        .map(each -> each.getOffsets().getPartition() + ":" + each.getOffsets().getFirstOffset() + "-"
-            + each.getOffsets().getLastOffset() + " " + each.getOutcomeCase())
+        .map(
+            each ->
+                each.getOffsets().getPartition()
+                    + ":"
+                    + each.getOffsets().getFirstOffset()
+                    + "-"
+                    + each.getOffsets().getLastOffset()
+                    + " "
+                    + each.getOutcomeCase())
         .toList();
   }
 }

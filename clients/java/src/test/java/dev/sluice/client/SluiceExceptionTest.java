@@ -23,16 +23,32 @@ import org.junit.jupiter.api.Test;
 class SluiceExceptionTest {
   @Test
   void readsTheDetailsOfAStatus() {
-    com.google.rpc.Status status = com.google.rpc.Status.newBuilder()
-        .setCode(Status.Code.RESOURCE_EXHAUSTED.value())
-        .setMessage("the backlog is full")
-        .addDetails(Any.pack(ErrorInfo.newBuilder().setReason("BACKLOG_FULL").putMetadata("topic", "orders").build()))
-        .addDetails(Any.pack(RetryInfo.newBuilder().setRetryDelay(Duration.newBuilder().setSeconds(1).setNanos(500_000_000)).build()))
-        .addDetails(Any.pack(BadRequest.newBuilder()
-            .addFieldViolations(BadRequest.FieldViolation.newBuilder().setField("topic").setDescription("is full"))
-            .build()))
-        .build();
-    SluiceException error = SluiceException.from(new CompletionException(StatusProto.toStatusRuntimeException(status)));
+    com.google.rpc.Status status =
+        com.google.rpc.Status.newBuilder()
+            .setCode(Status.Code.RESOURCE_EXHAUSTED.value())
+            .setMessage("the backlog is full")
+            .addDetails(
+                Any.pack(
+                    ErrorInfo.newBuilder()
+                        .setReason("BACKLOG_FULL")
+                        .putMetadata("topic", "orders")
+                        .build()))
+            .addDetails(
+                Any.pack(
+                    RetryInfo.newBuilder()
+                        .setRetryDelay(Duration.newBuilder().setSeconds(1).setNanos(500_000_000))
+                        .build()))
+            .addDetails(
+                Any.pack(
+                    BadRequest.newBuilder()
+                        .addFieldViolations(
+                            BadRequest.FieldViolation.newBuilder()
+                                .setField("topic")
+                                .setDescription("is full"))
+                        .build()))
+            .build();
+    SluiceException error =
+        SluiceException.from(new CompletionException(StatusProto.toStatusRuntimeException(status)));
     assertEquals(Status.Code.RESOURCE_EXHAUSTED, error.code());
     assertEquals("BACKLOG_FULL", error.reason());
     assertEquals(ErrorReason.ERROR_REASON_BACKLOG_FULL, error.errorReason());
@@ -45,7 +61,8 @@ class SluiceExceptionTest {
 
   @Test
   void namesTheCodeWhereTheBrokerGaveNoReason() {
-    SluiceException error = SluiceException.from(Status.UNAVAILABLE.asRuntimeException(new Metadata()));
+    SluiceException error =
+        SluiceException.from(Status.UNAVAILABLE.asRuntimeException(new Metadata()));
     assertEquals("UNAVAILABLE", error.reason());
     assertEquals(ErrorReason.ERROR_REASON_UNSPECIFIED, error.errorReason());
     assertTrue(error.metadata().isEmpty());
@@ -54,12 +71,14 @@ class SluiceExceptionTest {
 
   @Test
   void keepsTheStatusWhereDetailsAreDamaged() {
-    com.google.rpc.Status status = com.google.rpc.Status.newBuilder()
-        .setCode(Status.Code.NOT_FOUND.value())
-        .addDetails(Any.newBuilder()
-            .setTypeUrl("type.googleapis.com/google.rpc.ErrorInfo")
-            .setValue(com.google.protobuf.ByteString.copyFromUtf8("\u0007 no proto")))
-        .build();
+    com.google.rpc.Status status =
+        com.google.rpc.Status.newBuilder()
+            .setCode(Status.Code.NOT_FOUND.value())
+            .addDetails(
+                Any.newBuilder()
+                    .setTypeUrl("type.googleapis.com/google.rpc.ErrorInfo")
+                    .setValue(com.google.protobuf.ByteString.copyFromUtf8("\u0007 no proto")))
+            .build();
     SluiceException error = SluiceException.from(StatusProto.toStatusRuntimeException(status));
     assertEquals(Status.Code.NOT_FOUND, error.code());
     assertEquals("NOT_FOUND", error.reason());
@@ -67,12 +86,13 @@ class SluiceExceptionTest {
 
   @Test
   void readsTheRefusalOfABatch() {
-    PublishError refusal = PublishError.newBuilder()
-        .setCode(Status.Code.INVALID_ARGUMENT.value())
-        .setMessage("too large")
-        .setReason("MESSAGE_TOO_LARGE")
-        .setRetryDelay(Duration.newBuilder().setSeconds(2))
-        .build();
+    PublishError refusal =
+        PublishError.newBuilder()
+            .setCode(Status.Code.INVALID_ARGUMENT.value())
+            .setMessage("too large")
+            .setReason("MESSAGE_TOO_LARGE")
+            .setRetryDelay(Duration.newBuilder().setSeconds(2))
+            .build();
     SluiceException error = SluiceException.from(refusal);
     assertEquals(Status.Code.INVALID_ARGUMENT, error.code());
     assertEquals(ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE, error.errorReason());
@@ -91,11 +111,19 @@ class SluiceExceptionTest {
   void decidesWhatIsWorthAnotherTry() {
     for (Status.Code code : Status.Code.values()) {
       SluiceException error = new SluiceException(code, code.name(), "");
-      boolean isRetried = List.of("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED").contains(code.name());
+      boolean isRetried =
+          List.of("UNAVAILABLE", "RESOURCE_EXHAUSTED", "ABORTED").contains(code.name());
       assertEquals(isRetried, Failure.isRetriable(error), code.name());
     }
-    assertTrue(Failure.endsProducer(new SluiceException(Status.Code.FAILED_PRECONDITION, "PRODUCER_FENCED", "")));
-    assertEquals(false, Failure.endsConsumer(new SluiceException(Status.Code.NOT_FOUND, "SESSION_NOT_FOUND", "")));
-    assertEquals(true, Failure.endsConsumer(new SluiceException(Status.Code.NOT_FOUND, "SUBSCRIPTION_NOT_FOUND", "")));
+    assertTrue(
+        Failure.endsProducer(
+            new SluiceException(Status.Code.FAILED_PRECONDITION, "PRODUCER_FENCED", "")));
+    assertEquals(
+        false,
+        Failure.endsConsumer(new SluiceException(Status.Code.NOT_FOUND, "SESSION_NOT_FOUND", "")));
+    assertEquals(
+        true,
+        Failure.endsConsumer(
+            new SluiceException(Status.Code.NOT_FOUND, "SUBSCRIPTION_NOT_FOUND", "")));
   }
 }

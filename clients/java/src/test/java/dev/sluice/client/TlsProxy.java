@@ -26,27 +26,30 @@ final class TlsProxy implements AutoCloseable {
   private final Channel listening;
 
   TlsProxy(String target, Path cert, Path key, Path ca) throws SSLException {
-    SslContext tls = GrpcSslContexts.configure(SslContextBuilder.forServer(cert.toFile(), key.toFile()))
-        .trustManager(ca.toFile())
-        .clientAuth(ClientAuth.REQUIRE)
-        .build();
+    SslContext tls =
+        GrpcSslContexts.configure(SslContextBuilder.forServer(cert.toFile(), key.toFile()))
+            .trustManager(ca.toFile())
+            .clientAuth(ClientAuth.REQUIRE)
+            .build();
     String host = target.substring(0, target.lastIndexOf(':'));
     int port = Integer.parseInt(target.substring(host.length() + 1));
-    listening = new ServerBootstrap()
-        .group(loop)
-        .channel(NioServerSocketChannel.class)
-        // Nothing is read before there is somewhere to pass it on to.
-        .childOption(ChannelOption.AUTO_READ, false)
-        .childHandler(new ChannelInitializer<Channel>() {
-          @Override
-          protected void initChannel(Channel client) {
-            client.pipeline().addLast(tls.newHandler(client.alloc()));
-            join(client, host, port);
-          }
-        })
-        .bind("127.0.0.1", 0)
-        .syncUninterruptibly()
-        .channel();
+    listening =
+        new ServerBootstrap()
+            .group(loop)
+            .channel(NioServerSocketChannel.class)
+            // Nothing is read before there is somewhere to pass it on to.
+            .childOption(ChannelOption.AUTO_READ, false)
+            .childHandler(
+                new ChannelInitializer<Channel>() {
+                  @Override
+                  protected void initChannel(Channel client) {
+                    client.pipeline().addLast(tls.newHandler(client.alloc()));
+                    join(client, host, port);
+                  }
+                })
+            .bind("127.0.0.1", 0)
+            .syncUninterruptibly()
+            .channel();
   }
 
   private void join(Channel client, String host, int port) {
@@ -55,14 +58,16 @@ final class TlsProxy implements AutoCloseable {
         .channel(NioSocketChannel.class)
         .handler(new Relay(client))
         .connect(host, port)
-        .addListener((ChannelFutureListener) connected -> {
-          if (!connected.isSuccess()) {
-            client.close();
-            return;
-          }
-          client.pipeline().addLast(new Relay(connected.channel()));
-          client.config().setAutoRead(true);
-        });
+        .addListener(
+            (ChannelFutureListener)
+                connected -> {
+                  if (!connected.isSuccess()) {
+                    client.close();
+                    return;
+                  }
+                  client.pipeline().addLast(new Relay(connected.channel()));
+                  client.config().setAutoRead(true);
+                });
   }
 
   String address() {

@@ -27,13 +27,46 @@ class TlsTest {
 
   @BeforeAll
   static void start() throws Exception {
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=authority",
-        "-keyout", "ca.key", "-out", "ca.pem");
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=authority",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.pem");
     certify("broker.test");
     certify("client.test");
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=stranger",
-        "-keyout", "stranger.key", "-out", "stranger.pem");
-    proxy = new TlsProxy(BrokerProcess.shared().address(), file("broker.test.pem"), file("broker.test.key"), file("ca.pem"));
+    openssl(
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=stranger",
+        "-keyout",
+        "stranger.key",
+        "-out",
+        "stranger.pem");
+    proxy =
+        new TlsProxy(
+            BrokerProcess.shared().address(),
+            file("broker.test.pem"),
+            file("broker.test.key"),
+            file("ca.pem"));
   }
 
   @AfterAll
@@ -43,7 +76,11 @@ class TlsTest {
 
   @Test
   void publishesAndConsumes() throws InterruptedException {
-    try (Client client = connect(trusting("ca.pem").clientCertificate(pem("client.test.pem"), pem("client.test.key")).serverName("broker.test"))) {
+    try (Client client =
+        connect(
+            trusting("ca.pem")
+                .clientCertificate(pem("client.test.pem"), pem("client.test.key"))
+                .serverName("broker.test"))) {
       String topic = Topics.create(client, 1);
       Topics.publish(client, topic, Message.of("secret"));
       try (Consumer consumer = client.consumer(topic, "s").build()) {
@@ -56,22 +93,31 @@ class TlsTest {
 
   @Test
   void refusesWhomItDoesNotKnowAndIsRefusedWithoutACertificate() {
-    assertRefused(trusting("stranger.pem").clientCertificate(pem("client.test.pem"), pem("client.test.key")).serverName("broker.test"));
-    assertRefused(trusting("ca.pem").clientCertificate(pem("client.test.pem"), pem("client.test.key")).serverName("other.test"));
+    assertRefused(
+        trusting("stranger.pem")
+            .clientCertificate(pem("client.test.pem"), pem("client.test.key"))
+            .serverName("broker.test"));
+    assertRefused(
+        trusting("ca.pem")
+            .clientCertificate(pem("client.test.pem"), pem("client.test.key"))
+            .serverName("other.test"));
     assertRefused(trusting("ca.pem").serverName("broker.test"));
     assertRefused(TlsOptions.create().serverName("broker.test"));
   }
 
   @Test
   void saysSoWhenAKeyCanNotBeRead() {
-    TlsOptions options = trusting("ca.pem").clientCertificate(pem("client.test.pem"), "no key".getBytes());
+    TlsOptions options =
+        trusting("ca.pem").clientCertificate(pem("client.test.pem"), "no key".getBytes());
     assertThrows(IllegalArgumentException.class, () -> connect(options));
   }
 
   private static void assertRefused(TlsOptions options) {
     try (Client client = connect(options)) {
       StatusRuntimeException thrown =
-          assertThrows(StatusRuntimeException.class, () -> client.admin().getServerInfo(GetServerInfoRequest.getDefaultInstance()));
+          assertThrows(
+              StatusRuntimeException.class,
+              () -> client.admin().getServerInfo(GetServerInfoRequest.getDefaultInstance()));
       assertEquals(Status.Code.UNAVAILABLE, thrown.getStatus().getCode());
     }
   }
@@ -86,20 +132,47 @@ class TlsTest {
 
   private static void certify(String name) throws IOException, InterruptedException {
     Files.writeString(directory.resolve(name + ".ext"), "subjectAltName=DNS:" + name);
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=" + name, "-keyout", name + ".key",
-        "-out", name + ".csr");
-    openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile",
-        name + ".ext", "-out", name + ".pem");
+    openssl(
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=" + name,
+        "-keyout",
+        name + ".key",
+        "-out",
+        name + ".csr");
+    openssl(
+        "x509",
+        "-req",
+        "-in",
+        name + ".csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-days",
+        "1",
+        "-extfile",
+        name + ".ext",
+        "-out",
+        name + ".pem");
   }
 
   private static void openssl(String... arguments) throws IOException, InterruptedException {
     openssl(directory, arguments);
   }
 
-  static void openssl(Path directory, String... arguments) throws IOException, InterruptedException {
+  static void openssl(Path directory, String... arguments)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>(List.of("openssl"));
     command.addAll(List.of(arguments));
-    Process process = new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();
+    Process process =
+        new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();
     String output = new String(process.getInputStream().readAllBytes());
     assertEquals(0, process.waitFor(), output);
   }

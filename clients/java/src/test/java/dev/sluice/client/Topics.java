@@ -39,7 +39,9 @@ final class Topics {
 
   static String create(Client client, Topic.Builder topic) {
     String name = "topic-" + COUNT.incrementAndGet();
-    client.admin().createTopic(CreateTopicRequest.newBuilder().setTopic(topic.setName(name)).build());
+    client
+        .admin()
+        .createTopic(CreateTopicRequest.newBuilder().setTopic(topic.setName(name)).build());
     return name;
   }
 
@@ -53,7 +55,12 @@ final class Topics {
   }
 
   static void subscribe(Client client, String name, Subscription.Builder subscription) {
-    client.admin().createSubscription(CreateSubscriptionRequest.newBuilder().setSubscription(subscription.setName(name)).build());
+    client
+        .admin()
+        .createSubscription(
+            CreateSubscriptionRequest.newBuilder()
+                .setSubscription(subscription.setName(name))
+                .build());
   }
 
   static RetryPolicy retryAtOnce() {
@@ -75,14 +82,18 @@ final class Topics {
   }
 
   static Duration millis(long milliseconds) {
-    return Duration.newBuilder().setSeconds(milliseconds / 1000).setNanos((int) (milliseconds % 1000) * 1_000_000).build();
+    return Duration.newBuilder()
+        .setSeconds(milliseconds / 1000)
+        .setNanos((int) (milliseconds % 1000) * 1_000_000)
+        .build();
   }
 
   /** Payloads of a topic as text, by partition and offset. */
   static List<String> read(Client client, String topic) {
     List<String> payloads = new ArrayList<>();
     Iterator<ReadResponse> responses =
-        BrokerGrpc.newBlockingStub(client.channel()).read(ReadRequest.newBuilder().setTopic(topic).build());
+        BrokerGrpc.newBlockingStub(client.channel())
+            .read(ReadRequest.newBuilder().setTopic(topic).build());
     while (responses.hasNext()) {
       for (MessageRun run : responses.next().getRunsList()) {
         run.getMessagesList().forEach(message -> payloads.add(message.getPayload().toStringUtf8()));
@@ -99,13 +110,15 @@ final class Topics {
 
   static long backlogOf(Client client, String topic) {
     long backlog = 0;
-    for (SubscriptionPartitionStats partition : statsOf(client, topic)) backlog += partition.getBacklogMessageCount();
+    for (SubscriptionPartitionStats partition : statsOf(client, topic))
+      backlog += partition.getBacklogMessageCount();
     return backlog;
   }
 
   static long deadLettersOf(Client client, String topic) {
     long count = 0;
-    for (SubscriptionPartitionStats partition : statsOf(client, topic)) count += partition.getDeadLetterCount();
+    for (SubscriptionPartitionStats partition : statsOf(client, topic))
+      count += partition.getDeadLetterCount();
     return count;
   }
 
@@ -114,23 +127,33 @@ final class Topics {
   }
 
   private static List<SubscriptionPartitionStats> statsOf(Client client, String topic) {
-    GetSubscriptionRequest request = GetSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build();
+    GetSubscriptionRequest request =
+        GetSubscriptionRequest.newBuilder().setTopic(topic).setName("s").build();
     return client.admin().getSubscription(request).getSubscription().getPartitionsList();
   }
 
   static List<dev.sluice.v1.Consumer> consumersOf(Client client, String topic) {
-    return client.admin().listConsumers(ListConsumersRequest.newBuilder().setTopic(topic).build()).getConsumersList();
+    return client
+        .admin()
+        .listConsumers(ListConsumersRequest.newBuilder().setTopic(topic).build())
+        .getConsumersList();
   }
 
-  /** Ends the lease of a message of partition 0 at once. So a lease can be so long that a busy machine keeps it. */
+  /**
+   * Ends the lease of a message of partition 0 at once. So a lease can be so long that a busy
+   * machine keeps it.
+   */
   static void endLease(Client client, String topic, long offset) {
-    Settlement.Builder end = Settlement.newBuilder()
-        .setOffsets(OffsetRange.newBuilder().setFirstOffset(offset).setLastOffset(offset))
-        .setExtend(Settlement.ExtendDeadline.newBuilder().setBy(millis(1)));
+    Settlement.Builder end =
+        Settlement.newBuilder()
+            .setOffsets(OffsetRange.newBuilder().setFirstOffset(offset).setLastOffset(offset))
+            .setExtend(Settlement.ExtendDeadline.newBuilder().setBy(millis(1)));
     String session = consumersOf(client, topic).get(0).getSessionId();
-    int staleCount = BrokerGrpc.newBlockingStub(client.channel())
-        .acknowledge(AcknowledgeRequest.newBuilder().setSessionId(session).addSettlements(end).build())
-        .getStaleCount();
+    int staleCount =
+        BrokerGrpc.newBlockingStub(client.channel())
+            .acknowledge(
+                AcknowledgeRequest.newBuilder().setSessionId(session).addSettlements(end).build())
+            .getStaleCount();
     if (staleCount > 0) throw new AssertionError("the lease was over already");
   }
 
