@@ -56,7 +56,7 @@ bench-flow: build ## Measure flow control: stalls, slow disks, many streams; dra
 	@node dist/bench/flow/main.js
 
 clients: build ## Build and test the clients of all languages, each with each
-	@mocha --no-config --reporter dist/test/support/reporter.cjs --timeout 60000 'dist/test/clients/**/*.test.js'
+	@mocha --no-config --reporter dist/test/support/reporter.cjs --timeout 60000 'dist/test/clients/**/*.test.js' 'dist/clients/**/*.test.js'
 
 bench-clients: build ## Measure the clients of all languages
 	@node dist/bench/clients/main.js

@@ -1,6 +1,6 @@
 import { buildLimitMs, builtOrSkipped, clientLanguages, makeClient } from '../support/client-languages.js';
 
-/** The TypeScript client is tested by the files beside this one. */
+/** The tests of the TypeScript client run with those of the repository. */
 const withSuites = clientLanguages.filter(({ name }) => name !== 'typescript');
 
 describe("each client's own tests", () => {

@@ -11,7 +11,7 @@ import {
   PublishStreamResponseSchema,
 } from '@sluice/client/api';
 import { systemClock } from '../../../src/base/clock.js';
-import { type FakeBroker, startFakeBroker } from '../client/fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../support/fake-server.js';
 import { bytesOf, runCli } from './cli-run.js';
 
 type Call = ServerDuplexStream<PublishStreamRequest, PublishStreamResponse>;

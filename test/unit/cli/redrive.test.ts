@@ -6,7 +6,7 @@ import {
   type RedriveDeadLettersResponse,
   RedriveDeadLettersResponseSchema,
 } from '@sluice/client/api';
-import { type FakeBroker, startFakeBroker } from '../client/fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../support/fake-server.js';
 import { runCli } from './cli-run.js';
 
 type Call = ServerWritableStream<RedriveDeadLettersRequest, RedriveDeadLettersResponse>;

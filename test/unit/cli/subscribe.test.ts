@@ -9,7 +9,7 @@ import {
   GetSubscriptionResponseSchema,
   type OffsetRange,
 } from '@sluice/client/api';
-import { type FakeBroker, startFakeBroker } from '../client/fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../support/fake-server.js';
 import { type CliOptions, runCli } from './cli-run.js';
 
 type Call = ServerDuplexStream<ConsumeRequest, ConsumeResponse>;

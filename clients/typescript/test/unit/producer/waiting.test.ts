@@ -11,8 +11,8 @@ import {
   type PublishStreamResponse,
   PublishStreamResponseSchema,
 } from '@sluice/client/api';
-import { Inbox } from '../../../support/inbox.js';
-import { type FakeBroker, startFakeBroker } from '../fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../../../../test/support/fake-server.js';
+import { Inbox } from '../../../../../test/support/inbox.js';
 
 type Stream = ServerDuplexStream<PublishStreamRequest, PublishStreamResponse>;
 

@@ -12,8 +12,8 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { useBroker } from '../../support/broker-process.js';
-import { repositoryRoot } from '../../support/repository.js';
+import { useBroker } from '../../../../test/support/broker-process.js';
+import { repositoryRoot } from '../../../../test/support/repository.js';
 
 const run = promisify(execFile);
 

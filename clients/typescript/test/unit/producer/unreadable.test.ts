@@ -11,7 +11,7 @@ import {
   type PublishStreamResponse,
   PublishStreamResponseSchema,
 } from '@sluice/client/api';
-import { type FakeBroker, startFakeBroker } from '../fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../../../../test/support/fake-server.js';
 
 const largeBytes = 200_000;
 const large = [2, 5, 6];

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import type { Delivery } from '@sluice/client';
 import { Ordering } from '@sluice/client/api';
-import { ClientBroker } from '../../support/client-broker.js';
-import { publish, texts } from '../../support/producer.js';
-import { until } from '../../support/until.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { publish, texts } from '../../../../test/support/producer.js';
+import { until } from '../../../../test/support/until.js';
 
 /** Handlers that wait to be let go, and what they were handed. */
 class Stations {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { Ordering } from '@sluice/client/api';
-import { ClientBroker } from '../../support/client-broker.js';
-import { until } from '../../support/until.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { until } from '../../../../test/support/until.js';
 
 describe('a Consumer of the TypeScript client, and a broker that is killed again and again', () => {
   const sluice = ClientBroker.use();

@@ -12,8 +12,8 @@ import {
   Ordering,
   StatusSchema,
 } from '@sluice/client/api';
-import { Inbox } from '../../../support/inbox.js';
-import { type FakeBroker, startFakeBroker } from '../fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../../../../test/support/fake-server.js';
+import { Inbox } from '../../../../../test/support/inbox.js';
 
 type Stream = ServerDuplexStream<ConsumeRequest, ConsumeResponse>;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Consumer, connect } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
-import { publish, texts } from '../../support/producer.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { publish, texts } from '../../../../test/support/producer.js';
 
 describe('a Consumer of the TypeScript client that leaves', () => {
   const sluice = ClientBroker.use();

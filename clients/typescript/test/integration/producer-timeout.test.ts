@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type Producer, SluiceError } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
 
 const retryTimeoutMs = 2_000;
 

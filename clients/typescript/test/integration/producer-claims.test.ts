@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { connect, Producer, SluiceError } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
-import { HoldingProxy } from '../../support/holding-proxy.js';
-import { until } from '../../support/until.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { HoldingProxy } from '../../../../test/support/holding-proxy.js';
+import { until } from '../../../../test/support/until.js';
 
 describe('the name of a producer of the TypeScript client', () => {
   const sluice = ClientBroker.use();

@@ -26,7 +26,7 @@ import {
   RetryInfoSchema,
   StatusSchema,
 } from '@sluice/client/api';
-import { type FakeBroker, startFakeBroker } from './fake-broker.js';
+import { type FakeBroker, startFakeBroker } from '../../../../test/support/fake-server.js';
 
 /** What a server sends for a refusal in the standard error model. */
 function refusal(code: number, reason: string, ...details: [DescMessage, Message][]) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { Producer, type Receipt, SluiceError } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
 
 describe('Producer of the TypeScript client', () => {
   const sluice = ClientBroker.use();

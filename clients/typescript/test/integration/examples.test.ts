@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { BrokerProcess, useBroker } from '../../support/broker-process.js';
-import { cacheDirectory, distDirectory, repositoryRoot } from '../../support/repository.js';
+import { BrokerProcess, useBroker } from '../../../../test/support/broker-process.js';
+import { cacheDirectory, distDirectory, repositoryRoot } from '../../../../test/support/repository.js';
 
 const run = promisify(execFile);
 

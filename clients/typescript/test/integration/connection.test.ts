@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { type ConnectOptions, connect } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
-import type { TcpProxy } from '../../support/tcp-proxy.js';
-import { startTlsProxy, TestAuthority } from '../../support/tls-proxy.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import type { TcpProxy } from '../../../../test/support/tcp-proxy.js';
+import { startTlsProxy, TestAuthority } from '../../../../test/support/tls-proxy.js';
 
 const brokerName = 'broker.internal';
 

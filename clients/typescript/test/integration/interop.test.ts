@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { connect, Producer, type SluiceClient } from '@sluice/client';
 import type { Message } from '@sluice/client/api';
-import { type CaseMessage, readCases } from '../../../clients/typescript/interop/cases.js';
-import { useBroker } from '../../support/broker-process.js';
+import { useBroker } from '../../../../test/support/broker-process.js';
+import { type CaseMessage, readCases } from '../../interop/cases.js';
 
 describe('the TypeScript client carries unchanged', () => {
   const broker = useBroker();

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Consumer, type Delivery } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
-import { publish, texts } from '../../support/producer.js';
-import { until } from '../../support/until.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { publish, texts } from '../../../../test/support/producer.js';
+import { until } from '../../../../test/support/until.js';
 
 describe('Consumer of the TypeScript client', () => {
   const sluice = ClientBroker.use();

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { type ConnectionState, type ConnectOptions, connect } from '@sluice/client';
-import { ClientBroker } from '../../support/client-broker.js';
-import { freePort } from '../../support/free-port.js';
-import { HoldingProxy } from '../../support/holding-proxy.js';
-import { Inbox } from '../../support/inbox.js';
-import { publish } from '../../support/producer.js';
-import { startTlsProxy, TestAuthority } from '../../support/tls-proxy.js';
+import { ClientBroker } from '../../../../test/support/client-broker.js';
+import { freePort } from '../../../../test/support/free-port.js';
+import { HoldingProxy } from '../../../../test/support/holding-proxy.js';
+import { Inbox } from '../../../../test/support/inbox.js';
+import { publish } from '../../../../test/support/producer.js';
+import { startTlsProxy, TestAuthority } from '../../../../test/support/tls-proxy.js';
 
 const brokerName = 'broker.internal';
 /** Keepalive of the defaults, with time for a machine that is busy. */

@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import { OffsetRangeSchema } from '@sluice/client/api';
 import fc from 'fast-check';
 import { hashOfKey, placesOf } from '#client/producer/routing.js';
-import { hashKey } from '../../../../src/core/routing.js';
+import { hashKey } from '../../../../../src/core/routing.js';
 
 const range = (partition: number, first: number, last: number) =>
   create(OffsetRangeSchema, { partition, firstOffset: BigInt(first), lastOffset: BigInt(last) });
