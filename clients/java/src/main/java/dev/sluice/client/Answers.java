@@ -1,53 +1,37 @@
 package dev.sluice.client;
 
-import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.locks.Lock;
+import org.jspecify.annotations.Nullable;
 
-/**
- * Tells those who wait what became of their messages, on the client's executor. Guarded by its
- * owner's lock.
- */
+/** Reports the results of messages to their senders, on the client's executor. Thread-safe. */
 final class Answers {
   private final Client client;
-  private final Lock lock;
   private final UnreportedBatches unreported = new UnreportedBatches();
 
-  Answers(Client client, Lock lock) {
+  Answers(Client client) {
     this.client = client;
-    this.lock = lock;
   }
 
-  /** A batch that will have an answer, behind all before it. */
+  /** Adds a batch whose results will be reported. Batches are added in the order of `send`. */
   void expect(Batch batch) {
     unreported.add(batch);
   }
 
   /** Completes once the results of all batches that are here now have been reported. */
-  CompletableFuture<Void> flushed() {
+  CompletableFuture<@Nullable Void> flushed() {
     return unreported.flushed();
   }
 
-  /** The batch has its answer, and `tell` tells it. */
-  void give(Batch batch, Runnable tell) {
+  /** Runs `report`, which reports the results of the batch, and completes the flushes behind it. */
+  void give(Batch batch, Runnable report) {
     client.execute(
         () -> {
           try {
-            tell.run();
+            report.run();
           } finally {
-            reported(batch);
+            for (CompletableFuture<@Nullable Void> flush : unreported.reported(batch))
+              flush.complete(null);
           }
         });
-  }
-
-  private void reported(Batch batch) {
-    List<CompletableFuture<Void>> flushed;
-    lock.lock();
-    try {
-      flushed = unreported.reported(batch);
-    } finally {
-      lock.unlock();
-    }
-    for (CompletableFuture<Void> waiter : flushed) waiter.complete(null);
   }
 }

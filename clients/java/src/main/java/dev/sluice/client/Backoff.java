@@ -2,16 +2,17 @@ package dev.sluice.client;
 
 import java.time.Duration;
 import java.util.concurrent.ThreadLocalRandom;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The pause before the next try: doubling, with jitter; longer where the broker asks for it.
- * Guarded by its owner's lock.
+ * The backoff before the next attempt: it doubles, with jitter. If the broker asks for a longer
+ * delay, it is that delay. Guarded by the lock of its owner.
  */
 final class Backoff {
   private final long minMs;
   private final long maxMs;
 
-  /** Tries since the last success. */
+  /** The attempts that failed since the last success. */
   private int failures;
 
   Backoff(long minMs, long maxMs) {
@@ -19,8 +20,8 @@ final class Backoff {
     this.maxMs = maxMs;
   }
 
-  long nextMs(Duration asked) {
-    double most = Math.min(maxMs, minMs * Math.pow(2, Math.min(failures, 30)));
+  long nextMs(@Nullable Duration asked) {
+    double most = Math.min((double) maxMs, minMs * Math.pow(2, Math.min(failures, 30)));
     failures++;
     long drawn = (long) (most * ThreadLocalRandom.current().nextDouble(0.5, 1.0));
     return asked == null ? drawn : Math.max(drawn, asked.toMillis());

@@ -7,48 +7,56 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
-/** Messages that travel in one request, encoded already. */
+/** The encoded messages of one request, with the futures of their receipts. */
 final class Batch {
-  /** What a message takes besides its bytes, about: its future and receipt. */
+  /** The approximate memory of the future and the receipt of a message. */
   static final int OVERHEAD_BYTES = 64;
 
   private byte[] buffer;
   private int byteLength;
   private final ArrayList<CompletableFuture<Receipt>> receipts;
 
-  /** Of the keys; null while no message has one. */
-  private long[] hashes;
+  /** The hashes of the keys. Null while no message has a key. */
+  private long @Nullable [] hashes;
 
   /**
-   * Of its first message; given when the batch is sent, the same again when it is sent again,
-   * unless the epoch is new.
+   * The sequence of the first message. Set when the batch is sent. The same when the batch is sent
+   * again, unless the epoch has changed.
    */
   long firstSequence;
 
-  /** Were sent in this epoch and not answered: each may still arrive at the broker. */
+  /**
+   * The copies that were sent in this epoch and not answered. Each of them may still reach the
+   * broker.
+   */
   int copies;
 
   /**
-   * How often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED.
+   * How many times in a row the batch was alone under way when the stream ended with a bare
+   * RESOURCE_EXHAUSTED.
    */
   int bareRefusals;
 
-  /** When it has been tried for long enough, by System.nanoTime. */
+  /** The time at which the batch expires, by System.nanoTime. 0 if there is no retry timeout. */
   long expiresAtNanos;
 
-  /** The results of its messages have been reported. */
+  /** The results of the messages have been reported. Guarded by UnreportedBatches. */
   boolean isReported;
 
-  /** Completed once the results of it and of all batches before it have been reported. */
-  CompletableFuture<Void> flushed;
+  /**
+   * Completes once the results of this batch and of all batches before it have been reported.
+   * Guarded by UnreportedBatches.
+   */
+  @Nullable CompletableFuture<@Nullable Void> flushed;
 
   Batch(int expectedBytes, int expectedCount) {
     buffer = new byte[expectedBytes];
     receipts = new ArrayList<>(expectedCount);
   }
 
-  /** `size` as of MessageWriter. */
+  /** `size` is the size of MessageWriter. */
   void add(Message message, int size, CompletableFuture<Receipt> receipt) {
     int more = MessageWriter.sizeInBatch(size);
     if (byteLength + more > buffer.length)
@@ -79,7 +87,7 @@ final class Batch {
     return byteLength;
   }
 
-  /** What it counts for in the producer's buffer. */
+  /** The bytes that the batch takes in the buffer of the producer. */
   long bufferedBytes() {
     return byteLength + (long) OVERHEAD_BYTES * receipts.size();
   }
@@ -93,10 +101,10 @@ final class Batch {
   }
 
   /**
-   * Places of those behind the first `skipped`, or null where the ranges contradict the number of
-   * partitions.
+   * The places of the messages behind the first `skipped`. Null if the ranges contradict the number
+   * of partitions.
    */
-  Routing.Places placesOf(int skipped, List<OffsetRange> ranges, int partitionCount) {
+  Routing.@Nullable Places placesOf(int skipped, List<OffsetRange> ranges, int partitionCount) {
     long[] stored;
     if (hashes == null) {
       stored = new long[receipts.size() - skipped];
@@ -107,8 +115,11 @@ final class Batch {
     return Routing.placesOf(stored, ranges, partitionCount);
   }
 
-  /** All of it is durable; those before `skipped` were so before. Places may be null: unknown. */
-  void complete(int skipped, Routing.Places places, Durability durability) {
+  /**
+   * Completes the receipts: all messages are durable. The first `skipped` messages were durable
+   * before. `places` is null if the places are unknown.
+   */
+  void complete(int skipped, Routing.@Nullable Places places, Durability durability) {
     for (int i = 0; i < receipts.size(); i++) {
       if (i < skipped) {
         receipts.get(i).complete(Receipt.DUPLICATE);
@@ -120,7 +131,9 @@ final class Batch {
     }
   }
 
-  /** All of it is durable, and the answer that said where was lost. */
+  /**
+   * Completes the receipts: all messages are durable, and the answer with their places was lost.
+   */
   void completeAsDuplicates() {
     for (CompletableFuture<Receipt> receipt : receipts) receipt.complete(Receipt.DUPLICATE);
   }

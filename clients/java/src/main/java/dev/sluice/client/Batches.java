@@ -3,50 +3,53 @@ package dev.sluice.client;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The batches of a producer, from their first message until they are answered, and the numbers of
- * their messages. Guarded by its owner's lock.
+ * The batches of a producer, from their first message until they are answered, and the sequences of
+ * their messages. Guarded by the lock of the outbox.
  *
- * <p>Numbers are given when a batch is sent, and given anew only in a new epoch: a copy that was
- * sent with the old number may still lie in a connection that died, and would be taken for another
- * batch. `OpenProducer` with the current epoch makes the new one; it fences every copy, and says
- * what is stored.
+ * <p>A batch gets its sequences when it is sent, and gets other sequences only in a new epoch: a
+ * copy that was sent with the old sequences may still be in a dead connection, and the broker would
+ * take it for another batch. `OpenProducer` with the current epoch makes the new epoch. It fences
+ * every copy, and says which messages are stored.
  */
 final class Batches {
   /**
-   * A batch that was alone under way and refused so often in a row, without a reason of the broker,
-   * is refused for good.
+   * A batch that was alone under way, and was refused this many times in a row without a reason of
+   * the broker, is refused finally.
    */
   private static final int MAX_BARE_REFUSALS = 5;
 
-  /** Takes messages, until it is full or is sent; null while there are none. */
-  private Batch open;
+  /** Takes messages until it is full or is sent. Null if there is no such batch. */
+  private @Nullable Batch open;
 
-  /** The open batch is sent as soon as one more may be under way. */
+  /** The open batch is sent as soon as one more batch may be under way. */
   private boolean isDue;
 
-  /** Closed, not on the current stream. */
+  /** Closed batches that were not sent on the current stream. */
   private final ArrayDeque<Batch> waiting = new ArrayDeque<>();
 
-  /** On the current stream, without an answer. */
+  /** Batches that were sent on the current stream and not answered. */
   private final ArrayDeque<Batch> inFlight = new ArrayDeque<>();
 
   /**
-   * So many of the oldest are sent one at a time: a stream was refused because of one of them, it
-   * is not known which.
+   * This many of the oldest batches are sent one at a time: a stream was refused because of one of
+   * them, and the error does not name it.
    */
   private int aloneCount;
 
-  /** Of the last message that is known to be stored, and of the last one that was sent. */
+  /** The sequence of the last message that is known to be stored. */
   private long storedSequence;
 
+  /** The sequence of the last message that was sent. */
   private long sentSequence;
+
   private long epoch;
 
   /**
-   * The claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none
-   * has.
+   * The claim_id of an OpenProducer call that the broker has to answer before a batch is sent. 0 if
+   * there is none.
    */
   private long renewalId;
 
@@ -56,7 +59,7 @@ final class Batches {
     sentSequence = position.lastSequence();
   }
 
-  Batch open() {
+  @Nullable Batch open() {
     return open;
   }
 
@@ -91,13 +94,13 @@ final class Batches {
     return inFlight.isEmpty();
   }
 
-  /** The batch that the next answer is for; null while none is under way. */
-  Batch oldestInFlight() {
+  /** The batch of the next answer. Null if no batch is under way. */
+  @Nullable Batch oldestInFlight() {
     return inFlight.peek();
   }
 
-  /** Of those that are closed; null while there are none. */
-  Batch oldest() {
+  /** The oldest closed batch. Null if there is none. */
+  @Nullable Batch oldest() {
     return inFlight.isEmpty() ? waiting.peek() : inFlight.peek();
   }
 
@@ -105,7 +108,7 @@ final class Batches {
     return open == null && oldest() == null;
   }
 
-  /** Messages that are stored, under way, or handed over. */
+  /** The sequence of the last message, also counting messages that are not sent. */
   long lastSequence() {
     long last = storedSequence + (open == null ? 0 : open.count());
     for (Batch batch : inFlight) last += batch.count();
@@ -117,10 +120,10 @@ final class Batches {
     return inFlight.size() < (aloneCount > 0 ? 1 : maxInFlight) && (isDue || !waiting.isEmpty());
   }
 
-  /** Takes the next batch to be sent, with its number, where one may be. */
+  /** Takes the next batch to send, and gives it its sequences. Call only if `maySend`. */
   Batch send() {
     if (waiting.isEmpty()) close();
-    Batch batch = waiting.poll();
+    Batch batch = waiting.remove();
     batch.firstSequence = sentSequence + 1;
     sentSequence = batch.lastSequence();
     batch.copies++;
@@ -128,9 +131,9 @@ final class Batches {
     return batch;
   }
 
-  /** The oldest one is stored. */
+  /** The broker has stored the oldest batch. */
   void stored() {
-    storedSequence = inFlight.poll().lastSequence();
+    storedSequence = inFlight.remove().lastSequence();
     answered();
   }
 
@@ -139,10 +142,10 @@ final class Batches {
   }
 
   /**
-   * The batch for which the stream as a whole was refused for good; null where there is none, or it
-   * is not known yet.
+   * The batch that the error of a whole stream refuses finally. Null if there is none, or if it is
+   * not known yet.
    */
-  Batch refusedBy(SluiceException error) {
+  @Nullable Batch refusedBy(SluiceException error) {
     int sentCount = inFlight.size();
     Batch oldest = oldest();
     if (oldest == null) return null;
@@ -151,7 +154,8 @@ final class Batches {
       oldest.bareRefusals = 0;
       if (Failure.isPassing(error)) return null;
     }
-    // Any of those under way may be meant. One that goes alone is it.
+    // The error can be for any batch under way. If one batch was under way, the error is for this
+    // batch.
     aloneCount = Math.max(aloneCount, sentCount);
     if (sentCount > 1) return null;
     if (isBare) {
@@ -161,20 +165,20 @@ final class Batches {
     return oldest;
   }
 
-  /** The stream is over: what was under way waits again. */
+  /** The stream is over: batches that were under way wait again. */
   void takeBack() {
-    while (!inFlight.isEmpty()) waiting.addFirst(inFlight.pollLast());
+    while (!inFlight.isEmpty()) waiting.addFirst(inFlight.removeLast());
   }
 
-  /** Takes out the oldest one, which will not be sent any more. */
+  /** Removes the oldest batch, which is not sent again. */
   Batch drop() {
-    Batch batch = inFlight.isEmpty() ? waiting.poll() : inFlight.poll();
+    Batch batch = inFlight.isEmpty() ? waiting.remove() : inFlight.remove();
     if (batch.copies > 0) needRenewal();
     answered();
     return batch;
   }
 
-  /** Takes out what has been tried for long enough. */
+  /** Removes the batches that have expired. */
   List<Batch> expire(long nowNanos) {
     List<Batch> expired = new ArrayList<>();
     for (ArrayDeque<Batch> queue : List.of(inFlight, waiting)) {
@@ -194,7 +198,7 @@ final class Batches {
     return expired;
   }
 
-  /** When the next one has been tried for long enough; `none` where nothing waits. */
+  /** The time at which the next batch expires. `none` if there is no batch. */
   long nextExpiryNanos(long none) {
     long next = none;
     boolean isFirst = true;
@@ -212,24 +216,24 @@ final class Batches {
     return all;
   }
 
-  /** Before anything else is sent, what was sent has to be fenced. */
+  /** Copies that were sent must be fenced before another batch is sent. */
   private void needRenewal() {
     if (renewalId == 0) renewalId = ProducerPosition.newClaimId();
   }
 
-  /** Takes out those that turn out to be stored. */
+  /** Removes the batches that are stored, by the position of the producer. */
   List<Batch> takeStored(ProducerPosition position) {
     List<Batch> stored = new ArrayList<>();
-    while (!waiting.isEmpty()
-        && waiting.peek().copies > 0
-        && waiting.peek().lastSequence() <= position.lastSequence()) {
-      stored.add(waiting.poll());
+    for (Batch next : waiting) {
+      if (next.copies == 0 || next.lastSequence() > position.lastSequence()) break;
+      stored.add(next);
       answered();
     }
+    for (int i = 0; i < stored.size(); i++) waiting.remove();
     return stored;
   }
 
-  /** Goes on behind what is stored. False where the epoch has to be renewed before. */
+  /** Continues behind the stored messages. False if the epoch has to be renewed first. */
   boolean resume(ProducerPosition position) {
     storedSequence = position.lastSequence();
     sentSequence = position.lastSequence();
@@ -243,7 +247,7 @@ final class Batches {
     return renewalId == 0;
   }
 
-  /** One that may still arrive with its old number would get another one. */
+  /** Whether a batch of which a copy may still reach the broker would get other sequences. */
   private boolean isNumberedAnew() {
     long next = storedSequence + 1;
     for (Batch batch : waiting) {

@@ -13,8 +13,8 @@ import java.util.concurrent.Executor;
 import java.util.function.Supplier;
 
 /**
- * Sends metadata with every call. It is asked for on the executor, as fetching a token may take its
- * time.
+ * Sends metadata with every call. The source runs on the executor, because it may block while it
+ * fetches a token.
  */
 final class CallMetadata extends CallCredentials implements ClientInterceptor {
   private final Supplier<Map<String, String>> source;
@@ -52,7 +52,7 @@ final class CallMetadata extends CallCredentials implements ClientInterceptor {
         });
   }
 
-  /** May be retried, unless the source of the tokens says otherwise. */
+  /** UNAVAILABLE, which is retried, unless the source threw an error with another code. */
   private static Status toStatus(Throwable failed) {
     ErrorDetails details = ErrorDetails.of(failed);
     if (details != null) return details.status();

@@ -1,6 +1,6 @@
 package dev.sluice.client;
 
-/** What settings must be. */
+/** Checks values of settings. */
 final class Checks {
   private Checks() {}
 

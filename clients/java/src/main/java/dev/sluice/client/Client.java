@@ -22,15 +22,18 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /**
- * One connection to a broker. It creates producers and consumers, and has the generated stubs of
- * all other calls. Thread-safe.
+ * A connection to a broker. The client creates producers and consumers, and has the generated stubs
+ * for all other calls. Thread-safe.
  */
 public final class Client implements AutoCloseable {
   private static final int CONNECT_TIMEOUT_MS = 5_000;
@@ -41,26 +44,30 @@ public final class Client implements AutoCloseable {
   private final ManagedChannel channel;
   private final Executor executor;
 
-  /** Null where the executor is the caller's. */
-  private final ExecutorService ownExecutor;
+  /** Null if the user of the client gave an executor. */
+  private final @Nullable ExecutorService ownExecutor;
 
   private final ScheduledThreadPoolExecutor timer;
   private final ThreadFactory lastResort = daemons("sluice-late-");
   private final long callTimeoutMs;
   private final ConnectionWatch watch;
 
-  /** Producers and consumers that are not over. */
+  /** The producers and consumers that have not ended. */
   private final Set<Endable> open = ConcurrentHashMap.newKeySet();
 
-  /** What ends with its client. */
+  /** A producer or consumer, which ends with its client. */
   interface Endable {
     void end(SluiceException error);
   }
 
   Client(ClientBuilder settings) {
-    ownExecutor =
-        settings.executor == null ? Executors.newCachedThreadPool(daemons("sluice-")) : null;
-    executor = settings.executor == null ? ownExecutor : settings.executor;
+    if (settings.executor == null) {
+      ownExecutor = Executors.newCachedThreadPool(daemons("sluice-"));
+      executor = ownExecutor;
+    } else {
+      ownExecutor = null;
+      executor = settings.executor;
+    }
     timer = new ScheduledThreadPoolExecutor(1, daemons("sluice-timer-"));
     timer.setRemoveOnCancelPolicy(true);
     timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
@@ -80,9 +87,9 @@ public final class Client implements AutoCloseable {
             .executor(executor);
     if (tls != null && tls.serverName() != null) builder.overrideAuthority(tls.serverName());
     Map<String, String> metadata = Map.copyOf(settings.metadata);
-    if (settings.token != null) {
-      builder.intercept(
-          new CallMetadata(() -> withToken(metadata, settings.token.get()), executor));
+    Supplier<String> token = settings.token;
+    if (token != null) {
+      builder.intercept(new CallMetadata(() -> withToken(metadata, token.get()), executor));
     } else if (!metadata.isEmpty()) {
       builder.intercept(new CallMetadata(() -> metadata, executor));
     }
@@ -94,7 +101,7 @@ public final class Client implements AutoCloseable {
   /**
    * Settings of a client.
    *
-   * @param target of the broker: {@code host:port}, or any name that gRPC resolves
+   * @param target the address of the broker: {@code host:port}, or any name that gRPC resolves
    * @return a builder
    */
   public static ClientBuilder builder(String target) {
@@ -105,7 +112,7 @@ public final class Client implements AutoCloseable {
    * A client in plaintext with the defaults. It connects with its first call. If the broker can't
    * be reached, that call fails with UNAVAILABLE.
    *
-   * @param target of the broker: {@code host:port}, or any name that gRPC resolves
+   * @param target the address of the broker: {@code host:port}, or any name that gRPC resolves
    * @return a client, to be closed by the caller
    */
   public static Client connect(String target) {
@@ -113,9 +120,10 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Settings of a producer of messages for one topic.
+   * Settings of a producer of one topic.
    *
-   * @param topic is made with defaults when it is not there, unless the broker is told not to
+   * @param topic the name of the topic; the broker creates a topic that does not exist, unless
+   *     auto-create is off
    * @return a builder
    */
   public ProducerBuilder producer(String topic) {
@@ -125,9 +133,10 @@ public final class Client implements AutoCloseable {
   /**
    * Settings of a consumer of one subscription.
    *
-   * @param topic is made with defaults when it is not there, unless the broker is told not to
-   * @param subscription a durable name; consumers of one subscription share its messages. Made when
-   *     it is not there
+   * @param topic the name of the topic; the broker creates a topic that does not exist, unless
+   *     auto-create is off
+   * @param subscription the name of the subscription, which is durable; the broker creates it if it
+   *     does not exist. The consumers of a subscription share its messages
    * @return a builder
    */
   public ConsumerBuilder consumer(String topic, String subscription) {
@@ -135,9 +144,9 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * The control plane: topics, subscriptions, and looking inside. Calls that answer once have the
-   * client's deadline. What they throw is a {@code StatusRuntimeException}: {@link
-   * SluiceException#from} reads it.
+   * The stub for administration: topics, subscriptions, and inspection. Unary calls have the
+   * deadline of the client. They throw {@code StatusRuntimeException}, which {@link
+   * SluiceException#from} converts.
    *
    * @return the generated blocking stub
    */
@@ -146,27 +155,27 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * The data plane, for what producers and consumers do not do.
+   * The stub for messages, for calls that producers and consumers do not make.
    *
-   * @return the generated stub; calls that answer once have the client's deadline
+   * @return the generated stub; its unary calls have the deadline of the client
    */
   public BrokerGrpc.BrokerStub broker() {
     return BrokerGrpc.newStub(withDeadline());
   }
 
   /**
-   * The connection itself, for stubs of other kinds.
+   * The channel, for other kinds of stubs.
    *
-   * @return a channel that sends the client's metadata with every call
+   * @return a channel that sends the metadata of the client with every call
    */
   public Channel channel() {
     return channel;
   }
 
   /**
-   * Ends the connection, and what still uses it: messages without a receipt fail with {@code
-   * CLOSED}, and consumers leave the broker in good order, if it answers within a second. Close
-   * producers and consumers first. Harmless twice.
+   * Closes the connection, and the producers and consumers that still use it: messages without a
+   * receipt fail with {@code CLOSED}, and consumers leave their subscriptions if the broker answers
+   * within a second. Close producers and consumers first. A second call does nothing.
    */
   @Override
   public void close() {
@@ -190,8 +199,8 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Runs what may call the user's code. An executor that takes nothing any more must not swallow
-   * the end of what waits.
+   * Runs a task that may call code of the user. If the executor is shut down, the task runs in a
+   * new thread, so that waiting futures still complete.
    */
   void execute(Runnable task) {
     try {
@@ -201,17 +210,20 @@ public final class Client implements AutoCloseable {
     }
   }
 
-  /** Runs a task later; never after the client is closed. */
+  /** Runs a task later. Does not run it after the client is closed. */
   void after(long delayMs, Runnable task) {
     try {
-      timer.schedule(task, delayMs, TimeUnit.MILLISECONDS);
+      Future<?> unused = timer.schedule(task, delayMs, TimeUnit.MILLISECONDS);
     } catch (RejectedExecutionException closed) {
-      // `close` has ended everything that waits for it.
+      // `close` has ended all producers and consumers.
       return;
     }
   }
 
-  /** A stream whose events come in the thread of the connection: its listener must not block. */
+  /**
+   * Creates a stream whose listener is called in the thread of the connection, so it must not
+   * block.
+   */
   <I, O> ClientCall<I, O> newStream(MethodDescriptor<I, O> method) {
     CallOptions options =
         CallOptions.DEFAULT.withExecutor(Runnable::run).withOnReadyThreshold(1024 * 1024);
@@ -219,19 +231,19 @@ public final class Client implements AutoCloseable {
   }
 
   /**
-   * Tries to connect now: after a failure gRPC would wait for up to two minutes, and fail every
-   * call meanwhile.
+   * Connects now. Otherwise gRPC waits for up to two minutes after a failure, and fails every call
+   * until then.
    */
   void retryConnection() {
     channel.resetConnectBackoff();
   }
 
-  /** Says that a producer or a consumer tries again. */
+  /** Reports that a producer or a consumer tries again. */
   void retrying(String what, String topic, SluiceException error, long waitMs) {
     watch.retrying(what, topic, error, waitMs);
   }
 
-  /** What was sent may have arrived. */
+  /** Whether there is a connection: requests that were sent may have reached the broker. */
   boolean isConnected() {
     return channel.getState(false) == ConnectivityState.READY;
   }

@@ -6,14 +6,15 @@ import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
-/** Settings of a {@link Client}. Every one has a default. */
+/** Settings of a {@link Client}. Each setting has a default. */
 public final class ClientBuilder {
   final String target;
-  TlsOptions tls;
+  @Nullable TlsOptions tls;
   final Map<String, String> metadata = new HashMap<>();
-  Supplier<String> token;
-  Executor executor;
+  @Nullable Supplier<String> token;
+  @Nullable Executor executor;
   int windowBytes = 1024 * 1024;
   int maxReceiveBytes = 64 * 1024 * 1024;
   long callTimeoutMs = 30_000;
@@ -24,9 +25,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Talks TLS. Default: plaintext.
+   * Connects with TLS. Default: plaintext.
    *
-   * @param options whom to trust
+   * @param options certificates and names
    * @return this
    */
   public ClientBuilder tls(TlsOptions options) {
@@ -35,9 +36,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Sends this with every call.
+   * Sends a header with every call.
    *
-   * @param name in lower case: {@code x-tenant}
+   * @param name in lower case, for example {@code x-tenant}
    * @param value ASCII
    * @return this
    */
@@ -57,11 +58,12 @@ public final class ClientBuilder {
   }
 
   /**
-   * Sends {@code authorization: Bearer <token>} with every call, and asks for the token each time.
-   * Where the callback throws, the call fails with UNAVAILABLE (and is tried again by producers and
-   * consumers), or with the code of the {@code StatusRuntimeException} that it throws.
+   * Sends {@code authorization: Bearer <token>} with every call, with a token from the callback. If
+   * the callback throws a {@code StatusRuntimeException}, the call fails with its code. If it
+   * throws another exception, the call fails with UNAVAILABLE, and producers and consumers retry
+   * it.
    *
-   * @param source is called on the client's executor; may take its time
+   * @param source is called on the executor of the client; it may block
    * @return this
    */
   public ClientBuilder token(Supplier<String> source) {
@@ -70,11 +72,11 @@ public final class ClientBuilder {
   }
 
   /**
-   * Runs handlers and completes futures. Default: threads of the client's own, as many as are
-   * needed. An executor that is given is not shut down, and must not run tasks in the thread that
-   * hands them over.
+   * The executor that runs handlers and completes futures. Default: a thread pool of the client
+   * that grows as needed. The client does not shut down this executor. The executor must not run a
+   * task in the thread that submits it.
    *
-   * @param executor needs a thread for each handler that runs at once, and one besides
+   * @param executor must have a thread for each parallel handler, and one more
    * @return this
    */
   public ClientBuilder executor(Executor executor) {
@@ -83,8 +85,7 @@ public final class ClientBuilder {
   }
 
   /**
-   * HTTP/2 receive window of each stream and of the connection: what the broker may have under way
-   * to here. Default 1 MiB.
+   * The HTTP/2 receive window of each stream and of the connection. Default 1 MiB.
    *
    * @param bytes at least 65,535
    * @return this
@@ -95,9 +96,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Largest response that is taken. Default 64 MiB.
+   * The maximum size of a response. Default 64 MiB.
    *
-   * @param bytes encoded
+   * @param bytes the size of the encoded response
    * @return this
    */
   public ClientBuilder maxReceiveBytes(int bytes) {
@@ -106,8 +107,8 @@ public final class ClientBuilder {
   }
 
   /**
-   * Deadline of the calls that are one question and one answer, those of the {@link Client#admin()
-   * admin} stub included. Streams have none. Default 30,000.
+   * The deadline of unary calls, also of those of the {@link Client#admin() admin} stub. Streams
+   * have no deadline. Default 30,000.
    *
    * @param milliseconds above zero
    * @return this
@@ -118,10 +119,11 @@ public final class ClientBuilder {
   }
 
   /**
-   * Hears each change of the connection, in order. The first attempt that fails is reported at
-   * once. The same is logged by the {@link System.Logger} {@code dev.sluice.client}.
+   * Reports each change of the state of the connection, in order. The client reports the first
+   * failed attempt at once. It also logs the states with the {@link System.Logger} {@code
+   * dev.sluice.client}.
    *
-   * @param listener is called on the client's executor, by one thread at a time
+   * @param listener is called on the executor of the client, by one thread at a time
    * @return this
    */
   public ClientBuilder onConnectionState(Consumer<ConnectionState> listener) {
@@ -130,9 +132,9 @@ public final class ClientBuilder {
   }
 
   /**
-   * Makes the client. It connects with its first call.
+   * Creates the client. The client connects with its first call.
    *
-   * @return a client, to be closed by the caller
+   * @return a client, which the caller has to close
    */
   public Client build() {
     return new Client(this);

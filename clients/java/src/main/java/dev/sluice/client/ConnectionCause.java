@@ -6,13 +6,14 @@ import java.security.cert.CertPathBuilderException;
 import java.security.cert.CertPathValidatorException;
 import java.security.cert.CertificateException;
 import javax.net.ssl.SSLException;
+import org.jspecify.annotations.Nullable;
 
-/** Says in plain words why a broker can't be reached. */
+/** Describes why a broker cannot be reached. */
 final class ConnectionCause {
   private final String target;
   private final boolean hasTls;
 
-  /** `target` as of gRPC: `host:port`, or `dns:///host:port`. */
+  /** `target` is a target of gRPC: `host:port`, or `dns:///host:port`. */
   ConnectionCause(String target, boolean hasTls) {
     this.target = target.substring(target.lastIndexOf('/') + 1);
     this.hasTls = hasTls;
@@ -22,11 +23,14 @@ final class ConnectionCause {
     return "the connection to " + target + " was lost";
   }
 
-  /** Of what a call fails with. The types of the library are not ours to name: it is repackaged. */
-  String of(Throwable error) {
+  /**
+   * The cause of the error of a call. Types of Netty are compared by their simple name, because
+   * grpc-netty-shaded moves them to another package.
+   */
+  String of(@Nullable Throwable error) {
     if (error == null) return target + " cannot be reached";
     String text = String.valueOf(error.getMessage());
-    for (Throwable at = error; at != null; at = at.getCause()) {
+    for (@Nullable Throwable at = error; at != null; at = at.getCause()) {
       text = String.valueOf(at.getMessage());
       String kind = at.getClass().getSimpleName();
       if (at instanceof UnknownHostException) return "the name " + host() + " cannot be resolved";
@@ -38,8 +42,9 @@ final class ConnectionCause {
       if (kind.equals("Http2Exception")) return ofFirstBytes(text);
       if (at.getCause() == null && text.contains("Keepalive")) return target + " does not answer";
     }
-    // So gRPC says of a connection that was closed before anything came: TLS servers do that with
-    // what is no TLS.
+    // gRPC reports this text for a connection that was closed before it received a byte. A TLS
+    // server closes a connection so
+    // when the client does not speak TLS.
     if (!hasTls && text.contains("Network closed")) return speaksTls();
     return target + " cannot be reached: " + text;
   }
@@ -51,7 +56,7 @@ final class ConnectionCause {
         || (at instanceof SSLException && String.valueOf(at.getMessage()).contains("certificate"));
   }
 
-  /** Netty tells the first bytes; a record of TLS that is an alert begins with 15 03. */
+  /** The text contains the first bytes as hexadecimal numbers. A TLS alert begins with 15 03. */
   private String ofFirstBytes(String text) {
     if (!hasTls && text.contains("1503")) return speaksTls();
     return "what listens at " + target + " does not speak HTTP/2: " + text;

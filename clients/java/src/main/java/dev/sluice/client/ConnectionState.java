@@ -1,21 +1,23 @@
 package dev.sluice.client;
 
 import java.time.Instant;
+import org.jspecify.annotations.Nullable;
 
 /**
- * How the connection of a client stands. Producers that are open and consumers go on trying in any
- * state but closed.
+ * The state of the connection of a client. Open producers and consumers retry in every state except
+ * closed.
  *
- * @param status what it is
- * @param cause why the client waits, in plain words: {@code nothing listens at localhost:7070}.
- *     Empty in any other state
- * @param error what the last attempt failed with; null where there is no more to say
- * @param nextAttempt when the client tries again; null where it does not wait
+ * @param status the state
+ * @param cause why the client waits, for example {@code nothing listens at localhost:7070}; empty
+ *     in every other state
+ * @param error the error of the last attempt; null if there is none
+ * @param nextAttempt the time of the next attempt; null if the client does not wait
  */
-public record ConnectionState(Status status, String cause, Throwable error, Instant nextAttempt) {
-  /** What a connection may be. */
+public record ConnectionState(
+    Status status, String cause, @Nullable Throwable error, @Nullable Instant nextAttempt) {
+  /** The states of a connection. */
   public enum Status {
-    /** A connection is being made. */
+    /** The client makes a connection. */
     CONNECTING,
     /** The broker answers. */
     READY,

@@ -10,14 +10,15 @@ import java.time.Instant;
 import java.util.ArrayDeque;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
-/** Sees what becomes of a client's connection, reports it, and has it tried again. */
+/** Watches the connection of a client, reports its state, and makes the client connect again. */
 final class ConnectionWatch {
   private static final System.Logger LOG = System.getLogger("dev.sluice.client");
   private static final long MIN_BACKOFF_MS = 50;
   private static final long MAX_BACKOFF_MS = 1_000;
 
-  /** Bounds the call that asks gRPC why it can't connect, should it succeed after all. */
+  /** The deadline of the call that gets the error of a failed connection. */
   private static final long ASK_TIMEOUT_MS = 1_000;
 
   private final Client client;
@@ -25,8 +26,8 @@ final class ConnectionWatch {
   private final ConnectionCause causes;
   private final Consumer<ConnectionState> listener;
   private final Backoff backoff = new Backoff(MIN_BACKOFF_MS, MAX_BACKOFF_MS);
-  // What follows is guarded by this.
-  private Status last;
+  // Guarded by `this`.
+  private @Nullable Status last;
   private String lastCause = "";
   private final ArrayDeque<ConnectionState> queue = new ArrayDeque<>();
   private boolean isReporting;
@@ -67,7 +68,7 @@ final class ConnectionWatch {
     report(ConnectionState.of(Status.READY));
   }
 
-  /** gRPC does not connect again before the next call. */
+  /** Asks for a new connection: otherwise gRPC connects only with the next call. */
   private void lost() {
     synchronized (this) {
       if (last != Status.READY) return;
@@ -77,11 +78,12 @@ final class ConnectionWatch {
   }
 
   /**
-   * Says why, and tries again by itself: gRPC would wait for up to two minutes, and does not say
-   * how often it has tried. A call that is made now fails at once, with the reason.
+   * Reports the cause, and sets the next attempt: the backoff of gRPC grows to two minutes, and
+   * gRPC does not report its attempts. A call that starts now fails at once with the error of the
+   * connection.
    */
   private void failed() {
-    Throwable error = null;
+    @Nullable Throwable error = null;
     try {
       AdminGrpc.newBlockingStub(channel)
           .withDeadlineAfter(ASK_TIMEOUT_MS, TimeUnit.MILLISECONDS)
@@ -104,7 +106,7 @@ final class ConnectionWatch {
     if (channel.getState(false) != ConnectivityState.TRANSIENT_FAILURE) return;
     report(ConnectionState.of(Status.CONNECTING));
     channel.resetConnectBackoff();
-    // gRPC reports no change while it goes on failing.
+    // gRPC reports no change of state if the next attempt fails, too.
     client.after(
         MIN_BACKOFF_MS,
         () -> {
@@ -118,8 +120,8 @@ final class ConnectionWatch {
   }
 
   /**
-   * Logs what a producer or a consumer tries again, unless that is the connection, which has its
-   * own state.
+   * Logs that a producer or a consumer tries again. Does not log it if the connection is the cause,
+   * because the state of the connection is reported.
    */
   void retrying(String what, String topic, SluiceException error, long waitMs) {
     synchronized (this) {
@@ -162,13 +164,13 @@ final class ConnectionWatch {
       } catch (RuntimeException thrown) {
         LOG.log(
             System.Logger.Level.WARNING,
-            "the listener of the connection's state has thrown",
+            "the listener of the connection state has thrown an exception",
             thrown);
       }
     }
   }
 
-  /** The same cause is worth one line. */
+  /** Logs each cause once, as a warning. */
   private void log(ConnectionState state) {
     boolean isNews = state.status() == Status.WAITING && !state.cause().equals(lastCause);
     lastCause = state.status() == Status.READY ? "" : isNews ? state.cause() : lastCause;

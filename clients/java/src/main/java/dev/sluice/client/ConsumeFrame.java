@@ -15,16 +15,17 @@ import java.io.InputStream;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A ConsumeResponse whose messages stay in the bytes in which they came: a generated message for
- * each would cost more than all the rest of receiving it.
+ * A ConsumeResponse whose messages stay encoded in the received bytes. A generated object for each
+ * message would cost more than all the other work of receiving it.
  *
- * @param rest everything but the runs
- * @param runs in their order
+ * @param rest the response without its runs
+ * @param runs the runs in their order
  */
 record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
-  /** Consume with such responses. */
+  /** The method Consume with such responses. */
   static final MethodDescriptor<ConsumeRequest, ConsumeFrame> METHOD =
       BrokerGrpc.getConsumeMethod().toBuilder(
               BrokerGrpc.getConsumeMethod().getRequestMarshaller(), new Marshaller())
@@ -49,7 +50,7 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
 
   static ConsumeFrame parse(byte[] bytes) throws IOException {
     CodedInputStream in = CodedInputStream.newInstance(bytes);
-    ConsumeResponse.Builder rest = null;
+    ConsumeResponse.@Nullable Builder rest = null;
     List<Run> runs = new ArrayList<>(2);
     for (int begin = 0, tag = in.readTag();
         tag != 0;
@@ -101,7 +102,7 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
   }
 
   private static final class Marshaller implements MethodDescriptor.Marshaller<ConsumeFrame> {
-    /** For servers in the same process, which tests have; they send no runs this way. */
+    /** Only for servers in the process of a test, which send no runs. */
     @Override
     public InputStream stream(ConsumeFrame frame) {
       return frame.rest.toByteString().newInput();
@@ -113,7 +114,7 @@ record ConsumeFrame(ConsumeResponse rest, List<Run> runs) {
         return ConsumeFrame.parse(stream.readAllBytes());
       } catch (InvalidProtocolBufferException e) {
         throw Status.INTERNAL
-            .withDescription("the broker's answer is no ConsumeResponse")
+            .withDescription("the answer of the broker is not a ConsumeResponse")
             .withCause(e)
             .asRuntimeException();
       } catch (IOException e) {

@@ -5,23 +5,26 @@ import java.util.Iterator;
 import java.util.NoSuchElementException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Receives from one subscription, at least once and in order: {@link #run} it with a handler, or
- * iterate, or {@link #receive}. A broken stream is opened again with backoff, until {@link #close}.
- * What cannot mend (NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT, PERMISSION_DENIED,
- * UNAUTHENTICATED, UNIMPLEMENTED) ends the consumer with that error. Safe for any number of
- * threads.
+ * Receives the messages of one subscription, at least once and in order: {@link #run} it with a
+ * handler, iterate over it, or call {@link #receive}. When a stream breaks, the consumer opens it
+ * again with backoff, until {@link #close}. The errors NOT_FOUND, FAILED_PRECONDITION,
+ * INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED and UNIMPLEMENTED end the consumer.
+ * Thread-safe.
  */
 public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   private final Client client;
   private final ConsumerBuilder settings;
 
-  /** Null until it is known how deliveries are wanted. */
-  private Inbox inbox;
+  /** Guards all that follows. */
+  private final Object lock = new Object();
 
-  /** Null where they are iterated. */
-  private Dispatcher dispatcher;
+  /** Null until the consumer is run or iterated. */
+  private @Nullable Inbox inbox;
+
+  private boolean isRun;
 
   private boolean isClosed;
 
@@ -31,21 +34,21 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * Handles every message, up to {@code concurrency} at once, on the client's executor. Order is
-   * kept as the subscription orders: never two handlers at once for one partition (or key), also
-   * across reconnects; and behind a nack nothing of the same partition (or key) is begun before the
-   * broker has said what it has taken back.
+   * Calls the handler for each message, up to {@code concurrency} at once, on the executor of the
+   * client. The consumer keeps the ordering of the subscription: two handlers never run at once for
+   * one partition (or key), also after a reconnect. After a nack, the client begins no message of
+   * the same partition (or key) before the broker has said which messages it has revoked.
    *
-   * <p>Blocks until the consumer is closed, or fails.
+   * <p>Blocks until the consumer is closed, or has ended with an error.
    *
-   * @param handler to return acknowledges, to throw nacks
-   * @throws SluiceException that ended the consumer
-   * @throws InterruptedException when the thread is interrupted while it waits: the consumer is
-   *     closed, without waiting for handlers
-   * @throws IllegalStateException when the consumer is run or iterated already
+   * @param handler acknowledges a message when it returns, and nacks it when it throws
+   * @throws SluiceException the error that ended the consumer
+   * @throws InterruptedException if the thread is interrupted while it waits; then the consumer is
+   *     closed, and does not wait for handlers
+   * @throws IllegalStateException if the consumer is run or iterated already
    */
   public void run(Handler handler) throws InterruptedException {
-    CompletableFuture<Void> over = start(handler);
+    CompletableFuture<@Nullable Void> over = start(handler);
     try {
       over.get();
     } catch (InterruptedException e) {
@@ -59,14 +62,14 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * As {@link #run}, but returns at once.
+   * As {@link #run}, but does not block.
    *
-   * @param handler to return acknowledges, to throw nacks
+   * @param handler acknowledges a message when it returns, and nacks it when it throws
    * @return completes when the consumer is closed; fails with the {@link SluiceException} that
-   *     ended it
-   * @throws IllegalStateException when the consumer is run or iterated already
+   *     ended the consumer
+   * @throws IllegalStateException if the consumer is run or iterated already
    */
-  public CompletableFuture<Void> start(Handler handler) {
+  public CompletableFuture<@Nullable Void> start(Handler handler) {
     return runAsync(
         delivery -> {
           handler.handle(delivery);
@@ -75,133 +78,119 @@ public final class Consumer implements AutoCloseable, Iterable<Delivery> {
   }
 
   /**
-   * As {@link #start}, for handlers that do not need a thread while they wait.
+   * As {@link #start}, for handlers that return a stage and need no thread while they wait.
    *
-   * @param handler when its stage completes, the message is acknowledged; when it fails, nacked
-   * @return as of {@link #start}
-   * @throws IllegalStateException when the consumer is run or iterated already
+   * @param handler acknowledges a message when its stage completes, and nacks it when the stage
+   *     fails
+   * @return as {@link #start}
+   * @throws IllegalStateException if the consumer is run or iterated already
    */
-  public CompletableFuture<Void> runAsync(AsyncHandler handler) {
+  public CompletableFuture<@Nullable Void> runAsync(AsyncHandler handler) {
     Inbox started;
-    synchronized (this) {
+    synchronized (lock) {
       if (inbox != null) throw new IllegalStateException("the consumer is run or iterated already");
       if (isClosed) throw SluiceException.closed("the consumer");
-      dispatcher = new Dispatcher(client, settings, handler);
-      inbox = started = dispatcher.inbox();
+      started = new Dispatcher(client, settings, handler).inbox();
+      inbox = started;
+      isRun = true;
     }
     started.start();
-    return started.over.copy();
+    return started.over();
   }
 
   /**
-   * Waits for the next message, which the caller has to settle. {@code concurrency} does not matter
-   * here; after a nack, what was queued behind it is held until the broker has said what it has
-   * taken back.
+   * Waits for the next message, which the caller has to settle. {@code concurrency} has no effect
+   * here. After a nack, the client returns no message of the same partition (or key) before the
+   * broker has said which messages it has revoked.
    *
-   * @return null when the consumer is closed
-   * @throws SluiceException that ended the consumer
-   * @throws InterruptedException when the thread is interrupted while it waits
-   * @throws IllegalStateException when the consumer is run already
+   * @return the message; null if the consumer is closed
+   * @throws SluiceException the error that ended the consumer
+   * @throws InterruptedException if the thread is interrupted while it waits
+   * @throws IllegalStateException if the consumer is run already
    */
-  public Delivery receive() throws InterruptedException {
+  public @Nullable Delivery receive() throws InterruptedException {
     return receiveWithin(Long.MAX_VALUE);
   }
 
   /**
-   * As {@link #receive()}, for so long.
+   * As {@link #receive()}, but waits at most for the timeout.
    *
-   * @param timeout from zero
-   * @return null when there was none, or the consumer is closed
-   * @throws SluiceException that ended the consumer
-   * @throws InterruptedException when the thread is interrupted while it waits
-   * @throws IllegalStateException when the consumer is run already
+   * @param timeout zero or more
+   * @return the message; null if none has come in time, or the consumer is closed
+   * @throws SluiceException the error that ended the consumer
+   * @throws InterruptedException if the thread is interrupted while it waits
+   * @throws IllegalStateException if the consumer is run already
    */
-  public Delivery receive(Duration timeout) throws InterruptedException {
+  public @Nullable Delivery receive(Duration timeout) throws InterruptedException {
     return receiveWithin(timeout.toNanos());
   }
 
-  private Delivery receiveWithin(long waitNanos) throws InterruptedException {
-    Inbox from = iterated();
-    if (from == null) return null;
-    from.lock.lockInterruptibly();
-    try {
-      for (long left = waitNanos; ; left = from.awaitOneMore(left)) {
-        Delivery delivery = from.begin();
-        if (delivery != null) return delivery;
-        if (from.error() != null) throw from.error();
-        if (from.isClosing() || left <= 0) return null;
-      }
-    } finally {
-      from.lock.unlock();
-    }
-  }
-
-  private Inbox iterated() {
-    Inbox started;
-    synchronized (this) {
-      if (dispatcher != null) throw new IllegalStateException("the consumer is run already");
+  private @Nullable Delivery receiveWithin(long waitNanos) throws InterruptedException {
+    Inbox from;
+    synchronized (lock) {
+      if (isRun) throw new IllegalStateException("the consumer is run already");
       if (inbox == null) {
         if (isClosed) return null;
-        Inbox[] self = new Inbox[1];
-        self[0] =
-            new Inbox(client, settings, false, () -> self[0].changed.signalAll(), () -> false);
-        inbox = self[0];
+        inbox = Inbox.iterated(client, settings);
       }
-      started = inbox;
+      from = inbox;
     }
-    started.start();
-    return started;
+    from.start();
+    return from.receive(waitNanos);
   }
 
   /**
-   * The messages as they come, as by {@link #receive()}: ends when the consumer is closed, or its
-   * thread interrupted.
+   * The messages of {@link #receive()}. The iteration ends when the consumer is closed, or the
+   * thread is interrupted.
    *
-   * @return deliveries, each to be settled by the caller
+   * @return deliveries, which the caller has to settle
    */
   @Override
   public Iterator<Delivery> iterator() {
     return new Iterator<>() {
-      private Delivery next;
+      private @Nullable Delivery next;
 
       @Override
       public boolean hasNext() {
-        if (next != null) return true;
+        return peek() != null;
+      }
+
+      @Override
+      public Delivery next() {
+        Delivery delivery = peek();
+        if (delivery == null) throw new NoSuchElementException("the consumer is closed");
+        next = null;
+        return delivery;
+      }
+
+      private @Nullable Delivery peek() {
+        if (next != null) return next;
         try {
           next = receive();
         } catch (InterruptedException e) {
           Thread.currentThread().interrupt();
         }
-        return next != null;
-      }
-
-      @Override
-      public Delivery next() {
-        if (!hasNext()) throw new NoSuchElementException("the consumer is closed");
-        Delivery delivery = next;
-        next = null;
-        return delivery;
+        return next;
       }
     };
   }
 
   /**
-   * Takes no more messages, lets running handlers finish (for {@code drainTimeoutMs}), sends what
-   * was settled and waits for the answers, then leaves: what was not begun is free for others, and
-   * has not failed. Interrupted, it leaves at once. Not to be called by a handler. Harmless twice.
+   * Accepts no more messages, waits for running handlers (at most {@code drainTimeoutMs}), sends
+   * their settlements, waits for the answers, and leaves. Messages that no handler has begun are
+   * free for other consumers, and no attempt is counted. If the thread is interrupted, the consumer
+   * leaves at once. A handler must not call this method. A second call does nothing.
    */
   @Override
   public void close() {
     Inbox last;
-    Dispatcher handlers;
-    synchronized (this) {
+    synchronized (lock) {
       isClosed = true;
       last = inbox;
-      handlers = dispatcher;
     }
     if (last == null) return;
     try {
-      last.close(handlers == null ? () -> 0 : handlers::runningCount);
+      last.close();
     } catch (InterruptedException e) {
       last.end(null);
       Thread.currentThread().interrupt();

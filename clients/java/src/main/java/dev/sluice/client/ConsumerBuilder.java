@@ -4,14 +4,18 @@ import dev.sluice.v1.StartPosition;
 import java.net.InetAddress;
 import java.net.UnknownHostException;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
-/** Settings of a {@link Consumer}. Every one has a default. */
+/** Settings of a {@link Consumer}. Each setting has a default. */
 public final class ConsumerBuilder {
   private final Client client;
   final String topic;
   final String subscription;
-  String consumerId;
-  StartPosition start;
+
+  /** Empty for the default. */
+  String consumerId = "";
+
+  @Nullable StartPosition start;
   int maxOutstandingMessages = 10_000;
   long maxOutstandingBytes = 16 * 1024 * 1024;
   int concurrency = 1;
@@ -34,14 +38,14 @@ public final class ConsumerBuilder {
    * @return this
    */
   public ConsumerBuilder consumerId(String name) {
-    this.consumerId = name;
+    this.consumerId = Objects.requireNonNull(name, "consumerId");
     return this;
   }
 
   /**
    * Where the subscription begins, if this consumer creates it. Default: earliest.
    *
-   * @param position made by {@link Start}
+   * @param position a position of {@link Start}
    * @return this
    */
   public ConsumerBuilder start(StartPosition position) {
@@ -147,7 +151,7 @@ public final class ConsumerBuilder {
    * @return a consumer, to be closed by the caller
    */
   public Consumer build() {
-    if (consumerId == null) consumerId = host() + "-" + ProcessHandle.current().pid();
+    if (consumerId.isEmpty()) consumerId = host() + "-" + ProcessHandle.current().pid();
     return new Consumer(client, this);
   }
 

@@ -1,17 +1,18 @@
 package dev.sluice.client;
 
 /**
- * How much may be outstanding. Begins with little, so that idle consumers share a burst; doubles as
- * often as all of it is settled within a second; and is about what is settled in a second, with
- * headroom, so that a fast consumer is never short and a slow one does not hoard what others could
- * do. Ticks every TICK_MS; the last ten of them are its memory. Guarded by its owner's lock.
+ * The message credit of a consumer. The credit begins small, so that idle consumers share a burst.
+ * It doubles each time when all of it is settled within a second. Otherwise it follows the number
+ * of messages that are settled in a second, with headroom: so a fast consumer always has credit,
+ * and a slow consumer does not hold messages that other consumers could handle. It is computed
+ * every TICK_MS from the last ten ticks. Guarded by the lock of the inbox.
  */
 final class Credit {
   static final long TICK_MS = 100;
   private static final int TICKS_PER_SECOND = 10;
   private static final int LEAST = 16;
 
-  /** Credit is this many seconds' worth. */
+  /** The credit is the number of messages of this many seconds. */
   private static final double HEADROOM = 2;
 
   private final int least;
@@ -23,7 +24,7 @@ final class Credit {
   private int ticksKnown;
   private long settledNow;
 
-  /** Since the credit was changed last, or all of it was settled. */
+  /** The messages settled since the credit changed, or since all of it was settled. */
   private long settledSince;
 
   private int busyTicksSince;
@@ -38,7 +39,7 @@ final class Credit {
     return granted;
   }
 
-  /** True where there is more credit now. */
+  /** One message is settled. True if the credit has grown. */
   boolean settled() {
     settledNow++;
     settledSince++;
@@ -49,8 +50,8 @@ final class Credit {
   }
 
   /**
-   * For a caller that has `held` and wants more before it settles any. True where there is more
-   * credit now.
+   * For a caller that holds `held` messages and wants more before it settles any. True if the
+   * credit has grown.
    */
   boolean starves(int held) {
     if (granted == most || held < granted) return false;
@@ -65,8 +66,8 @@ final class Credit {
   }
 
   /**
-   * A tick is over. `isBusy`: there was something to do, so that the speed is that of processing
-   * and not that of producers.
+   * A tick is over. `isBusy`: the consumer held messages, so the speed is that of the consumer and
+   * not that of the producers.
    */
   void tick(boolean isBusy) {
     settledInTick[tick] = settledNow;
@@ -83,7 +84,7 @@ final class Credit {
     }
     double perSecond = (double) settled * TICKS_PER_SECOND / ticksKnown;
     int wanted = (int) Math.max(least, Math.min(most, HEADROOM * perSecond));
-    // The broker is told of much only: the rest is noise.
+    // Ignores small changes, which are noise.
     boolean isMuchMore = wanted > granted + granted / 4 || wanted == most;
     boolean isMuchLess = wanted < granted / 2 || wanted == least;
     if (wanted != granted && (wanted > granted ? isMuchMore : wasBusy && isMuchLess))

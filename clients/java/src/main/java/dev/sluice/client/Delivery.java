@@ -11,23 +11,26 @@ import java.time.Instant;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A message that is leased to this consumer until it is settled: once, by {@link #ack}, {@link
- * #nack} or {@link #deadLetter}. The first settlement counts. Any thread may call these methods;
- * they settle in the background.
+ * A message that is leased to this consumer until it is settled by {@link #ack}, {@link #nack} or
+ * {@link #deadLetter}. The first settlement counts. Any thread may call these methods; they settle
+ * in the background.
  *
- * <p>Key and payload are views of a received buffer with some hundred messages. Copy what you keep
- * for long.
+ * <p>Key and payload are views of a received buffer, which can contain hundreds of messages. Copy
+ * them if you keep them for long.
  */
 public final class Delivery {
-  /** Where it stands in this process. */
+  /** The states of a delivery in this process. */
   enum State {
+    /** Waits in a lane. */
     QUEUED,
-    /** A handler, or the caller that iterates, has it. */
+    /** A handler, or the caller that iterates, has the delivery. */
     IN_HAND,
+    /** The first settlement was made. */
     SETTLED,
-    /** Taken back by the broker, or its session is over. */
+    /** The broker has revoked the delivery, or its session has ended. */
     REVOKED
   }
 
@@ -35,14 +38,14 @@ public final class Delivery {
   private final Run run;
   private final int index;
   private final long offset;
-  private volatile dev.sluice.v1.Message parsed;
+  private volatile dev.sluice.v1.@Nullable Message parsed;
 
-  // Guarded by the lock of the consumer.
-  Lane lane;
+  // Guarded by the lock of the inbox.
+  @Nullable Lane lane;
   State state = State.QUEUED;
-  Delivery previousInHand;
-  Delivery nextInHand;
-  Runnable onRevoked;
+  @Nullable Delivery previousInHand;
+  @Nullable Delivery nextInHand;
+  @Nullable Runnable onRevoked;
 
   Delivery(Session session, Run run, int index) {
     this.session = session;
@@ -70,7 +73,7 @@ public final class Delivery {
   }
 
   /**
-   * The place in the partition.
+   * The offset in the partition.
    *
    * @return from 0
    */
@@ -79,7 +82,7 @@ public final class Delivery {
   }
 
   /**
-   * 1 for the first delivery; every failed delivery adds 1.
+   * The number of the attempt: 1 for the first delivery, and 1 more for each failed attempt.
    *
    * @return at least 1
    */
@@ -88,9 +91,9 @@ public final class Delivery {
   }
 
   /**
-   * When the broker accepted the message.
+   * The time at which the broker accepted the message.
    *
-   * @return by the broker's clock
+   * @return a time of the clock of the broker
    */
   public Instant publishTime() {
     return run.publishTime;
@@ -133,11 +136,11 @@ public final class Delivery {
   }
 
   /**
-   * When the event happened, by the producer's clock.
+   * The time of the event.
    *
-   * @return null for none
+   * @return a time of the clock of the producer; null if the producer gave none
    */
-  public Instant eventTime() {
+  public @Nullable Instant eventTime() {
     dev.sluice.v1.Message message = message();
     return message.hasEventTime()
         ? Instant.ofEpochSecond(
@@ -146,74 +149,76 @@ public final class Delivery {
   }
 
   /**
-   * Processed: the broker does not deliver the message again.
+   * Acknowledges the message: the broker does not deliver it again.
    *
-   * @return completes with true when that is durable; with false when the lease was over (the
-   *     message comes again), or the message was settled before, or the connection broke before the
-   *     broker answered
+   * @return completes with true when the acknowledgement is durable; with false if the lease was
+   *     over (the broker delivers the message again), if the message was settled before, or if the
+   *     connection broke before the broker answered
    */
   public CompletableFuture<Boolean> ack() {
     return session.inbox().ack(this);
   }
 
   /**
-   * Failed: the message comes again after the subscription's backoff. The broker takes back the
-   * messages behind it in the same partition (or key), and delivers them again, too.
+   * Nacks the message: the broker delivers it again after the backoff of the subscription. The
+   * broker revokes the messages behind it in the same partition (or key), and delivers them again,
+   * too.
    *
-   * @return as of {@link #ack()}
+   * @return as {@link #ack()}
    */
   public CompletableFuture<Boolean> nack() {
     return nack(null, "");
   }
 
   /**
-   * Failed: the message comes again after a delay.
+   * Nacks the message: the broker delivers it again after a delay.
    *
-   * @param delay null for the subscription's backoff
-   * @param the reason in the dead letter; the client sends at most 1,000 characters
-   * @return as of {@link #ack()}
+   * @param delay the delay; null for the backoff of the subscription
+   * @param reason the reason in the dead letter; the client sends at most 1,000 characters
+   * @return as {@link #ack()}
    */
-  public CompletableFuture<Boolean> nack(Duration delay, String reason) {
+  public CompletableFuture<Boolean> nack(@Nullable Duration delay, String reason) {
     return session.inbox().settle(this, SettlementOf.nack(delay, reason), true);
   }
 
   /**
-   * Can't be processed: the broker dead-letters the message at once.
+   * Dead-letters the message at once, because it cannot be processed.
    *
-   * @param reason kept with the dead letter; the client sends at most 1,000 characters
-   * @return as of {@link #ack()}
+   * @param reason the reason in the dead letter; the client sends at most 1,000 characters
+   * @return as {@link #ack()}
    */
   public CompletableFuture<Boolean> deadLetter(String reason) {
     return session.inbox().settle(this, SettlementOf.deadLetter(reason), false);
   }
 
   /**
-   * Still being processed: the lease ends this long from now. Consumers extend leases themselves
-   * unless this is turned off.
+   * Extends the lease: it then ends this long from now. Consumers extend leases themselves unless
+   * {@link ConsumerBuilder#extendLeases} is off.
    *
-   * @param by above zero
-   * @return completes with true when the broker has answered; with false when the lease was over
+   * @param by the time until the end of the lease; above zero
+   * @return completes with true when the broker has extended the lease; with false if the lease was
+   *     over
    */
   public CompletableFuture<Boolean> extend(Duration by) {
     return session.inbox().extend(this, SettlementOf.extend(Objects.requireNonNull(by, "by")));
   }
 
   /**
-   * Whether the broker has taken the message back (the lease ended, a message before it failed, the
-   * subscription was moved), or the connection broke: it is, or will be, delivered again, and to
-   * settle this delivery does nothing.
+   * Whether the delivery is revoked: the lease ended, a message before it failed, the subscription
+   * was moved, or the connection broke. The broker delivers the message again. A settlement of this
+   * delivery has no effect.
    *
-   * @return true once the client knows this
+   * @return true when the client knows that the delivery is revoked
    */
   public boolean isRevoked() {
     return session.inbox().isRevoked(this);
   }
 
   /**
-   * Runs a task on the client's executor when the message is taken back; at once where it was taken
-   * back already. At most one task.
+   * Runs a task on the executor of the client when the delivery is revoked; at once if it is
+   * revoked already. A delivery has at most one task: a later call replaces it.
    *
-   * @param task to stop what is under way
+   * @param task for example stops the handler
    */
   public void whenRevoked(Runnable task) {
     session.inbox().whenRevoked(this, Objects.requireNonNull(task, "task"));
@@ -240,7 +245,8 @@ public final class Delivery {
       in.enableAliasing(true);
       known = dev.sluice.v1.Message.parseFrom(in);
     } catch (IOException e) {
-      throw new UncheckedIOException("message " + partition() + "/" + offset + " can't be read", e);
+      throw new UncheckedIOException(
+          "message " + partition() + "/" + offset + " cannot be parsed", e);
     }
     parsed = known;
     return known;

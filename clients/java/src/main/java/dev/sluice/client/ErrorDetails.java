@@ -13,6 +13,7 @@ import io.grpc.protobuf.StatusProto;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /** A status with the standard error details that the broker sends. */
 record ErrorDetails(
@@ -20,18 +21,18 @@ record ErrorDetails(
     String reason,
     Map<String, String> metadata,
     List<FieldViolation> fieldViolations,
-    Duration retryDelay) {
+    @Nullable Duration retryDelay) {
   static final ErrorDetails NONE = new ErrorDetails(Status.UNKNOWN, "", Map.of(), List.of(), null);
 
-  /** Null for what is no status. */
-  static ErrorDetails of(Throwable thrown) {
+  /** The details of a status exception. Null for any other exception. */
+  static @Nullable ErrorDetails of(Throwable thrown) {
     if (thrown instanceof StatusRuntimeException e) return of(e.getStatus(), e.getTrailers());
     if (thrown instanceof StatusException e) return of(e.getStatus(), e.getTrailers());
     return null;
   }
 
-  /** Details that can't be read are left out: the status stands. */
-  static ErrorDetails of(Status status, Metadata trailers) {
+  /** The details of a status. Details that cannot be parsed are left out. */
+  static ErrorDetails of(Status status, @Nullable Metadata trailers) {
     ErrorDetails bare = new ErrorDetails(status, "", Map.of(), List.of(), null);
     com.google.rpc.Status rich =
         trailers == null ? null : StatusProto.fromStatusAndTrailers(status, trailers);
@@ -40,7 +41,7 @@ record ErrorDetails(
       String reason = "";
       Map<String, String> metadata = Map.of();
       List<FieldViolation> violations = List.of();
-      Duration delay = null;
+      @Nullable Duration delay = null;
       for (Any detail : rich.getDetailsList()) {
         if (detail.is(ErrorInfo.class)) {
           ErrorInfo info = detail.unpack(ErrorInfo.class);

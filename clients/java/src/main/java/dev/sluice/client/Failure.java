@@ -4,17 +4,17 @@ import io.grpc.Status.Code;
 import java.util.EnumSet;
 import java.util.Set;
 
-/** What an error means for who met it. */
+/** Decides what an error means for a producer or a consumer. */
 final class Failure {
-  /** Codes that may be retried, whether the broker or a proxy sent them. */
+  /** Codes that may be retried, from the broker and from a proxy. */
   private static final Set<Code> RETRIABLE =
       EnumSet.of(Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED, Code.ABORTED);
 
-  /** What a stream or a call ends with when the connection, or something on the way, breaks. */
+  /** Codes of a stream or a call whose connection broke. */
   private static final Set<Code> BROKEN =
       EnumSet.of(Code.OK, Code.CANCELLED, Code.UNKNOWN, Code.INTERNAL, Code.DEADLINE_EXCEEDED);
 
-  /** Nothing of this producer can be stored any more. */
+  /** The broker stores no more messages of this producer. */
   private static final Set<String> PRODUCER_IS_OVER =
       Set.of("PRODUCER_FENCED", "SEQUENCE_REUSED", "TOPIC_DELETED", "AUTO_CREATE_DISABLED");
 
@@ -31,25 +31,28 @@ final class Failure {
 
   private Failure() {}
 
-  /** Of one batch, by the broker's decision. */
+  /** Whether a batch that the broker refused with this error may be retried. */
   static boolean isRetriable(SluiceException error) {
     return RETRIABLE.contains(error.code());
   }
 
-  /** Of a stream or a call. */
+  /** Whether a stream or a call that ended with this error may be retried. */
   static boolean isPassing(SluiceException error) {
     return RETRIABLE.contains(error.code()) || BROKEN.contains(error.code());
   }
 
   /**
-   * RESOURCE_EXHAUSTED with no reason of the broker's: a proxy's rate limit, or a library that
-   * finds a request too large.
+   * RESOURCE_EXHAUSTED without a reason of the broker: from a proxy that limits the rate, or from a
+   * library that refuses a large request.
    */
   static boolean isBareExhausted(SluiceException error) {
     return error.code() == Code.RESOURCE_EXHAUSTED && isBare(error);
   }
 
-  /** No reason of the broker's: something on the way says so, or the connection broke. */
+  /**
+   * Whether the error has no reason of the broker: a proxy or a library made it, or the connection
+   * broke.
+   */
   static boolean isBare(SluiceException error) {
     return error.reason().equals(error.code().name());
   }

@@ -1,9 +1,9 @@
 package dev.sluice.client;
 
 /**
- * What was wrong with one field of a request.
+ * An error in one field of a request.
  *
- * @param field a path: {@code settlements[2].offsets}
- * @param description what is wrong with it
+ * @param field the path of the field, for example {@code settlements[2].offsets}
+ * @param description what is wrong with the field
  */
 public record FieldViolation(String field, String description) {}

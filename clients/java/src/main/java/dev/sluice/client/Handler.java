@@ -1,11 +1,12 @@
 package dev.sluice.client;
 
-/** What a consumer does with each message. */
+/** Handles the messages of a consumer. */
 @FunctionalInterface
 public interface Handler {
   /**
-   * Handles a message. To return is to acknowledge it; to throw is to nack it, with the exception's
-   * text as the reason. A handler may settle the delivery by itself: what it did first counts.
+   * Handles a message. When this method returns, the client acknowledges the message. When it
+   * throws, the client nacks the message, with the text of the exception as the reason. A handler
+   * may settle the delivery itself: the first settlement counts.
    *
    * @param delivery the message, leased to this consumer until it is settled
    * @throws Exception when the message could not be handled

@@ -1,13 +1,14 @@
 package dev.sluice.client;
 
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Deliveries that were handed out and are not settled: a linked list through the deliveries.
- * Guarded by its owner's lock.
+ * The deliveries that a handler or the caller has not settled yet, as a linked list of deliveries.
+ * Guarded by the lock of the inbox.
  */
 final class InHand {
-  private Delivery first;
+  private @Nullable Delivery first;
   private int count;
 
   int count() {
@@ -32,7 +33,7 @@ final class InHand {
     count--;
   }
 
-  /** The action may remove what it is given. */
+  /** The action may remove its delivery from the list. */
   void forEach(Consumer<Delivery> action) {
     for (Delivery at = first, next; at != null; at = next) {
       next = at.nextInHand;

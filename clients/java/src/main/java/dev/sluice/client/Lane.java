@@ -2,30 +2,31 @@ package dev.sluice.client;
 
 import com.google.protobuf.ByteString;
 import java.util.ArrayDeque;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What has to be handled one after the other: messages of a partition, or of a key. Or what needs
- * no order at all.
+ * A queue of messages that are handled one after another: the messages of a partition or of a key.
+ * One lane has the messages that need no order.
  */
 final class Lane {
   final int partition;
 
-  /** Null for a lane of all the partition, or of no order. */
-  final ByteString key;
+  /** Null for the lane of a whole partition, and for the lane without order. */
+  final @Nullable ByteString key;
 
   final boolean isOrdered;
   final ArrayDeque<Delivery> queue;
 
-  /** A handler is at work on it, perhaps for a session that is over. */
+  /** A handler has a message of the lane, perhaps one of a session that has ended. */
   boolean isBusy;
 
-  /** Nacks that the broker has not answered: what is behind them may be about to be taken back. */
+  /** The nacks that the broker has not answered: it may revoke the messages behind them. */
   int pauseCount;
 
-  /** In the list of lanes that have something to be begun. */
+  /** The lane is in the list of lanes that may begin a delivery. */
   boolean isListed;
 
-  Lane(int partition, ByteString key, boolean isOrdered) {
+  Lane(int partition, @Nullable ByteString key, boolean isOrdered) {
     this.partition = partition;
     this.key = key;
     this.isOrdered = isOrdered;

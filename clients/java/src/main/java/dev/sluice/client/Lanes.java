@@ -7,22 +7,24 @@ import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.Map;
+import java.util.Objects;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What was delivered and not begun, in lanes. A lane outlives sessions as long as a handler is at
- * work on it. Guarded by its owner's lock.
+ * The messages that wait for a handler, in lanes. A lane stays across sessions while a handler has
+ * one of its messages. Guarded by the lock of the inbox.
  */
 final class Lanes {
-  /** A handler keeps its lane busy; a caller that iterates settles in any order. */
+  /** A handler keeps its lane busy. A caller that iterates does not: it settles in any order. */
   private final boolean isExclusive;
 
   private Ordering ordering = Ordering.ORDERING_PARTITION;
   private final Lane free = new Lane(-1, null, false);
-  private Lane[] byPartition = new Lane[8];
+  private @Nullable Lane[] byPartition = new @Nullable Lane[8];
   private final Map<KeyOfPartition, Lane> byKey = new HashMap<>();
 
-  /** Those that have something to be begun, in turn. */
+  /** The lanes that may begin a delivery, in turn. */
   private final ArrayDeque<Lane> ready = new ArrayDeque<>();
 
   private int queuedCount;
@@ -53,12 +55,12 @@ final class Lanes {
     list(lane);
   }
 
-  /** The next to be begun; null when there is none. */
-  Delivery take() {
+  /** Takes the next delivery. Null if no lane may begin one. */
+  @Nullable Delivery take() {
     for (Lane lane = ready.poll(); lane != null; lane = ready.poll()) {
       lane.isListed = false;
       if (!lane.mayBegin()) continue;
-      Delivery delivery = lane.queue.poll();
+      Delivery delivery = lane.queue.remove();
       queuedCount--;
       if (lane.isOrdered && isExclusive) {
         lane.isBusy = true;
@@ -71,16 +73,17 @@ final class Lanes {
     return null;
   }
 
-  /** Its handler has returned. */
-  void finished(Lane lane) {
+  /** The handler of the delivery has ended. */
+  void finished(Delivery delivery) {
+    Lane lane = Objects.requireNonNull(delivery.lane);
     lane.isBusy = false;
     list(lane);
     forgetIfDone(lane);
   }
 
-  /** Nothing of the delivery's lane is begun until that is resumed. */
+  /** Stops the lane of the delivery until it is resumed. */
   Lane pause(Delivery delivery) {
-    // A caller that iterates may hold a delivery whose lane was removed.
+    // The lane of a delivery may have been removed if a caller iterates.
     Lane lane = laneOf(delivery);
     if (lane.isOrdered) lane.pauseCount++;
     return lane;
@@ -93,7 +96,7 @@ final class Lanes {
     forgetIfDone(lane);
   }
 
-  /** Drops what is queued of a range, and says of what. */
+  /** Removes the messages of a range, and calls `dropped` with each of them. */
   void drop(int partition, long first, long last, Consumer<Delivery> dropped) {
     dropFrom(free, partition, first, last, dropped);
     if (partition < byPartition.length && byPartition[partition] != null) {
@@ -107,7 +110,9 @@ final class Lanes {
     }
   }
 
-  /** Drops everything that is queued: its session is over. */
+  /**
+   * Removes all messages, because their session has ended, and calls `dropped` with each of them.
+   */
   void clear(Consumer<Delivery> dropped) {
     forEachQueued(dropped);
     free.queue.clear();
@@ -154,7 +159,11 @@ final class Lanes {
     if (partition >= byPartition.length)
       byPartition = Arrays.copyOf(byPartition, Math.max(partition + 1, 2 * byPartition.length));
     Lane lane = byPartition[partition];
-    return lane != null ? lane : (byPartition[partition] = new Lane(partition, null, true));
+    if (lane == null) {
+      lane = new Lane(partition, null, true);
+      byPartition[partition] = lane;
+    }
+    return lane;
   }
 
   private void list(Lane lane) {
@@ -167,7 +176,7 @@ final class Lanes {
     return lane.queue.isEmpty() && !lane.isBusy && lane.pauseCount == 0;
   }
 
-  /** There may be as many keys as messages. */
+  /** Removes a lane of a key that has no message: there can be as many keys as messages. */
   private void forgetIfDone(Lane lane) {
     if (lane.key != null && isDone(lane))
       byKey.remove(new KeyOfPartition(lane.partition, lane.key));

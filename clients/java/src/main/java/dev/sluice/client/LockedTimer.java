@@ -1,27 +1,7 @@
 package dev.sluice.client;
 
-import java.util.concurrent.locks.Lock;
-
-/** Runs tasks later, under the lock of their owner. */
-final class LockedTimer {
-  private final Client client;
-  private final Lock lock;
-
-  LockedTimer(Client client, Lock lock) {
-    this.client = client;
-    this.lock = lock;
-  }
-
-  void after(long waitMs, Runnable task) {
-    client.after(
-        waitMs,
-        () -> {
-          lock.lock();
-          try {
-            task.run();
-          } finally {
-            lock.unlock();
-          }
-        });
-  }
+/** Runs tasks later. The owner of the timer holds its lock while a task runs. */
+@FunctionalInterface
+interface LockedTimer {
+  void after(long waitMs, Runnable task);
 }

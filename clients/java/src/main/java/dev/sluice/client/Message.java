@@ -6,19 +6,23 @@ import java.time.Instant;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Objects;
+import org.jspecify.annotations.Nullable;
 
 /**
- * A message to be sent. Arrays that it was made of are not copied: leave them as they are until
- * {@code send} has returned.
+ * A message for {@link Producer#send}. The client does not copy the arrays that are given to it: do
+ * not change them before {@code send} has returned.
  */
 public final class Message {
   private final ByteString key;
   private final ByteString payload;
   private final Map<String, String> headers;
-  private final Instant eventTime;
+  private final @Nullable Instant eventTime;
 
   private Message(
-      ByteString key, ByteString payload, Map<String, String> headers, Instant eventTime) {
+      ByteString key,
+      ByteString payload,
+      Map<String, String> headers,
+      @Nullable Instant eventTime) {
     this.key = key;
     this.payload = payload;
     this.headers = headers;
@@ -46,7 +50,7 @@ public final class Message {
   }
 
   /**
-   * A message with a key: those with equal keys share a partition and keep their order.
+   * A message with a key. Messages with equal keys share a partition and keep their order.
    *
    * @param key text, sent as UTF-8
    * @param payload text, sent as UTF-8
@@ -58,16 +62,16 @@ public final class Message {
   }
 
   /**
-   * A message with everything.
+   * A builder, for messages with headers or an event time.
    *
-   * @return a builder of an empty message
+   * @return a builder for a message that is empty at first
    */
   public static Builder builder() {
     return new Builder();
   }
 
   /**
-   * What messages are routed and ordered by.
+   * The key, which determines partition and order.
    *
    * @return empty for none
    */
@@ -94,20 +98,20 @@ public final class Message {
   }
 
   /**
-   * When the event happened, by the producer's clock.
+   * The time of the event.
    *
-   * @return null for none
+   * @return a time of the clock of the producer; null if there is none
    */
-  public Instant eventTime() {
+  public @Nullable Instant eventTime() {
     return eventTime;
   }
 
-  /** Puts a message together. */
+  /** Builds a message. */
   public static final class Builder {
     private ByteString key = ByteString.EMPTY;
     private ByteString payload = ByteString.EMPTY;
     private final Map<String, String> headers = new LinkedHashMap<>();
-    private Instant eventTime;
+    private @Nullable Instant eventTime;
 
     private Builder() {}
 
@@ -176,7 +180,7 @@ public final class Message {
     /**
      * Adds a header: {@code traceparent}, {@code content-type}, …
      *
-     * @param name names that begin with {@code sluice-} are the broker's own
+     * @param name a name; the broker reserves names that begin with {@code sluice-}
      * @param value any text
      * @return this
      */
@@ -197,20 +201,20 @@ public final class Message {
     }
 
     /**
-     * When the event happened. The broker does not read it.
+     * The time of the event. The broker does not read it.
      *
-     * @param time by the producer's clock, or null for none
+     * @param time a time of the clock of the producer; null for none
      * @return this
      */
-    public Builder eventTime(Instant time) {
+    public Builder eventTime(@Nullable Instant time) {
       this.eventTime = time;
       return this;
     }
 
     /**
-     * Makes the message.
+     * Builds the message.
      *
-     * @return a message that no longer changes
+     * @return an immutable message
      */
     public Message build() {
       Map<String, String> copy = headers.isEmpty() ? Map.of() : Map.copyOf(headers);

@@ -8,8 +8,8 @@ import java.time.Instant;
 import java.util.Map;
 
 /**
- * Encodes messages as field 15 of a request, straight into the buffer of their batch: a generated
- * message for each would cost more than all the rest of sending it.
+ * Encodes messages as field 15 of a request, into the buffer of their batch. A generated object for
+ * each message would cost more than all the other work of sending it.
  */
 final class MessageWriter {
   private static final int MESSAGES_FIELD = 15;
@@ -20,7 +20,7 @@ final class MessageWriter {
 
   private MessageWriter() {}
 
-  /** Of the message alone, encoded. */
+  /** The size of the encoded message, without tag and length. */
   static int sizeOf(Message message) {
     int size = 0;
     if (!message.key().isEmpty())
@@ -37,7 +37,7 @@ final class MessageWriter {
     return size;
   }
 
-  /** With tag and length, in front of a message of this size. */
+  /** The size of a message of this size, with its tag and length. */
   static int sizeInBatch(int size) {
     return 1 + CodedOutputStream.computeUInt32SizeNoTag(size) + size;
   }
@@ -60,7 +60,7 @@ final class MessageWriter {
         out.writeMessage(EVENT_TIME_FIELD, toTimestamp(message.eventTime()));
       out.checkNoSpaceLeft();
     } catch (IOException e) {
-      throw new UncheckedIOException("the size of a message was computed wrong", e);
+      throw new UncheckedIOException("the computed size of a message is wrong", e);
     }
   }
 

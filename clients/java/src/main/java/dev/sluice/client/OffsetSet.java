@@ -3,13 +3,14 @@ package dev.sluice.client;
 import dev.sluice.v1.OffsetRange;
 import java.util.Arrays;
 import java.util.function.Consumer;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Offsets by partition, gathered to be sent as ranges. Those that are added in order cost next to
- * nothing.
+ * A set of offsets by partition, which is sent as ranges. Offsets that are added in order extend
+ * the last range.
  */
 final class OffsetSet {
-  private Ranges[] byPartition = new Ranges[8];
+  private @Nullable Ranges[] byPartition = new @Nullable Ranges[8];
   private int pieceCount;
 
   private static final class Ranges {
@@ -37,7 +38,7 @@ final class OffsetSet {
     pieceCount++;
   }
 
-  /** Takes out what is within, and says how much that was. */
+  /** Removes a range of offsets, and returns how many of them were in the set. */
   long remove(int partition, long first, long last) {
     Ranges before = partition < byPartition.length ? byPartition[partition] : null;
     if (before == null) return 0;
@@ -64,12 +65,12 @@ final class OffsetSet {
     ranges.lasts[ranges.count - 1] = last;
   }
 
-  /** At least as many as there will be ranges. */
+  /** An upper limit of the number of ranges. */
   int pieceCount() {
     return pieceCount;
   }
 
-  /** As few ranges as there can be. */
+  /** Calls the action with the smallest number of ranges. */
   void forEachRange(Consumer<OffsetRange> action) {
     for (int partition = 0; partition < byPartition.length; partition++) {
       Ranges ranges = byPartition[partition];

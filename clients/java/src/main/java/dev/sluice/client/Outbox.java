@@ -5,65 +5,43 @@ import io.grpc.Status.Code;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The messages of a producer, from `send` to their receipt: gathers batches, writes them, and
- * recovers what breaks.
+ * The messages of a producer, from `send` until their receipt: gathers them in batches, sends the
+ * batches, and continues over a new stream when a stream breaks.
  */
 final class Outbox implements PublishStream.Owner, Client.Endable {
-  /**
-   * All messages of a batch expire together: where they do, a batch that waits takes messages for
-   * so long.
-   */
-  private static final long MAX_SHARE_MS = 500;
-
-  /** How often what expires is looked for at most. */
-  private static final long EXPIRY_STEP_MS = 10;
-
   private final Client client;
   private final ProducerBuilder settings;
   private final Backoff backoff;
   private final Places places;
-  private final ReentrantLock lock = new ReentrantLock();
-  private final Room room;
-  private final LockedTimer timer;
-  private OutboxState state = new OutboxState.Recovering();
-
-  /** Waits for its time; null while there is none, or it is at work. */
-  private Recovery pendingRecovery;
-
-  private boolean isClosing;
-  private final Batches batches;
-  private boolean isLingering;
   private final Answers answers;
 
-  /** When what expires is looked for next, by System.nanoTime; valid while isExpiryAwaited. */
-  private long expiryAtNanos;
+  /** Guards all that follows. */
+  private final ReentrantLock lock = new ReentrantLock();
 
-  private boolean isExpiryAwaited;
+  private final Room room;
+  private final Batches batches;
+  private final OpenBatch openBatch;
+  private final ExpiryTimer expiry = new ExpiryTimer(this::after, this::expire);
+  private OutboxState state = new OutboxState.Recovering();
 
-  /** Why the last stream ended; null once a batch was stored since. */
-  private SluiceException lastFailure;
+  /** Waits for its backoff. Null while no recovery waits, or one is at work. */
+  private @Nullable Recovery pendingRecovery;
 
-  /** What the last batch came to: the next one begins with as much room. */
-  private int usualBytes = 512;
+  private boolean isClosing;
 
-  private int usualCount = 16;
-
-  /** Why there is no stream; and the batch that was refused for good, with why, or null. */
-  private record Recovery(SluiceException error, Batch refused, SluiceException refusal) {
-    Recovery(SluiceException error, Batch refused) {
-      this(error, refused, error);
-    }
-  }
+  /** The error that ended the last stream. Null after a batch was stored. */
+  private @Nullable SluiceException lastFailure;
 
   Outbox(Client client, ProducerBuilder settings, ProducerPosition position, int partitionCount) {
     this.client = client;
     this.settings = settings;
     this.batches = new Batches(position);
-    this.answers = new Answers(client, lock);
-    this.room = new Room(lock, settings);
-    this.timer = new LockedTimer(client, lock);
+    this.answers = new Answers(client);
+    this.room = new Room(lock.newCondition(), settings);
+    this.openBatch = new OpenBatch(settings, batches, this::writeAfter);
     this.places = new Places(client, settings.topic, partitionCount);
     this.backoff = new Backoff(settings.retryMinBackoffMs, settings.maxBackoffMs());
   }
@@ -82,10 +60,33 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Handing over ---
+  /** Runs a task later, with the lock. */
+  private void after(long waitMs, Runnable task) {
+    client.after(
+        waitMs,
+        () -> {
+          lock.lock();
+          try {
+            task.run();
+          } finally {
+            lock.unlock();
+          }
+        });
+  }
 
-  /** Why the message is not taken; null when it is. */
-  SluiceException add(Message message, CompletableFuture<Receipt> receipt) {
+  private void writeAfter(long waitMs, Runnable task) {
+    after(
+        waitMs,
+        () -> {
+          task.run();
+          write();
+        });
+  }
+
+  // --- Adding messages ---
+
+  /** Adds a message. Returns the error of a message that was not added, else null. */
+  @Nullable SluiceException add(Message message, CompletableFuture<Receipt> receipt) {
     int size = MessageWriter.sizeOf(message);
     int more = MessageWriter.sizeInBatch(size);
     lock.lock();
@@ -96,12 +97,14 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         SluiceException refused = awaitRoom(expiresAtNanos);
         if (refused != null) return refused;
       }
-      SluiceException over = whyNotTaken();
+      SluiceException over = endError();
       if (over != null) return over;
-      Batch batch = batchFor(more, expiresAtNanos);
+      Batch batch = batches.open();
+      if (batch == null || openBatch.needsNew(more, expiresAtNanos)) {
+        batch = openBatch(more, expiresAtNanos);
+      }
       batch.add(message, size, receipt);
-      if (batch.byteLength() >= settings.batchMaxBytes
-          || batch.count() >= settings.batchMaxMessages) closeBatch();
+      openBatch.closeIfFull(batch);
       write();
       room.take(more + Batch.OVERHEAD_BYTES);
       return null;
@@ -110,18 +113,29 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  private SluiceException whyNotTaken() {
+  private Batch openBatch(int more, long knownExpiryNanos) {
+    boolean isLimited = settings.retryTimeoutMs > 0;
+    long expiresAtNanos =
+        knownExpiryNanos != 0 || !isLimited ? knownExpiryNanos : System.nanoTime() + timeoutNanos();
+    Batch batch = openBatch.openNew(more, expiresAtNanos);
+    answers.expect(batch);
+    if (isLimited) expiry.checkAt(expiresAtNanos);
+    return batch;
+  }
+
+  /** Why the producer accepts no more messages. Null while it accepts them. */
+  private @Nullable SluiceException endError() {
     if (state instanceof OutboxState.Over over) return over.error();
     return isClosing ? SluiceException.closed("the producer") : null;
   }
 
-  private SluiceException awaitRoom(long expiresAtNanos) {
+  private @Nullable SluiceException awaitRoom(long expiresAtNanos) {
     while (room.isFull()) {
-      SluiceException over = whyNotTaken();
+      SluiceException over = endError();
       if (over != null) return over;
       if (settings.whenFull == ProducerBuilder.WhenFull.FAIL) return room.full();
-      // A batch that gets no more messages must not wait for its linger.
-      due();
+      // The open batch gets no more messages while the buffer is full: it must not linger.
+      openBatch.due();
       write();
       SluiceException refused = room.await(expiresAtNanos);
       if (refused != null) return refused;
@@ -133,89 +147,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     return TimeUnit.MILLISECONDS.toNanos(settings.retryTimeoutMs);
   }
 
-  private long shareMs() {
-    return Math.max(1, Math.min(MAX_SHARE_MS, settings.retryTimeoutMs / 2));
-  }
-
-  /**
-   * The open batch, or a new one where it has no room. `expiresAtNanos` is 0 for a message that did
-   * not wait for room.
-   */
-  private Batch batchFor(int more, long expiresAtNanos) {
-    Batch open = batches.open();
-    if (open != null
-        && (open.byteLength() + more > settings.batchMaxBytes
-            || expiresMuchEarlier(expiresAtNanos, open))) {
-      closeBatch();
-      open = null;
-    }
-    if (open != null) return open;
-    Batch made = new Batch(Math.max(usualBytes, more), usualCount);
-    batches.open(made);
-    answers.expect(made);
-    if (settings.retryTimeoutMs > 0) {
-      made.expiresAtNanos =
-          expiresAtNanos != 0 ? expiresAtNanos : System.nanoTime() + timeoutNanos();
-      awaitExpiry(made.expiresAtNanos);
-    }
-    if (settings.lingerMs == 0) due();
-    else if (!isLingering) linger(made);
-    return made;
-  }
-
-  private boolean expiresMuchEarlier(long expiresAtNanos, Batch open) {
-    if (settings.retryTimeoutMs == 0 || expiresAtNanos == 0) return false;
-    return open.expiresAtNanos - expiresAtNanos > TimeUnit.MILLISECONDS.toNanos(shareMs());
-  }
-
-  /**
-   * One timer at a time: when it fires, the batch that it was set for is due, or the one that is
-   * open by then is waited for.
-   */
-  private void linger(Batch batch) {
-    isLingering = true;
-    timer.after(
-        settings.lingerMs(),
-        () -> {
-          isLingering = false;
-          if (batches.open() == batch) {
-            due();
-            write();
-          } else if (batches.open() != null && !batches.isDue()) {
-            linger(batches.open());
-          }
-        });
-  }
-
-  /**
-   * The open batch is sent as soon as one more may be under way. Until then it takes what comes:
-   * messages that wait share a request, whatever the linger.
-   */
-  private void due() {
-    Batch batch = batches.open();
-    if (batch == null || batches.isDue()) return;
-    batches.due();
-    if (settings.retryTimeoutMs == 0) return;
-    timer.after(
-        shareMs(),
-        () -> {
-          if (batches.open() == batch) closeBatch();
-        });
-  }
-
-  /** The open batch takes nothing more. */
-  private void closeBatch() {
-    Batch batch = batches.open();
-    if (batch == null) return;
-    usualBytes = batch.byteLength();
-    usualCount = batch.count();
-    batches.close();
-  }
-
-  CompletableFuture<Void> flush() {
+  CompletableFuture<@Nullable Void> flush() {
     lock.lock();
     try {
-      due();
+      openBatch.due();
       write();
       return answers.flushed();
     } finally {
@@ -223,8 +158,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  /** Takes nothing more, and ends when everything is answered. */
-  CompletableFuture<Void> finish() {
+  /** Accepts no more messages, and ends when all messages have their results. */
+  CompletableFuture<@Nullable Void> finish() {
     lock.lock();
     try {
       isClosing = true;
@@ -250,7 +185,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  /** Writes what may be under way, in order, as the transport takes it. */
+  /** Sends batches in their order, as many as may be under way and as the transport accepts. */
   private void write() {
     if (!(state instanceof OutboxState.Streaming streaming)) return;
     PublishStream stream = streaming.stream();
@@ -270,7 +205,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Answers ---
+  // --- Responses ---
 
   @Override
   public void answered(PublishStream stream, PublishStreamResponse response) {
@@ -282,11 +217,11 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         breakOff(
             stream,
             new SluiceException(
-                Code.INTERNAL, "INTERNAL", "an answer to no batch that is under way"),
+                Code.INTERNAL, "INTERNAL", "the broker answered a batch that is not under way"),
             null);
       } else if (response.hasError()) {
         SluiceException error = SluiceException.from(response.getError());
-        // This copy has its answer: it can't arrive any more.
+        // This copy was answered, so it cannot reach the broker later.
         batch.copies--;
         breakOff(stream, error, Failure.isRetriable(error) ? null : batch);
       } else {
@@ -301,10 +236,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  /** The batch has its answer: room for others, and `tell` tells those who wait. */
-  private void done(Batch batch, Runnable tell) {
+  /** Frees the room of a batch, and has `report` report its results. */
+  private void done(Batch batch, Runnable report) {
     room.free(batch.bufferedBytes());
-    answers.give(batch, tell);
+    answers.give(batch, report);
   }
 
   @Override
@@ -324,10 +259,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   // --- Recovering ---
 
   /**
-   * Gives the stream up and recovers; `refused` is the batch that the error refuses for good, if it
-   * does.
+   * Gives up the stream and recovers. `refused` is the batch that the error refuses finally, or
+   * null.
    */
-  private void breakOff(PublishStream stream, SluiceException error, Batch refused) {
+  private void breakOff(PublishStream stream, SluiceException error, @Nullable Batch refused) {
     state = new OutboxState.Recovering();
     stream.cancel();
     batches.takeBack();
@@ -336,7 +271,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       return;
     }
     lastFailure = error;
-    // What was refused for good is no reason to wait.
+    // The broker answers: a refused batch is no reason for a backoff.
     recoverAfter(
         refused != null ? 0 : backoff.nextMs(error.retryDelay().orElse(null)),
         new Recovery(error, refused));
@@ -345,19 +280,18 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
   private void recoverAfter(long waitMs, Recovery recovery) {
     pendingRecovery = recovery;
     if (waitMs > 0) client.retrying("a producer", settings.topic, recovery.error, waitMs);
-    timer.after(waitMs, () -> startRecovery(recovery));
+    after(waitMs, () -> startRecovery(recovery));
   }
 
-  private void startRecovery(Recovery recovery) {
+  private void startRecovery(@Nullable Recovery recovery) {
     if (recovery == null || pendingRecovery != recovery) return;
     pendingRecovery = null;
     client.execute(() -> recover(recovery));
   }
 
   /**
-   * Asks the broker what it has, which answers only what is durable, or renews the epoch where it
-   * has to be; fails the batch that was refused for good, if it is the oldest then; and goes on
-   * over a new stream.
+   * Asks the broker for its durable position, or renews the epoch if that is needed. Then fails the
+   * batch that was refused finally, if it is the oldest batch by then, and opens a new stream.
    */
   private void recover(Recovery recovery) {
     long renewalId;
@@ -372,10 +306,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     ProducerPosition position;
     client.retryConnection();
     try {
-      position =
-          renewalId != 0
-              ? ProducerPosition.renew(client, settings, renewalId, epoch)
-              : ProducerPosition.of(client, settings, epoch);
+      position = recovery.ask(client, settings, renewalId, epoch);
     } catch (SluiceException failed) {
       recoverAgain(failed, recovery);
       return;
@@ -392,8 +323,8 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
         recoverAfter(0, new Recovery(recovery.error, null));
         return;
       }
-      // Under the same lock: no batch that was sent before may expire in between, and leave its
-      // number to another one.
+      // With the same lock: otherwise a batch that was sent could expire before the stream is open,
+      // and another batch would get its number.
       connect();
     } finally {
       lock.unlock();
@@ -406,8 +337,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       if (!(state instanceof OutboxState.Recovering)) return;
       lastFailure = failed;
       if (Failure.isPassing(failed)) {
-        Recovery again = new Recovery(failed, recovery.refused, recovery.refusal);
-        recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), again);
+        recoverAfter(backoff.nextMs(failed.retryDelay().orElse(null)), recovery.again(failed));
       } else {
         end(failed);
       }
@@ -416,27 +346,18 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     }
   }
 
-  // --- Giving up ---
-
-  private void awaitExpiry(long atNanos) {
-    if (isExpiryAwaited && expiryAtNanos - atNanos <= 0) return;
-    isExpiryAwaited = true;
-    expiryAtNanos = atNanos;
-    timer.after(
-        Math.max(EXPIRY_STEP_MS, TimeUnit.NANOSECONDS.toMillis(atNanos - System.nanoTime()) + 1),
-        this::expire);
-  }
+  // --- Expiry and end ---
 
   /**
-   * Fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may
-   * lie in a dead connection: then nothing is sent before the epoch is a new one, which fences that
-   * copy.
+   * Fails the batches that have expired, whatever the broker does. A copy of such a batch may still
+   * be in a dead connection. Then the outbox sends nothing before it has a new epoch, which fences
+   * that copy.
    */
   private void expire() {
     if (state instanceof OutboxState.Over) return;
     long now = System.nanoTime();
-    isExpiryAwaited = false;
-    String why = lastFailure == null ? "the broker did not answer" : lastFailure.getMessage();
+    String known = lastFailure == null ? null : lastFailure.getMessage();
+    String why = known == null ? "the broker did not answer" : known;
     SluiceException error = SluiceException.retryTimeout(settings.retryTimeoutMs, why);
     for (Batch batch : batches.expire(now)) done(batch, () -> batch.fail(error));
     if (batches.renewalId() != 0 && state instanceof OutboxState.Streaming streaming) {
@@ -445,10 +366,10 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
       batches.takeBack();
       recoverAfter(0, new Recovery(error, null));
     } else if (batches.isEmpty()) {
-      // Nothing waits any more for which a pause was made.
+      // No batch waits any more, so the backoff has no purpose.
       startRecovery(pendingRecovery);
     }
-    if (!batches.isEmpty()) awaitExpiry(batches.nextExpiryNanos(now));
+    if (!batches.isEmpty()) expiry.checkAt(batches.nextExpiryNanos(now));
   }
 
   @Override
@@ -456,7 +377,7 @@ final class Outbox implements PublishStream.Owner, Client.Endable {
     lock.lock();
     try {
       if (state instanceof OutboxState.Over) return;
-      closeBatch();
+      openBatch.close();
       if (state instanceof OutboxState.Streaming streaming) {
         if (batches.isInFlightEmpty()) streaming.stream().halfClose();
         else streaming.stream().cancel();

@@ -1,16 +1,13 @@
 package dev.sluice.client;
 
-/** How a producer stands with the broker. */
+/** The states of the stream of a producer. */
 sealed interface OutboxState {
-  /** Batches go out over the stream. */
+  /** Batches are sent over the stream. */
   record Streaming(PublishStream stream) implements OutboxState {}
 
-  /**
-   * Nothing goes out: the stream broke, or a batch was refused and those behind it have to be
-   * answered first.
-   */
+  /** No batch is sent: the stream broke, or a batch was refused. */
   record Recovering() implements OutboxState {}
 
-  /** For good. */
+  /** The producer has ended. */
   record Over(SluiceException error) implements OutboxState {}
 }

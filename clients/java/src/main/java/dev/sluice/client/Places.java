@@ -1,8 +1,9 @@
 package dev.sluice.client;
 
 import dev.sluice.v1.PublishStreamResponse;
+import org.jspecify.annotations.Nullable;
 
-/** Says for each message of a stored batch where it is. Safe for any number of threads. */
+/** Completes the receipts of stored batches with the places of their messages. Thread-safe. */
 final class Places {
   private final Client client;
   private final String topic;
@@ -14,17 +15,18 @@ final class Places {
     this.partitionCount = partitionCount;
   }
 
-  /** Completes the receipts; may ask the broker. */
+  /** Completes the receipts. May call the broker. */
   void complete(Batch batch, PublishStreamResponse response) {
     int skipped = (int) response.getDuplicateCount();
-    Routing.Places places = batch.placesOf(skipped, response.getRangesList(), partitionCount);
+    Routing.@Nullable Places places =
+        batch.placesOf(skipped, response.getRangesList(), partitionCount);
     if (places == null && skipped < batch.count()) {
-      // The topic has more partitions than it had.
+      // The topic has got more partitions.
       try {
         partitionCount = ProducerPosition.partitionCountOf(client, topic);
         places = batch.placesOf(skipped, response.getRangesList(), partitionCount);
       } catch (SluiceException unknown) {
-        // The messages are durable all the same; their receipts say that it is not known where.
+        // The messages are durable. Their receipts say that the place is unknown.
         places = null;
       }
     }

@@ -2,13 +2,14 @@ package dev.sluice.client;
 
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import org.jspecify.annotations.Nullable;
 
 /**
- * Sends messages to one topic: in batches, several under way at once, each message stored once and
- * in the order of {@code send}, whatever breaks meanwhile. A batch that the broker refuses for good
- * fails alone, and those behind it go on. A producer that is fenced, whose topic is deleted, or
- * that may not publish is over: every {@code send} fails with that error. Safe for any number of
- * threads.
+ * Sends messages to one topic, in batches. The broker stores each message once, in the order of
+ * {@code send}, also when the client retries. If the broker refuses a batch finally, the messages
+ * of this batch fail, and later batches continue. A producer ends when it is fenced, when its topic
+ * is deleted, or when it may not publish: then every {@code send} fails with this error.
+ * Thread-safe.
  */
 public final class Producer implements AutoCloseable {
   private final Outbox outbox;
@@ -22,15 +23,15 @@ public final class Producer implements AutoCloseable {
   }
 
   /**
-   * Hands a message over. While the buffer is full it blocks, unless the producer would rather
-   * fail.
+   * Sends a message in the background. Blocks while the buffer is full, unless {@link
+   * ProducerBuilder#whenFull} says otherwise.
    *
-   * <p>The future completes, on the client's executor, when the message is durable. It fails with a
-   * {@link SluiceException} when the broker refuses the message, or the producer is closed or over.
-   * Cancelling it changes nothing: the message was handed over.
+   * <p>The future completes, on the executor of the client, when the message is durable. It fails
+   * with a {@link SluiceException} if the broker refuses the message, or if the producer is closed
+   * or has ended. To cancel the future does not stop the message.
    *
-   * @param message is encoded before this returns
-   * @return where the message is
+   * @param message the message; it is encoded before this method returns
+   * @return completes with the place of the message
    */
   public CompletableFuture<Receipt> send(Message message) {
     CompletableFuture<Receipt> receipt = new CompletableFuture<>();
@@ -40,29 +41,30 @@ public final class Producer implements AutoCloseable {
   }
 
   /**
-   * Sends what waits, without its linger.
+   * Sends the messages that wait, without the linger.
    *
-   * @return completes when everything that was handed over before has its answer, and those who
-   *     waited for it have been told. Do not block on it in a callback of a receipt
+   * @return completes when all messages that were sent before have their results, and their futures
+   *     are complete. Do not wait for it in a callback of a receipt
    */
-  public CompletableFuture<Void> flush() {
+  public CompletableFuture<@Nullable Void> flush() {
     return outbox.flush();
   }
 
   /**
-   * Messages of this producer that are durable or under way, counted from 1: a named producer goes
-   * on behind them.
+   * The number of the last message of this producer that is durable or under way. Messages are
+   * numbered from 1, also across processes that use the same producer name.
    *
-   * @return the number of the last one; 0 before the first
+   * @return the number; 0 if there is no message
    */
   public long lastSequence() {
     return outbox.lastSequence();
   }
 
   /**
-   * Takes no more messages, waits until all that were handed over have their answers, and ends. A
-   * broker that can't be reached is waited for, unless {@code retryTimeoutMs} says how long.
-   * Interrupted, it ends at once: what has no receipt fails. Harmless twice.
+   * Accepts no more messages, waits until all messages have their results, and ends. If the broker
+   * cannot be reached, this waits for it, at most for {@code retryTimeoutMs} if that is set. If the
+   * thread is interrupted, the producer ends at once, and messages without a receipt fail. A second
+   * call does nothing.
    */
   @Override
   public void close() {

@@ -2,8 +2,9 @@ package dev.sluice.client;
 
 import java.util.Objects;
 import java.util.UUID;
+import org.jspecify.annotations.Nullable;
 
-/** Settings of a {@link Producer}. Every one has a default. */
+/** Settings of a {@link Producer}. Each setting has a default. */
 public final class ProducerBuilder {
   /** What {@code send} does while the buffer is full. */
   public enum WhenFull {
@@ -15,7 +16,7 @@ public final class ProducerBuilder {
 
   private final Client client;
   final String topic;
-  Integer partition;
+  @Nullable Integer partition;
   String producerId = "producer-" + UUID.randomUUID();
   int batchMaxBytes = 64 * 1024;
   int batchMaxMessages = 1_000;
@@ -33,8 +34,8 @@ public final class ProducerBuilder {
   }
 
   /**
-   * Sends all messages to this partition. Default: by the hash of the key; messages without a key
-   * are spread.
+   * Sends all messages to this partition. Default: the hash of the key determines the partition,
+   * and messages without a key are spread.
    *
    * @param number from 0
    * @return this
@@ -165,7 +166,7 @@ public final class ProducerBuilder {
     return this;
   }
 
-  /** Half of the time in which a batch has to be stored: a pause must not be all of it. */
+  /** At most half of the retry timeout, so that there is time for a retry. */
   long maxBackoffMs() {
     return retryTimeoutMs == 0
         ? retryMaxBackoffMs
@@ -181,7 +182,7 @@ public final class ProducerBuilder {
    * same name before is fenced. If the broker can't be reached, the client tries for 10 s, or for
    * {@code retryTimeoutMs}.
    *
-   * @return an open producer, to be closed by its opener
+   * @return an open producer, which the caller has to close
    * @throws SluiceException if the broker can't be reached, or refuses
    */
   public Producer open() {

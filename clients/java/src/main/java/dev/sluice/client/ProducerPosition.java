@@ -10,36 +10,44 @@ import io.grpc.StatusRuntimeException;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.function.LongFunction;
+import org.jspecify.annotations.Nullable;
 
-/** Where a producer stands, by what is durable. */
+/** The epoch of a producer, and the sequence of its last durable message. */
 record ProducerPosition(long epoch, long lastSequence) {
-  /** How long opening is tried where there is no retry timeout. */
+  /** How long the client tries to open a producer that has no retry timeout. */
   private static final long OPEN_TIMEOUT_MS = 10_000;
 
-  /** Bounds one question to a broker that does not answer. */
+  /** The deadline of one call. */
   private static final long CALL_TIMEOUT_MS = 10_000;
 
-  /** Random, from 1 to 2^53 - 1. */
+  /** A random number from 1 to 2^53 - 1. */
   static long newClaimId() {
     return ThreadLocalRandom.current().nextLong(1, 1L << 53);
   }
 
   /**
-   * Claims the name of a producer, which fences every lower epoch. Tried for a while; each try
-   * repeats the claim_id, so that a claim whose answer was lost is found again.
+   * Claims the name of a producer, which fences every lower epoch. Retries for a time. Each attempt
+   * has the same claim_id, so that the broker recognizes a claim whose answer was lost.
    */
   static ProducerPosition open(Client client, ProducerBuilder settings) {
     long claimId = newClaimId();
     return retry(client, settings, timeoutMs -> claim(client, settings, claimId, null, timeoutMs));
   }
 
-  /** Fences what this producer has sent in its epoch, if that still is its epoch. */
+  /**
+   * Fences the batches that this producer has sent in its epoch, if no other process has claimed
+   * the name.
+   */
   static ProducerPosition renew(Client client, ProducerBuilder settings, long claimId, long epoch) {
     return claim(client, settings, claimId, epoch, CALL_TIMEOUT_MS);
   }
 
   private static ProducerPosition claim(
-      Client client, ProducerBuilder settings, long claimId, Long currentEpoch, long timeoutMs) {
+      Client client,
+      ProducerBuilder settings,
+      long claimId,
+      @Nullable Long currentEpoch,
+      long timeoutMs) {
     OpenProducerRequest.Builder request =
         OpenProducerRequest.newBuilder()
             .setTopic(settings.topic)
@@ -60,8 +68,8 @@ record ProducerPosition(long epoch, long lastSequence) {
   }
 
   /**
-   * Claims nothing. A broker that knows the producer no more has another topic of this name, or
-   * none.
+   * Asks for the position without a claim. If the broker does not know the producer, the topic was
+   * deleted.
    */
   static ProducerPosition of(Client client, ProducerBuilder settings, long epoch) {
     GetProducerResponse found;
@@ -87,7 +95,7 @@ record ProducerPosition(long epoch, long lastSequence) {
     return new ProducerPosition(epoch, found.getLastSequence());
   }
 
-  /** A topic that is not there yet will be made with one. */
+  /** The number of partitions. A topic that does not exist yet will have one. */
   static int partitionCountOf(Client client, ProducerBuilder settings) {
     return retry(
         client, settings, timeoutMs -> partitionCountOf(client, settings.topic, timeoutMs));
@@ -115,12 +123,12 @@ record ProducerPosition(long epoch, long lastSequence) {
     }
   }
 
-  /** Repeats a call, which is given the time that is left, while it fails for what may pass. */
+  /** Repeats a call while its error may pass. The call gets the time that is left. */
   private static <T> T retry(Client client, ProducerBuilder settings, LongFunction<T> call) {
     long timeoutMs = settings.retryTimeoutMs > 0 ? settings.retryTimeoutMs : OPEN_TIMEOUT_MS;
     long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(timeoutMs);
     Backoff backoff = new Backoff(settings.retryMinBackoffMs, settings.retryMaxBackoffMs);
-    SluiceException last = null;
+    @Nullable SluiceException last = null;
     for (; ; ) {
       client.retryConnection();
       long leftMs = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
@@ -129,7 +137,7 @@ record ProducerPosition(long epoch, long lastSequence) {
         return call.apply(Math.max(1, leftMs));
       } catch (SluiceException error) {
         if (!Failure.isPassing(error)) throw error;
-        // What ends with the time itself says less than what was before.
+        // The error of an earlier attempt says more than an exceeded deadline.
         if (last == null || error.code() != Code.DEADLINE_EXCEEDED) last = error;
       }
       sleep(Math.min(backoff.nextMs(last.retryDelay().orElse(null)), Math.max(1, leftMs)));

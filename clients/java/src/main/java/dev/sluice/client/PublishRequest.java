@@ -14,9 +14,10 @@ import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.SequenceInputStream;
 
-/** A PublishStreamRequest whose messages are encoded already. */
+/** A PublishStreamRequest whose messages are encoded. Never compared. */
+@SuppressWarnings("ArrayRecordComponent")
 record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLength) {
-  /** PublishStream with such requests. */
+  /** The method PublishStream with such requests. */
   static final MethodDescriptor<PublishRequest, PublishStreamResponse> METHOD =
       BrokerGrpc.getPublishStreamMethod().toBuilder(
               new Marshaller(), BrokerGrpc.getPublishStreamMethod().getResponseMarshaller())
@@ -44,7 +45,7 @@ record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLe
       return new Encoded(request.head.toByteArray(), request.messages, request.messagesLength);
     }
 
-    /** For servers in the same process, which tests have. */
+    /** Only for servers in the process of a test. */
     @Override
     public PublishRequest parse(InputStream stream) {
       try {
@@ -56,9 +57,7 @@ record PublishRequest(PublishStreamRequest head, byte[] messages, int messagesLe
     }
   }
 
-  /**
-   * Head and messages, one behind the other: gRPC lets it write itself without a copy in between.
-   */
+  /** The head, followed by the messages. gRPC calls `drainTo`, which needs no copy. */
   private static final class Encoded extends SequenceInputStream implements KnownLength, Drainable {
     private final byte[] head;
     private final byte[] messages;

@@ -5,9 +5,9 @@ import io.grpc.ClientCall;
 import io.grpc.Metadata;
 import io.grpc.Status;
 
-/** One PublishStream call. Its owner hears of it in the thread of the connection. */
+/** One PublishStream call. Its owner gets the events in the thread of the connection. */
 final class PublishStream extends ClientCall.Listener<PublishStreamResponse> {
-  /** Told in order, from one thread at a time. */
+  /** Gets the events in their order, from one thread at a time. */
   interface Owner {
     void mayWrite(PublishStream stream);
 
@@ -26,7 +26,7 @@ final class PublishStream extends ClientCall.Listener<PublishStreamResponse> {
 
   void start() {
     call.start(this, new Metadata());
-    // Answers are small, and no more than batches are under way.
+    // Answers are small, and there are no more of them than batches under way.
     call.request(Integer.MAX_VALUE);
   }
 

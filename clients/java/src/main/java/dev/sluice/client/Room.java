@@ -2,30 +2,33 @@ package dev.sluice.client;
 
 import io.grpc.Status.Code;
 import java.util.concurrent.locks.Condition;
-import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The buffer of a producer in bytes, and those who wait for room in it. Guarded by its owner's
- * lock.
+ * The bytes in the buffer of a producer, and the senders that wait for room in it. Guarded by the
+ * lock of the outbox.
  */
 final class Room {
   private final ProducerBuilder settings;
+
+  /** Of the lock of the outbox. */
   private final Condition changed;
+
   private long usedBytes;
 
-  Room(ReentrantLock lock, ProducerBuilder settings) {
-    this.changed = lock.newCondition();
+  Room(Condition changed, ProducerBuilder settings) {
+    this.changed = changed;
     this.settings = settings;
   }
 
-  /** A message may pass the limit, so that a large one is never stuck. */
+  /** One message may exceed the limit, so that a large message is never stuck. */
   boolean isFull() {
     return usedBytes >= settings.bufferMaxBytes;
   }
 
   void take(long bytes) {
     usedBytes += bytes;
-    // A sender that was woken wakes the next one, where there is room for it, too.
+    // One signal wakes one sender. It wakes the next sender, if there is room for another message.
     if (!isFull()) changed.signal();
   }
 
@@ -34,7 +37,7 @@ final class Room {
     if (!isFull()) changed.signal();
   }
 
-  /** Nothing is taken any more. */
+  /** Wakes all senders: the producer accepts no more messages. */
   void wakeAll() {
     changed.signalAll();
   }
@@ -44,10 +47,12 @@ final class Room {
   }
 
   /**
-   * Waits until something has changed. Why the message is not taken; null where that is to be
-   * looked at again.
+   * Waits until there may be room. Returns the error of the message, or null if the caller has to
+   * check again.
    */
-  SluiceException await(long expiresAtNanos) {
+  // The caller has the loop: it also checks whether the producer has ended.
+  @SuppressWarnings("WaitNotInLoop")
+  @Nullable SluiceException await(long expiresAtNanos) {
     try {
       if (settings.retryTimeoutMs == 0) {
         changed.await();

@@ -4,17 +4,21 @@ import com.google.protobuf.ByteString;
 import dev.sluice.v1.OffsetRange;
 import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
-/** Which message of a batch is where. */
+/** Computes the places of the messages of a batch. */
 final class Routing {
-  /** A message without a key: the broker puts all of one request into one partition. */
+  /**
+   * The hash of a message without a key. The broker puts all such messages of a request into one
+   * partition.
+   */
   static final long KEYLESS = -1;
 
   private Routing() {}
 
   /**
-   * 32-bit FNV-1a, then the finalizer of MurmurHash3. A part of the protocol: broker and clients
-   * agree on it for ever.
+   * The hash of a key: 32-bit FNV-1a, then the finalizer of MurmurHash3. The hash is a part of the
+   * protocol and must not change.
    *
    * @return the hash, unsigned; or KEYLESS
    */
@@ -27,17 +31,18 @@ final class Routing {
     return (hash ^ (hash >>> 16)) & 0xffffffffL;
   }
 
-  /** Partition and offset of each message of a batch. */
+  /** Partition and offset of each message of a batch. Never compared. */
+  @SuppressWarnings("ArrayRecordComponent")
   record Places(int[] partitions, long[] offsets) {}
 
   /**
-   * Places, from the ranges of a receipt: in each partition messages stand in their order. Those
-   * without a key are in the partition whose range is longer than its keys explain. Null where the
-   * ranges contradict the number of partitions: it has grown.
+   * The places of messages, from the ranges of a receipt. In each partition the messages are in
+   * their order. The messages without a key are in the partition that has more messages than its
+   * keys explain. Null if the ranges contradict the number of partitions, because it has grown.
    *
-   * @param hashes of the messages' keys
+   * @param hashes the hashes of the keys of the messages
    */
-  static Places placesOf(long[] hashes, List<OffsetRange> ranges, int partitionCount) {
+  static @Nullable Places placesOf(long[] hashes, List<OffsetRange> ranges, int partitionCount) {
     int[] partitions = new int[hashes.length];
     if (ranges.size() == 1) {
       if (countOf(ranges.get(0)) != hashes.length) return null;
@@ -74,7 +79,7 @@ final class Routing {
   private static long[] offsetsOf(int[] partitions, List<OffsetRange> ranges) {
     int largest = 0;
     for (OffsetRange range : ranges) largest = Math.max(largest, range.getPartition());
-    // The range that a partition is at, as its index, and the next offset in it.
+    // For each partition, the index of its current range, and the next offset in it.
     int[] at = new int[largest + 1];
     long[] next = new long[largest + 1];
     Arrays.fill(at, -1);

@@ -3,7 +3,7 @@ package dev.sluice.client;
 import java.time.Instant;
 import java.util.Arrays;
 
-/** Messages of one partition at consecutive offsets, in the bytes in which they came. */
+/** Messages of one partition at consecutive offsets, encoded in the received bytes. */
 final class Run {
   final byte[] frame;
   int partition;

@@ -10,15 +10,17 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * One Consume call, and what belongs to it. Guarded by the lock of the consumer, which hears of it
- * in the connection's thread.
+ * One Consume call, with its settlements. Guarded by the lock of the inbox. The inbox gets its
+ * events in the thread of the connection.
  */
 final class Session extends ClientCall.Listener<ConsumeFrame> {
-  /** How far it has come. It only ever moves down this list. */
+  /** The phases of a session, in their order. A session never goes back. */
   enum Phase {
+    /** The broker has not answered. */
     OPENING,
-    /** The broker has opened it; how the subscription orders is being asked. */
+    /** The broker has opened the session. The client asks for the ordering of the subscription. */
     ASKING_ORDER,
+    /** Messages can be handled. */
     OPEN
   }
 
@@ -29,14 +31,17 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
   Phase phase = Phase.OPENING;
   long ackDeadlineMs;
 
-  /** What came before it was known how to order it. */
+  /** The frames that came before the ordering was known. */
   final List<ConsumeFrame> early = new ArrayList<>();
 
   boolean isAckTimerSet;
   private boolean hasLeft;
   private int granted;
 
-  /** The broker has taken messages back since it was told the credit. */
+  /** The consumer closes, or the session has ended: the credit does not change any more. */
+  private boolean isCreditFrozen;
+
+  /** The broker has revoked messages since it was told the credit. */
   private boolean hasLostMessages;
 
   Session(Client client, Inbox inbox, ConsumerBuilder settings, int credit) {
@@ -57,7 +62,7 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
 
   void start() {
     call.start(this, new Metadata());
-    // Credit bounds what comes.
+    // The credit limits the messages, so gRPC needs no limit.
     call.request(Integer.MAX_VALUE);
     SubscribeRequest.Builder subscribe =
         SubscribeRequest.newBuilder()
@@ -69,17 +74,21 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
     call.sendMessage(ConsumeRequest.newBuilder().setSubscribe(subscribe).build());
   }
 
-  /** Tells the broker, if that is news. */
+  /** Sets the credit, and tells the broker if it has changed. */
   void grant(int credit) {
-    if (credit != granted) tell(credit);
+    if (credit != granted && !isCreditFrozen) tell(credit);
   }
 
   /**
-   * Says that more can be taken: a session whose leases have lapsed gets nothing more before the
-   * broker hears of it.
+   * Tells the broker again that the consumer can take messages. A session whose leases have lapsed
+   * receives nothing before that.
    */
   void grantAgain() {
-    if (hasLostMessages) tell(granted);
+    if (hasLostMessages && !isCreditFrozen) tell(granted);
+  }
+
+  void freezeCredit() {
+    isCreditFrozen = true;
   }
 
   void lostMessages() {
@@ -103,7 +112,10 @@ final class Session extends ClientCall.Listener<ConsumeFrame> {
         .build();
   }
 
-  /** Leaves: what was settled is answered, the rest is free and has not failed. */
+  /**
+   * Leaves: closes its half of the stream. The broker answers what was settled, and frees the other
+   * messages without counting an attempt.
+   */
   void leave() {
     if (hasLeft) return;
     hasLeft = true;

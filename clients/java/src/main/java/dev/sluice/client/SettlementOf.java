@@ -3,10 +3,11 @@ package dev.sluice.client;
 import com.google.protobuf.Duration;
 import dev.sluice.v1.Settlement;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
-/** Outcomes, as they are added to a settlement. */
+/** Sets the outcome of a settlement. */
 final class SettlementOf {
-  /** The broker refuses longer ones. */
+  /** The limit of the broker. */
   private static final int MAX_REASON_LENGTH = 1_000;
 
   private static final Settlement.Ack ACK = Settlement.Ack.getDefaultInstance();
@@ -17,15 +18,16 @@ final class SettlementOf {
     return settlement.setAck(ACK);
   }
 
-  static UnaryOperator<Settlement.Builder> nack(java.time.Duration delay, String reason) {
+  static UnaryOperator<Settlement.Builder> nack(java.time.@Nullable Duration delay, String reason) {
     Settlement.Nack.Builder nack = Settlement.Nack.newBuilder().setReason(cut(reason));
     if (delay != null) nack.setDelay(toProto(delay));
     return settlement -> settlement.setNack(nack);
   }
 
-  /** For what a handler has thrown. */
+  /** A nack with the text of an exception of a handler. */
   static UnaryOperator<Settlement.Builder> nack(Throwable thrown) {
-    return nack(null, thrown.getMessage() == null ? thrown.toString() : thrown.getMessage());
+    String text = thrown.getMessage();
+    return nack(null, text == null ? thrown.toString() : text);
   }
 
   static UnaryOperator<Settlement.Builder> deadLetter(String reason) {
@@ -38,8 +40,8 @@ final class SettlementOf {
         settlement.setExtend(Settlement.ExtendDeadline.newBuilder().setBy(toProto(by)));
   }
 
-  /** Not through the middle of a character. */
-  private static String cut(String reason) {
+  /** Cuts between characters, never between the halves of a surrogate pair. */
+  private static String cut(@Nullable String reason) {
     if (reason == null) return "";
     if (reason.length() <= MAX_REASON_LENGTH) return reason;
     int end =

@@ -14,19 +14,20 @@ import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Consumer;
 import java.util.function.UnaryOperator;
+import org.jspecify.annotations.Nullable;
 
 /**
- * What one session settles: gathers acknowledgements into ranges, numbers requests, and knows who
- * waits for which answer. Guarded by the lock of the consumer.
+ * The settlements of one session: gathers acknowledgements in ranges, numbers the requests, and
+ * completes the results of the callers. Guarded by the lock of the inbox.
  */
 final class Settlements {
   /**
-   * The broker stops reading a stream on which much more wait for their answer; acknowledgements
-   * are gathered meanwhile.
+   * The maximum number of requests without an answer. The broker stops reading a stream with many
+   * more. Acknowledgements are gathered meanwhile.
    */
   private static final int MAX_UNANSWERED = 64;
 
-  /** Half of what the broker takes in one request. */
+  /** The maximum number of ranges in a request: half of the limit of the broker. */
   private static final int MAX_RANGES = 5_000;
 
   private final Consumer<ConsumeRequest> send;
@@ -35,24 +36,24 @@ final class Settlements {
   private List<Waiter> ackWaiters = new ArrayList<>();
   private boolean isFlushDue;
 
-  /** Sent and not answered, by id. */
+  /** Requests that were sent and not answered, by id. */
   private final Map<Long, Request> unanswered = new HashMap<>();
 
   private final ArrayDeque<Request> unsent = new ArrayDeque<>();
   private long lastId;
 
   /**
-   * The highest MessageRun.delivery_id that was read: what the broker delivered later, no
-   * settlement here can mean.
+   * The highest MessageRun.delivery_id that the client has read. Settlements do not apply to
+   * messages that the broker delivered later.
    */
   private long lastDeliveryId;
 
-  /** Who waits to hear whether a message was settled. */
+  /** A caller that waits for the result of a settlement. */
   record Waiter(int partition, long offset, CompletableFuture<Boolean> result) {}
 
-  /** `paused` is the lane that goes on with the answer; null for none. */
-  record Request(long id, ConsumeRequest message, List<Waiter> waiters, Lane paused) {
-    /** Tells who waits; not under a lock. */
+  /** `paused` is the lane that continues after the answer; null for none. */
+  record Request(long id, ConsumeRequest message, List<Waiter> waiters, @Nullable Lane paused) {
+    /** Completes the results. Call it without a lock. */
     void answer(AcknowledgeResponse result) {
       Map<Integer, TreeMap<Long, Long>> stale = new HashMap<>();
       for (OffsetRange range : result.getStaleList()) {
@@ -61,13 +62,14 @@ final class Settlements {
             .put(range.getFirstOffset(), range.getLastOffset());
       }
       for (Waiter waiter : waiters) {
-        TreeMap<Long, Long> ranges = stale.get(waiter.partition);
-        Map.Entry<Long, Long> range = ranges == null ? null : ranges.floorEntry(waiter.offset);
+        @Nullable TreeMap<Long, Long> ranges = stale.get(waiter.partition);
+        Map.@Nullable Entry<Long, Long> range =
+            ranges == null ? null : ranges.floorEntry(waiter.offset);
         waiter.result.complete(range == null || range.getValue() < waiter.offset);
       }
     }
 
-    /** No answer will come. Not to be called under a lock. */
+    /** Completes the results with false, because no answer will come. Call it without a lock. */
     void abandon() {
       for (Waiter waiter : waiters) waiter.result.complete(false);
     }
@@ -78,35 +80,36 @@ final class Settlements {
   }
 
   /** `result` is null if no caller waits for it. */
-  void ack(Delivery delivery, CompletableFuture<Boolean> result) {
+  void ack(Delivery delivery, @Nullable CompletableFuture<Boolean> result) {
     acks.add(delivery.partition(), delivery.offset());
     ackCount++;
     if (result != null) ackWaiters.add(new Waiter(delivery.partition(), delivery.offset(), result));
     if (acks.pieceCount() >= MAX_RANGES) closeAcks();
   }
 
-  /** Acknowledgements that were not sent yet. */
+  /** The number of acknowledgements that are not in a request yet. */
   int ackCount() {
     return ackCount;
   }
 
-  /** Sends what was gathered, as soon as the broker has answered enough. */
+  /** Sends the gathered acknowledgements, as soon as fewer requests wait for an answer. */
   void flush() {
     isFlushDue = true;
     pump();
   }
 
   /**
-   * Settles otherwise than by acknowledging, behind all that was acknowledged before: such requests
-   * take a faster path alone.
+   * Adds a request with other settlements than acknowledgements. The acknowledgements before it go
+   * into a request of their own, because the broker handles a request with only acknowledgements
+   * faster.
    */
-  void submit(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
+  void submit(List<Settlement> settlements, List<Waiter> waiters, @Nullable Lane paused) {
     closeAcks();
     enqueue(settlements, waiters, paused);
     pump();
   }
 
-  /** Extends leases, in requests that the broker takes. */
+  /** Extends leases, in requests within the limits of the broker. */
   void extend(OffsetSet held, Duration by) {
     UnaryOperator<Settlement.Builder> extend = SettlementOf.extend(by);
     List<Settlement> settlements = new ArrayList<>();
@@ -120,34 +123,43 @@ final class Settlements {
     }
   }
 
-  /** Nothing waits for an answer or to be sent. */
+  /** Whether no settlement waits for an answer or to be sent. */
   boolean isIdle() {
     return unanswered.isEmpty() && unsent.isEmpty() && ackCount == 0;
   }
 
-  /** A run was read. */
+  /** The client has read a run. */
   void read(long deliveryId) {
     lastDeliveryId = Math.max(lastDeliveryId, deliveryId);
   }
 
   /**
-   * Takes out what waits to be sent for messages that were taken back: a late settlement must not
-   * settle the redelivery. Returns requests that are over: those who wait are to be told that
-   * nothing was settled.
+   * Removes the settlements of revoked messages that were not sent: a late settlement must not
+   * settle a redelivery. Returns requests without a message, which the caller has to abandon.
    */
   List<Request> drop(int partition, long first, long last) {
     List<Request> over = new ArrayList<>();
     ackCount -= (int) acks.remove(partition, first, last);
-    over.add(new Request(0, null, takeWaiters(ackWaiters, partition, first, last), null));
+    over.add(
+        new Request(
+            0,
+            ConsumeRequest.getDefaultInstance(),
+            takeWaiters(ackWaiters, partition, first, last),
+            null));
     List<Request> kept = new ArrayList<>();
     for (Request request : unsent) {
       ConsumeRequest.Builder message = request.message.toBuilder().clearSettlements();
       for (Settlement settlement : request.message.getSettlementsList())
         addWithout(message, settlement, partition, first, last);
       List<Waiter> waiters = new ArrayList<>(request.waiters);
-      over.add(new Request(0, null, takeWaiters(waiters, partition, first, last), null));
+      over.add(
+          new Request(
+              0,
+              ConsumeRequest.getDefaultInstance(),
+              takeWaiters(waiters, partition, first, last),
+              null));
       if (message.getSettlementsCount() == 0)
-        over.add(new Request(0, null, List.of(), request.paused));
+        over.add(new Request(0, ConsumeRequest.getDefaultInstance(), List.of(), request.paused));
       else kept.add(new Request(request.id, message.build(), waiters, request.paused));
     }
     unsent.clear();
@@ -185,14 +197,14 @@ final class Settlements {
     }
   }
 
-  /** An answer has come; null for one to no request. */
-  Request settled(long id) {
+  /** The request of an answer. Null if there is none. */
+  @Nullable Request settled(long id) {
     Request request = unanswered.remove(id);
     pump();
     return request;
   }
 
-  /** The session has ended: returns the requests that will not be answered. */
+  /** The session has ended. Returns the requests that get no answer. */
   List<Request> abandon() {
     closeAcks();
     List<Request> all = new ArrayList<>(unanswered.values());
@@ -205,7 +217,7 @@ final class Settlements {
   private void pump() {
     if (isFlushDue && unsent.isEmpty() && unanswered.size() < MAX_UNANSWERED) closeAcks();
     while (!unsent.isEmpty() && unanswered.size() < MAX_UNANSWERED) {
-      Request next = unsent.poll();
+      Request next = unsent.remove();
       unanswered.put(next.id, next);
       send.accept(next.message);
     }
@@ -224,7 +236,7 @@ final class Settlements {
     ackWaiters = new ArrayList<>();
   }
 
-  private void enqueue(List<Settlement> settlements, List<Waiter> waiters, Lane paused) {
+  private void enqueue(List<Settlement> settlements, List<Waiter> waiters, @Nullable Lane paused) {
     long id = ++lastId;
     ConsumeRequest message =
         ConsumeRequest.newBuilder()

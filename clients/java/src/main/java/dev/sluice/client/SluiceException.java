@@ -8,24 +8,28 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The failure of a call: the broker refused it, the broker could not be reached, or a producer or
- * consumer has ended. Programs decide by {@link #reason()}, which never changes its meaning.
+ * The failure of a call: the broker refused the call, the broker could not be reached, or the
+ * producer or consumer has ended. Programs can decide by {@link #reason()}, whose values keep their
+ * meaning.
  */
 public final class SluiceException extends RuntimeException {
-  /** Reason of a {@code send} that the full buffer of its producer refused. */
+  /** The reason of a {@code send} that failed because the buffer of the producer was full. */
   public static final String BUFFER_FULL = "BUFFER_FULL";
 
-  /** Reason of what a closed client, producer or consumer refuses. */
+  /** The reason of a call to a client, producer or consumer that is closed. */
   public static final String CLOSED = "CLOSED";
 
-  /** Reason of messages that were tried for longer than the producer's {@code retryTimeoutMs}. */
+  /**
+   * The reason of a message that was not stored within the {@code retryTimeoutMs} of its producer.
+   */
   public static final String RETRY_TIMEOUT = "RETRY_TIMEOUT";
 
   private static final long serialVersionUID = 1L;
 
-  /** Of gRPC. */
+  /** The status code of gRPC. */
   private final Status.Code code;
 
   /** The stable name. */
@@ -35,14 +39,18 @@ public final class SluiceException extends RuntimeException {
   private final transient List<FieldViolation> fieldViolations;
 
   /** Null if the broker did not say. */
-  private final Duration retryDelay;
+  private final @Nullable Duration retryDelay;
 
   SluiceException(Status.Code code, String reason, String message) {
     this(code, reason, message, ErrorDetails.NONE, null);
   }
 
   SluiceException(
-      Status.Code code, String reason, String message, ErrorDetails details, Throwable cause) {
+      Status.Code code,
+      String reason,
+      String message,
+      ErrorDetails details,
+      @Nullable Throwable cause) {
     super(message, cause);
     this.code = code;
     this.reason = reason;
@@ -56,10 +64,11 @@ public final class SluiceException extends RuntimeException {
    * that the broker sent.
    *
    * @param thrown by a generated stub, by a future ({@code CompletionException}), or by this client
-   * @return the exception itself where it is one already; UNKNOWN for what is none of these
+   * @return the SluiceException itself if it is one; an exception with UNKNOWN for any other
+   *     exception
    */
   public static SluiceException from(Throwable thrown) {
-    for (Throwable at = thrown; at != null; at = at.getCause()) {
+    for (@Nullable Throwable at = thrown; at != null; at = at.getCause()) {
       if (at instanceof SluiceException known) return known;
       ErrorDetails details = ErrorDetails.of(at);
       if (details != null) {
@@ -78,11 +87,12 @@ public final class SluiceException extends RuntimeException {
         thrown);
   }
 
-  /** Why one batch of a PublishStream was refused. */
+  /** The error of one batch of a PublishStream. */
   static SluiceException from(PublishError error) {
     Status.Code code = Status.fromCodeValue(error.getCode()).getCode();
     String reason = error.getReason().isEmpty() ? code.name() : error.getReason();
-    Duration delay = error.hasRetryDelay() ? ErrorDetails.toDuration(error.getRetryDelay()) : null;
+    @Nullable Duration delay =
+        error.hasRetryDelay() ? ErrorDetails.toDuration(error.getRetryDelay()) : null;
     ErrorDetails details =
         new ErrorDetails(Status.fromCode(code), reason, Map.of(), List.of(), delay);
     return new SluiceException(code, reason, error.getMessage(), details, null);
@@ -147,7 +157,7 @@ public final class SluiceException extends RuntimeException {
   /**
    * The reason as a value of the protocol.
    *
-   * @return {@code ERROR_REASON_UNSPECIFIED} where it is none that this version knows
+   * @return {@code ERROR_REASON_UNSPECIFIED} if this version of the client does not know the reason
    */
   public ErrorReason errorReason() {
     try {
@@ -167,7 +177,7 @@ public final class SluiceException extends RuntimeException {
   }
 
   /**
-   * The faults of the request, one for each field.
+   * The errors of the request, one for each field.
    *
    * @return empty if the broker sent none
    */

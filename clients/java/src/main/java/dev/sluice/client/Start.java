@@ -3,12 +3,12 @@ package dev.sluice.client;
 import dev.sluice.v1.StartPosition;
 import java.time.Instant;
 
-/** Where a subscription begins, or is moved to. */
+/** Positions at which a subscription begins, or to which it is moved. */
 public final class Start {
   private Start() {}
 
   /**
-   * At the oldest message that is kept.
+   * The oldest message that is kept.
    *
    * @return a position
    */
@@ -17,7 +17,7 @@ public final class Start {
   }
 
   /**
-   * Behind the newest message.
+   * After the newest message.
    *
    * @return a position
    */
@@ -26,7 +26,7 @@ public final class Start {
   }
 
   /**
-   * At an offset.
+   * An offset of each partition.
    *
    * @param offset from 0
    * @return a position
@@ -36,7 +36,7 @@ public final class Start {
   }
 
   /**
-   * At the first message that the broker accepted at or after a time.
+   * The first message that the broker accepted at this time or later.
    *
    * @param time by the broker's clock
    * @return a position

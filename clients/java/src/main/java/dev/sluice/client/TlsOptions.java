@@ -5,27 +5,28 @@ import io.grpc.TlsChannelCredentials;
 import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import org.jspecify.annotations.Nullable;
 
-/** How a broker behind TLS is trusted, and how it knows this client. Everything is PEM. */
+/** Certificates and names for connections with TLS. Certificates and keys are PEM. */
 public final class TlsOptions {
-  private byte[] ca;
-  private byte[] cert;
-  private byte[] key;
-  private String serverName;
+  private byte @Nullable [] ca;
+  private byte @Nullable [] cert;
+  private byte @Nullable [] key;
+  private @Nullable String serverName;
 
   private TlsOptions() {}
 
   /**
-   * TLS with the authorities that the system trusts.
+   * TLS with the certificate authorities that the system trusts.
    *
-   * @return settings to be changed
+   * @return options that can be changed
    */
   public static TlsOptions create() {
     return new TlsOptions();
   }
 
   /**
-   * Trusts these authorities and no others.
+   * Trusts only these certificate authorities.
    *
    * @param pem one or more certificates
    * @return this
@@ -36,10 +37,10 @@ public final class TlsOptions {
   }
 
   /**
-   * The client's own certificate, where the broker asks for one.
+   * The certificate of the client, for a broker that asks for it.
    *
-   * @param certPem the certificate, with those that lead to its authority
-   * @param keyPem its private key, PKCS #8
+   * @param certPem the certificate, with the chain of certificates to its authority
+   * @param keyPem the private key of the certificate, PKCS #8
    * @return this
    */
   public TlsOptions clientCertificate(byte[] certPem, byte[] keyPem) {
@@ -49,7 +50,7 @@ public final class TlsOptions {
   }
 
   /**
-   * The name that the broker's certificate carries, if it is not that of the target.
+   * The name in the certificate of the broker, if it differs from the host of the target.
    *
    * @param name a host name
    * @return this
@@ -59,7 +60,7 @@ public final class TlsOptions {
     return this;
   }
 
-  String serverName() {
+  @Nullable String serverName() {
     return serverName;
   }
 
@@ -67,11 +68,11 @@ public final class TlsOptions {
     try {
       TlsChannelCredentials.Builder builder = TlsChannelCredentials.newBuilder();
       if (ca != null) builder.trustManager(new ByteArrayInputStream(ca));
-      if (cert != null)
+      if (cert != null && key != null)
         builder.keyManager(new ByteArrayInputStream(cert), new ByteArrayInputStream(key));
       return builder.build();
     } catch (IOException e) {
-      throw new UncheckedIOException("the certificates can't be read", e);
+      throw new UncheckedIOException("the certificates cannot be parsed", e);
     }
   }
 }

@@ -132,7 +132,7 @@ class ClientTest {
   /** The stream ends for a batch that is not the oldest one without an answer. */
   @Test
   void aBatchDoesNotFailForTheOneBehindIt() {
-    server.lostCount = 1;
+    server.lostCount.set(1);
     try (Client client = Client.connect(server.address());
         Producer producer = client.producer("t").producerId("p").batchMaxMessages(1).open()) {
       CompletableFuture<Receipt> before = producer.send(Message.of("before"));

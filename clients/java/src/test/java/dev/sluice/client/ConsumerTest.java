@@ -22,6 +22,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -125,15 +126,15 @@ class ConsumerTest {
     String topic = Topics.create(client, 1);
     Topics.publish(client, topic, Message.of("slow"));
     CompletableFuture<Long> waited = new CompletableFuture<>();
-    long[] failedAt = new long[1];
+    AtomicLong failedAtNanos = new AtomicLong();
     try (Consumer consumer = client.consumer(topic, "s").build()) {
       consumer.start(
           delivery -> {
             if (delivery.attempt() > 1) {
-              waited.complete(System.nanoTime() - failedAt[0]);
+              waited.complete(System.nanoTime() - failedAtNanos.get());
               return;
             }
-            failedAt[0] = System.nanoTime();
+            failedAtNanos.set(System.nanoTime());
             delivery.nack(Duration.ofMillis(150), "later");
           });
       assertTrue(waited.join() >= 140_000_000, waited.join() + " ns");

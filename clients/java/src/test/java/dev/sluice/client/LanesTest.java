@@ -20,9 +20,9 @@ class LanesTest {
     Delivery first = take("0/0");
     Delivery other = take("1/0");
     assertNull(lanes.take());
-    lanes.finished(first.lane);
+    lanes.finished(first);
     take("0/1");
-    lanes.finished(other.lane);
+    lanes.finished(other);
     assertNull(lanes.take());
   }
 
@@ -39,7 +39,7 @@ class LanesTest {
     take("0/3");
     take("0/4");
     assertNull(lanes.take());
-    lanes.finished(a.lane);
+    lanes.finished(a);
     take("0/1");
   }
 
@@ -58,7 +58,7 @@ class LanesTest {
     add(0, 1, "a");
     Delivery failed = take("0/0");
     Lane paused = lanes.pause(failed);
-    lanes.finished(failed.lane);
+    lanes.finished(failed);
     assertNull(lanes.take());
     lanes.resume(paused);
     take("0/1");
@@ -74,7 +74,7 @@ class LanesTest {
     assertEquals(3, lanes.queuedCount());
     Delivery first = take("0/0");
     take("1/2");
-    lanes.finished(first.lane);
+    lanes.finished(first);
     take("0/4");
   }
 
@@ -88,7 +88,7 @@ class LanesTest {
     assertEquals(0, lanes.queuedCount());
     add(0, 0, "a");
     assertNull(lanes.take());
-    lanes.finished(old.lane);
+    lanes.finished(old);
     take("0/0");
   }
 

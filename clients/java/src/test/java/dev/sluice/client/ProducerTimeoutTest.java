@@ -166,7 +166,7 @@ class ProducerTimeoutTest {
   void aRateLimitOfAProxyIsWaitedFor() {
     try (ScriptedServer server = new ScriptedServer();
         Client client = Client.connect(server.address())) {
-      server.refusedStreams = 4;
+      server.refusedStreams.set(4);
       try (Producer producer =
           client.producer("t").batchMaxMessages(1).retryMinBackoffMs(1).open()) {
         assertEquals(0, producer.send(Message.of("alone")).join().offset());
@@ -174,14 +174,14 @@ class ProducerTimeoutTest {
         for (int i = 0; i < 10; i++) receipts.add(producer.send(Message.of("m" + i)));
         for (int i = 0; i < 10; i++) assertEquals(i + 1, receipts.get(i).join().offset());
       }
-      server.refusedStreams = Integer.MAX_VALUE;
+      server.refusedStreams.set(Integer.MAX_VALUE);
       try (Producer producer =
           client.producer("t").retryMinBackoffMs(1).retryMaxBackoffMs(2).open()) {
         assertEquals(
             Status.Code.RESOURCE_EXHAUSTED,
             ProducerTest.errorOf(producer.send(Message.of("never"))).code());
       }
-      assertEquals(Integer.MAX_VALUE - 5, server.refusedStreams);
+      assertEquals(Integer.MAX_VALUE - 5, server.refusedStreams.get());
     }
   }
 
@@ -195,7 +195,7 @@ class ProducerTimeoutTest {
       throws InterruptedException {
     try (ScriptedServer server = new ScriptedServer();
         Client client = Client.connect(server.address())) {
-      server.refusedStreams = 1;
+      server.refusedStreams.set(1);
       CompletableFuture<Void> mayAnswer = server.holdPositions();
       try (Producer producer =
           client

@@ -36,6 +36,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * A server that does what no broker does: it tells the metadata of calls, never answers
@@ -51,10 +53,10 @@ final class ScriptedServer implements AutoCloseable {
   final CompletableFuture<Void> cancelled = new CompletableFuture<>();
 
   /** Batches that are received, and neither stored nor answered. */
-  volatile int lostCount;
+  final AtomicInteger lostCount = new AtomicInteger();
 
   /** Streams that are refused when their first batch comes, with no reason of the broker's. */
-  volatile int refusedStreams;
+  final AtomicInteger refusedStreams = new AtomicInteger();
 
   /** How many messages each batch had that was stored. */
   final LinkedBlockingQueue<Integer> batches = new LinkedBlockingQueue<>();
@@ -62,8 +64,8 @@ final class ScriptedServer implements AutoCloseable {
   private boolean isHeld;
   private final List<Runnable> heldAnswers = new ArrayList<>();
   private final Server server;
-  private volatile long storedSequence;
-  private volatile long epoch;
+  private final AtomicLong storedSequence = new AtomicLong();
+  private final AtomicLong epoch = new AtomicLong();
 
   /** What OpenProducer fails with before it answers, in their order. */
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
@@ -126,9 +128,15 @@ final class ScriptedServer implements AutoCloseable {
     return "127.0.0.1:" + server.getPort();
   }
 
+  private static boolean takeOne(AtomicInteger count) {
+    return count.getAndUpdate(before -> Math.max(0, before - 1)) > 0;
+  }
+
   /** GetProducer is not answered until the future is completed. */
   CompletableFuture<Void> holdPositions() {
-    return mayAnswerPositions = new CompletableFuture<>();
+    CompletableFuture<Void> released = new CompletableFuture<>();
+    mayAnswerPositions = released;
+    return released;
   }
 
   /** Batches are stored and not answered, until `goOn`. */
@@ -210,11 +218,10 @@ final class ScriptedServer implements AutoCloseable {
       }
       // Without an answer, the client has to give up by itself.
       if (areOpeningsHeld) return;
-      epoch++;
       observer.onNext(
           OpenProducerResponse.newBuilder()
-              .setEpoch(epoch)
-              .setLastSequence(storedSequence)
+              .setEpoch(epoch.incrementAndGet())
+              .setLastSequence(storedSequence.get())
               .build());
       observer.onCompleted();
     }
@@ -232,8 +239,8 @@ final class ScriptedServer implements AutoCloseable {
           () -> {
             observer.onNext(
                 GetProducerResponse.newBuilder()
-                    .setEpoch(epoch)
-                    .setLastSequence(storedSequence)
+                    .setEpoch(epoch.get())
+                    .setLastSequence(storedSequence.get())
                     .build());
             observer.onCompleted();
           });
@@ -293,12 +300,10 @@ final class ScriptedServer implements AutoCloseable {
         @Override
         public void onNext(PublishStreamRequest request) {
           requests.add(request);
-          if (lostCount > 0) {
-            lostCount--;
+          if (takeOne(lostCount)) {
             return;
           }
-          if (refusedStreams > 0) {
-            refusedStreams--;
+          if (takeOne(refusedStreams)) {
             observer.onError(
                 Status.RESOURCE_EXHAUSTED.withDescription("rate limit").asRuntimeException());
             return;
@@ -312,12 +317,11 @@ final class ScriptedServer implements AutoCloseable {
                     .build());
             return;
           }
-          long first = storedSequence;
-          storedSequence += request.getMessagesCount();
+          long first = storedSequence.getAndAdd(request.getMessagesCount());
           OffsetRange range =
               OffsetRange.newBuilder()
                   .setFirstOffset(first)
-                  .setLastOffset(storedSequence - 1)
+                  .setLastOffset(first + request.getMessagesCount() - 1)
                   .build();
           PublishStreamResponse answer =
               PublishStreamResponse.newBuilder()

@@ -9,6 +9,7 @@ import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -108,7 +109,8 @@ class TlsTest {
   @Test
   void saysSoWhenAKeyCanNotBeRead() {
     TlsOptions options =
-        trusting("ca.pem").clientCertificate(pem("client.test.pem"), "no key".getBytes());
+        trusting("ca.pem")
+            .clientCertificate(pem("client.test.pem"), "no key".getBytes(StandardCharsets.UTF_8));
     assertThrows(IllegalArgumentException.class, () -> connect(options));
   }
 
@@ -173,7 +175,7 @@ class TlsTest {
     command.addAll(List.of(arguments));
     Process process =
         new ProcessBuilder(command).directory(directory.toFile()).redirectErrorStream(true).start();
-    String output = new String(process.getInputStream().readAllBytes());
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertEquals(0, process.waitFor(), output);
   }
 
