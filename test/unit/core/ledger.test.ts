@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { limits } from '../../../src/base/limits.js';
 import { Ledger } from '../../../src/core/ledger.js';
+import { RangeSet } from '../../../src/core/range-set.js';
 import { freshCursor } from './harness.js';
 
 const end = 40;
@@ -95,4 +97,132 @@ describe('Ledger', () => {
     assert.equal(ledger.deadLettered(12), true);
     assert.deepEqual(ledger.state.settled, [{ first: 12, last: 12 }]);
   });
+
+  it('finds what is settled and pending from an offset on', () => {
+    const ledger = new Ledger({ ...freshCursor, acknowledgedOffset: 3, settled: [{ first: 5, last: 7 }] });
+    assert.deepEqual(
+      [0, 3, 5, 8].map((offset) => ledger.nextSettled(offset)),
+      [0, 5, 5, Number.POSITIVE_INFINITY],
+    );
+    assert.deepEqual(
+      [0, 3, 5, 7, 8].map((offset) => ledger.nextUnsettled(offset)),
+      [3, 3, 8, 8, 8],
+    );
+    assert.deepEqual(
+      [2, 3, 4, 5, 7, 8].map((offset) => ledger.isSettled(offset)),
+      [true, false, false, true, true, false],
+    );
+    for (const offset of [4, 8, 9]) ledger.deadLetter(offset, 0);
+    assert.deepEqual(
+      [3, 4, 5, 9, 10].map((offset) => ledger.nextPending(offset)),
+      [3, 10, 10, 10, 10],
+    );
+    assert.deepEqual(
+      [3, 4, 5, 10].map((offset) => ledger.nextDeadLettering(offset)),
+      [4, 4, 8, Number.POSITIVE_INFINITY],
+    );
+    assert.deepEqual(
+      ledger.notDeadLetteringFrom(3).map(({ first, last }) => [first, last]),
+      [
+        [3, 3],
+        [5, 7],
+        [10, limits.maxOffset - 1],
+      ],
+    );
+    assert.deepEqual(
+      ledger.notDeadLetteringFrom(4).map(({ first }) => first),
+      [5, 10],
+    );
+    assert.deepEqual(
+      [20, 3, 2].map((until) => ledger.backlog(until)),
+      [14, 0, 0],
+    );
+  });
+
+  it('settles up to the next message that is not settled', () => {
+    const ledger = new Ledger({ ...freshCursor, settled: [{ first: 3, last: 4 }] });
+    ledger.fail(1, 2, 50);
+    ledger.fail(6, 2, 50);
+    assert.equal(ledger.raiseFloor(0), false);
+    ledger.settle(0, 2);
+    assert.deepEqual(ledger.state, {
+      acknowledgedOffset: 5,
+      settled: [],
+      failed: [{ offset: 6, attempts: 2 }],
+      deadLetterCount: 0,
+    });
+    assert.equal(ledger.raiseFloor(5), false);
+    assert.equal(ledger.raiseFloor(7), true);
+    assert.deepEqual(ledger.state, { ...freshCursor, acknowledgedOffset: 7 });
+  });
+
+  it('remembers failures and when messages may be delivered again', () => {
+    const ledger = new Ledger({ ...freshCursor, failed: [{ offset: 2, attempts: 4 }] });
+    assert.deepEqual([ledger.attempts(2), ledger.retryAtMs(2)], [4, 0]);
+    ledger.fail(2, 5, 700);
+    ledger.fail(3, 5, 800);
+    ledger.fail(9, 6, 700);
+    assert.deepEqual([ledger.attempts(2), ledger.retryAtMs(2)], [5, 700]);
+    assert.deepEqual([ledger.attempts(4), ledger.retryAtMs(4)], [0, 0]);
+    assert.deepEqual(ledger.failedAtLeast(5), [2, 3, 9]);
+    assert.deepEqual(ledger.failedAtLeast(6), [9]);
+    assert.equal(ledger.alikeEnd(2, 100), 3, 'the next one waits longer');
+    ledger.deadLetter(9, 44);
+    assert.equal(ledger.isDeadLettering(9), true);
+    assert.deepEqual(ledger.deadLetterFailed(9), { attempts: 6, orderingKey: 44 });
+    assert.equal(ledger.deadLetterFailed(9), undefined);
+    assert.equal(ledger.isDeadLettering(9), false);
+    assert.equal(ledger.attempts(9), 6);
+  });
+
+  it('ends what may go out together before a dead letter and before a suspect', () => {
+    const ledger = new Ledger(freshCursor);
+    ledger.deadLetter(5, 0);
+    assert.equal(ledger.alikeEnd(0, 100), 5);
+    breakTwice(ledger, 2, 3);
+    assert.equal(ledger.alikeEnd(0, 100), 2);
+    assert.equal(ledger.alikeEnd(2, 100), 3, 'a suspect goes alone');
+    assert.equal(ledger.alikeEnd(4, 100), 5);
+  });
+
+  it('suspects messages that were in two breaks, the lowest first, up to a limit', () => {
+    const ledger = new Ledger(freshCursor);
+    breakOnce(ledger, 10, 19);
+    assert.equal(ledger.suspectCount, 0);
+    breakOnce(ledger, 5, 12);
+    assert.deepEqual(
+      [4, 9, 10, 12, 13].map((offset) => ledger.isSuspect(offset)),
+      [false, false, true, true, false],
+    );
+    assert.equal(ledger.suspectCount, 3);
+    ledger.clear(11, 11);
+    assert.equal(ledger.isSuspect(11), false);
+    breakOnce(ledger, 11, 11);
+    assert.equal(ledger.isSuspect(11), false, 'it has only one break now');
+    ledger.settle(10, 10);
+    assert.equal(ledger.suspectCount, 1);
+    const many = new Ledger(freshCursor);
+    breakTwice(many, 0, limits.suspectsPerPartition + 9);
+    assert.equal(many.suspectCount, limits.suspectsPerPartition);
+    assert.equal(many.isSuspect(limits.suspectsPerPartition - 1), true);
+    many.raiseFloor(10);
+    assert.equal(many.suspectCount, limits.suspectsPerPartition - 10);
+    breakOnce(many, limits.suspectsPerPartition, limits.suspectsPerPartition + 9);
+    assert.equal(many.suspectCount, limits.suspectsPerPartition, 'when there is room');
+    many.reset(0);
+    assert.equal(many.suspectCount, 0);
+    breakOnce(many, 0, 3);
+    assert.equal(many.suspectCount, 0, 'a reset forgets the breaks');
+  });
 });
+
+function breakOnce(ledger: Ledger, first: number, last: number): void {
+  const atWork = new RangeSet();
+  atWork.add(first, last);
+  ledger.streamBroke(atWork);
+}
+
+function breakTwice(ledger: Ledger, first: number, last: number): void {
+  breakOnce(ledger, first, last);
+  breakOnce(ledger, first, last);
+}
