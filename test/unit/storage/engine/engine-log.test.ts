@@ -1,20 +1,6 @@
 import assert from 'node:assert/strict';
 import { crc32c, findUnknownFragment, readLogRecords } from '../../../../src/storage/engine/engine-log.js';
-
-const blockBytes = 32 * 1024;
-
-function fragment(type: number, data: Buffer): Buffer {
-  const bytes = Buffer.alloc(7 + data.length);
-  bytes.writeUInt16LE(data.length, 4);
-  bytes.writeUInt8(type, 6);
-  data.copy(bytes, 7);
-  const crc = crc32c(bytes, 6);
-  bytes.writeUInt32LE((((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0, 0);
-  return bytes;
-}
-
-const [full, first, middle, last] = [1, 2, 3, 4];
-const text = (value: string) => Buffer.from(value);
+import { block, blockBytes, first, flipped, fragment, full, last, middle } from './log-fragments.js';
 
 function read(bytes: Buffer, isBeginning = true) {
   const { records, isDamaged, hasBadFragment } = readLogRecords(bytes, isBeginning);
@@ -25,74 +11,57 @@ const whole = (...records: string[]) => ({ records, isDamaged: false, hasBadFrag
 const damaged = (...records: string[]) => ({ records, isDamaged: true, hasBadFragment: false });
 const broken = (...records: string[]) => ({ records, isDamaged: true, hasBadFragment: true });
 
-/** A fragment with one bit changed in its data. */
-function flipped(bytes: Buffer): Buffer {
-  const copy = Buffer.from(bytes);
-  copy[copy.length - 1]! ^= 1;
-  return copy;
-}
-
-/** A block of these fragments, filled with zeros. */
-function block(...fragments: Buffer[]): Buffer {
-  return Buffer.concat([...fragments, Buffer.alloc(blockBytes)]).subarray(0, blockBytes);
-}
-
 describe('the log of the engine', () => {
   it('has the checksum of the format', () => {
-    assert.equal(crc32c(text('123456789')), 0xe3069283);
-    assert.equal(crc32c(text('x123456789y'), 1, 10), 0xe3069283);
+    assert.equal(crc32c(Buffer.from('123456789')), 0xe3069283);
+    assert.equal(crc32c(Buffer.from('x123456789y'), 1, 10), 0xe3069283);
   });
 
   it('joins fragments to records', () => {
     const bytes = [
-      fragment(full!, text('one')),
-      fragment(first!, text('t')),
-      fragment(middle!, text('w')),
-      fragment(last!, text('o')),
-      fragment(full!, text('three')),
+      fragment(full, 'one'),
+      fragment(first, 't'),
+      fragment(middle, 'w'),
+      fragment(last, 'o'),
+      fragment(full, 'three'),
     ];
     assert.deepEqual(read(Buffer.concat(bytes)), whole('one', 'two', 'three'));
     assert.deepEqual(read(Buffer.alloc(0)), whole());
   });
 
   it('continues in the next block where the rest of one is zero', () => {
-    const bytes = Buffer.concat([
-      block(fragment(full!, text('one')), fragment(first!, text('t'))),
-      fragment(last!, text('wo')),
-    ]);
+    const bytes = Buffer.concat([block(fragment(full, 'one'), fragment(first, 't')), fragment(last, 'wo')]);
     assert.deepEqual(read(bytes), whole('one', 'two'));
-    const rest = Buffer.from(block(fragment(full!, text('one'))));
+    const rest = Buffer.from(block(fragment(full, 'one')));
     rest[blockBytes - 1] = 1;
     assert.deepEqual(read(rest), damaged('one'));
   });
 
   it('finds a record that is cut off, or has no beginning', () => {
-    assert.deepEqual(read(fragment(first!, text('t'))), damaged());
-    const again = Buffer.concat([fragment(first!, text('t')), fragment(full!, text('one'))]);
+    assert.deepEqual(read(fragment(first, 't')), damaged());
+    const again = Buffer.concat([fragment(first, 't'), fragment(full, 'one')]);
     assert.deepEqual(read(again), damaged('one'));
-    const twice = Buffer.concat(
-      [1, 2].map(() => fragment(first!, text('t'))).concat(fragment(last!, text('wo'))),
-    );
+    const twice = Buffer.concat([1, 2].map(() => fragment(first, 't')).concat(fragment(last, 'wo')));
     assert.deepEqual(read(twice), damaged('two'));
-    for (const type of [middle!, last!]) {
-      assert.deepEqual(read(fragment(type, text('x'))), damaged());
-      assert.deepEqual(read(fragment(type, text('x')), false), whole(), 'its beginning was not read');
-      const later = Buffer.concat([fragment(full!, text('one')), fragment(type, text('x'))]);
+    for (const type of [middle, last]) {
+      assert.deepEqual(read(fragment(type, 'x')), damaged());
+      assert.deepEqual(read(fragment(type, 'x'), false), whole(), 'its beginning was not read');
+      const later = Buffer.concat([fragment(full, 'one'), fragment(type, 'x')]);
       assert.deepEqual(read(later, false), damaged('one'));
     }
   });
 
   it('skips what is damaged up to the next fragment', () => {
-    const one = fragment(full!, text('one'));
-    const three = fragment(full!, text('three'));
+    const one = fragment(full, 'one');
+    const three = fragment(full, 'three');
     assert.deepEqual(
-      read(Buffer.concat([one, flipped(fragment(full!, text('two'))), three])),
+      read(Buffer.concat([one, flipped(fragment(full, 'two')), three])),
       broken('one', 'three'),
     );
-    const torn = flipped(fragment(middle!, text('w')));
-    const parts = [fragment(first!, text('t')), torn, fragment(last!, text('o')), three];
+    const torn = flipped(fragment(middle, 'w'));
+    const parts = [fragment(first, 't'), torn, fragment(last, 'o'), three];
     assert.deepEqual(read(Buffer.concat(parts)), broken('three'));
-    const longer = Buffer.from(fragment(full!, text('two')));
+    const longer = Buffer.from(fragment(full, 'two'));
     longer.writeUInt16LE(60_000, 4);
     assert.deepEqual(
       read(Buffer.concat([longer, three])),
@@ -103,22 +72,22 @@ describe('the log of the engine', () => {
   });
 
   it('takes a torn end for the end', () => {
-    const one = fragment(full!, text('one'));
-    const two = fragment(full!, text('two'));
+    const one = fragment(full, 'one');
+    const two = fragment(full, 'two');
     assert.deepEqual(read(Buffer.concat([one, two.subarray(0, -1)])), damaged('one'));
     assert.deepEqual(read(Buffer.concat([one, two.subarray(0, 6)])), whole('one'));
     assert.deepEqual(read(flipped(two)), broken());
   });
 
   it('passes over fragments of other types', () => {
-    const bytes = Buffer.concat([fragment(9, text('hint')), fragment(last!, text('x'))]);
+    const bytes = Buffer.concat([fragment(9, 'hint'), fragment(last, 'x')]);
     assert.deepEqual(read(bytes, false), damaged(), 'the fragment before was read');
   });
 
   it('finds the first fragment of an unknown type', () => {
-    const one = fragment(full!, text('one'));
-    const strange = fragment(5, text('two'));
-    assert.equal(findUnknownFragment(Buffer.concat([one, fragment(last!, text('x'))])), undefined);
+    const one = fragment(full, 'one');
+    const strange = fragment(5, 'two');
+    assert.equal(findUnknownFragment(Buffer.concat([one, fragment(last, 'x')])), undefined);
     assert.equal(findUnknownFragment(Buffer.concat([one, strange])), one.length);
     assert.equal(findUnknownFragment(Buffer.concat([block(one), strange])), blockBytes);
     assert.equal(findUnknownFragment(strange), 0);
