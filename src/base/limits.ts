@@ -8,6 +8,8 @@ export const limits = {
   // --- What a request may ask -----------------------------------------------------------------------------
   /** Names of topics, subscriptions and producers, in characters. */
   maxNameLength: 200,
+  /** Earlier versions gave dead-letter topics the names of a topic and a subscription, and a suffix. */
+  longestTopicNameLength: 413,
   maxConsumerIdLength: 200,
   /** One encoded message. Setting. */
   maxMessageBytes: 1 * MiB,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { SluiceError } from '../../src/base/errors.js';
 import type { SubscriptionConfig } from '../../src/base/model.js';
-import { deadLetterTopicName } from '../../src/broker/dead-letters/dead-letter-cycles.js';
+import { deadLetterTopicName } from '../../src/broker/dead-letters/dead-letter-topic.js';
 import type { Broker, RedriveProgress, RedriveSession, RedriveSink } from '../../src/broker/types.js';
 import type { ReferenceModel } from './reference-model.js';
 

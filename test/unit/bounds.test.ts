@@ -17,6 +17,7 @@ const elsewhere: Readonly<Record<string, readonly string[]>> = {
     'largestWindowBytes',
     'largestConcurrentReads',
     'maxConsumerIdLength',
+    'longestTopicNameLength',
     'maxTopics',
     'minAckDeadlineMs',
     'maxAckDeadlineMs',

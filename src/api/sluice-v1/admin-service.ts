@@ -4,7 +4,7 @@ import { fromConsumer, fromMessageInfo, fromProducer, fromServerInfo } from './c
 import { earliest, toStart } from './convert-start.js';
 import { fromSubscription, toSubscription, toSubscriptionChange } from './convert-subscription.js';
 import { fromTopic, toTopic, toTopicChange } from './convert-topic.js';
-import { checkName, invalidField, toNumber } from './convert-values.js';
+import { checkName, checkTopicName, invalidField, toNumber } from './convert-values.js';
 import type { HandlerServices } from './handler-services.js';
 import { RedriveCall } from './redrive.js';
 
@@ -21,7 +21,7 @@ function topicHandlers({ broker }: HandlerServices) {
       topic: fromTopic(await broker.createTopic(toTopic(topic))),
     }),
     getTopic: ({ name }) => ({
-      topic: fromTopic(broker.getTopic(checkName(name, 'name'))),
+      topic: fromTopic(broker.getTopic(checkTopicName(name, 'name'))),
     }),
     listTopics: ({ pageSize, pageToken }) => {
       const { items, nextPageToken } = broker.listTopics(pageSize, pageToken);
@@ -32,7 +32,7 @@ function topicHandlers({ broker }: HandlerServices) {
       return { topic: fromTopic(await broker.updateTopic(name, change)) };
     },
     deleteTopic: async ({ name }) => {
-      await broker.deleteTopic(checkName(name, 'name'));
+      await broker.deleteTopic(checkTopicName(name, 'name'));
       return {};
     },
   } satisfies Partial<Handlers>;
@@ -52,7 +52,7 @@ function subscriptionHandlers({ broker }: HandlerServices) {
       return { subscription: fromSubscription(broker.getSubscription(topic, name)) };
     },
     listSubscriptions: ({ topic, pageSize, pageToken }) => {
-      if (topic !== '') checkName(topic, 'topic');
+      if (topic !== '') checkTopicName(topic, 'topic');
       const { items, nextPageToken } = broker.listSubscriptions(topic, pageSize, pageToken);
       return { subscriptions: items.map(fromSubscription), nextPageToken };
     },
@@ -79,17 +79,17 @@ function inspectionHandlers(services: HandlerServices) {
   const { broker } = services;
   return {
     listProducers: ({ topic }) => {
-      if (topic !== '') checkName(topic, 'topic');
+      if (topic !== '') checkTopicName(topic, 'topic');
       return { producers: broker.listProducers(topic).map(fromProducer) };
     },
     listConsumers: ({ topic, subscription }) => {
-      if (topic !== '') checkName(topic, 'topic');
+      if (topic !== '') checkTopicName(topic, 'topic');
       if (subscription !== '') checkName(subscription, 'subscription');
       return { consumers: broker.listConsumers(topic, subscription).map(fromConsumer) };
     },
     getMessage: async ({ topic, partition, offset }) =>
       fromMessageInfo(
-        await broker.getMessage(checkName(topic, 'topic'), partition, toNumber(offset, 'offset')),
+        await broker.getMessage(checkTopicName(topic, 'topic'), partition, toNumber(offset, 'offset')),
       ),
     redriveDeadLetters: (call) => new RedriveCall(call, services),
     getServerInfo: () => fromServerInfo(broker.serverInfo()),

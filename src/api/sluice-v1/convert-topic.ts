@@ -12,7 +12,7 @@ import {
 import { Durability as ApiDurability } from '../../gen/sluice/v1/message_pb.js';
 import { toDuration } from '../duration.js';
 import { toUpdatePaths } from './convert-mask.js';
-import { checkName, invalidField, toMs, toNumber, toTimestamp } from './convert-values.js';
+import { checkName, checkTopicName, invalidField, toMs, toNumber, toTimestamp } from './convert-values.js';
 import { apiDurability } from './receipts.js';
 
 /** Ignores creation time and statistics in the request: they belong to the broker. */
@@ -48,7 +48,7 @@ export function toTopicChange({ topic, updateMask }: UpdateTopicRequest): {
     ...(paths.has('backlog_limit') ? { backlogLimit: toBacklogLimit(topic.backlogLimit) } : {}),
     ...(paths.has('durability') ? { durability: toDurability(topic.durability) } : {}),
   };
-  return { name: checkName(topic.name, 'topic.name'), change };
+  return { name: checkTopicName(topic.name, 'topic.name'), change };
 }
 
 function toRetention(policy: ApiRetentionPolicy | undefined): RetentionPolicy {

@@ -9,10 +9,15 @@ export function invalidField(field: string, text: string): SluiceError {
 }
 
 /** Throws INVALID_NAME with the path of the field. The broker's rule, checked before the request is handled. */
-export function checkName(name: string, field: string): string {
-  const fault = nameFault(name);
+export function checkName(name: string, field: string, maxLength: number = limits.maxNameLength): string {
+  const fault = nameFault(name, maxLength);
   if (fault !== undefined) throw new SluiceError('INVALID_NAME', `${field}: the name ${fault}`, { field });
   return name;
+}
+
+/** For a topic that is only looked up: an earlier version may have created it with a longer name. */
+export function checkTopicName(name: string, field: string): string {
+  return checkName(name, field, limits.longestTopicNameLength);
 }
 
 export function checkLength(text: string, maxLength: number, field: string): string {

@@ -3,7 +3,7 @@ import type { DeliveredRun, ReadOptions, ReadSession, ReadSink } from '../../bro
 import type { ReadRequest, ReadRequestSchema, ReadResponseSchema } from '../../gen/sluice/v1/broker_pb.js';
 import type { Call, RequestReceiver } from '../call.js';
 import { earliest, toStart } from './convert-start.js';
-import { checkName, toNumberAtMost } from './convert-values.js';
+import { checkTopicName, toNumberAtMost } from './convert-values.js';
 import { runsTag, sendRuns } from './frames.js';
 import type { HandlerServices } from './handler-services.js';
 
@@ -57,7 +57,7 @@ export class ReadCall implements RequestReceiver<typeof ReadRequestSchema>, Read
 
 function toReadOptions(request: ReadRequest): ReadOptions {
   return {
-    topic: checkName(request.topic, 'topic'),
+    topic: checkTopicName(request.topic, 'topic'),
     partition: request.partition,
     start: toStart(request.start, 'start') ?? earliest,
     limit: toNumberAtMost(request.limit),

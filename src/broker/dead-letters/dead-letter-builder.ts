@@ -9,7 +9,8 @@ import { messageEntry, messageKeyRange } from '../../envelope/message-bytes.js';
 import type { Append, LogReader, Storage } from '../../storage/types.js';
 import { readMessageBy } from '../reading/read-message.js';
 import type { Topic } from '../topics/topic.js';
-import { checkNoDeadLetterCycle, type DeadLetterRoutes, deadLetterTopicName } from './dead-letter-cycles.js';
+import { checkNoDeadLetterCycle, type DeadLetterRoutes } from './dead-letter-cycles.js';
+import { deadLetterTopicName, findDeadLetterTopic } from './dead-letter-topic.js';
 
 export interface DeadLetterBuilderServices {
   readonly storage: Storage;
@@ -20,6 +21,7 @@ export interface DeadLetterBuilderServices {
 
 /** The topics that dead letters go to. */
 export interface DeadLetterTopics {
+  find(name: string): Topic | undefined;
   /** The topic of this name. Creates it if it does not exist, even if topics are not auto-created. */
   getOrCreate(name: string): Topic;
 }
@@ -89,7 +91,7 @@ export class DeadLetterBuilder {
       [deadLetterHeaders.reason]: request.reason,
       [deadLetterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
-    const target = topics.getOrCreate(deadLetterTopicName(config));
+    const target = findDeadLetterTopic(topics, config) ?? topics.getOrCreate(deadLetterTopicName(config));
     const key = messageKeyRange(chunk);
     const { partitionCount } = target.config;
     return {

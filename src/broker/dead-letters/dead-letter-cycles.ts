@@ -1,12 +1,5 @@
 import { SluiceError } from '../../base/errors.js';
-import type { SubscriptionConfig } from '../../base/model.js';
-
-/** The part of a subscription that determines where its dead letters go. */
-export type DeadLetterRoute = Pick<SubscriptionConfig, 'topic' | 'name' | 'deadLetter'>;
-
-export function deadLetterTopicName(route: DeadLetterRoute): string {
-  return route.deadLetter.topic || `${route.topic}.${route.name}.dead-letter`;
-}
+import { type DeadLetterRoute, deadLetterTopicName } from './dead-letter-topic.js';
 
 export interface DeadLetterRoutes {
   /**

@@ -12,8 +12,8 @@ import { commit } from '../committer.js';
 import type { Serving } from '../serving.js';
 import type { Topic, TopicFollower } from '../topics/topic.js';
 import type { RedriveOptions, RedriveSession, RedriveSink } from '../types.js';
-import { deadLetterTopicName } from './dead-letter-cycles.js';
 import { type DeadLetter, type DeadLetterPage, DeadLetterScan, type ScanRange } from './dead-letter-scan.js';
+import { findDeadLetterTopic } from './dead-letter-topic.js';
 import { Pace } from './pace.js';
 
 export interface RedriveServices {
@@ -148,7 +148,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     const { storage, topics } = this.#services;
     // Submissions of an interrupted redrive come before this barrier: the note that is read below includes them.
     await commit(storage, { durability: 'synced' });
-    const topic = topics.find(deadLetterTopicName(this.#subscription.config));
+    const topic = findDeadLetterTopic(topics, this.#subscription.config);
     if (topic === undefined || this.#hasEnded) return undefined;
     this.#deadLetterTopic = topic;
     topic.addFollower(this);

@@ -8,11 +8,11 @@ import type { Change } from '../../storage/types.js';
 import { commit } from '../committer.js';
 import {
   checkNoDeadLetterCycle,
-  type DeadLetterRoute,
   deadLetterCycle,
   formatCycle,
   routesInCycles,
 } from '../dead-letters/dead-letter-cycles.js';
+import type { DeadLetterRoute } from '../dead-letters/dead-letter-topic.js';
 import { expectName } from '../topics/names.js';
 import type { PagedMap } from '../topics/paging.js';
 import { checkEmptyStart, checkPosition } from '../topics/start-offsets.js';

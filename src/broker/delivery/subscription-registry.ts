@@ -1,5 +1,6 @@
 import type { SubscriptionConfig } from '../../base/model.js';
-import type { DeadLetterRoute, DeadLetterRoutes } from '../dead-letters/dead-letter-cycles.js';
+import type { DeadLetterRoutes } from '../dead-letters/dead-letter-cycles.js';
+import type { DeadLetterRoute } from '../dead-letters/dead-letter-topic.js';
 import { PagedMap } from '../topics/paging.js';
 import type { Topic } from '../topics/topic.js';
 import type { SubscriptionRunner } from './subscription-runner.js';

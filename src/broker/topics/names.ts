@@ -9,13 +9,13 @@ import { limits } from '../../base/limits.js';
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /** What is wrong with a name, as the end of a sentence; undefined if it is valid. */
-export function nameFault(name: string): string | undefined {
-  if (name.length <= limits.maxNameLength && namePattern.test(name)) return undefined;
+export function nameFault(name: string, maxLength: number = limits.maxNameLength): string | undefined {
+  if (name.length <= maxLength && namePattern.test(name)) return undefined;
   const problem =
     name === ''
       ? 'is missing'
-      : name.length > limits.maxNameLength
-        ? `is longer than ${limits.maxNameLength} characters`
+      : name.length > maxLength
+        ? `is longer than ${maxLength} characters`
         : `has characters that a name may not have: ${JSON.stringify(name)}`;
   return `${problem}; letters, digits, ".", "_" and "-" are fine, the first a letter or digit`;
 }

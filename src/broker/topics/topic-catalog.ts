@@ -96,6 +96,7 @@ export class TopicCatalog {
   }
 
   create(input: Omit<TopicConfig, 'createTimeMs'>): { topic: Topic; durable: Promise<void> } {
+    expectName(input.name, 'topic');
     this.#check(input);
     const existing = this.#topics.get(input.name);
     if (existing === undefined) return this.#insert(input);

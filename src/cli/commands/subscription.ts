@@ -34,7 +34,7 @@ const policy = {
   maxAttempts: value(count(), 'Deliveries before a message is dead-lettered; 0 is the default of the broker'),
   deadLetterTopic: value(
     text('<topic>'),
-    'Where dead letters go (default: <topic>.<subscription>.dead-letter)',
+    'Where dead letters go (default: <topic>.<subscription>.dead-letter, shortened to 200 characters)',
   ),
   retryForEver: value(truth, 'Never dead-letter'),
 } as const;

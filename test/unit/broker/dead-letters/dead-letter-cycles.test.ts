@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import {
   checkNoDeadLetterCycle,
-  type DeadLetterRoute,
   type DeadLetterRoutes,
   deadLetterCycle,
   formatCycle,
   routesInCycles,
 } from '../../../../src/broker/dead-letters/dead-letter-cycles.js';
+import type { DeadLetterRoute } from '../../../../src/broker/dead-letters/dead-letter-topic.js';
 
 /** `a/s>b`: subscription `s` of topic `a` has `b` as its dead-letter topic; without `>b` the default. */
 function routes(...texts: string[]): DeadLetterRoute[] {

@@ -301,7 +301,9 @@ export type DeadLetterPolicy = Message<"sluice.v1.DeadLetterPolicy"> & {
   maxAttempts: number;
 
   /**
-   * Default: `<topic>.<subscription>.dead-letter`, created when first needed.
+   * Default: `<topic>.<subscription>.dead-letter`, created when first needed. If
+   * that is longer than 200 characters: its first 171 characters, a dot, a
+   * digest of 16 characters, and `.dead-letter`.
    * Never the subscription's own topic (INVALID_FIELD), nor one whose own
    * subscriptions dead-letter back to it (DEAD_LETTER_CYCLE), disabled or not.
    *
