@@ -353,3 +353,20 @@ describe('a subscription in order of partition', () => {
     assert.deepEqual(h.serve(), { a: ['0:1'] });
   });
 });
+
+describe('the end of a partition', () => {
+  it('never moves back, and wakes sessions only when it moves', () => {
+    for (const ordering of ['partition', 'key'] as const) {
+      const h = new Harness({ ordering });
+      h.partition(0, 3);
+      h.open('a');
+      h.serve();
+      h.subscription.setEnd(0, 3);
+      assert.deepEqual(h.effects().ready, []);
+      h.subscription.setEnd(0, 1);
+      assert.equal(h.subscription.partitionStatus(0).backlogMessageCount, 3);
+      h.subscription.setEnd(0, 4);
+      assert.deepEqual(h.effects().ready, ['a']);
+    }
+  });
+});

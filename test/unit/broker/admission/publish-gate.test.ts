@@ -159,4 +159,35 @@ describe('PublishGate', () => {
     gate.remember('one more', new TopicLine());
     assert.equal(gate.lineOf('peer'), gate.newcomers, 'the oldest is forgotten');
   });
+
+  it('keeps the place of a topic when one of its streams gives up, and not when the last one does', () => {
+    roomBytes = -1;
+    const giveUps = ['a', 'b'].map((name) => wait(name, 10));
+    giveUps[0]!();
+    roomBytes = 5;
+    gate.admit();
+    assert.deepEqual(entered, ['b']);
+    roomBytes = -1;
+    wait('c', 10)();
+    roomBytes = 5;
+    gate.admit();
+    assert.deepEqual(entered, ['b']);
+    assert.equal(gate.isClosedFor(new TopicLine()), true, 'room is kept for b');
+    clock.advance(limits.admissionMs);
+    assert.equal(gate.isClosedFor(new TopicLine()), false, 'nothing waits');
+  });
+
+  it('remembers the topic of a connection, of so many connections', () => {
+    const lines = [new TopicLine(), new TopicLine()] as const;
+    assert.equal(gate.lineOf('peer'), gate.newcomers);
+    gate.remember('peer', lines[0]);
+    gate.remember('other', lines[0]);
+    gate.remember('peer', lines[1]);
+    assert.equal(gate.lineOf('peer'), lines[1]);
+    for (let i = 0; i < limits.rememberedPeers - 2; i += 1) gate.remember(`${i}`, lines[0]);
+    assert.equal(gate.lineOf('other'), lines[0]);
+    gate.remember('one more', lines[0]);
+    assert.equal(gate.lineOf('other'), gate.newcomers, 'the least recent one is forgotten');
+    assert.equal(gate.lineOf('peer'), lines[1]);
+  });
 });

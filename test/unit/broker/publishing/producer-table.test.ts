@@ -38,7 +38,10 @@ describe('ProducerTable', () => {
     const names = Array.from({ length: 5 }, (_, i) => `more-${i}`);
     await Promise.all(
       names.map((name) =>
-        table.loadFor(topicId, name, (entry) => assert.equal(table.get(topicId, name), entry)),
+        table.loadFor(topicId, name, (entry) => {
+          assert.equal(entry.pendingCount, 0);
+          assert.equal(table.get(topicId, name), entry);
+        }),
       ),
     );
     assert.equal(readCount, names.length);
@@ -50,5 +53,29 @@ describe('ProducerTable', () => {
     await table.load(topicId, 'next');
     assert.equal(table.get(topicId, 'idle'), undefined);
     assert.notEqual(table.get(topicId, 'next'), undefined);
+  });
+
+  it('keeps what was used last, and reads what it has forgotten again', async () => {
+    for (let i = 0; i < limits.cachedProducers; i++) await table.load(topicId, `p-${i}`);
+    assert.equal(readCount, limits.cachedProducers);
+    assert.notEqual(table.get(topicId, 'p-0'), undefined);
+    await table.load(topicId, 'p-0');
+    await table.load(topicId, 'one more');
+    assert.equal(readCount, limits.cachedProducers + 1);
+    assert.notEqual(table.get(topicId, 'p-0'), undefined);
+    assert.equal(table.get(topicId, 'p-1'), undefined);
+    await table.load(topicId, 'p-1');
+    assert.equal(readCount, limits.cachedProducers + 2);
+  });
+
+  it('reads a producer once for several that ask at the same time', async () => {
+    const [a, b, other] = await Promise.all([
+      table.load(topicId, 'p'),
+      table.load(topicId, 'p'),
+      table.load(topicId + 1, 'p'),
+    ]);
+    assert.equal(a, b);
+    assert.notEqual(a, other);
+    assert.equal(readCount, 2);
   });
 });

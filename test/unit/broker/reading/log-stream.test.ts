@@ -139,6 +139,14 @@ describe('a stream that reads the log', () => {
     assert.deepEqual(setup.reads, ['0:3', '0:4']);
   });
 
+  it('delivers nothing of a run behind its limit', () => {
+    const setup = new Setup([[run(0, 0, 2), run(0, 2, 1)]], { limit: 2 });
+    setup.answer = (runs) => runs;
+    setup.stream.start();
+    assert.deepEqual(setup.frames, [['0:0-2']]);
+    assert.deepEqual(setup.ends, [undefined]);
+  });
+
   it('ends at its limit also where it follows', () => {
     const setup = started([[run(0, 0, 4)]], { limit: 2, isFollowing: true });
     assert.deepEqual(setup.frames, [['0:0-2']]);

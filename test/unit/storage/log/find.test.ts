@@ -12,6 +12,7 @@ import {
 } from '../../../../src/storage/log/read-around.js';
 import { ReadSlots } from '../../../../src/storage/log/read-slots.js';
 import {
+  blockOf,
   engineError,
   logUpTo,
   MemoryEngine,
@@ -125,6 +126,20 @@ describe('reading around damage', () => {
     assert.deepEqual(await around(memory, log, 0), { before: [1, 3, 5], damage: undefined });
     memory.damaged.add(3);
     assert.deepEqual(await around(memory, log, 0), { before: [1], damage: undefined }, 'up to the gap');
+  });
+
+  it('takes the whole records of a damaged block from its bytes', async () => {
+    const { memory, log } = filled(6);
+    const damagedRecord = record(6, 2);
+    damagedRecord[1][damagedRecord[1].length - 1]! ^= 1;
+    memory.block = blockOf(record(2, 2), record(4, 2), damagedRecord, record(8, 2));
+    for (const lastOffset of [3, 5, 7, 9]) memory.damaged.add(lastOffset);
+    assert.deepEqual(await around(memory, log, 0), { before: [1, 3, 5], damage: undefined });
+    const behind = await around(memory, log, 6);
+    assert.deepEqual(behind.before, []);
+    assert.deepEqual([behind.damage?.firstOffset, behind.damage?.lastOffset], [6, 7]);
+    assert.equal(lastOffsetOfLogKey((await readFirst(memory.engine, log, 3))![0]), 3);
+    assert.equal(lastOffsetOfLogKey((await readFirst(memory.engine, log, 6))![0]), 9, 'the next whole one');
   });
 
   it('passes on every other error', async () => {

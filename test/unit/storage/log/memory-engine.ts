@@ -50,6 +50,8 @@ export class MemoryEngine {
   readonly #entries: [Buffer, Buffer][] = [];
   /** Last offsets of records whose block can't be read. */
   readonly damaged = new Set<number>();
+  /** The bytes of the block that can't be read; undefined if the error names none. */
+  block: Buffer | undefined;
   /** Thrown by the next reads, one each. */
   readonly failures: Error[] = [];
   /** Every scan meets damage at once, as with a damaged block at the beginning of a table. */
@@ -82,7 +84,7 @@ export class MemoryEngine {
       scan: (_column: number, range: KeyRange, options?: ScanOptions) => this.#scan(range, options),
       get: (_column: number, key: Buffer) => this.#get(key),
       getMany: (_column: number, keys: readonly Buffer[]) => keys.map((key) => this.#get(key)),
-      readDamagedBlock: async () => undefined,
+      readDamagedBlock: async () => this.block,
     };
     return reads as unknown as Engine;
   }
@@ -145,4 +147,22 @@ export function lost(first: number, last: number, why: RegExp): (error: unknown)
 
 export function refused(reason: string, text = /./): (error: unknown) => boolean {
   return (error) => error instanceof SluiceError && error.reason === reason && text.test(error.message);
+}
+
+/** A block of a table, as RocksDB writes it, where every entry shares nothing with the one before. */
+export function blockOf(...entries: [Buffer, Buffer][]): Buffer {
+  const parts: Buffer[] = [];
+  const starts: number[] = [];
+  for (const [key, value] of entries) {
+    starts.push(parts.reduce((bytes, { length }) => bytes + length, 0));
+    parts.push(
+      Buffer.of(0, key.length + 8, 0x80 | (value.length & 0x7f), value.length >> 7),
+      key,
+      Buffer.alloc(8),
+      value,
+    );
+  }
+  const trailer = Buffer.alloc(4 * starts.length + 4);
+  for (const [i, start] of [...starts, starts.length].entries()) trailer.writeUInt32LE(start, 4 * i);
+  return Buffer.concat([...parts, trailer]);
 }
