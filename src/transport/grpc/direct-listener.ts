@@ -222,7 +222,7 @@ export class DirectListener implements Listener, OpenCall, CallOwner {
     if (this.#isRequestDue) endRequest(this.#base);
     this.#table.answered(this);
     // Frames of messages are not counted any more when their session has ended: what is left of them is owed.
-    if (end === 'answered' && this.kind === 'stream') this.entry?.owed.addUnsent(unsentBytes(this.#base));
+    if (end === 'answered' && this.kind === 'stream') this.entry?.owed.ended(() => unsentBytes(this.#base));
     const receiver = this.#receiver;
     this.#receiver = undefined;
     try {

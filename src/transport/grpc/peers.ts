@@ -30,6 +30,8 @@ export class ClientConnection {
   unreadBytes = 0;
   /** Answers of its calls and streams that have left, so far. */
   leftCount = 0;
+  /** Its streams that have ended, and whose last bytes wait for the transport. */
+  readonly ending = new Set<{ hasMoved(): boolean }>();
   /** Answers begun in this turn of the event loop. */
   answersInTurn = 0;
   /** Calls that wait for room for their answer, oldest first. */
@@ -70,6 +72,7 @@ export class ClientConnection {
 
   /** To be asked now and then: how long it has had unread answers without reading any. */
   stuckForMs(nowMs: number): number {
+    for (const stream of this.ending) if (stream.hasMoved()) this.leftCount += 1;
     const hasUnread = this.answerBytes + this.unreadBytes > 0;
     const isStuck = hasUnread && this.#hadUnread && this.leftCount === this.#seenLeftCount;
     this.#hadUnread = hasUnread;

@@ -53,6 +53,8 @@ export class StreamAccount implements OwedBytes {
   #bytes = 0;
   #isClosed = false;
   #resume: (() => void) | undefined;
+  #unsentBytes: () => number = () => 0;
+  #lastUnsentBytes = 0;
 
   constructor(all: StreamAnswers, connection: ClientConnection) {
     this.#all = all;
@@ -72,9 +74,25 @@ export class StreamAccount implements OwedBytes {
     this.#connection.unreadBytes += bytes;
   }
 
-  /** So many bytes wait for the transport, those of answers among them: what is not counted yet is added. */
-  addUnsent(unsentBytes: number): void {
-    if (unsentBytes > this.#bytes) this.add(unsentBytes - this.#bytes);
+  /**
+   * The stream has its status. `unsentBytes` measures what waits for the transport: answers, and frames of messages, which
+   * are not counted before. No callback says here when such a frame leaves, so the connection measures again.
+   */
+  ended(unsentBytes: () => number): void {
+    const bytes = unsentBytes();
+    if (this.#isClosed || bytes === 0) return;
+    if (bytes > this.#bytes) this.add(bytes - this.#bytes);
+    this.#unsentBytes = unsentBytes;
+    this.#lastUnsentBytes = bytes;
+    this.#connection.ending.add(this);
+  }
+
+  /** Of a stream that has ended: whether something has left for the transport since the last call. */
+  hasMoved(): boolean {
+    const bytes = this.#unsentBytes();
+    const hasMoved = bytes < this.#lastUnsentBytes;
+    this.#lastUnsentBytes = bytes;
+    return hasMoved;
   }
 
   /** An answer has left for the transport. */
@@ -99,6 +117,7 @@ export class StreamAccount implements OwedBytes {
     this.#take(this.#bytes);
     this.#isClosed = true;
     this.#resume = undefined;
+    this.#connection.ending.delete(this);
   }
 
   #take(bytes: number): void {

@@ -63,12 +63,34 @@ describe('what streams owe their clients', () => {
     const { all, open } = setup();
     const stream = open();
     stream.add(1_000);
-    stream.addUnsent(400);
+    stream.ended(() => 400);
     assert.equal(all.bytes, 1_000);
-    stream.addUnsent(1_500);
+    stream.ended(() => 1_500);
     assert.equal(all.bytes, 1_500);
     stream.close();
     assert.equal(all.bytes, 0);
+  });
+
+  it('is being read while frames of a stream that has ended leave', () => {
+    const { clock, connection, open } = setup();
+    let unsentBytes = 100_000;
+    const stream = open();
+    stream.ended(() => unsentBytes);
+    const look = () => connection.stuckForMs(clock.monotonicMs());
+    look();
+    for (let i = 0; i < 40; i += 1) {
+      clock.advance(secondMs);
+      unsentBytes -= 1_000;
+      assert.equal(look(), 0);
+    }
+    for (let i = 1; i <= 10; i += 1) {
+      clock.advance(secondMs);
+      assert.equal(look(), i * secondMs);
+    }
+    stream.close();
+    assert.equal(connection.ending.size, 0);
+    clock.advance(secondMs);
+    assert.equal(look(), 0);
   });
 
   it('is given back when the stream is closed, once', () => {
