@@ -13,7 +13,7 @@ import type { ProducerOptions } from './producer/options.js';
 import { Producer } from './producer/producer.js';
 
 /**
- * One connection to a broker. Connects with the first call: a broker that can't be reached makes that call fail with
+ * A connection to a broker. It connects with the first call. If the broker cannot be reached, the call fails with
  * UNAVAILABLE, and producers and consumers try again. `onConnectionState` is called at each change of the connection.
  */
 export class Client implements BrokerAccess {
@@ -41,7 +41,7 @@ export class Client implements BrokerAccess {
   }
 
   /**
-   * Why a call could not reach the broker, in plain words, such as "the broker at HOST:PORT speaks TLS, and this client
+   * The cause why a call could not reach the broker, for example "the broker at HOST:PORT speaks TLS, and this client
    * does not"; undefined if the connection is not the cause. May probe the protocol of the peer, for up to two seconds.
    */
   causeOf(error: SluiceError): Promise<string | undefined> {

@@ -50,7 +50,7 @@ interface ErrorFields {
   readonly cause?: unknown;
 }
 
-/** A call that failed: by the broker's decision, or because the broker could not be reached. */
+/** The error of a call that the broker refused, or that could not reach the broker. */
 export class SluiceError extends Error {
   /** Constant, for code that distinguishes errors by name. */
   override readonly name = 'SluiceError';
@@ -65,7 +65,7 @@ export class SluiceError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** The faults of the request, one for each field. */
   readonly fieldViolations: readonly FieldViolation[];
-  /** How long the broker asks to wait before the next try. */
+  /** The delay before a retry that the broker asks for. */
   readonly retryAfterMs: number | undefined;
   /** Details of single methods. */
   readonly details: {
@@ -83,7 +83,7 @@ export class SluiceError extends Error {
     this.details = { publishFailure: fields.publishFailure };
   }
 
-  /** Converts what a call threw into a SluiceError. */
+  /** Converts the error of a call into a SluiceError. */
   static from(thrown: unknown): SluiceError {
     if (thrown instanceof SluiceError) return thrown;
     if (!isStatusObject(thrown)) {
@@ -98,7 +98,7 @@ export class SluiceError extends Error {
     });
   }
 
-  /** Why one batch of a PublishStream was refused. */
+  /** The error of a batch of a PublishStream that the broker refused. */
   static fromPublishError(error: PublishError): SluiceError {
     const reason = error.reason === '' ? nameOfCode(error.code) : error.reason;
     const retryAfterMs = error.retryDelay === undefined ? undefined : durationMs(error.retryDelay);

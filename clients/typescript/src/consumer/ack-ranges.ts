@@ -1,12 +1,12 @@
 import type { Range } from './response.js';
 
-/** Acknowledged offsets that wait to be sent, as ranges. What is acknowledged in order costs no memory. */
+/** Acknowledged offsets that wait to be sent, as ranges. Offsets in order extend the last range. */
 export class AckRanges {
-  /** For each partition: first and last offset of a range, and so on, as they were acknowledged. */
+  /** For each partition, the first and the last offset of each range, in the order of acknowledgement. */
   readonly #byPartition = new Map<number, number[]>();
   #count = 0;
 
-  /** How many messages. */
+  /** The number of messages. */
   get count(): number {
     return this.#count;
   }
@@ -19,7 +19,7 @@ export class AckRanges {
     else bounds.push(offset, offset);
   }
 
-  /** Those in the range are not to be sent any more. */
+  /** Removes the offsets of a range. */
   remove({ partition, first, last }: Range): void {
     const bounds = this.#byPartition.get(partition);
     if (bounds === undefined) return;
@@ -39,7 +39,7 @@ export class AckRanges {
     else this.#byPartition.delete(partition);
   }
 
-  /** Takes all of them, as few as there can be. */
+  /** Removes and returns all offsets, in the smallest number of ranges. */
   take(): Range[] {
     const ranges: Range[] = [];
     for (const [partition, bounds] of this.#byPartition) {

@@ -13,19 +13,19 @@ import type { Outlet } from './outlet.js';
 import { subscribeRequest } from './request.js';
 import { isFinal, Session, type SessionEvents } from './session.js';
 
-/** How a handler is run. */
+/** Options of `run`. */
 export interface RunOptions {
-  /** Closes the consumer when it is aborted. */
+  /** Closes the consumer when the signal is aborted. */
   readonly signal?: AbortSignal;
 }
 
 const creditEveryMs = 250;
-/** How long the broker may take to open a session that is to be left again. */
+/** How long `close` waits for the broker to open a session. */
 const openTimeoutMs = 10_000;
 
 /**
- * Receives from one subscription: `run` a handler, or iterate. Messages come at least once and in the order that the
- * subscription keeps; a stream that breaks is opened again, until `close`.
+ * Receives the messages of one subscription: `run` a handler, or iterate. Messages come at least once, in the order of
+ * the subscription. When a stream breaks, the consumer opens it again, until `close`.
  */
 export class Consumer implements AsyncIterable<Delivery> {
   readonly #client: BrokerAccess;
@@ -36,35 +36,36 @@ export class Consumer implements AsyncIterable<Delivery> {
   readonly #closing = new AbortController();
   #outlet: Outlet | undefined;
   #session: Session | undefined;
-  /** The broker has taken messages back since it was told the credit. */
+  /** The broker has taken messages back since the client last sent its credit. */
   #hasLostMessages = false;
-  /** Settles when there will be no other session; rejects with what can't be mended. */
+  /** Settles when the consumer opens no other session. Rejects with an error that no retry resolves. */
   #receiving: Promise<void> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
-  /** Connects to nothing yet. Throws where a number or a time is none. */
+  /** Does not connect yet. Throws if a setting is invalid. */
   constructor(client: BrokerAccess, options: ConsumerOptions) {
     this.#client = client;
     this.#options = complete(options);
-    // Throws where they are no settings: later, that would look like a stream that breaks again and again.
+    // Throws if a setting is invalid. A later error would look like a broken stream.
     subscribeRequest(this.#options, 1);
     const { maxOutstandingMessages, concurrency } = this.#options;
     this.#credit = new Credit(maxOutstandingMessages, concurrency, performance.now());
   }
 
-  /** Of the session that is open; undefined while there is none. ListConsumers shows it. */
+  /** The id of the open session, which ListConsumers shows; undefined while there is none. */
   get sessionId(): string | undefined {
     return this.#session?.id;
   }
 
-  /** How many messages the broker may let be outstanding now. */
+  /** The present message credit. */
   get grantedMessages(): number {
     return this.#credit.granted;
   }
 
   /**
-   * Processes messages until `close`; resolves when it is done. Rejects with an error that no other try mends: the
-   * subscription is gone, say. Handlers that still run then have been told, and have ended or had `drainTimeoutMs`.
+   * Processes messages until `close`, and resolves when the consumer is closed. Rejects with an error that no retry
+   * resolves, for example if the subscription was deleted. It first aborts the signals of running handlers, and waits
+   * for the handlers for up to `drainTimeoutMs`.
    */
   async run(handler: Handler, { signal }: RunOptions = {}): Promise<void> {
     this.#begin(new Handlers(this.#lanes, this.#inHand, handler, this.#options.concurrency));
@@ -80,9 +81,9 @@ export class Consumer implements AsyncIterable<Delivery> {
   }
 
   /**
-   * Messages one by one, in order, to be settled by the caller. Behind a nack, nothing of its partition (or key) comes
-   * before the broker has answered it. Leaving the loop closes the consumer: what is not settled then is free, and has
-   * not failed.
+   * Messages one by one, in order. The caller settles them. After a nack, no message of the same partition (or key)
+   * comes before the broker has answered. Leaving the loop closes the consumer: messages that are not settled are free
+   * for other consumers, and no attempt is counted.
    */
   [Symbol.asyncIterator](): AsyncIterator<Delivery, undefined> {
     const feed = new Feed(
@@ -96,9 +97,9 @@ export class Consumer implements AsyncIterable<Delivery> {
   }
 
   /**
-   * Takes no more messages, waits for the handlers that run (or for the settling of what was iterated), makes their
-   * settlements durable, and leaves: what was not begun is free for others, and has not failed. Harmless twice. A handler
-   * may call it, but not wait for it.
+   * Accepts no more messages, waits for running handlers (or until the caller has settled its messages), makes their
+   * settlements durable, and leaves. Messages that no handler has begun are free for other consumers, and no attempt is
+   * counted. Idempotent. A handler may call it, but must not wait for it.
    */
   close(): Promise<void> {
     this.#closed ??= this.#close();
@@ -113,11 +114,11 @@ export class Consumer implements AsyncIterable<Delivery> {
     }
     this.#outlet = outlet;
     this.#receiving = this.#receive(outlet);
-    // Who iterates hears of it there.
+    // A caller that iterates gets the error from its loop.
     this.#receiving.catch(() => {});
   }
 
-  /** One session after the other. */
+  /** Opens one session after another. */
   async #receive(outlet: Outlet): Promise<void> {
     const backoff = new Backoff(this.#options);
     const creditTimer = setInterval(() => this.#adaptCredit(), creditEveryMs);
@@ -191,13 +192,13 @@ export class Consumer implements AsyncIterable<Delivery> {
   #adaptCredit(): void {
     const heldCount = this.#lanes.count + this.#inHand.count;
     const hasChanged = this.#credit.adapt(heldCount, performance.now());
-    // A session whose leases have lapsed gets nothing more before the broker hears of it.
+    // A session whose leases have lapsed receives nothing before it sends its credit again.
     const isUnheard = this.#hasLostMessages && this.#outlet?.isWaiting === true;
     this.#grant(hasChanged || isUnheard);
     this.#feedGathering();
   }
 
-  /** Who iterates and gathers more than is granted, before any of it is settled, would wait for ever. */
+  /** Raises the credit for a caller that settles nothing before it has more messages than the credit. */
   #feedGathering(): void {
     if (this.#outlet?.isGathering !== true) return;
     const heldCount = this.#lanes.count + this.#inHand.count;
@@ -214,7 +215,7 @@ export class Consumer implements AsyncIterable<Delivery> {
     this.#closing.abort();
     const outlet = this.#outlet;
     if (outlet === undefined) return;
-    // What is queued stays leased until it leaves, so that nothing of it fails meanwhile.
+    // Extends the leases of queued messages until the session leaves, so that no attempt fails.
     outlet.end();
     this.#session?.setCredit(0);
     await this.#drain(outlet);
@@ -230,7 +231,7 @@ export class Consumer implements AsyncIterable<Delivery> {
     await this.#receiving.catch(() => {});
   }
 
-  /** Waits for what is in hand, and tells it when that takes too long. */
+  /** Waits for the messages in hand, and aborts their signals after `drainTimeoutMs`. */
   async #drain(outlet: Outlet): Promise<void> {
     const waited = new AbortController();
     await Promise.race([outlet.whenIdle(), pause(this.#options.drainTimeoutMs, waited.signal)]);

@@ -1,16 +1,16 @@
-/** What is granted at first, and at least: little, so that consumers that are idle share what comes. */
+/** The first and the smallest credit: small, so that idle consumers share a burst. */
 const leastCredit = 16;
-/** A second's worth, and as much again for what is on its way. */
+/** The credit is the number of messages of this many seconds: one for processing, one for messages in transit. */
 const headroom = 2;
-/** What is granted is too little if all of it is settled within this. */
+/** The credit is too small if all of it is settled within this time. */
 const fastTurnoverMs = 1_000;
-/** Changes that are smaller are not worth a request. */
+/** Smaller changes are not sent. */
 const growth = 1.25;
 const shrinkage = 0.5;
 
 /**
- * How many messages the broker may let be outstanding: what is processed in about a second. More would only wait here
- * while other consumers have nothing to do.
+ * The message credit: about the number of messages that are processed in a second. More messages would only wait here,
+ * while other consumers are idle.
  */
 export class Credit {
   readonly #least: number;
@@ -19,13 +19,13 @@ export class Credit {
   #settledCount = 0;
   #perSecond = 0;
   #measuredAtMs: number;
-  /** Settled since the last grant, and when that was. */
+  /** The messages settled since the last change of the credit, and the time of that change. */
   #turnoverCount = 0;
   #grantedAtMs: number;
 
   constructor(maxOutstandingMessages: number, concurrency: number, nowMs: number) {
     this.#most = maxOutstandingMessages;
-    // A handler that is free never waits for a message.
+    // There is a message for each free handler.
     this.#least = Math.min(this.#most, Math.max(leastCredit, 2 * concurrency));
     this.#granted = this.#least;
     this.#measuredAtMs = nowMs;
@@ -36,14 +36,14 @@ export class Credit {
     return this.#granted;
   }
 
-  /** One message is settled. True: as many as are granted have been, and `turnedOver` is to be called. */
+  /** One message is settled. True if the whole credit was settled: then the caller calls `turnedOver`. */
   settled(): boolean {
     this.#settledCount++;
     this.#turnoverCount++;
     return this.#turnoverCount >= this.#granted;
   }
 
-  /** As many as are granted have been settled: doubles, if that was within a second. Says whether it has changed. */
+  /** The whole credit was settled. Doubles the credit if that took less than a second. True if it has changed. */
   turnedOver(nowMs: number): boolean {
     const isFast = nowMs - this.#grantedAtMs <= fastTurnoverMs;
     this.#beginTurnover(nowMs);
@@ -52,26 +52,26 @@ export class Credit {
     return true;
   }
 
-  /** Grants at least so many, and at least twice as many as now. Says whether it has changed. */
+  /** Raises the credit to this number, and at least to twice its value. True if it has changed. */
   raise(least: number): boolean {
     if (this.#granted >= least || this.#granted === this.#most) return false;
     this.#granted = Math.min(this.#most, Math.max(least, 2 * this.#granted));
     return true;
   }
 
-  /** Called now and then, with how many are held: says whether what is granted has changed. */
+  /** Called at intervals with the number of held messages. True if the credit has changed. */
   adapt(heldCount: number, nowMs: number): boolean {
     const elapsedMs = nowMs - this.#measuredAtMs;
     if (elapsedMs <= 0) return false;
     const perSecond = (this.#settledCount * 1000) / elapsedMs;
     this.#settledCount = 0;
     this.#measuredAtMs = nowMs;
-    // Growth counts at once; what slows down does so over a few measurements.
+    // A higher rate counts at once, a lower rate over a few measurements.
     this.#perSecond = Math.max(perSecond, this.#perSecond / 2);
     const wanted = Math.ceil(headroom * this.#perSecond);
     const target = Math.max(this.#least, Math.min(this.#most, wanted));
     const isMore = target >= this.#granted * growth || (target === this.#most && this.#granted < target);
-    // Few settlements may also mean that there is nothing to do.
+    // There may be few settlements because there are few messages.
     const isLess = target <= this.#granted * shrinkage && heldCount > target;
     if (!isMore && !isLess) return false;
     this.#granted = target;

@@ -18,13 +18,13 @@ export interface NackOptions {
 export interface Delivery {
   /** The topic of the subscription. */
   readonly topic: string;
-  /** Of the topic, from 0. */
+  /** The partition of the topic. The first partition is 0. */
   readonly partition: number;
   /** Its offset in the partition. The first offset is 0. */
   readonly offset: bigint;
-  /** 1 for the first delivery; each failed delivery adds 1. */
+  /** The number of the attempt: 1 for the first delivery, and 1 more for each failed delivery. */
   readonly attempt: number;
-  /** When the broker accepted the message. */
+  /** The time at which the broker accepted the message. */
   readonly publishTime: Date;
   /** The name of the producer; empty if the producer has none. */
   readonly producerId: string;
@@ -34,24 +34,27 @@ export interface Delivery {
   readonly payload: Buffer;
   /** Empty if there are none. */
   readonly headers: Readonly<Record<string, string>>;
-  /** When the event happened, by the producer's clock, to the millisecond. */
+  /** The time of the event, by the clock of the producer, in milliseconds. */
   readonly eventTime: Date | undefined;
-  /** The same to the nanosecond. */
+  /** The time of the event in nanoseconds. */
   readonly eventTimestamp: Timestamp | undefined;
   /**
    * Aborted when the consumer loses the message: the broker took it back, the stream broke, or the time of `close` is
    * over. Later settlements have no effect.
    */
   readonly signal: AbortSignal;
-  /** Processed: never delivered again. */
+  /** Acknowledges the message: the broker does not deliver it again. */
   ack(): Promise<boolean>;
-  /** Failed: the broker delivers the message again, and then the messages behind it in its partition (or key). */
+  /** Nacks the message: the broker delivers it again, and then the messages behind it in its partition (or key). */
   nack(options?: NackOptions): Promise<boolean>;
-  /** Still being processed: the lease ends this long from now. Needed only with `extendLeases: false`. */
+  /** Extends the lease: it then ends this long from now. Needed only with `extendLeases: false`. */
   extend(byMs: number): Promise<boolean>;
-  /** Can't be processed: the broker dead-letters the message at once. */
+  /** Dead-letters the message at once, because it cannot be processed. */
   deadLetter(reason?: string): Promise<boolean>;
 }
 
-/** Processes one message. To return acknowledges it; to throw nacks it with the error's text, unless it is settled. */
+/**
+ * Processes one message. When it returns, the client acknowledges the message. When it throws, the client nacks it with
+ * the text of the error.
+ */
 export type Handler = (delivery: Delivery) => void | Promise<void>;

@@ -44,7 +44,7 @@ export class Feed implements Outlet, AsyncIterator<Delivery, undefined> {
     return this.#takers.length > 0;
   }
 
-  /** The loop was left: what it has not settled, it does not want. */
+  /** The caller has left the loop. */
   async return(): Promise<IteratorResult<Delivery, undefined>> {
     this.#isAbandoned = true;
     for (const message of this.#inHand.loseAll()) this.#inHand.delete(message);

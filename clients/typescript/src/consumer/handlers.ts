@@ -4,7 +4,7 @@ import type { InHand } from './in-hand.js';
 import type { Lanes } from './lanes.js';
 import type { Outlet } from './outlet.js';
 
-/** Lets a handler process messages, so many at once, one at a time of each lane. */
+/** Runs a handler, up to `concurrency` at once, and one at a time for each lane. */
 export class Handlers implements Outlet {
   readonly #lanes: Lanes;
   readonly #inHand: InHand;
@@ -21,7 +21,7 @@ export class Handlers implements Outlet {
   }
 
   wake(): void {
-    // A handler that returns at once ends up here again from within.
+    // A handler that returns synchronously calls this method again.
     if (this.#isHandingOut) return;
     this.#isHandingOut = true;
     while (!this.#hasEnded && this.#inHand.count < this.#concurrency) {
@@ -32,14 +32,14 @@ export class Handlers implements Outlet {
     this.#isHandingOut = false;
   }
 
-  /** No more are handed out than handlers may run. */
+  /** The handlers never hold more messages than may be handled at once. */
   readonly isGathering = false;
 
   get isWaiting(): boolean {
     return this.#inHand.count < this.#concurrency;
   }
 
-  /** It is in hand until its handler returns. */
+  /** The message is in hand until its handler returns. */
   over(): void {}
 
   end(): void {
@@ -51,7 +51,7 @@ export class Handlers implements Outlet {
   }
 
   #handle(message: HeldMessage): void {
-    // Not a word about promises where there is none: handlers that return at once are by far the fastest.
+    // No promise is made for a handler that returns none, because such handlers are much faster.
     let result: unknown;
     try {
       result = this.#handler(message);

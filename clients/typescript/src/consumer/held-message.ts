@@ -7,10 +7,10 @@ import type { Run } from './response.js';
 import type { Outcome } from './settlement.js';
 import { invalidDuration } from './settlement.js';
 
-/** The session that a message is leased to. */
+/** The session to which a message is leased. */
 export interface Lender {
   readonly topic: string;
-  /** The lease is over, or is about to be: says whether that is durable. Not called twice for a message. */
+  /** Settles a message. Resolves to whether the settlement is durable. Called once for a message. */
   settle(message: HeldMessage, outcome: Outcome): Promise<boolean>;
   /** Like `settle`, if no caller waits for the answer. */
   acknowledge(message: HeldMessage): void;
@@ -18,11 +18,11 @@ export interface Lender {
 }
 
 type State =
-  /** Leased. */
+  /** Leased to this consumer, and not settled. */
   | 'held'
-  /** By its handler or caller: the result is the broker's answer. */
+  /** Settled by its handler or caller. The result is the answer of the broker. */
   | 'settled'
-  /** Not this consumer's any more. */
+  /** No longer leased to this consumer. */
   | 'lost';
 
 /** A message from its arrival until it is settled or lost. It is decoded by the first access. */

@@ -1,7 +1,7 @@
 import type { HeldMessage } from './held-message.js';
 import { isIn, type Range } from './response.js';
 
-/** Messages that were handed out and have not come back. */
+/** Messages that a handler or a caller has. */
 export class InHand {
   readonly #messages = new Set<HeldMessage>();
   #emptyWaiters: (() => void)[] = [];
@@ -19,12 +19,12 @@ export class InHand {
     for (const wake of this.#emptyWaiters.splice(0)) wake();
   }
 
-  /** The broker has taken these back: says which are here. */
+  /** The messages of the ranges that the broker has taken back. */
   revoke(ranges: readonly Range[]): HeldMessage[] {
     return this.#lose(({ partition, offsetNumber }) => isIn(ranges, partition, offsetNumber));
   }
 
-  /** None of them is this consumer's any more. */
+  /** The session has ended: all messages are lost for this consumer. */
   loseAll(): HeldMessage[] {
     return this.#lose(() => true);
   }

@@ -57,7 +57,7 @@ export class Lanes {
   }
 
   release(lane: Lane<HeldMessage>): void {
-    // What was iterated may be of a lane that was forgotten meanwhile, and made again.
+    // The lane of an iterated message may have been removed and created again.
     const current = lane.name === undefined ? undefined : this.#lanes.get(lane.name);
     if (current === undefined || current.unansweredNacks === 0) return;
     current.unansweredNacks--;
@@ -76,14 +76,14 @@ export class Lanes {
     this.#drop(() => true);
   }
 
-  /** How many messages have not been handed out. */
+  /** The number of messages that have not been handed out. */
   get count(): number {
     let count = 0;
     for (const lane of this.#all()) count += lane.queue.length;
     return count;
   }
 
-  /** They themselves. */
+  /** The messages that have not been handed out. */
   *[Symbol.iterator](): Generator<HeldMessage> {
     for (const lane of this.#all()) yield* lane.queue;
   }
@@ -126,7 +126,7 @@ export class Lanes {
     this.#ready.push(lane);
   }
 
-  /** There may be millions of keys, so a lane exists only while it has state. */
+  /** There can be millions of keys, so a lane exists only while it has state. */
   #forget(lane: Lane<HeldMessage>): void {
     if (lane.name === undefined || lane.isBusy || lane.unansweredNacks > 0 || lane.queue.length > 0) return;
     this.#lanes.delete(lane.name);

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { WireReader } from '../wire/reader.js';
 
-/** What a producer wrote. */
+/** The fields of a message that its producer sets. */
 export interface MessageFields {
   readonly key: Buffer;
   readonly payload: Buffer;

@@ -21,14 +21,14 @@ export interface Run {
   readonly publishTimeMs: number;
   readonly producerId: string;
   readonly attempt: number;
-  /** Higher for every later delivery of a session. */
+  /** Increases with each delivery of a session. */
   readonly deliveryId: number;
-  /** What the messages are encoded in: the i-th from `bounds[2 * i]` to `bounds[2 * i + 1]`. */
+  /** The encoded messages: message `i` is from `bounds[2 * i]` to `bounds[2 * i + 1]`. */
   readonly bytes: Buffer;
   readonly bounds: readonly number[];
 }
 
-/** What a consumer has to know of a ConsumeResponse. */
+/** The parts of a ConsumeResponse that a consumer needs. */
 export interface Response {
   readonly opened: SessionOpened | undefined;
   readonly revoked: readonly Range[];
@@ -51,7 +51,7 @@ const messagesTag = 0x7a;
 const secondsTag = 0x08;
 const nanosTag = 0x10;
 
-/** Reads a ConsumeResponse; the messages in it are found, and not decoded. */
+/** Decodes a ConsumeResponse without its messages, whose bounds it records. */
 export function readResponse(bytes: Buffer): Response {
   const reader = new WireReader();
   reader.bytes = bytes;
@@ -115,7 +115,7 @@ function readRun(reader: WireReader): Run {
   return { ...run, bytes: reader.bytes, bounds };
 }
 
-/** The broker's own times lie after 1970. */
+/** The times of the broker are after 1970. */
 function readTimeMs(reader: WireReader): number {
   const end = reader.fieldEnd();
   let ms = 0;

@@ -14,7 +14,7 @@ import { Settlements } from './settlements.js';
 /** Events of a session, in the order of the broker's responses. */
 export interface SessionEvents {
   delivered(messages: readonly HeldMessage[], ordering: Ordering): void;
-  /** Taken back by the broker. */
+  /** The broker has taken messages back. */
   revoked(ranges: readonly Range[]): void;
   /** One message is settled: its credit is free. */
   settled(message: HeldMessage): void;
@@ -101,8 +101,9 @@ export class Session implements Lender {
   }
 
   /**
-   * Sends what is settled, waits until it is durable, closes its half of the stream, and waits for its end. Before the
-   * session is opened, too: a stream that is reset looks to the broker like a consumer that has failed.
+   * Sends the settlements, waits until they are durable, closes its half of the stream, and waits for the end of the
+   * stream. Also does so before the session is open, because the broker takes a stream that is reset for a failed
+   * consumer.
    */
   async leave(): Promise<void> {
     this.#settlements.flush();
@@ -152,7 +153,7 @@ export class Session implements Lender {
     const { topic, subscription: name, extendLeases } = this.#options;
     this.#id = sessionId;
     this.#client.connectionStates.answered();
-    // What comes meanwhile waits in the transport.
+    // Responses that arrive meanwhile wait in the transport.
     const { signal } = this.#cancelling;
     const limit = { signal, timeoutMs: openTimeoutMs };
     const found = await this.#client.admin.getSubscription({ topic, name }, limit);
@@ -164,7 +165,7 @@ export class Session implements Lender {
   }
 
   #take({ revoked, settled, runs }: Response): void {
-    // What is taken back was delivered before: with a new delivery beside it, it comes first.
+    // Revocations in a response apply to earlier deliveries, so they come before its messages.
     if (revoked.length > 0) {
       this.#settlements.revoke(revoked);
       this.#events.revoked(revoked);
@@ -192,7 +193,7 @@ export class Session implements Lender {
   }
 
   #write(request: Buffer): void {
-    // A stream that is over says so where its answers are read.
+    // The reader of the stream gets the error of a stream that has ended.
     this.#stream.write(request).catch(() => {});
   }
 }

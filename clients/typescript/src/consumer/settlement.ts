@@ -5,14 +5,14 @@ import { ConsumeRequestSchema, type Settlement, SettlementSchema } from '../gen/
 import { WireWriter } from '../wire/writer.js';
 import type { Range } from './response.js';
 
-/** What becomes of messages. */
+/** The outcome of messages. */
 export type Outcome =
   | { readonly kind: 'ack' }
   | { readonly kind: 'nack'; readonly delayMs: number | undefined; readonly reason: string }
   | { readonly kind: 'deadLetter'; readonly reason: string }
   | { readonly kind: 'extend'; readonly byMs: number };
 
-/** Longest reason that the broker takes, in characters. */
+/** The maximum length of a reason, in characters. A limit of the broker. */
 const maxReasonLength = 1_000;
 
 export function invalidDuration(name: string, ms: number): SluiceError {
@@ -26,7 +26,7 @@ export function toSettlement({ partition, first, last }: Range, outcome: Outcome
 }
 
 function toOutcome(outcome: Outcome): Settlement['outcome'] {
-  // Only the outcome's own message type is missing, which `create` adds.
+  // `create` adds the message type of the outcome.
   return createOutcome(outcome) as Settlement['outcome'];
 }
 
@@ -46,7 +46,7 @@ function createOutcome(outcome: Outcome) {
   }
 }
 
-/** Which request it is, and up to which delivery it settles. */
+/** The id of a request, and the last delivery that it can settle. */
 export interface RequestNumbers {
   readonly id: number;
   /** The highest `MessageRun.delivery_id` that was read when the request is made. */
@@ -79,12 +79,12 @@ const lastOffsetTag = 0x18;
 const mostSettlementBytes = 40;
 const mostNumbersBytes = 20;
 
-/** A ConsumeRequest that acknowledges these ranges. By hand: with single acknowledgements there are very many. */
+/** A ConsumeRequest that acknowledges these ranges, encoded by hand, because there can be very many of them. */
 export function encodeAcks(ranges: readonly Range[], { id, lastDeliveryId }: RequestNumbers): Buffer {
   const writer = new WireWriter(ranges.length * mostSettlementBytes + mostNumbersBytes);
   for (const { partition, first, last } of ranges) {
     const start = writer.pos;
-    // Their lengths take one byte each, and are known afterwards.
+    // Each length takes one byte, and is known after its content is written.
     writer.moveTo(start + 4);
     writer.number(partitionTag, partition);
     writer.number(firstOffsetTag, first);

@@ -3,24 +3,24 @@ import { AckRanges } from './ack-ranges.js';
 import { isIn, type Range } from './response.js';
 import { encodeAcks, encodeSettlements, type RequestNumbers } from './settlement.js';
 
-/** Called once, with whether the settlement is durable. */
+/** Called once. The argument says whether the settlement is durable. */
 export type Answered = (isDurable: boolean) => void;
 
 export interface SettlementsOptions {
   readonly ackIntervalMs: number;
   /** Sends this many acknowledgements at once: the broker may have stopped because the credit is used up. */
   readonly promptCount: () => number;
-  /** The highest delivery that was read. */
+  /** The highest `delivery_id` that was read. */
   readonly lastDeliveryId: () => number;
   /** Resolves when there is room for the next request. */
   readonly write: (request: Buffer) => Promise<void>;
 }
 
-/** The broker takes no more ranges in one request, */
+/** The maximum number of ranges in a request. A limit of the broker. */
 const maxAcksPerRequest = 10_000;
-/** reads no request of more than a few MiB (another outcome may have a reason of 1,000 characters), */
+/** The maximum number of other outcomes in a request: each can have a reason of 1,000 characters. */
 const maxOthersPerRequest = 1_000;
-/** and stops reading the stream at some more requests without an answer: what comes then is gathered here instead. */
+/** The maximum number of requests without an answer. The broker stops reading a stream with many more. */
 const maxUnansweredRequests = 50;
 
 interface Waiting {
@@ -41,8 +41,8 @@ interface Other extends Waiting {
 }
 
 /**
- * The settlements of one session, on their way to the broker: acknowledgements are gathered and go out as ranges, other
- * outcomes at once. Each request has an id, which the broker returns when what it says is durable.
+ * The settlements of one session. Acknowledgements are gathered and sent as ranges; other outcomes are sent at once.
+ * Each request has an id, which the broker returns when the settlements of the request are durable.
  */
 export class Settlements {
   readonly #options: SettlementsOptions;
@@ -52,7 +52,7 @@ export class Settlements {
   readonly #unanswered = new Map<number, Group>();
   #idleWaiters: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
-  /** What waits is to go out as soon as that is possible. */
+  /** The waiting settlements are to be sent as soon as possible. */
   #isDue = false;
   #isWriting = false;
   #isOver = false;
@@ -73,7 +73,7 @@ export class Settlements {
     else this.#timer ??= setTimeout(() => this.flush(), this.#options.ackIntervalMs);
   }
 
-  /** Any other outcome: sends it at once, after the earlier acknowledgements. */
+  /** Sends another outcome at once, after the earlier acknowledgements. */
   settle(settlement: Settlement, partition: number, offset: number, answered: Answered): void {
     if (this.#isOver) {
       answered(false);
@@ -93,8 +93,8 @@ export class Settlements {
   }
 
   /**
-   * The broker has taken these back. What waits to be sent for them is dropped: it would settle the next delivery of the
-   * message if that is read before it is sent.
+   * The broker has taken these messages back. Drops their settlements that wait to be sent: such a settlement would
+   * settle the next delivery of the message, if the client reads that delivery before it sends the settlement.
    */
   revoke(ranges: readonly Range[]): void {
     const isRevoked = ({ partition, offset }: Waiting) => isIn(ranges, partition, offset);
@@ -153,7 +153,7 @@ export class Settlements {
     for (const wake of this.#idleWaiters.splice(0)) wake();
   }
 
-  /** Acknowledgements by themselves: the broker has a fast way for requests of nothing else. */
+  /** Sends acknowledgements in requests of their own, because the broker handles such requests faster. */
   #sendNext(): boolean {
     if (this.#acks.count > 0) {
       const waiting = this.#ackWaiting;
@@ -187,7 +187,7 @@ export class Settlements {
 
   async #write(request: Buffer): Promise<void> {
     this.#isWriting = true;
-    // A stream that is over says so where its answers are read.
+    // The reader of the stream gets the error of a stream that has ended.
     await this.#options.write(request).catch(() => {});
     this.#isWriting = false;
     if (this.#isDue) this.flush();

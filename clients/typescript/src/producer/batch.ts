@@ -7,17 +7,17 @@ import type { MessageEncoder } from './message.js';
 
 /** The receipt of a durable message. */
 export interface Receipt {
-  /** Undefined for a duplicate: a retry found it stored, and the broker does not say where. */
+  /** The partition; undefined for a duplicate, whose place the broker does not say. */
   readonly partition: number | undefined;
   /** Its offset in the partition. The first offset is 0. */
   readonly offset: bigint | undefined;
   /** The durability; undefined for a duplicate. */
   readonly durability: Durability;
-  /** Whether an earlier try, whose answer was lost, has stored the message. */
+  /** Whether an earlier attempt, whose answer was lost, stored the message. */
   readonly isDuplicate: boolean;
 }
 
-/** Of a message that was found to be stored. */
+/** The receipt of a duplicate. */
 export const duplicate: Receipt = {
   partition: undefined,
   offset: undefined,
@@ -25,18 +25,18 @@ export const duplicate: Receipt = {
   isDuplicate: true,
 };
 
-/** What stands before the messages in the requests of a producer. */
+/** The fields before the messages in the requests of a producer. */
 export interface RequestHead {
   readonly topic: string;
   readonly partition: number | undefined;
   readonly producerId: string;
 }
 
-/** The numbers and lengths of a head, with their tags, take less. */
+/** An upper limit of the size of the numbers and lengths of a head, with their tags. */
 const headNumberBytes = 80;
 const firstCapacity = 4 * 1024;
 
-/** Messages that travel in one request. They are encoded as they come, behind room for the head of the request. */
+/** The messages of one request. Each is encoded when it is added, behind room for the head of the request. */
 export class Batch {
   readonly #head: RequestHead;
   readonly #headRoom: number;
@@ -44,15 +44,15 @@ export class Batch {
   readonly #resolvers: ((receipt: Receipt) => void)[] = [];
   readonly #rejecters: ((error: SluiceError) => void)[] = [];
   #endWaiters: (() => void)[] | undefined = [];
-  /** Of each message's key. */
+  /** The hash of the key of each message. */
   readonly keyHashes: (number | undefined)[] = [];
-  /** Of its first message: given when it is sent, and anew when one before it was given up. */
+  /** The number of the first message. Set when the batch is sent, and again in a new epoch. */
   firstSequence = 0n;
-  /** By a monotonic clock: when its first message was handed over. */
+  /** The time at which the first message was added, by a monotonic clock. */
   readonly openedAtMs: number;
-  /** It may lie in a connection, also in one that is broken. */
+  /** Whether a copy of this epoch may still reach the broker, perhaps over a broken connection. */
   wasSent = false;
-  /** How often in a row it was alone under way and the stream ended with a bare RESOURCE_EXHAUSTED. */
+  /** How many times in a row the batch was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED. */
   exhaustionCount = 0;
   #wasEncoded = false;
 
@@ -67,7 +67,7 @@ export class Batch {
     return this.#resolvers.length;
   }
 
-  /** Of its messages, encoded. */
+  /** The size of the encoded messages. */
   get byteLength(): number {
     return this.#writer.pos - this.#headRoom;
   }
@@ -76,7 +76,7 @@ export class Batch {
     return this.firstSequence + BigInt(this.count) - 1n;
   }
 
-  /** Adds the message that was measured, of so many bytes. */
+  /** Adds the measured message, which has this size. */
   add(
     encoder: MessageEncoder,
     byteLength: number,
@@ -89,7 +89,7 @@ export class Batch {
     this.#rejecters.push(reject);
   }
 
-  /** The request that carries it. No other message may be added afterwards. */
+  /** The request with the batch. No message may be added afterwards. */
   encode(epoch: bigint): Buffer {
     const { topic, partition, producerId } = this.#head;
     const producer = { producerId, epoch, firstSequence: this.firstSequence };
@@ -102,14 +102,14 @@ export class Batch {
     });
     const head = toBinary(PublishStreamRequestSchema, request);
     const start = this.#headRoom - head.length;
-    // A stream that broke may still hold the request of an earlier try: that is not written over.
+    // A broken stream may still hold the request of an earlier attempt, which must not be overwritten.
     if (this.#wasEncoded || start < 0) return Buffer.concat([head, this.#writer.view(this.#headRoom)]);
     this.#wasEncoded = true;
     this.#writer.bytes.set(head, start);
     return this.#writer.view(start);
   }
 
-  /** All of it is durable. */
+  /** All messages are durable. */
   resolve(receiptOf: (index: number) => Receipt): void {
     for (let i = 0; i < this.#resolvers.length; i++) this.#resolvers[i]!(receiptOf(i));
     this.#end();
@@ -120,7 +120,7 @@ export class Batch {
     this.#end();
   }
 
-  /** Resolves when it has its answer. */
+  /** Resolves when the batch has its result. */
   async whenAnswered(): Promise<void> {
     await new Promise<void>((resolve) => {
       if (this.#endWaiters === undefined) resolve();

@@ -5,18 +5,18 @@ import { SluiceError, StatusCode } from '../errors.js';
 import { isFinal, isPassing } from './failure.js';
 import type { CompleteOptions } from './options.js';
 
-/** Where a producer stands: its epoch, and the number of its last message. */
+/** The epoch of a producer, and the number of its last durable message. */
 export interface Position {
   readonly epoch: bigint;
   readonly lastSequence: bigint;
 }
 
-/** How long the broker may take for one answer, before it is asked again. */
+/** The deadline of one call. */
 export const callTimeoutMs = 10_000;
-/** How long opening is tried where no `retryTimeoutMs` is set. */
+/** How long the client tries to open a producer without a `retryTimeoutMs`. */
 const openTimeoutMs = 10_000;
 
-/** Where a producer stands. Claims nothing. */
+/** Asks for the position of a producer, without a claim. */
 export function positionOf(
   client: BrokerAccess,
   topic: string,
@@ -32,7 +32,7 @@ export function newClaimId(): bigint {
   return random! >> 11n || 1n;
 }
 
-/** One try to claim the name of a producer. With `currentEpoch`, only while that is its epoch. */
+/** One attempt to claim the name of a producer. With `currentEpoch`, only if that is still its epoch. */
 export async function claim(
   client: BrokerAccess,
   { topic, producerId }: { readonly topic: string; readonly producerId: string },
@@ -51,14 +51,14 @@ export async function claim(
   }
 }
 
-/** What a producer has to know before it begins. */
+/** Claims the name of a producer, and asks for what the producer needs before it can send. */
 export async function openPosition(
   client: BrokerAccess,
   options: CompleteOptions,
 ): Promise<Position & { readonly partitionCount: number }> {
   const untilMs = performance.now() + (options.retryTimeoutMs ?? openTimeoutMs);
   const backoff = new Backoff(options);
-  // The same for every try: a try whose answer was lost may have been the one that claimed.
+  // The same for each attempt, because an attempt whose answer was lost may have claimed the name.
   const claimId = newClaimId();
   let last: SluiceError | undefined;
   for (;;) {
@@ -72,7 +72,7 @@ export async function openPosition(
       const error = SluiceError.from(thrown);
       const waitMs = backoff.nextMs(error.retryAfterMs);
       if (isFinal(error) || !isPassing(error)) throw error;
-      // That the time is over says less than what went wrong before.
+      // An earlier error says more than an exceeded deadline.
       if (error.code !== StatusCode.DEADLINE_EXCEEDED) last = error;
       if (performance.now() + waitMs >= untilMs) throw last ?? error;
       client.connectionStates.failed(error, waitMs);
@@ -81,7 +81,7 @@ export async function openPosition(
   }
 }
 
-/** A topic that was deleted meanwhile will be made with one. */
+/** A topic that does not exist yet will have one partition. */
 export async function partitionCountOf(
   client: BrokerAccess,
   topic: string,

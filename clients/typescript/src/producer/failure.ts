@@ -45,7 +45,7 @@ export function isPassing({ code }: SluiceError): boolean {
   return retriable.has(code) || broken.has(code);
 }
 
-/** The producer is over. */
+/** Whether the error ends the producer. */
 export function isFinal({ code, reason }: SluiceError): boolean {
   return finalReasons.has(reason) || finalCodes.has(code);
 }

@@ -2,7 +2,7 @@ import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import { fieldBytes, varintBytes, type WireWriter } from '../wire/writer.js';
 import { hashOfKey } from './routing.js';
 
-/** A message to be sent. Text is sent as UTF-8. */
+/** A message for `send`. Text is sent as UTF-8. */
 export interface OutgoingMessage {
   /** Messages with equal keys share a partition and keep their order. */
   readonly key?: Uint8Array | string;
@@ -10,7 +10,7 @@ export interface OutgoingMessage {
   readonly payload?: Uint8Array | string;
   /** The broker reserves names that begin with `sluice-`. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** When the event happened; the broker does not read it. Use a Timestamp for nanoseconds. */
+  /** The time of the event. The broker does not read it. Use a Timestamp for nanoseconds. */
   readonly eventTime?: Date | Pick<Timestamp, 'seconds' | 'nanos'>;
 }
 
@@ -27,7 +27,7 @@ const nanosTag = 0x10;
 
 const mostVarintBytes = 10;
 
-/** Measures one message after the other, and writes it as a field of a publish request. */
+/** Measures one message after another, and writes it as a field of a publish request. */
 export class MessageEncoder {
   #message: OutgoingMessage = {};
   #keyBytes = 0;
@@ -35,7 +35,7 @@ export class MessageEncoder {
   #contentBytes = 0;
   #time: { readonly seconds: bigint; readonly nanos: number } | undefined;
 
-  /** Looks at a message; answers how many bytes it takes in a request. */
+  /** Measures a message. Returns its size in a request. */
   measure(message: OutgoingMessage): number {
     const { key, payload, headers, eventTime } = message;
     this.#message = message;
@@ -53,7 +53,7 @@ export class MessageEncoder {
     return fieldBytes(byteLength);
   }
 
-  /** Writes what was measured. Answers the hash of its key; undefined where it has none. */
+  /** Writes the measured message. Returns the hash of its key, or undefined if it has no key. */
   write(writer: WireWriter): number | undefined {
     const { key, payload, headers } = this.#message;
     let hash: number | undefined;

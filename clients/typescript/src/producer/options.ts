@@ -24,9 +24,8 @@ export interface ProducerOptions {
   readonly whenFull?: 'wait' | 'fail';
   /**
    * How long the client tries a message, counted from `send` (± 1 s), whatever the broker does. Then its `send`
-   * fails with
-   * RETRY_TIMEOUT (the broker may have stored the message), and later messages continue. Opening and `close`
-   * take no longer, either. Default: no limit, and 10 s for opening.
+   * fails with RETRY_TIMEOUT (the broker may have stored the message), and later messages continue. Opening and
+   * `close` take no longer, either. Default: no limit, and 10 s for opening.
    */
   readonly retryTimeoutMs?: number;
   /** Pause before the first retry; it doubles, with jitter. Default 50. */

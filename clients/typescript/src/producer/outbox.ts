@@ -29,46 +29,20 @@ import {
   unknownBatch,
 } from './failure.js';
 import type { CompleteOptions } from './options.js';
+import type { OutboxEvents, OutboxState, Recovery } from './outbox-state.js';
 import { placesOf } from './routing.js';
 
-/** How it stands with the broker. */
-type State =
-  /** Batches go out over the stream. */
-  | { readonly kind: 'streaming'; readonly stream: ByteStream }
-  /** Nothing goes out: the stream broke, or a batch was refused and those behind it have to be answered first. */
-  | { readonly kind: 'recovering' }
-  /** For good. */
-  | { readonly kind: 'over'; readonly error: SluiceError };
-
-/** One recovery, over all of its tries. */
-interface Recovery {
-  readonly oldest: Batch | undefined;
-  /** Why the oldest batch was refused for good. */
-  readonly refused: SluiceError | undefined;
-  /** The same for each try: a try whose answer was lost must not claim a second epoch. */
-  claimId: bigint | undefined;
-}
-
-export interface OutboxEvents {
-  /** A batch has its answer, and takes no room any more. */
-  answered(batch: Batch): void;
-  /** `hasSlot` is true again. */
-  slotFree(): void;
-  /** The producer is over: nothing goes out any more. */
-  over(error: SluiceError): void;
-}
-
-/** So often may a batch that is alone under way be refused by something in between, before it fails. */
+/** A batch that is alone under way fails when a proxy or library has refused it this many times in a row. */
 const maxExhaustions = 5;
-/** How long the broker may take to end a stream that this side has ended. */
+/** How long the broker may take to end a stream after the client has closed its half. */
 const endTimeoutMs = 5_000;
 
 /**
- * The batches of a producer from when they are closed until they are answered: each stored once, and in order.
+ * The closed batches of a producer, until they are answered. Each is stored once, and in order.
  *
- * A number that was sent is never given to another message in the same epoch: what was sent may lie in a dead connection
- * and reach the broker later. So once a batch that was sent is given up or refused, the epoch is renewed before anything
- * else goes out; the broker then refuses whatever still comes of the old epoch.
+ * Within an epoch, a number that was sent is never given to another message, because the first copy may still be in a
+ * dead connection and reach the broker later. So after a sent batch was given up or refused, the outbox renews the
+ * epoch before it sends the next batch. From then on, the broker refuses all batches of the old epoch.
  */
 export class Outbox {
   readonly #client: BrokerAccess;
@@ -79,19 +53,19 @@ export class Outbox {
   #epoch: bigint;
   /** A batch that was sent in this epoch was given up or refused. */
   #mustRenew = false;
-  /** Not answered yet, oldest first. */
+  /** The batches without an answer, oldest first. */
   readonly #batches: Batch[] = [];
-  /** How many of them were written to the current stream. */
+  /** The number of these batches that were written to the current stream. */
   #sentCount = 0;
-  /** Of the last message of the last batch that was written to the current stream, or is known to be stored. */
+  /** The number of the last message that was written to the current stream, or is known to be stored. */
   #numberedSequence: bigint;
-  #state: State = { kind: 'recovering' };
+  #state: OutboxState = { kind: 'recovering' };
   #isWriting = false;
-  /** A stream was refused without a word about which batch it was for: they go one by one until one is stored. */
+  /** The error of a stream did not name the refused batch: batches are sent one by one until one is stored. */
   #isProbing = false;
   #partitionCount: number;
   #expiry: NodeJS.Timeout | undefined;
-  /** Why the stream broke, while there is none. */
+  /** The error of the last stream, while there is no stream. */
   #cause: SluiceError | undefined;
 
   constructor(
@@ -110,14 +84,14 @@ export class Outbox {
     this.#connect();
   }
 
-  /** Of the last message that is here or answered. */
+  /** The number of the last message that is here or answered. */
   get lastSequence(): bigint {
     let last = this.#numberedSequence;
     for (let i = this.#sentCount; i < this.#batches.length; i++) last += BigInt(this.#batches[i]!.count);
     return last;
   }
 
-  /** A batch could go out at once: otherwise it may as well gather some more. */
+  /** Whether a batch would be sent at once. Otherwise it may take more messages. */
   get hasSlot(): boolean {
     return this.#state.kind === 'streaming' && this.#batches.length < this.#mostUnderWay;
   }
@@ -134,12 +108,12 @@ export class Outbox {
     void this.#write();
   }
 
-  /** The batch that is answered last, of those that are here now. */
+  /** The batch that was added last. */
   get newest(): Batch | undefined {
     return this.#batches.at(-1);
   }
 
-  /** Everything is answered: ends the stream. */
+  /** Ends the stream, after all batches were answered. */
   close(error: SluiceError): void {
     const state = this.#state;
     if (state.kind === 'over') return;
@@ -147,7 +121,7 @@ export class Outbox {
     this.#ending.abort();
     if (state.kind !== 'streaming') return;
     state.stream.end();
-    // A connection that is dead must not be held open by it.
+    // The stream must not keep a dead connection open.
     setTimeout(() => state.stream.cancel(), endTimeoutMs).unref();
   }
 
@@ -155,7 +129,7 @@ export class Outbox {
     return this.#isProbing ? 1 : this.#options.maxInFlight;
   }
 
-  /** Writes what may be under way, in order, as the transport takes it. */
+  /** Sends batches in their order, as many as may be under way and as the transport accepts. */
   async #write(): Promise<void> {
     if (this.#isWriting) return;
     this.#isWriting = true;
@@ -167,7 +141,7 @@ export class Outbox {
       next.wasSent = true;
       next.firstSequence = this.#numberedSequence + 1n;
       this.#numberedSequence = next.lastSequence;
-      // A stream that is over says so where its answers are read.
+      // The reader of the stream gets the error of a stream that has ended.
       await stream.write(next.encode(this.#epoch)).catch(() => {});
     }
     this.#isWriting = false;
@@ -182,12 +156,12 @@ export class Outbox {
     if (this.hasSlot) this.#events.slotFree();
   }
 
-  /** Reads answers until the stream is over or has to be given up, and then recovers. */
+  /** Reads answers until the stream has ended or is given up, and then recovers. */
   async #read(stream: ByteStream): Promise<void> {
     let failure: Failure | undefined;
     try {
       for await (const bytes of stream) {
-        // What was received before the stream was given up may be of another epoch.
+        // An answer of a stream that was given up may be for another epoch.
         if (!this.#isOn(stream)) return;
         const response = fromBinary(PublishStreamResponseSchema, bytes);
         const batch = this.#batches[0];
@@ -214,9 +188,9 @@ export class Outbox {
   }
 
   /**
-   * Asks the broker what it has, which answers only what is durable; fails the oldest batch if that is what was refused
-   * for good; and goes on over a new stream. Batches whose time is over fail meanwhile. Without a failure the stream is
-   * well, but a batch on it was given up.
+   * Asks the broker for the durable position of the producer, fails the oldest batch if it was refused finally, and
+   * continues over a new stream. Batches can expire meanwhile. `failure` is undefined if the stream did not fail, but a
+   * batch on it was given up.
    */
   async #recover(failure: Failure | undefined): Promise<void> {
     const refused = this.#refusal(failure);
@@ -227,7 +201,7 @@ export class Outbox {
       return;
     }
     this.#cause = failure?.error;
-    // What was refused for good, or was given up, is no reason to wait.
+    // A batch that was refused or given up is no reason for a backoff.
     let waitMs: number | undefined =
       refused !== undefined || failure === undefined ? 0 : this.#failed(failure.error);
     while (waitMs !== undefined) {
@@ -236,7 +210,7 @@ export class Outbox {
     }
   }
 
-  /** Asks once. Answers how long to wait before the next try; undefined where none is needed. */
+  /** Makes one attempt. Returns the delay before the next attempt; undefined if none is needed. */
   async #resume(recovery: Recovery): Promise<number | undefined> {
     if (this.#state.kind !== 'recovering') return undefined;
     const isRenewing = this.#mustRenew || recovery.refused !== undefined;
@@ -261,20 +235,20 @@ export class Outbox {
     }
   }
 
-  /** The producer has a new epoch. The oldest batch fails if it was refused for good. */
+  /** The producer has a new epoch. The oldest batch fails if it was refused finally. */
   #renewed(position: Position, { oldest, refused }: Recovery): void {
     this.#settleStored(position.lastSequence);
     this.#epoch = position.epoch;
     this.#mustRenew = false;
-    // What was sent in the old epoch is refused from now on.
+    // From now on, the broker refuses copies that were sent in the old epoch.
     for (const batch of this.#batches) batch.wasSent = false;
-    // Unless it turned out to be stored, and the answer was lost; or its time was over.
+    // Not if the batch was stored and only its answer was lost, or if it has expired.
     if (refused !== undefined && oldest !== undefined && this.#batches[0] === oldest) {
       this.#done(oldest, (batch) => batch.reject(refused));
     }
   }
 
-  /** Whether batches can go on from this position. If not, a new epoch is needed, or the producer is at its end. */
+  /** Whether batches can continue at this position. If not, a new epoch is needed, or the producer has ended. */
   #isUsable({ epoch, lastSequence }: Position): boolean {
     if (epoch !== this.#epoch) {
       this.#end(fenced(this.#options.producerId, this.#epoch, epoch));
@@ -285,7 +259,7 @@ export class Outbox {
     return !this.#mustRenew;
   }
 
-  /** Nothing goes out any more. */
+  /** Gives up the stream: no batch is sent. */
   #leaveStream(): void {
     if (this.#state.kind === 'streaming') this.#state.stream.cancel();
     this.#state = { kind: 'recovering' };
@@ -293,7 +267,7 @@ export class Outbox {
     this.#sentCount = 0;
   }
 
-  /** Renews the claim, where there is a number for that; otherwise only looks. */
+  /** Renews the claim if there is a claim id. Otherwise only asks for the position. */
   #ask(claimId: bigint | undefined): Promise<Position> {
     const options = { timeoutMs: callTimeoutMs, signal: this.#ending.signal };
     const { topic, producerId } = this.#options;
@@ -302,21 +276,21 @@ export class Outbox {
       : claim(this.#client, this.#options, { claimId, currentEpoch: this.#epoch }, options);
   }
 
-  /** Says how long to wait before the next try. */
+  /** Returns the delay before the next attempt. */
   #failed(error: SluiceError): number {
     const waitMs = this.#backoff.nextMs(error.retryAfterMs);
     this.#client.connectionStates.failed(error, waitMs);
     return waitMs;
   }
 
-  /** Why the oldest batch was refused for good; undefined where it was not, or where that is not known yet. */
+  /** The error that refuses the oldest batch finally; undefined if there is none, or if it is not known yet. */
   #refusal(failure: Failure | undefined): SluiceError | undefined {
     const [oldest] = this.#batches;
     if (failure === undefined || oldest === undefined || this.#sentCount === 0) return undefined;
     const isExhaustion = isBareExhaustion(failure);
     if (!isExhaustion) oldest.exhaustionCount = 0;
     if (isRetriable(failure) && !isExhaustion) return undefined;
-    // Any of those that were under way may be meant. One that goes alone is it.
+    // The error can be for any batch under way. If one batch was under way, the error is for this batch.
     if (!failure.isOfBatch && this.#sentCount > 1) {
       this.#isProbing = true;
       return undefined;
@@ -324,7 +298,7 @@ export class Outbox {
     return isExhaustion && ++oldest.exhaustionCount < maxExhaustions ? undefined : failure.error;
   }
 
-  /** Batches that the broker has up to this number have their answer: it was lost. */
+  /** Resolves the batches that are stored up to this number, whose answers were lost. */
   #settleStored(storedSequence: bigint): void {
     for (let first = this.#batches[0]; first?.wasSent === true; first = this.#batches[0]) {
       if (first.lastSequence > storedSequence) break;
@@ -333,7 +307,7 @@ export class Outbox {
     }
   }
 
-  /** The next message would get another number than it was sent with. */
+  /** Whether the next message would get another number than the number with which it was sent. */
   #wouldReuse(storedSequence: bigint): boolean {
     const [first] = this.#batches;
     return this.#mustRenew || (first?.wasSent === true && first.firstSequence !== storedSequence + 1n);
@@ -345,10 +319,10 @@ export class Outbox {
     const stored = skipped === 0 ? batch.keyHashes : batch.keyHashes.slice(skipped);
     let places = placesOf(stored, ranges, this.#partitionCount);
     if (places === undefined && this.#options.partition === undefined) {
-      // The topic has more partitions than it had.
+      // The topic has got more partitions.
       this.#partitionCount = await partitionCountOf(this.#client, this.#options.topic);
       places = placesOf(stored, ranges, this.#partitionCount);
-      // Meanwhile its time may have run out.
+      // The batch may have expired meanwhile.
       if (this.#batches[0] !== batch) return;
     }
     this.#done(batch, () =>
@@ -360,9 +334,9 @@ export class Outbox {
     );
   }
 
-  // --- The time that a batch has ---------------------------------------------------------------------------
+  // --- Expiry ----------------------------------------------------------------------------------------------
 
-  /** Of the oldest batch. */
+  /** The time until the oldest batch expires. */
   get #untilExpiryMs(): number {
     const { retryTimeoutMs } = this.#options;
     const [oldest] = this.#batches;
@@ -370,7 +344,7 @@ export class Outbox {
     return Math.max(0, oldest.openedAtMs + retryTimeoutMs - performance.now());
   }
 
-  /** Whatever the broker does or does not do, the time of a batch runs. */
+  /** Sets the timer of the oldest batch, which expires whatever the broker does. */
   #watchExpiry(): void {
     if (this.#expiry !== undefined || this.#untilExpiryMs === Number.POSITIVE_INFINITY) return;
     this.#expiry = setTimeout(() => {

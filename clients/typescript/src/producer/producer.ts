@@ -9,14 +9,13 @@ import { type CompleteOptions, complete, type ProducerOptions } from './options.
 import { Outbox } from './outbox.js';
 
 /**
- * With `retryTimeoutMs`, the messages of one batch were handed over within so long: they share the time that is left to
- * the oldest.
+ * With `retryTimeoutMs`, a batch takes messages for at most this long, because all its messages expire with the oldest.
  */
 const maxGatherMs = 500;
 
 /**
- * Sends messages to one topic: in batches, several under way at once, each stored once and in the order of `send`,
- * whatever breaks meanwhile. A batch that the broker refuses for good fails alone, and those behind it go on.
+ * Sends messages to one topic, in batches. The broker stores each message once, in the order of `send`, also when the
+ * client retries. If the broker refuses a batch finally, the messages of this batch fail, and later batches continue.
  */
 export class Producer {
   readonly #options: CompleteOptions;
@@ -27,9 +26,9 @@ export class Producer {
   #bufferedBytes = 0;
   #open: Batch | undefined;
   #linger: NodeJS.Timeout | undefined;
-  /** The open batch has waited for its linger: it goes with the next free slot, and gathers until then. */
+  /** The open batch has waited for its linger: it is sent with the next free slot, and takes messages until then. */
   #isDue = false;
-  /** Nothing can be sent any more, and why. */
+  /** The error that ended the producer. */
   #over: SluiceError | undefined;
   #closing: Promise<void> | undefined;
 
@@ -59,23 +58,25 @@ export class Producer {
   }
 
   /**
-   * Claims the name of the producer, which fences an older process of the name, and asks where that one ended. Tries for
-   * `retryTimeoutMs`, or for 10 s.
+   * Claims the name of the producer, which fences an older process of the name, and asks for the last message of that
+   * process. Tries for `retryTimeoutMs`, or for 10 s.
    */
   static async open(client: BrokerAccess, options: ProducerOptions): Promise<Producer> {
     const completed = complete(options);
     return new Producer(client, completed, await openPosition(client, completed));
   }
 
-  /** Messages of this producer that are durable or under way: a named one goes on behind them. */
+  /**
+   * The number of the last message of this producer that is durable or under way. A named producer continues behind it.
+   */
   get lastSequence(): bigint {
     return this.#outbox.lastSequence + BigInt(this.#open?.count ?? 0);
   }
 
   /**
-   * Hands a message over. Resolves when it is durable; rejects when the broker refuses it, when it could not be stored in
-   * time (`retryTimeoutMs`), or when the producer is closed or fenced. Waits first while the buffer is full, unless the
-   * producer would rather fail.
+   * Sends a message. Resolves when the message is durable. Rejects if the broker refuses it, if it could not be stored
+   * in time (`retryTimeoutMs`), or if the producer is closed or fenced. Waits while the buffer is full, unless
+   * `whenFull` is `fail`.
    */
   send(message: OutgoingMessage): Promise<Receipt> {
     if (this.#closing !== undefined) return Promise.reject(this.#over ?? closed());
@@ -86,23 +87,26 @@ export class Producer {
     return Promise.reject(new SluiceError(text, { code, reason: 'BUFFER_FULL' }));
   }
 
-  /** Resolves when the buffer has room. For callers that send without awaiting each receipt, so that memory stays bounded. */
+  /**
+   * Resolves when the buffer has room. For callers that send without awaiting each receipt, so that memory stays
+   * bounded.
+   */
   async room(): Promise<void> {
     if (this.#room.isOpen) return;
     await this.#room.pass();
     this.#room.passed();
   }
 
-  /** Resolves when everything that was handed over before has its answer. */
+  /** Resolves when all messages of earlier `send` calls have their results. */
   async flush(): Promise<void> {
-    // Behind those who wait for room.
+    // After the calls that wait for room.
     await this.room();
     const newest = this.#open ?? this.#outbox.newest;
     this.#gathered();
     await newest?.whenAnswered();
   }
 
-  /** Takes no more messages, flushes, and ends the stream. Harmless twice. */
+  /** Accepts no more messages, flushes, and ends the stream. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.flush().then(() => {
       this.#over ??= closed();
@@ -119,7 +123,7 @@ export class Producer {
     return receipt;
   }
 
-  /** Undefined: it is handed over now. */
+  /** Undefined if there was no wait. */
   #accept(message: OutgoingMessage, handedOverAtMs: number | undefined): Promise<Receipt> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
     const { batchMaxBytes, batchMaxMessages, retryTimeoutMs } = this.#options;
@@ -127,13 +131,13 @@ export class Producer {
     try {
       byteLength = this.#encoder.measure(message);
     } catch (error) {
-      // Something that is no message.
+      // The value is not a message.
       return Promise.reject(error);
     }
     if (retryTimeoutMs !== undefined) {
       const nowMs = performance.now();
       const fromMs = handedOverAtMs ?? nowMs;
-      // It stood in line for too long. Those behind it have some time left, perhaps.
+      // The message has waited for too long. Later messages may have time left.
       if (nowMs >= fromMs + retryTimeoutMs) return Promise.reject(notInTime(retryTimeoutMs, undefined));
       if (this.#open !== undefined && fromMs > this.#open.openedAtMs + maxGatherMs) this.#closeBatch();
     }
@@ -154,7 +158,7 @@ export class Producer {
     return retryTimeoutMs === undefined ? lingerMs : Math.min(lingerMs, maxGatherMs);
   }
 
-  /** The open batch goes: at once if it can, otherwise with the next free slot. What comes until then goes with it. */
+  /** Sends the open batch at once if there is a free slot. Otherwise it takes messages until there is one. */
   #gathered(): void {
     if (this.#open === undefined) return;
     if (this.#outbox.hasSlot) {
@@ -165,7 +169,7 @@ export class Producer {
     clearTimeout(this.#linger);
     this.#linger = undefined;
     if (this.#options.retryTimeoutMs === undefined) return;
-    // Its time runs, and the outbox looks at the clock.
+    // The outbox watches the expiry of the batch.
     const leftMs = this.#open.openedAtMs + maxGatherMs - performance.now();
     this.#linger = setTimeout(() => this.#closeBatch(), Math.max(1, leftMs));
   }

@@ -1,8 +1,8 @@
 import type { OffsetRange } from '../gen/sluice/v1/message_pb.js';
 
 /**
- * The hash of a key: 32-bit FNV-1a, then the finalizer of MurmurHash3; its partition is that modulo the partitions. A
- * part of the protocol: broker and clients agree on it for ever.
+ * The hash of a key: 32-bit FNV-1a, then the finalizer of MurmurHash3; the partition is the hash modulo the number of
+ * partitions. The hash is a part of the protocol and must not change.
  */
 export function hashOfKey(bytes: Uint8Array, start = 0, end = bytes.length): number {
   let hash = 0x811c9dc5;
@@ -12,16 +12,16 @@ export function hashOfKey(bytes: Uint8Array, start = 0, end = bytes.length): num
   return (hash ^ (hash >>> 16)) >>> 0;
 }
 
-/** Where a message is. */
+/** The place of a message. */
 export interface Place {
   readonly partition: number;
   readonly offset: bigint;
 }
 
 /**
- * Which message of a batch is where, from the hashes of their keys and the ranges of the receipt: in each partition they
- * stand in their order. Messages without a key stay together, in the partition whose ranges are longer than the keys
- * explain. Undefined where the ranges contradict the number of partitions: it has grown.
+ * The places of the messages of a batch, from the hashes of their keys and the ranges of the receipt. In each partition
+ * the messages are in their order. Messages without a key are together, in the partition that has more messages than
+ * its keys explain. Undefined if the ranges contradict the number of partitions, because it has grown.
  */
 export function placesOf(
   keyHashes: readonly (number | undefined)[],
@@ -47,7 +47,7 @@ export function placesOf(
   });
 }
 
-/** Where the messages without a key are; undefined where the ranges are not explained by that. */
+/** The partition of the messages without a key; undefined if no partition explains the ranges. */
 function partitionOfKeyless(
   partitions: readonly (number | undefined)[],
   ranges: readonly OffsetRange[],

@@ -5,7 +5,7 @@ export function varintBytes(value: number): number {
   return byteCount;
 }
 
-/** Bytes of a field with a tag of one byte: its tag, its length, and what it holds. */
+/** The size of a field with a tag of one byte: tag, length and content. */
 export function fieldBytes(byteLength: number): number {
   return 1 + varintBytes(byteLength) + byteLength;
 }
@@ -21,7 +21,7 @@ export class WireWriter {
   #buffer: Buffer;
   #pos: number;
 
-  /** `startAt` leaves room before what is written. */
+  /** `startAt` leaves room before the first byte. */
   constructor(capacity: number, startAt = 0) {
     this.#buffer = Buffer.allocUnsafe(capacity);
     this.#pos = startAt;
@@ -36,7 +36,7 @@ export class WireWriter {
     return this.#buffer;
   }
 
-  /** Makes room for so many bytes: the caller must not write more before it asks again. */
+  /** Makes room for this many bytes. The caller must not write more before its next call. */
   reserve(byteLength: number): void {
     const needed = this.#pos + byteLength;
     if (needed <= this.#buffer.length) return;
@@ -45,7 +45,7 @@ export class WireWriter {
     this.#buffer = larger;
   }
 
-  /** What was written between two positions. A view: it changes with what is written there later. */
+  /** The bytes between two positions. A view of the buffer, which later writes can change. */
   view(start: number, end = this.#pos): Buffer {
     return this.#buffer.subarray(start, end);
   }
@@ -83,7 +83,7 @@ export class WireWriter {
     }
   }
 
-  /** A field of a number: nothing for 0, as proto3 has it. */
+  /** A field with a number. Writes nothing for 0, as in proto3. */
   number(tag: number, value: number): void {
     if (value === 0) return;
     this.byte(tag);
