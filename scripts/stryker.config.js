@@ -11,6 +11,7 @@ const allTests = [
   `dist/test/unit/{${unitFolders}}/**/*.test.js`,
   'dist/test/simulation/mutation-seeds.js',
   // What tests the store in this process.
+  'dist/test/contract/*.test.js',
   'dist/test/integration/storage/*.test.js',
   'dist/test/integration/delivery/broker-checks.test.js',
   'dist/test/fault/storage-{damage,metadata,removed,tables}.test.js',

@@ -355,3 +355,46 @@ function heldBy(h: Harness, sessionId: string, count: number): number[] {
     return state.kind === 'processing' && state.sessionId === sessionId;
   });
 }
+
+describe('a session that is to give back its messages before it takes a suspect', () => {
+  function withDrained(): Harness {
+    const h = shared('none', 2);
+    h.open('busy', eight);
+    assert.deepEqual(h.deliverAll('busy'), ['0:0-1']);
+    h.append(0, [0, 0]);
+    h.subscription.setCredit('busy', { messages: 2, bytes: 1_000_000 });
+    breakTwice(h);
+    h.subscription.setCredit('busy', eight);
+    h.append(0, [0]);
+    h.waitReason('busy');
+    h.effects();
+    return h;
+  }
+
+  it('gets nothing while suspects wait, and is called ready when other sessions have taken them', () => {
+    const h = withDrained();
+    assert.deepEqual(h.deliverAll('busy'), []);
+    h.open('idle', { messages: 1, bytes: 1_000_000 });
+    assert.deepEqual(h.deliverAll('idle'), ['0:2']);
+    h.settle('idle', 0, 2, 2);
+    assert.deepEqual(h.deliverAll('idle'), ['0:3']);
+    h.settle('idle', 0, 3, 3);
+    h.append(0, [0]);
+    assert.deepEqual(h.serve(), { idle: ['0:4'], busy: ['0:5'] });
+  });
+
+  it('takes one when it has given back all it held', () => {
+    const h = withDrained();
+    h.settle('busy', 0, 0, 0);
+    assert.deepEqual(h.serve(), {});
+    h.settle('busy', 0, 1, 1);
+    assert.deepEqual(h.serve(), { busy: ['0:2'] });
+  });
+
+  it('keeps no session that holds nothing from taking one', () => {
+    const h = withDrained();
+    h.open('other', eight);
+    h.subscription.setCredit('busy', { messages: 0, bytes: 0 });
+    assert.deepEqual(h.deliverAll('other'), ['0:2']);
+  });
+});
