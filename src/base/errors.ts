@@ -19,6 +19,7 @@ export type ErrorSubject =
   | 'maxBackoff'
   | 'maxAttempts'
   | 'deadLetterTopic'
+  | 'consumerId'
   | 'position'
   | 'limit'
   | 'redriveRate'

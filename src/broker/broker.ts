@@ -18,7 +18,7 @@ import { Redrive } from './dead-letters/redrive.js';
 import { addSubscription, defaultSubscription } from './delivery/add-subscription.js';
 import { Heartbeats } from './delivery/heartbeats.js';
 import { SubscriptionCatalog } from './delivery/subscription-catalog.js';
-import { checkCredit } from './delivery/subscription-checks.js';
+import { checkConsumerId, checkCredit } from './delivery/subscription-checks.js';
 import { SubscriptionRegistry } from './delivery/subscription-registry.js';
 import { FramePool } from './frames/frame-pool.js';
 import { Inspector } from './inspection/inspector.js';
@@ -201,6 +201,7 @@ class StoredBroker implements Broker, StorageListener {
 
   async subscribe(options: ConsumeOptions, sink: ConsumerSink): Promise<ConsumerSession> {
     this.#serving.check();
+    checkConsumerId(options.consumerId);
     checkCredit(options.credit);
     const input = defaultSubscription(options.topic, options.subscription);
     const topic = this.#subscriptions.topicFor(input, options.start);

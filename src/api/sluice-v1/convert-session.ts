@@ -14,15 +14,7 @@ import type {
 } from '../../gen/sluice/v1/broker_pb.js';
 import { toDuration } from '../duration.js';
 import { earliest, toStart } from './convert-start.js';
-import {
-  checkLength,
-  checkName,
-  invalidField,
-  toMs,
-  toNumber,
-  toNumberAtMost,
-  toTimestamp,
-} from './convert-values.js';
+import { checkName, invalidField, toMs, toNumber, toNumberAtMost, toTimestamp } from './convert-values.js';
 import { toRange } from './receipts.js';
 
 export function toConsumeOptions(
@@ -33,7 +25,7 @@ export function toConsumeOptions(
   return {
     topic: checkName(request.topic, `${prefix}topic`),
     subscription: checkName(request.subscription, `${prefix}subscription`),
-    consumerId: checkLength(request.consumerId, limits.maxConsumerIdLength, `${prefix}consumer_id`),
+    consumerId: request.consumerId,
     context,
     credit: toCredit(request.flowControl),
     start: toStart(request.start, `${prefix}start`) ?? earliest,

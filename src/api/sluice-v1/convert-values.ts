@@ -20,11 +20,6 @@ export function checkTopicName(name: string, field: string): string {
   return checkName(name, field, limits.longestTopicNameLength);
 }
 
-export function checkLength(text: string, maxLength: number, field: string): string {
-  if (text.length > maxLength) throw invalidField(field, `is longer than ${maxLength} characters`);
-  return text;
-}
-
 /** A uint64 as a number. Throws if a number can't hold it exactly. */
 export function toNumber(value: bigint, field: string): number {
   if (value > BigInt(limits.maxOffset)) throw invalidField(field, `is larger than ${limits.maxOffset}`);

@@ -17,6 +17,7 @@ const fields: Readonly<Record<Extract<ErrorSubject, string>, readonly string[]>>
   maxAttempts: ['subscription.dead_letter.max_attempts'],
   // A consumer that creates a subscription names no dead-letter topic: it follows from the name of the subscription.
   deadLetterTopic: ['subscription.dead_letter.topic', 'subscribe.subscription', 'subscription'],
+  consumerId: ['consumer_id', 'subscribe.consumer_id'],
   position: ['start', 'subscribe.start', 'position'],
   limit: ['limit'],
   redriveRate: ['rate'],

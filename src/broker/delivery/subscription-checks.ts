@@ -27,6 +27,15 @@ export function checkDeliverySettings(
   expectWhole(deadLetter.maxAttempts, 'maxAttempts', 'the limit of attempts', 0, limits.maxAttempts);
 }
 
+/** Throws INVALID_FIELD. The broker keeps the id of each consumer in memory, and shows it. */
+export function checkConsumerId(consumerId: string): void {
+  if (consumerId.length <= limits.maxConsumerIdLength) return;
+  throw invalid(
+    'consumerId',
+    `the id of a consumer has at most ${limits.maxConsumerIdLength} characters, not ${consumerId.length}`,
+  );
+}
+
 /** Throws INVALID_FIELD. A credit may be unlimited: Infinity. */
 export function checkCredit({ messages = 0, bytes = 0 }: Partial<Credit>): void {
   if (messages !== Number.POSITIVE_INFINITY) {

@@ -104,6 +104,10 @@ describe('topics and subscriptions under live streams', () => {
         'subscription.dead_letter.max_attempts',
       ],
       [admin.listTopics({ pageToken: 'x' }), 'page_token'],
+      [
+        firstOf(client.broker.subscribe({ topic: 'ranges', subscription: 's', consumerId: 'x'.repeat(201) })),
+        'consumer_id',
+      ],
       [firstOf(admin.redriveDeadLetters({ topic: 'ranges', subscription: 's', rate: -1 })), 'rate'],
     ];
     for (const [refusal, field] of refusals) {

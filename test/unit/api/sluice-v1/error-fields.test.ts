@@ -21,6 +21,7 @@ const named: Readonly<Record<Extract<ErrorSubject, string>, true>> = {
   maxBackoff: true,
   maxAttempts: true,
   deadLetterTopic: true,
+  consumerId: true,
   position: true,
   limit: true,
   redriveRate: true,

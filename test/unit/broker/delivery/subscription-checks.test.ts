@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { limits } from '../../../../src/base/limits.js';
-import { checkCredit, checkDeliverySettings } from '../../../../src/broker/delivery/subscription-checks.js';
+import {
+  checkConsumerId,
+  checkCredit,
+  checkDeliverySettings,
+} from '../../../../src/broker/delivery/subscription-checks.js';
 
 type Settings = Parameters<typeof checkDeliverySettings>[0];
 
@@ -41,6 +45,17 @@ describe('the check of delivery settings', () => {
     refuses({ minBackoffMs: 100, maxBackoffMs: 99 }, 'backoff');
     refuses({ minBackoffMs: limits.defaultMaxBackoffMs + 1 }, 'backoff');
     refuses({ maxBackoffMs: limits.defaultMinBackoffMs - 1 }, 'backoff');
+  });
+});
+
+describe('the check of a consumer id', () => {
+  it('accepts any text up to its longest', () => {
+    checkConsumerId('');
+    checkConsumerId('ä'.repeat(limits.maxConsumerIdLength));
+    assert.throws(() => checkConsumerId('x'.repeat(limits.maxConsumerIdLength + 1)), {
+      reason: 'INVALID_FIELD',
+      details: { subject: 'consumerId' },
+    });
   });
 });
 
