@@ -154,6 +154,11 @@ export const limits = {
   forgetHostMs: 60 * secondMs,
   /** How long the one request of a call may take to arrive. */
   requestTimeoutMs: 10 * secondMs,
+  /** How long the client of an answered stream may leave its half open. */
+  halfOpenMs: 10 * secondMs,
+  /** Above this number of such streams, the oldest are closed earlier, but not before this time. */
+  halfOpenStreams: 1_000,
+  leastHalfOpenMs: 1 * secondMs,
   /** Answers of unary calls that one connection has not read: above this, its calls wait. */
   answerBytesPerConnection: 1 * MiB,
   /** Answers that one connection gets in a turn of the event loop. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { ClientHttp2Stream } from 'node:http2';
+import { type ClientHttp2Stream, constants } from 'node:http2';
 import { setImmediate } from 'node:timers/promises';
 import { limits } from '../../src/base/limits.js';
 import { silentLogger } from '../../src/base/logger.js';
@@ -9,7 +9,9 @@ import { secondMs } from '../../src/base/units.js';
 import { Admin } from '../../src/gen/sluice/v1/admin_pb.js';
 import { Broker, SubscribeRequestSchema } from '../../src/gen/sluice/v1/broker_pb.js';
 import { defaultServerOptions, startServer } from '../../src/transport/grpc/server.js';
+import { methodPath } from '../../src/transport/grpc/service-definition.js';
 import { FakeBroker } from '../support/fake-broker.js';
+import { frame } from '../support/grpc-framing.js';
 import {
   apiOf,
   callUnary,
@@ -51,6 +53,37 @@ describe('the server, to a client that asks for too much', () => {
     await closed;
     connection.close();
     await close();
+  });
+
+  it('closes answered streams after a time, although their clients leave their halves open', async () => {
+    const clock = new VirtualClock();
+    const server = await startServer(
+      apiOf(new FakeBroker()),
+      { ...defaultServerOptions, listen: '127.0.0.1:0' },
+      { clock, guards: [], logger: silentLogger },
+    );
+    const connection = await Http2Connection.open(server.address);
+    for (const method of [Broker.method.publish, Broker.method.publishStream, Broker.method.consume]) {
+      const stream = connection.call(methodPath(method));
+      const ended = Promise.race([once(stream, 'trailers'), once(stream, 'response')]);
+      const over = once(stream.resume(), 'end');
+      const closed = once(stream, 'close');
+      // No message of any type.
+      stream.write(frame(Uint8Array.of(0xff)));
+      await ended;
+      await over;
+      await connection.barrier();
+      clock.advance(limits.halfOpenMs - 1);
+      await connection.barrier();
+      assert.equal(stream.closed, false, method.name);
+      clock.advance(2 * secondMs);
+      await closed;
+      assert.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR);
+    }
+    connection.close();
+    const closing = server.close();
+    clock.advance(defaultServerOptions.drainGraceMs);
+    await closing;
   });
 
   it('refuses streams that are opened too fast', async () => {

@@ -4,6 +4,7 @@ import { limits } from '../../base/limits.js';
 import type { Reason } from '../../base/reasons.js';
 import { secondMs } from '../../base/units.js';
 import type { Answers } from './answers.js';
+import { type HalfOpenStream, HalfOpenStreams } from './half-open-streams.js';
 import type { OpenCall } from './open-call.js';
 import type { ClientConnection, Peers } from './peers.js';
 import type { RequestBodies } from './request-bodies.js';
@@ -35,6 +36,7 @@ export class CallTable {
   /** The open calls without a status. */
   readonly #unanswered = new Set<OpenCall>();
   readonly #refusals = new Map<Reason, number>();
+  readonly #halfOpen: HalfOpenStreams;
   #onAllAnswered: () => void = () => {};
   #streamCount = 0;
   #callCount = 0;
@@ -43,6 +45,7 @@ export class CallTable {
 
   constructor(options: CallTableOptions) {
     this.#options = options;
+    this.#halfOpen = new HalfOpenStreams(options.clock);
   }
 
   get streamCount(): number {
@@ -177,6 +180,11 @@ export class CallTable {
     }
     this.#unanswered.delete(call);
     if (this.#unanswered.size === 0) this.#onAllAnswered();
+  }
+
+  /** The call has its status, and its client has not closed its half. */
+  leftHalfOpen(stream: HalfOpenStream): void {
+    this.#halfOpen.add(stream);
   }
 
   /** `isSent`: everything that was sent has left for the transport. */

@@ -12,7 +12,14 @@ import type { GuardChain, Passage } from '../guards/guard-chain.js';
 import type { CallTable } from './call-table.js';
 import { type CallOwner, DirectCall, type PartialStatusObject } from './direct-call.js';
 import { readRequestsWith } from './grpc-js/framing.js';
-import { connectionOf, endRequest, isReset, isSent, unsentBytes } from './grpc-js/http2-sessions.js';
+import {
+  connectionOf,
+  endRequest,
+  halfOpenStream,
+  isReset,
+  isSent,
+  unsentBytes,
+} from './grpc-js/http2-sessions.js';
 import type { CallEntry, OpenCall } from './open-call.js';
 import { RequestDecoder } from './request-decoder.js';
 import type { Route } from './routes.js';
@@ -51,6 +58,8 @@ export class DirectListener implements Listener, OpenCall, CallOwner {
   #isStopping = false;
   /** Its one request is due. */
   #isRequestDue: boolean;
+  /** The client has closed its half. */
+  #isHalfClosed = false;
   /** The call, or a request that was read, is with the guards. */
   #passage: Passage | undefined;
 
@@ -157,6 +166,7 @@ export class DirectListener implements Listener, OpenCall, CallOwner {
 
   onReceiveHalfClose(): void {
     this.#isRequestDue = false;
+    this.#isHalfClosed = true;
     if (this.#call.isOver || this.#isStopping) return;
     // Node ends the readable side of a lost connection: the client has not closed its half, and the call ends
     // next.
@@ -220,6 +230,7 @@ export class DirectListener implements Listener, OpenCall, CallOwner {
     this.#passage?.cancel();
     // The client may leave its half of the stream open, with a part of a request.
     if (this.#isRequestDue) endRequest(this.#base);
+    else if (end === 'answered' && !this.#isHalfClosed) this.#table.leftHalfOpen(halfOpenStream(this.#base));
     this.#table.answered(this);
     // Frames of messages are not counted any more when their session has ended: what is left of them is owed.
     if (end === 'answered' && this.kind === 'stream') this.entry?.owed.ended(() => unsentBytes(this.#base));

@@ -9,6 +9,7 @@ import {
 import { Metadata, type Server, type ServerInterceptingCallInterface } from '@grpc/grpc-js';
 import { invariant } from '../../../base/invariant.js';
 import { limits } from '../../../base/limits.js';
+import type { HalfOpenStream } from '../half-open-streams.js';
 
 /**
  * Access to the HTTP/2 connections of a grpc-js server that has no public API. Only the files of this folder
@@ -85,6 +86,21 @@ export function isReset(call: ServerInterceptingCallInterface): boolean {
 export function endRequest(call: ServerInterceptingCallInterface): void {
   const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
   stream.close(constants.NGHTTP2_NO_ERROR);
+}
+
+/** The stream of a call that has its status. */
+export function halfOpenStream(call: ServerInterceptingCallInterface): HalfOpenStream {
+  const { stream } = call as unknown as { readonly stream: ServerHttp2Stream };
+  return {
+    get isClosed() {
+      return stream.closed || stream.destroyed;
+    },
+    get hasLeft() {
+      // A frame that has left the queue of nghttp2 is with the socket, before every later frame.
+      return stream.writableFinished && stream.session?.state.outboundQueueSize === 0;
+    },
+    close: () => stream.close(constants.NGHTTP2_NO_ERROR),
+  };
 }
 
 const noMetadata = new Metadata();
