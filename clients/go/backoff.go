@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// retries counts tries since something worked, and says how long to pause before the next one.
+// retries counts the failed attempts since the last success, and computes the backoff before the next attempt.
 type retries struct {
 	min, max time.Duration
 	failures int
 }
 
-// pause doubles with every failure, with jitter; what the broker asked for counts if it is longer.
+// pause doubles with each failure, with jitter. If the broker asked for a longer delay, it is that delay.
 func (r *retries) pause(asked time.Duration) time.Duration {
 	most := r.max
 	if r.failures < 30 {

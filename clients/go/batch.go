@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// batch holds messages that travel in one request.
+// batch has the messages of one request.
 type batch struct {
 	// wire has the messages as the request holds them, each with its tag and length.
 	wire []byte
@@ -20,27 +20,29 @@ type batch struct {
 	bufferedBytes int
 	// hashes of the keys, for the places in the receipt; nil while no message has a key.
 	hashes []int64
-	// results that were given out, in pieces, so that not every message costs an allocation.
+	// results of the messages, allocated in chunks.
 	results []Result
-	// firstSequence is given when the batch is sent: the same again when it is sent again, unless the epoch is new.
+	// firstSequence is set when the batch is sent. It is the same when the batch is sent again, unless the epoch has
+	// changed.
 	firstSequence uint64
-	// handedOverAt is when its first message was; only known where the producer has a RetryTimeout.
+	// handedOverAt is the time of Send of the first message. Only set if the producer has a RetryTimeout.
 	handedOverAt time.Time
-	// copies were sent in this epoch and not answered: each may still arrive at the broker.
+	// copies were sent in this epoch and not answered. Each of them may still reach the broker.
 	copies int
-	// bareRefusals is how often in a row it was alone under way when the stream ended with a bare RESOURCE_EXHAUSTED.
+	// bareRefusals counts the times in a row that the batch was alone under way when the stream ended with a bare
+	// RESOURCE_EXHAUSTED.
 	bareRefusals int
 
 	// done is closed when what follows is set.
 	done chan struct{}
 	err  error
-	// skipped messages at the beginning were stored by a try before.
+	// skipped messages at the beginning were stored by an earlier attempt.
 	skipped    int
 	durability sluicev1.Durability
-	// places of those that were not skipped: as a range, or one by one where the batch fell apart.
+	// places of the other messages: as one range, or one by one if the batch is in several ranges.
 	first  place
 	places []place
-	// hasPlaces is false where the ranges of the receipt could not be explained.
+	// hasPlaces is false if the ranges of the receipt contradict the number of partitions.
 	hasPlaces bool
 }
 
@@ -97,7 +99,7 @@ func (b *batch) addHash(key []byte) {
 
 func (b *batch) lastSequence() uint64 { return b.firstSequence + uint64(b.count) - 1 }
 
-// locate finds the places in the receipt. It is false where the ranges contradict the number of partitions.
+// locate finds the places in the receipt. It returns false if the ranges contradict the number of partitions.
 func (b *batch) locate(receipt *sluicev1.PublishStreamResponse, partitionCount uint32) bool {
 	b.durability = receipt.GetDurability()
 	b.skipped = min(int(receipt.GetDuplicateCount()), b.count)
@@ -130,7 +132,7 @@ func (b *batch) fail(err error) {
 	b.answer()
 }
 
-// close is when the last message has been added.
+// close is called after the last message was added.
 func (b *batch) close() {
 	wire := b.wire
 	b.buffer = mem.NewBuffer(&wire, wireBuffers)

@@ -13,13 +13,13 @@ type encoded struct {
 	parts mem.BufferSlice
 }
 
-// rawFrame is a response that is left encoded: who reads it owns the bytes.
+// rawFrame is an encoded response. The reader owns the bytes.
 type rawFrame struct {
 	bytes []byte
 }
 
-// passCodec lets the two types above through, and is the usual codec for everything else: batches and runs of messages
-// are written and read by hand, because making an object of each message twice is most of the work otherwise.
+// passCodec passes the two types above unchanged, and is the usual codec for other types. Batches and runs of messages
+// are encoded and decoded by hand, because an object for each message would be most of the work.
 type passCodec struct{}
 
 var passThrough = grpc.ForceCodecV2(passCodec{})
@@ -40,7 +40,7 @@ func (passCodec) Marshal(v any) (mem.BufferSlice, error) {
 func (passCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch v := v.(type) {
 	case *rawFrame:
-		// The buffers are the transport's, and used again.
+		// The transport owns the buffers, and uses them again.
 		v.bytes = data.Materialize()
 		return nil
 	case proto.Message:

@@ -14,11 +14,11 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// ConnectionStatus is how the connection of a client stands.
+// ConnectionStatus is the state of the connection of a client.
 type ConnectionStatus string
 
 const (
-	// ConnectionConnecting: a connection is being made.
+	// ConnectionConnecting: the client makes a connection.
 	ConnectionConnecting ConnectionStatus = "connecting"
 	// ConnectionReady: the broker answers.
 	ConnectionReady ConnectionStatus = "ready"
@@ -28,18 +28,19 @@ const (
 	ConnectionClosed ConnectionStatus = "closed"
 )
 
-// ConnectionState is a change of the connection. Producers and consumers go on trying in any state but closed.
+// ConnectionState is a change of the connection. Producers and consumers retry in every state except closed.
 type ConnectionState struct {
 	Status ConnectionStatus
-	// Cause says in plain words why the client waits: "nothing listens at localhost:7070".
+	// Cause says why the client waits, for example "nothing listens at localhost:7070".
 	Cause string
-	// Err is what the attempt failed with; nil where there is no more to say.
+	// Err is the error of the attempt; nil if there is none.
 	Err error
-	// NextAttempt is when the client tries again, about.
+	// NextAttempt is the approximate time of the next attempt.
 	NextAttempt time.Time
 }
 
-// WithConnectionState calls report with each change of the connection, in order, from one goroutine at a time. The first
+// WithConnectionState calls report with each change of the connection, in order, from one goroutine at a time. The
+// first
 // attempt that fails is reported at once.
 func WithConnectionState(report func(ConnectionState)) Option {
 	return func(s *settings) error {
@@ -56,8 +57,8 @@ func WithLogger(logger *slog.Logger) Option {
 	}
 }
 
-// The pauses of the connection itself are shorter than gRPC's own, which grow to two minutes: a broker that comes back
-// is to be found at once.
+// The backoff of the connection is shorter than the default of gRPC, which grows to two minutes, so that the client
+// soon finds a broker that is back.
 const (
 	connectMinBackoff = 50 * time.Millisecond
 	connectMaxBackoff = time.Second
@@ -66,7 +67,7 @@ const (
 	connectTimeout    = 5 * time.Second
 )
 
-// connectionWatch sees what becomes of a client's connections, and reports it.
+// connectionWatch watches the connections of a client, and reports their state.
 type connectionWatch struct {
 	// target is host:port, for people.
 	target string
@@ -130,7 +131,7 @@ func (w *connectionWatch) ready(c *watchedConn) {
 	w.tell(ConnectionState{Status: ConnectionReady})
 }
 
-// failed is when an attempt to connect has.
+// failed is called when an attempt to connect has failed.
 func (w *connectionWatch) failed(cause string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -140,7 +141,8 @@ func (w *connectionWatch) failed(cause string, err error) {
 	w.tell(ConnectionState{Status: ConnectionWaiting, Cause: cause, Err: err, NextAttempt: next})
 }
 
-// lost is when a connection on which the broker answered is over. One that a newer one has replaced does not count.
+// lost is called when a connection on which the broker answered has ended. It ignores a connection that a newer one has
+// replaced.
 func (w *connectionWatch) lost(c *watchedConn, why string, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,7 +167,7 @@ func (w *connectionWatch) isWaiting() bool {
 	return w.last == ConnectionWaiting
 }
 
-// unresolved is when gRPC failed without an attempt to connect.
+// unresolved is called when gRPC failed without an attempt to connect.
 func (w *connectionWatch) unresolved() {
 	host, _, err := net.SplitHostPort(w.target)
 	if err != nil {
@@ -178,7 +180,7 @@ func (w *connectionWatch) unresolved() {
 	w.failed(fmt.Sprintf("%s cannot be reached", w.target), nil)
 }
 
-// tell has the state reported, unless it is none that is new.
+// tell reports the state if it has changed.
 func (w *connectionWatch) tell(state ConnectionState) {
 	if w.last == ConnectionClosed || w.last == state.Status && state.Status != ConnectionWaiting {
 		return
@@ -226,7 +228,7 @@ func (w *connectionWatch) log(state ConnectionState) {
 	}
 }
 
-// retried logs what a producer or a consumer tries again, unless that is the connection, which has its own state.
+// retried logs that a producer or a consumer tries again, unless the connection is the cause, whose state is reported.
 func (w *connectionWatch) retried(what, topic string, err *Error, pause time.Duration) {
 	if w.logger != nil && !(isBare(err) && w.isWaiting()) {
 		w.logger.Warn(what+" tries again", "topic", topic, "error", err, "in", pause)

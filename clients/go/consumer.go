@@ -18,20 +18,21 @@ import (
 type Handler func(ctx context.Context, d *Delivery) error
 
 // Consumer receives the messages of one subscription: either with Run and a handler, or one by one with Receive. It
-// opens a broken stream again until Close. A permanent error (the subscription was deleted, a permission is missing, ...)
+// opens a broken stream again until Close. A permanent error (the subscription was deleted, a permission is missing,
+// ...)
 // ends the consumer.
 type Consumer struct {
 	client *Client
 	config ConsumerConfig
 	// cancel ends the streams.
 	cancel context.CancelFunc
-	// ended is closed when there will be no stream any more.
+	// ended is closed when the consumer opens no more streams.
 	ended chan struct{}
-	// drained is closed when no handler runs any more.
+	// drained is closed when all handlers have returned.
 	drained chan struct{}
 
 	mu sync.Mutex
-	// changed is signalled when there may be something to take, or nothing any more.
+	// changed is signalled when there may be a message to take, or when the consumer ends.
 	changed sync.Cond
 	// waiting takers.
 	waiting int
@@ -42,13 +43,14 @@ type Consumer struct {
 	// session is nil while there is none.
 	session *session
 	use     use
-	// closing: nothing more is taken. leaving: no handler runs any more, what is gathered goes out.
+	// closing: the consumer accepts no more messages. leaving: all handlers have returned, and the settlements are
+	// sent.
 	closing, leaving bool
-	// over is why the consumer ended by itself.
+	// over is the error that ended the consumer.
 	over error
 }
 
-// use is what a consumer was begun with: it is used in one way only.
+// use is the way in which the consumer is used: by Run or by Receive, never both.
 type use int
 
 const (
@@ -180,7 +182,7 @@ func (c *Consumer) closedOrOver() error {
 	return closedError("consumer")
 }
 
-// take gives out what may be handled now, or nil.
+// take returns the next message that may be handled, or nil.
 func (c *Consumer) take() *Delivery {
 	if c.closing || c.over != nil {
 		return nil
@@ -199,14 +201,14 @@ func (c *Consumer) take() *Delivery {
 	return d
 }
 
-// announce wakes one taker if there is something to take, who then wakes the next.
+// announce wakes one taker if there is a message to take. That taker wakes the next one.
 func (c *Consumer) announce() {
 	if c.waiting > 0 && c.lanes.ready.first() != nil {
 		c.changed.Signal()
 	}
 }
 
-// isStarving: a caller of Receive waits for more, and has all that was granted.
+// isStarving: a caller of Receive waits for a message, and has received the whole credit.
 func (c *Consumer) isStarving() bool {
 	return c.use == usedByReceive && c.waiting > 0 && c.lanes.queuedCount == 0 && c.credit.isAllHeld()
 }
@@ -220,7 +222,7 @@ func (c *Consumer) wait() {
 	c.waiting--
 }
 
-// settle settles what is in hand; nil acknowledges.
+// settle settles a delivery that is in hand. nil acknowledges it.
 func (c *Consumer) settle(d *Delivery, settlement *sluicev1.Settlement) Settlement {
 	switch d.state {
 	case stateSettled:
@@ -237,7 +239,7 @@ func (c *Consumer) settle(d *Delivery, settlement *sluicev1.Settlement) Settleme
 	return d.settlement
 }
 
-// release takes a delivery out of what is in hand.
+// release removes a delivery from the list of those in hand.
 func (c *Consumer) release(d *Delivery, state deliveryState) {
 	d.state = state
 	if d.previous != nil {
@@ -251,7 +253,7 @@ func (c *Consumer) release(d *Delivery, state deliveryState) {
 	d.previous, d.next = nil, nil
 }
 
-// revoke drops what the broker has taken back, and tells those who have it.
+// revoke drops the messages that the broker has taken back, and signals this to their handlers.
 func (c *Consumer) revoke(isRevoked func(*Delivery) bool) {
 	c.credit.drop(c.lanes.drop(isRevoked))
 	for d := c.inHand; d != nil; {
@@ -281,7 +283,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	c.credit.drop(c.lanes.drop(everything))
 	isBegun := c.use != unused
 	if !isBegun && c.over == nil {
-		// Nothing will begin any more.
+		// No handler begins any more.
 		c.over = closedError("consumer")
 		close(c.ended)
 	}
@@ -302,7 +304,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	case <-c.ended:
 		return err
 	case <-ctx.Done():
-		// It leaves in good order all the same: a stream that is reset would count as a failure of what was in hand.
+		// It leaves first, because the broker can count attempts for a stream that is reset.
 		go c.awaitLeft()
 		return errors.Join(err, ctx.Err())
 	case <-time.After(leaveTimeout):
@@ -313,7 +315,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	return err
 }
 
-// leave has the stream half-closed once what was settled is answered.
+// leave half-closes the stream once all settlements are answered.
 func (c *Consumer) leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

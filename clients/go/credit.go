@@ -3,9 +3,9 @@ package sluice
 import "time"
 
 const (
-	// leastCredit is what a consumer begins with, so that idle ones share a burst.
+	// leastCredit is the first credit of a consumer, so that idle consumers share a burst.
 	leastCredit = 16
-	// doubleWithin: credit that was settled within so long is doubled.
+	// doubleWithin: the credit is doubled if all of it was settled within this time.
 	doubleWithin = time.Second
 	// creditEvery is how often credit may grow; it shrinks by what was measured over shrinkAfter of work.
 	creditEvery = 100 * time.Millisecond
@@ -13,8 +13,8 @@ const (
 	shrinkAfter = time.Second
 )
 
-// creditMeter begins with little, doubles the credit as often as all of it is settled quickly, measures how fast messages
-// are settled while there are any, and grants about a second's worth.
+// creditMeter computes the credit. It begins small, doubles each time when all of it is settled quickly, and otherwise
+// follows the rate of settlements while the consumer holds messages: about the messages of a second.
 type creditMeter struct {
 	least, max int
 	credit     int
@@ -28,13 +28,13 @@ type creditMeter struct {
 	settled int
 }
 
-// newCreditMeter grants most at most, and so much that no handler has to wait for a message.
+// newCreditMeter returns a meter whose credit is at most most, and enough for every handler.
 func newCreditMeter(most, concurrency int, now func() time.Time) *creditMeter {
 	least := min(max(leastCredit, 2*concurrency), most)
 	return &creditMeter{least: least, max: most, credit: least, now: now}
 }
 
-// hold is when messages have come. isFirst: there were none before.
+// hold is called when messages have arrived. isFirst: the consumer held none before.
 func (m *creditMeter) hold(count int) (isFirst bool) {
 	isFirst = m.held == 0 && count > 0
 	if isFirst {
@@ -44,7 +44,7 @@ func (m *creditMeter) hold(count int) (isFirst bool) {
 	return isFirst
 }
 
-// settle is when one is done with. isGrown: there is more credit now.
+// settle is called when a message is settled. isGrown: the credit has grown.
 func (m *creditMeter) settle() (isGrown bool) {
 	m.settled++
 	m.drop(1)
@@ -60,16 +60,16 @@ func (m *creditMeter) settle() (isGrown bool) {
 	return true
 }
 
-// isAllHeld: nothing more comes before something is settled.
+// isAllHeld: the broker sends no message before one is settled.
 func (m *creditMeter) isAllHeld() bool { return m.held >= m.credit && m.credit < m.max }
 
-// grow is for a caller that wants more before it settles what it has: it would wait for ever.
+// grow raises the credit for a caller that settles nothing before it has more messages.
 func (m *creditMeter) grow() {
 	m.credit = min(2*max(m.credit, m.held), m.max)
 	m.restart(m.now())
 }
 
-// busyAt is how long there were any in this window.
+// busyAt is how long the consumer held messages in this window.
 func (m *creditMeter) busyAt(now time.Time) time.Duration {
 	if m.held > 0 {
 		return m.busy + now.Sub(m.busySince)
@@ -79,7 +79,7 @@ func (m *creditMeter) busyAt(now time.Time) time.Duration {
 
 func (m *creditMeter) restart(now time.Time) { m.busy, m.settled, m.busySince = 0, 0, now }
 
-// drop is when messages go otherwise.
+// drop is called when messages are no longer held, and were not settled.
 func (m *creditMeter) drop(count int) {
 	m.held -= count
 	if m.held == 0 && count > 0 {
@@ -87,13 +87,13 @@ func (m *creditMeter) drop(count int) {
 	}
 }
 
-// adjust sets the credit anew. It grows as soon as it is seen to be too small, and only changes by much.
+// adjust computes the credit again. It ignores small changes.
 func (m *creditMeter) adjust(now time.Time) {
 	busy := m.busyAt(now)
 	if busy < growAfter {
 		return
 	}
-	// Twice of what is settled in a second: credit that comes back is on its way for a while.
+	// Twice the messages of a second, because released credit takes time to reach the broker.
 	perSecond := float64(m.settled) / busy.Seconds()
 	wanted := max(int(min(2*perSecond, float64(m.max))), m.least)
 	switch {

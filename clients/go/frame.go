@@ -33,7 +33,7 @@ type frame struct {
 	revoked []*sluicev1.OffsetRange
 }
 
-// parseFrame reads a response. What this version does not know is left out.
+// parseFrame decodes a response. It ignores unknown fields.
 func parseFrame(b []byte, s *session) (f frame, err error) {
 	err = eachField(b, func(field protowire.Number, bytes []byte, _ uint64) error {
 		switch field {
@@ -58,7 +58,7 @@ func parseFrame(b []byte, s *session) (f frame, err error) {
 	return f, err
 }
 
-// parseRun makes deliveries of a run.
+// parseRun decodes a run into deliveries.
 func parseRun(b []byte, s *session) ([]Delivery, error) {
 	run := &run{session: s}
 	firstOffset := uint64(0)

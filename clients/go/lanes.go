@@ -7,19 +7,19 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// lane is messages that are handled one after the other: those of a partition or of a key, as the subscription orders.
+// lane has messages that are handled one after another: those of a partition or of a key.
 type lane struct {
 	id uint64
-	// free: no order among its messages, and any number of handlers at once.
+	// free: the messages have no order, and any number of them can be handled at once.
 	free bool
-	// queue of messages, in pieces as they came; those before head are gone.
+	// queue of messages, in chunks as they arrived. Those before head were taken.
 	queue [][]Delivery
 	head  int
-	// busy: a handler has one of its messages, perhaps still from an older session.
+	// busy: a handler has one of its messages, perhaps one of an earlier session.
 	busy bool
 	// pauses counts failed messages that the broker has not answered yet.
 	pauses int
-	// listed: in the list of those that have something to give.
+	// listed: the lane is in the list of lanes with a message that may be handled.
 	listed bool
 }
 
@@ -27,11 +27,10 @@ func (l *lane) isEmpty() bool { return l.head == len(l.queue) }
 
 func (l *lane) isOpen() bool { return l.free || !l.busy && l.pauses == 0 }
 
-// lanes holds what was received and is not handled yet. It belongs to the mutex of its consumer.
+// lanes has the messages that were received and not handed out. Guarded by the mutex of the consumer.
 type lanes struct {
 	ordering sluicev1.Ordering
-	// serial: a lane is busy from the moment when a message is taken until it is finished. Not so where the caller
-	// takes messages by itself.
+	// serial: a lane is busy from the time when a message is taken until it is finished. False for Receive.
 	serial bool
 	byID   map[uint64]*lane
 	free   *lane
@@ -58,7 +57,7 @@ func (ls *lanes) add(run []Delivery) {
 	}
 }
 
-// stretch finds the lane of the first message, and how many in a row go there.
+// stretch returns the lane of the first message, and the number of consecutive messages of this lane.
 func (ls *lanes) stretch(run []Delivery) (*lane, int) {
 	partition := uint64(run[0].run.partition)
 	switch ls.ordering {
@@ -88,7 +87,7 @@ func (ls *lanes) lane(id uint64) *lane {
 	return l
 }
 
-// take gives the next message that may be handled now, or nil.
+// take returns the next message that may be handled, or nil.
 func (ls *lanes) take() *Delivery {
 	l := ls.ready.first()
 	for l != nil && !l.isOpen() {
@@ -127,7 +126,7 @@ func (l *lane) compact() {
 	}
 }
 
-// finish is when the handler of a message has returned.
+// finish is called when the handler of a message has returned.
 func (ls *lanes) finish(d *Delivery) {
 	if d.lane.free {
 		return
@@ -136,7 +135,7 @@ func (ls *lanes) finish(d *Delivery) {
 	ls.update(d.lane)
 }
 
-// pause holds back what is behind a failed message. It returns the lane to resume; nil where there is no order.
+// pause stops the lane of a failed message. It returns the lane to resume; nil if there is no order.
 func (ls *lanes) pause(d *Delivery) *lane {
 	if d.lane.free {
 		return nil
@@ -151,7 +150,7 @@ func (ls *lanes) resume(l *lane) {
 	ls.update(l)
 }
 
-// update enters a lane that has something to give into the list, and forgets one that has nothing.
+// update lists a lane with a message that may be handled, and removes a lane without state.
 func (ls *lanes) update(l *lane) {
 	switch {
 	case !l.isEmpty():
@@ -159,12 +158,12 @@ func (ls *lanes) update(l *lane) {
 			ls.ready.add(l)
 		}
 	case !l.free && !l.busy && l.pauses == 0 && !l.listed && ls.byID[l.id] == l:
-		// There may be as many keys as messages. A lane that comes again is made again.
+		// There can be as many keys as messages. A lane is created again when it is needed.
 		delete(ls.byID, l.id)
 	}
 }
 
-// drop takes out of the queues what is revoked, or everything; and says how many messages that was.
+// drop removes the revoked messages, or all messages, from the queues. It returns their number.
 func (ls *lanes) drop(isRevoked func(*Delivery) bool) int {
 	before := ls.queuedCount
 	ls.ready.clear()
@@ -179,7 +178,7 @@ func (ls *lanes) drop(isRevoked func(*Delivery) bool) int {
 	return before - ls.queuedCount
 }
 
-// keep is what remains of a piece.
+// keep returns the messages of a chunk that remain.
 func (ls *lanes) keep(piece []Delivery, isRevoked func(*Delivery) bool) (kept [][]Delivery) {
 	first := 0
 	for i := range piece {
@@ -205,12 +204,12 @@ func (ls *lanes) all() []*lane {
 	for _, l := range ls.byID {
 		all = append(all, l)
 	}
-	// In an order of its own, so that what happens does not depend on the map.
+	// In a fixed order, because the order of a map is random.
 	slices.SortFunc(all, func(a, b *lane) int { return cmp.Compare(a.id, b.id) })
 	return all
 }
 
-// spans of what is queued, by partition.
+// spans of the queued messages, by partition.
 func (ls *lanes) spans(into map[uint32][]span) {
 	for _, l := range ls.all() {
 		for _, piece := range l.queue[l.head:] {
@@ -220,7 +219,7 @@ func (ls *lanes) spans(into map[uint32][]span) {
 	}
 }
 
-// laneQueue is a line of lanes: first come, first served.
+// laneQueue is a queue of lanes: first in, first out.
 type laneQueue struct {
 	lanes []*lane
 	head  int

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxRangesPerRequest is what the broker takes.
+	// maxRangesPerRequest is a limit of the broker.
 	maxRangesPerRequest = 10_000
 	// maxOutcomesPerRequest keeps requests far below what the broker reads: each may have a reason of 1,000 bytes.
 	maxOutcomesPerRequest = 1000
@@ -22,16 +22,17 @@ const (
 // span is offsets of one partition, both ends included.
 type span struct{ first, last uint64 }
 
-// settleGroup is what is settled in one request, and its answer.
+// settleGroup has the settlements of one request, and its answer.
 type settleGroup struct {
-	// acks by partition, in the order in which they came; or others, with their outcomes.
+	// acks by partition, in the order of arrival; or other settlements, with their outcomes.
 	acks   map[uint32][]span
 	others []*sluicev1.Settlement
-	// rangeCount of acks or others.
+	// rangeCount is the number of ranges.
 	rangeCount int
-	// paused lanes go on after the answer.
+	// paused lanes continue after the answer.
 	paused []*lane
-	// dropped ranges were taken back before the group was sent. It takes nothing more: the same offset may come again.
+	// dropped ranges were revoked before the group was sent. The group accepts no more settlements, because the same
+	// offset may be delivered again.
 	dropped []*sluicev1.OffsetRange
 
 	// done is closed when what follows is set.
@@ -42,7 +43,7 @@ type settleGroup struct {
 
 func newSettleGroup() *settleGroup { return &settleGroup{done: make(chan struct{})} }
 
-// lapsed is the settlement of what has no lease any more.
+// lapsed is the settlement of a delivery whose lease is over.
 var lapsed = func() Settlement {
 	group := newSettleGroup()
 	group.lapse()
@@ -76,8 +77,8 @@ func holds(ranges []*sluicev1.OffsetRange, partition uint32, offset uint64) bool
 	return false
 }
 
-// outbox gathers settlements until they are sent: acknowledgements by themselves, because the broker has a short way
-// for requests that hold nothing else. Only the last group of each is still open.
+// outbox gathers settlements until they are sent. Acknowledgements have requests of their own, because the broker
+// handles such requests faster. Only the last group of each kind is open.
 type outbox struct {
 	acks   []*settleGroup
 	others []*settleGroup
@@ -86,7 +87,7 @@ type outbox struct {
 	ackedAt            time.Time
 }
 
-// ack gathers one acknowledgement. isFirst: nothing waited before.
+// ack gathers one acknowledgement. isFirst: no acknowledgement waited before.
 func (o *outbox) ack(partition uint32, offset uint64, bytes int) (group *settleGroup, isFirst bool) {
 	group = openGroup(&o.acks, maxRangesPerRequest)
 	if group.acks == nil {
@@ -108,7 +109,7 @@ func (o *outbox) ack(partition uint32, offset uint64, bytes int) (group *settleG
 	return group, isFirst
 }
 
-// add is for all other outcomes: what is to happen, without its offsets.
+// add gathers another outcome.
 func (o *outbox) add(partition uint32, offsets span, settlement *sluicev1.Settlement) *settleGroup {
 	group := openGroup(&o.others, maxOutcomesPerRequest)
 	settlement.Offsets = &sluicev1.OffsetRange{
@@ -130,8 +131,8 @@ func openGroup(groups *[]*settleGroup, maxRanges int) *settleGroup {
 
 func (o *outbox) isEmpty() bool { return len(o.acks) == 0 && len(o.others) == 0 }
 
-// take is the next group to send: acknowledgements before everything else, because a failure takes back what is not
-// acknowledged behind it.
+// take returns the next group to send. Acknowledgements come first, because a nack revokes the messages behind it that
+// are not acknowledged.
 func (o *outbox) take() *settleGroup {
 	from := &o.acks
 	if len(*from) == 0 {
@@ -144,7 +145,7 @@ func (o *outbox) take() *settleGroup {
 	return group
 }
 
-// lapse answers everything that was not sent: the session is over.
+// lapse answers the groups that were not sent, because the session is over.
 func (o *outbox) lapse() []*settleGroup {
 	groups := append(o.acks, o.others...)
 	*o = outbox{}
@@ -208,7 +209,7 @@ func mergeSpans(spans []span) []span {
 	return merged
 }
 
-// contains looks in merged spans.
+// contains is true if one of the merged spans has the offset.
 func contains(spans []span, offset uint64) bool {
 	_, isFound := slices.BinarySearchFunc(spans, offset, func(s span, offset uint64) int {
 		switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// drop takes out what waits to be sent for messages that were taken back: a late settlement must not settle the
-// redelivery. It returns the groups that hold nothing any more.
+// drop removes the settlements of revoked messages that were not sent: a late settlement must not settle the
+// redelivery. It returns the groups that are empty.
 func (o *outbox) drop(revoked []*sluicev1.OffsetRange) (empty []*settleGroup) {
 	drop := func(g *settleGroup) bool {
 		g.drop(revoked)
@@ -80,7 +80,7 @@ func spanOf(settlement *sluicev1.Settlement) span {
 
 func (s span) overlaps(other span) bool { return s.first <= other.last && other.first <= s.last }
 
-// without is what remains on either side.
+// without returns the rest of the span on both sides.
 func (s span) without(other span) (rest []span) {
 	if !s.overlaps(other) {
 		return []span{s}

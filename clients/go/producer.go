@@ -10,18 +10,19 @@ import (
 )
 
 // Producer sends messages to one topic: in batches, several under way at once, each message stored once and in the
-// order of Send, also when streams break. If the broker refuses a batch, only the messages of this batch fail. A producer
+// order of Send, also when streams break. If the broker refuses a batch, only the messages of this batch fail. A
+// producer
 // ends when it is fenced, when its topic is deleted, or when it may not publish: every Send then fails with that error.
 type Producer struct {
 	client *Client
 	config ProducerConfig
 	// cancel ends the streams.
 	cancel context.CancelFunc
-	// ended is closed when nothing runs for this producer any more.
+	// ended is closed when the goroutines of the producer have ended.
 	ended chan struct{}
-	// wake tells the writer that there may be something to write.
+	// wake signals to the writer that there may be a batch to send.
 	wake chan struct{}
-	// allExpired ends a pause before the next try: nothing waits any more.
+	// allExpired ends a backoff, because no batch waits any more.
 	allExpired chan struct{}
 	retries    retries
 
@@ -30,36 +31,40 @@ type Producer struct {
 	// batches are closed and not answered yet, oldest first. The first sentCount of them are on the current stream.
 	batches   []*batch
 	sentCount int
-	// answering is the last batch whose receipt has come: those who wait for it may not have been told yet.
+	// answering is the last batch whose receipt has arrived. Its results may not be reported yet.
 	answering *batch
-	// aloneCount of the oldest batches are sent one at a time: a stream was refused because of one of them, and the error
+	// aloneCount of the oldest batches are sent one at a time: a stream was refused because of one of them, and the
+	// error
 	// does not say which.
 	aloneCount int
-	// open takes messages, until it is full or is sent; nil while there are none.
+	// open takes messages until it is full or is sent; nil if there is no such batch.
 	open *batch
 	// openDue: open is sent as soon as one more batch may be under way.
 	openDue bool
 	linger  *time.Timer
-	// storedSequence is the number of the last message that is known to be stored; sentSequence that of the last one sent.
+	// storedSequence is the number of the last message that is known to be stored; sentSequence that of the last one
+	// sent.
 	storedSequence, sentSequence uint64
 	epoch                        uint64
-	// renewalID is the claim_id of the OpenProducer that has to be answered before anything is sent; 0 where none has.
+	// renewalID is the claim_id of an OpenProducer call that the broker has to answer before a batch is sent; 0 if
+	// there is none.
 	renewalID      uint64
 	partitionCount uint32
 	closing        bool
-	// over is why nothing is taken any more.
+	// over is the error that ended the producer.
 	over error
-	// lastFailure is why the last stream ended; nil once a batch was stored since.
+	// lastFailure is the error of the last stream; nil after a batch was stored.
 	lastFailure *Error
-	// expiry fails what was handed over too long ago. It fires at expiryAt; zero while it is not set.
+	// expiry fails expired batches. It fires at expiryAt, which is zero while the timer is not set.
 	expiry   *time.Timer
 	expiryAt time.Time
-	// current is the stream that batches are sent on; nil while there is none.
+	// current is the stream for batches; nil while there is none.
 	current *publishStream
 }
 
 // OpenProducer claims the name of the producer: from its answer on, every process that opened the same name before is
-// fenced. The broker returns the last stored number. If the broker can't be reached, OpenProducer tries for 10 s, or for
+// fenced. The broker returns the last stored number. If the broker can't be reached, OpenProducer tries for 10 s, or
+// for
 // the RetryTimeout, or until ctx ends, and then returns the last error, with code UNAVAILABLE. An open producer retries
 // itself.
 func (c *Client) OpenProducer(ctx context.Context, config ProducerConfig) (*Producer, error) {
@@ -135,7 +140,7 @@ func (p *Producer) Send(ctx context.Context, message *Message) *Result {
 	return result
 }
 
-// batchFor is the open batch, or a new one where that has no room for so many bytes more.
+// batchFor returns the open batch, or a new one if the open batch has no room for this many bytes.
 func (p *Producer) batchFor(bytes int, waitedSince time.Time) *batch {
 	if p.open != nil && (len(p.open.wire)+bytes > p.config.BatchMaxBytes || p.isMuchOlder(waitedSince)) {
 		p.closeBatch()
@@ -153,7 +158,7 @@ func (p *Producer) batchFor(bytes int, waitedSince time.Time) *batch {
 	return p.open
 }
 
-// messageOverheadBytes is about what a message takes beside its own bytes.
+// messageOverheadBytes is the approximate memory of a message besides its bytes.
 const messageOverheadBytes = 4
 
 // Publish sends one message and waits until it is durable.
@@ -188,8 +193,10 @@ func (p *Producer) Flush(ctx context.Context) error {
 // leaveStreamTimeout is how long Close waits for the broker to end a stream on which everything is answered.
 const leaveStreamTimeout = time.Second
 
-// Close accepts no more messages, flushes, and ends the producer. If ctx ends first, messages without a receipt fail with
-// CLOSED (the broker may have stored them), and Close returns the error of ctx. Close takes no longer than RetryTimeout,
+// Close accepts no more messages, flushes, and ends the producer. If ctx ends first, messages without a receipt fail
+// with
+// CLOSED (the broker may have stored them), and Close returns the error of ctx. Close takes no longer than
+// RetryTimeout,
 // if it is set. Close is idempotent.
 func (p *Producer) Close(ctx context.Context) error {
 	p.mu.Lock()
@@ -219,7 +226,7 @@ func (p *Producer) Close(ctx context.Context) error {
 	return err
 }
 
-// makeRoom takes the bytes from the buffer. waitedSince is set where it had to wait.
+// makeRoom takes the bytes from the buffer. waitedSince is set if it had to wait.
 func (p *Producer) makeRoom(ctx context.Context, bytes int) (waitedSince time.Time, err error) {
 	if err := p.closedOrOver(); err != nil {
 		return waitedSince, err
@@ -232,7 +239,7 @@ func (p *Producer) makeRoom(ctx context.Context, bytes int) (waitedSince time.Ti
 		return waitedSince, ownError(codes.ResourceExhausted, ReasonBufferFull,
 			"%d bytes wait for their receipt: the buffer is full", p.room.used)
 	}
-	// What waits to be sent makes the room.
+	// The batches that wait to be sent free the room.
 	if p.open != nil {
 		p.due()
 		p.pokeIfFree()
@@ -277,8 +284,8 @@ func (p *Producer) lingered() {
 	p.pokeIfFree()
 }
 
-// due: the open batch is sent as soon as one more may be under way. Until then it takes what comes: messages that wait
-// share a request, whatever the linger.
+// due: the open batch is sent as soon as one more may be under way. Until then it takes messages, whatever the linger
+// is, so that messages that wait share a request.
 func (p *Producer) due() {
 	if p.openDue {
 		return
@@ -289,7 +296,7 @@ func (p *Producer) due() {
 	}
 }
 
-// closeBatch puts the open batch behind those that wait to be sent.
+// closeBatch closes the open batch, which then waits to be sent.
 func (p *Producer) closeBatch() {
 	b := p.open
 	if b == nil {
@@ -316,7 +323,7 @@ func (p *Producer) poke() {
 	}
 }
 
-// end is for good: everything fails with the error.
+// end ends the producer: all messages fail with the error.
 func (p *Producer) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,13 +16,13 @@ const (
 
 func (p *Producer) shareWindow() time.Duration { return min(maxShareWindow, p.config.RetryTimeout/2) }
 
-// isMuchOlder: a message that waited so long for room expires much earlier than the open batch.
+// isMuchOlder: a message that waited this long for room expires much earlier than the open batch.
 func (p *Producer) isMuchOlder(waitedSince time.Time) bool {
 	return p.config.RetryTimeout > 0 && !waitedSince.IsZero() &&
 		p.open.handedOverAt.Sub(waitedSince) > p.shareWindow()
 }
 
-// watchExpiry has a new batch fail when its time is over. Its first message may have waited for room.
+// watchExpiry sets the timer of a new batch. Its first message may have waited for room.
 func (p *Producer) watchExpiry(b *batch, waitedSince time.Time) {
 	if p.config.RetryTimeout == 0 {
 		return
@@ -41,8 +41,8 @@ func (p *Producer) expireAt(at time.Time) {
 	}
 }
 
-// expire fails what was handed over too long ago, whatever the broker does meanwhile. A copy of it may lie in a dead
-// connection: then nothing is sent before the epoch is a new one, which fences that copy.
+// expire fails the expired batches, whatever the broker does. A copy of such a batch may still be in a dead connection.
+// Then the producer sends nothing before it has a new epoch, which fences that copy.
 func (p *Producer) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *Producer) expireOpen(now time.Time) {
 	p.linger.Stop()
 }
 
-// watchAgain is false when the time of the batch is over.
+// watchAgain is false if the batch has expired.
 func (p *Producer) watchAgain(b *batch, now time.Time) bool {
 	at := b.handedOverAt.Add(p.config.RetryTimeout)
 	if !now.Before(at) {
@@ -109,14 +109,14 @@ func (p *Producer) timeoutError(why string) *Error {
 	return ownError(codes.DeadlineExceeded, ReasonRetryTimeout, "not stored within %v: %s", p.config.RetryTimeout, why)
 }
 
-// needRenewal: before anything else is sent, what was sent has to be fenced.
+// needRenewal: copies that were sent must be fenced before another batch is sent.
 func (p *Producer) needRenewal() {
 	if p.renewalID == 0 {
 		p.renewalID = newClaimID()
 	}
 }
 
-// giveUpStream ends the current stream. What it still brings is not heard.
+// giveUpStream ends the current stream. Its later answers are ignored.
 func (p *Producer) giveUpStream() {
 	s := p.current
 	if s == nil {

@@ -10,11 +10,11 @@ import (
 	"github.com/sluice-mq/sluice/clients/go/sluicev1"
 )
 
-// openTimeout is how long opening is tried, where there is no RetryTimeout. Each try repeats the claim_id, so that a
-// claim whose answer was lost is found again.
+// openTimeout is how long OpenProducer tries without a RetryTimeout. Each attempt has the same claim_id, so that the
+// broker recognizes a claim whose answer was lost.
 const openTimeout = 10 * time.Second
 
-// producerPosition is where a producer stands.
+// producerPosition is the epoch of a producer, and the number of its last durable message.
 type producerPosition struct {
 	epoch, lastSequence uint64
 }
@@ -55,7 +55,7 @@ func (c *Client) claimProducer(
 	return producerPosition{claimed.GetEpoch(), claimed.GetLastSequence()}, nil
 }
 
-// errorOfClaim says of an older broker what is wrong with it.
+// errorOfClaim explains the error of a broker that is too old.
 func errorOfClaim(err error) error {
 	failure := toError(err)
 	if failure.Code != codes.Unimplemented {
@@ -67,7 +67,7 @@ func errorOfClaim(err error) error {
 	}
 }
 
-// retryOpening repeats a call while it fails for what may pass.
+// retryOpening repeats a call while its error may pass.
 func retryOpening(ctx context.Context, config *ProducerConfig, call func(context.Context) error) error {
 	timeout := openTimeout
 	if config.RetryTimeout > 0 {
@@ -101,7 +101,7 @@ func isBare(err *Error) bool { return err.Reason == reasonOfCode(err.Code) }
 // isBareExhausted: what proxies say of their rate limits, and libraries of a request that is too large for them.
 func isBareExhausted(err *Error) bool { return err.Code == codes.ResourceExhausted && isBare(err) }
 
-// partitionCount of a topic; one that is not there yet will be made with one.
+// partitionCount returns the number of partitions. A topic that does not exist yet will have one.
 func (c *Client) partitionCount(ctx context.Context, topic string) (uint32, error) {
 	found, err := c.Admin.GetTopic(ctx, &sluicev1.GetTopicRequest{Name: topic})
 	switch ReasonOf(err) {

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// positionTimeout bounds one question to a broker that does not answer.
+	// positionTimeout is the deadline of one call.
 	positionTimeout = 10 * time.Second
-	// maxBareRefusals: a batch that was alone under way and refused so often in a row, without a reason of the broker, is
-	// refused for good.
+	// maxBareRefusals: a batch that was alone under way, and was refused this many times in a row without a reason of
+	// the broker, is refused finally.
 	maxBareRefusals = 5
 )
 
-// isRefusalFinal: trying the same batch again does not help.
+// isRefusalFinal: a retry of the batch cannot succeed.
 func isRefusalFinal(code codes.Code) bool {
 	switch code {
 	case codes.Unavailable, codes.ResourceExhausted, codes.Aborted:
@@ -35,7 +35,7 @@ func isBreakFinal(code codes.Code) bool {
 	return isRefusalFinal(code)
 }
 
-// isOver: after these, nothing of this producer can be stored any more.
+// isOver: after these errors, the broker stores no more messages of the producer.
 func isOver(err *Error) bool {
 	switch err.Reason {
 	case ReasonProducerFenced, ReasonSequenceReused, ReasonTopicDeleted, ReasonAutoCreateDisabled:
@@ -44,12 +44,12 @@ func isOver(err *Error) bool {
 	return err.Code == codes.Unauthenticated || err.Code == codes.PermissionDenied
 }
 
-// recover asks the broker what it has, fails the oldest batch if that is what was refused for good, and numbers the
-// others behind what is stored. False when the producer is over.
+// recover asks the broker for the durable position, fails the oldest batch if it was refused finally, and continues
+// behind the stored messages. False if the producer has ended.
 //
-// Numbers are only given anew in a new epoch: a copy of a batch that was sent with the old number may still lie in a
-// connection that died, and would be taken for another batch. OpenProducer with the current epoch makes the new one; it
-// fences every copy, and says what is stored.
+// A batch gets other numbers only in a new epoch: a copy that was sent with the old numbers may still be in a dead
+// connection, and the broker would take it for another batch. OpenProducer with the current epoch makes the new epoch.
+// It fences every copy, and says which messages are stored.
 func (p *Producer) recover(ctx context.Context, failure streamFailure) bool {
 	if failure.err != nil && isOver(failure.err) {
 		p.end(failure.err)
@@ -57,7 +57,7 @@ func (p *Producer) recover(ctx context.Context, failure streamFailure) bool {
 	}
 	refused := p.refusal(failure)
 	last := failure.err
-	// What was refused for good, or given up here, is no reason to wait.
+	// A batch that was refused or given up is no reason for a backoff.
 	mustWait := refused == nil && !failure.givenUp
 	for {
 		if mustWait && !p.pause(ctx, last) {
@@ -80,12 +80,12 @@ func (p *Producer) recover(ctx context.Context, failure streamFailure) bool {
 	}
 }
 
-// refusal is the oldest batch, where it was refused for good; nil where it was not, or where that is not known yet.
+// refusal is the oldest batch if it was refused finally; nil if not, or if it is not known yet.
 func (p *Producer) refusal(failure streamFailure) *batch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.batches) == 0 || failure.givenUp {
-		// The stream itself is refused, with nothing to fail for it: that may be tried again, but not at once.
+		// The stream was refused without a batch under way: it is retried after a backoff.
 		return nil
 	}
 	p.lastFailure = failure.err
@@ -103,7 +103,7 @@ func (p *Producer) refusal(failure streamFailure) *batch {
 			return nil
 		}
 	}
-	// Any of those under way may be meant. One that goes alone is it.
+	// The error can be for any batch under way. If one batch was under way, the error is for this batch.
 	p.aloneCount = max(p.aloneCount, failure.sentCount)
 	switch {
 	case failure.sentCount > 1:
@@ -117,8 +117,7 @@ func (p *Producer) refusal(failure streamFailure) *batch {
 	return oldest
 }
 
-// pause waits before the next try, or until nothing waits any more for which the pause was made. False when the producer
-// ended.
+// pause waits for the backoff, or until no batch waits any more. False if the producer has ended.
 func (p *Producer) pause(ctx context.Context, last *Error) bool {
 	pause := p.retries.pause(last.RetryDelay)
 	p.client.watch.retried("a producer", p.config.Topic, last, pause)
@@ -132,7 +131,7 @@ func (p *Producer) pause(ctx context.Context, last *Error) bool {
 	return ctx.Err() == nil
 }
 
-// position asks where the producer stands, which answers only what is durable; or renews the epoch, where it has to be.
+// position asks for the durable position of the producer, or renews the epoch if that is needed.
 func (p *Producer) position(ctx context.Context) (producerPosition, *Error) {
 	ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 	defer cancel()
@@ -160,7 +159,7 @@ func (p *Producer) position(ctx context.Context) (producerPosition, *Error) {
 	return producerPosition{epoch, found.GetLastSequence()}, nil
 }
 
-// positionError: a broker that does not know the producer any more has another topic of this name, or none.
+// positionError: if the broker does not know the producer, the topic was deleted.
 func (p *Producer) positionError(err *Error) *Error {
 	if err.Reason != ReasonProducerNotFound && err.Reason != ReasonTopicNotFound {
 		return err
@@ -170,7 +169,8 @@ func (p *Producer) positionError(err *Error) *Error {
 	return deleted
 }
 
-// resume settles what is known now, and fails the refused batch unless it was stored or has expired meanwhile. False where
+// resume settles what is known now, and fails the refused batch unless it was stored or has expired meanwhile. False
+// where
 // the epoch has to be renewed before anything is sent.
 func (p *Producer) resume(position producerPosition, refused *batch, why *Error) bool {
 	p.mu.Lock()
@@ -196,7 +196,7 @@ func (p *Producer) resume(position producerPosition, refused *batch, why *Error)
 	return p.renewalID == 0
 }
 
-// isNumberedAnew: a batch that may still arrive with its old number would get another one.
+// isNumberedAnew: a batch of which a copy may still reach the broker would get other numbers.
 func (p *Producer) isNumberedAnew() bool {
 	next := p.storedSequence + 1
 	for _, b := range p.batches {

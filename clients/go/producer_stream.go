@@ -24,7 +24,7 @@ const (
 	firstSequenceField = 3
 )
 
-// streamFailure is why a stream is over.
+// streamFailure is the error that ended a stream.
 type streamFailure struct {
 	err *Error
 	// refusal: the broker has refused the oldest batch, and the stream itself would go on.
@@ -64,7 +64,7 @@ func (p *Producer) run(ctx context.Context) {
 	}
 }
 
-// isFinished: nothing waits, and nothing will.
+// isFinished: no batch waits, and no message will be added.
 func (p *Producer) isFinished() bool { return p.closing && len(p.batches) == 0 && p.open == nil }
 
 // stream writes batches and reads receipts until it breaks or a batch is refused.
@@ -79,7 +79,7 @@ func (p *Producer) stream(ctx context.Context) streamFailure {
 	s := &publishStream{call: call, cancel: cancel}
 	p.mu.Lock()
 	if p.renewalID != 0 {
-		// Something was given up while there was no stream.
+		// A batch was given up while there was no stream.
 		p.mu.Unlock()
 		return streamFailure{givenUp: true}
 	}
@@ -114,8 +114,8 @@ func streamIndex(name string) int {
 	panic("sluice: the service has no stream " + name)
 }
 
-// write sends what may be under way, in order, as the transport takes it. What is wrong with the stream is heard by who
-// reads it.
+// write sends batches in their order, as many as may be under way and as the transport accepts. The reader of the
+// stream gets its error.
 func (p *Producer) write(ctx context.Context, s *publishStream) {
 	for {
 		request, isLast := p.nextToWrite(s)
@@ -137,7 +137,7 @@ func (p *Producer) write(ctx context.Context, s *publishStream) {
 	}
 }
 
-// nextToWrite is nil while nothing may be written; isLast once nothing will be any more.
+// nextToWrite is nil while no batch may be sent. isLast: no batch will follow.
 func (p *Producer) nextToWrite(s *publishStream) (request *encoded, isLast bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +191,7 @@ func (p *Producer) requestHead(b *batch) []byte {
 	return appendNumber(head, batchIDField, b.firstSequence)
 }
 
-// read takes the answers, which come in the order of the batches.
+// read reads the answers, which arrive in the order of the batches.
 func (p *Producer) read(ctx context.Context, s *publishStream) streamFailure {
 	for {
 		receipt := &sluicev1.PublishStreamResponse{}
@@ -222,14 +222,14 @@ func (p *Producer) oldestSent(s *publishStream) *batch {
 	return p.batches[0]
 }
 
-// settle gives the receipt to those who wait for the oldest batch.
+// settle reports the receipt of the oldest batch.
 func (p *Producer) settle(
 	ctx context.Context, s *publishStream, oldest *batch, receipt *sluicev1.PublishStreamResponse,
 ) {
 	p.retries.worked()
 	p.mu.Lock()
 	if p.current != s {
-		// It expired meanwhile.
+		// The batch has expired meanwhile.
 		p.mu.Unlock()
 		return
 	}
@@ -242,7 +242,7 @@ func (p *Producer) settle(
 		p.poke()
 	}
 	if !oldest.locate(receipt, p.partitionCount) && p.config.Partition == nil {
-		// The topic has more partitions than it had. Where they can't be asked for, the places stay unknown.
+		// The topic has got more partitions. If the broker cannot be asked, the places stay unknown.
 		ctx, cancel := context.WithTimeout(ctx, positionTimeout)
 		if count, err := p.client.partitionCount(ctx, p.config.Topic); err == nil {
 			p.partitionCount = count

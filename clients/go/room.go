@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// room is the buffer of a producer in bytes, and the line of those who wait for it: first come, first served. The
-// mutex is the producer's.
+// room has the bytes in the buffer of a producer, and the queue of sends that wait for room. Guarded by the mutex of
+// the producer.
 type room struct {
 	mu       *sync.Mutex
 	maxBytes int
@@ -22,7 +22,7 @@ type waiter struct {
 	err     error
 }
 
-// isFull: what comes now has to wait. A message may pass the limit, so that a large one is never stuck.
+// isFull: a send has to wait. One message may exceed the limit, so that a large message is never stuck.
 func (r *room) isFull() bool { return len(r.line) > 0 || r.used >= r.maxBytes }
 
 // wait takes the bytes once it is the caller's turn. The mutex is held before and after, not while it waits.
@@ -40,7 +40,7 @@ func (r *room) wait(ctx context.Context, bytes int) error {
 	r.mu.Lock()
 	select {
 	case <-w.decided:
-		// Both at once: what was granted goes back.
+		// Both happened at once: the granted bytes are returned.
 		if w.err == nil {
 			r.free(bytes)
 		}
@@ -63,7 +63,7 @@ func (r *room) free(bytes int) {
 	r.letIn()
 }
 
-// close fails every waiting send: there will be no room.
+// close fails every waiting send, because the producer has ended.
 func (r *room) close(err error) {
 	r.over = err
 	r.letIn()

@@ -2,8 +2,7 @@ package sluice
 
 import "github.com/sluice-mq/sluice/clients/go/sluicev1"
 
-// hashKey is 32-bit FNV-1a, then the finalizer of MurmurHash3: a part of the protocol. Broker and clients agree on it
-// for ever.
+// hashKey is 32-bit FNV-1a, then the finalizer of MurmurHash3: a part of the protocol that must not change.
 func hashKey(key []byte) uint32 {
 	hash := uint32(0x811c9dc5)
 	for _, b := range key {
@@ -20,7 +19,7 @@ func PartitionOfKey(key []byte, partitionCount uint32) uint32 {
 	return hashKey(key) % partitionCount
 }
 
-// place is where a message is.
+// place is the partition and offset of a message.
 type place struct {
 	partition uint32
 	offset    uint64
@@ -29,9 +28,10 @@ type place struct {
 // keyless stands for the hash of a message without a key.
 const keyless = -1
 
-// placesOf finds which message of a batch is where, from the ranges of its receipt: in each partition they stand in
-// their order. Messages without a key stay together, in the partition whose range is longer than its keys explain.
-// hashes is nil where no message has a key. False where the ranges contradict the number of partitions: it has grown.
+// placesOf computes the places of the messages of a batch, from the ranges of its receipt. In each partition the
+// messages are in their order. Messages without a key are together, in the partition that has more messages than its
+// keys explain. hashes is nil if no message has a key. False if the ranges contradict the number of partitions, because
+// it has grown.
 func placesOf(count int, hashes []int64, ranges []*sluicev1.OffsetRange, partitionCount uint32) ([]place, bool) {
 	if len(ranges) == 1 {
 		only := ranges[0]
@@ -71,7 +71,7 @@ func placesOf(count int, hashes []int64, ranges []*sluicev1.OffsetRange, partiti
 	return places, true
 }
 
-// keylessPartition checks that the ranges are explained by the keys, and finds the partition that has the others.
+// keylessPartition checks the ranges against the keys, and returns the partition of the messages without a key.
 func keylessPartition(hashes []int64, ranges []*sluicev1.OffsetRange, partitionCount uint32) (uint32, bool) {
 	left := map[uint32]int64{}
 	for _, r := range ranges {

@@ -15,10 +15,10 @@ import (
 type session struct {
 	consumer *Consumer
 	call     grpc.ClientStream
-	// wake tells the writer that there may be something to write.
+	// wake signals to the writer that there may be a request to send.
 	wake chan struct{}
 
-	// What follows belongs to the mutex of the consumer.
+	// The following fields are guarded by the mutex of the consumer.
 
 	open        bool
 	ackDeadline time.Duration
@@ -26,17 +26,19 @@ type session struct {
 	// unanswered settlements by their id.
 	unanswered map[uint64]*settleGroup
 	lastID     uint64
-	// lastDeliveryID is the highest that was read: what the broker delivered later, no settlement here can mean.
+	// lastDeliveryID is the highest delivery_id that was read. Settlements do not apply to messages that the broker
+	// delivered later.
 	lastDeliveryID uint64
-	// granted credit, as the broker was told last.
+	// granted is the credit that was sent last.
 	granted int
-	// takenBack: the broker has taken messages back since. A session whose lease has lapsed gets nothing more before it is
+	// takenBack: the broker has taken messages back since. A session whose lease has lapsed gets nothing more before it
+	// is
 	// heard of, so the credit is sent once again when a handler or a caller of Receive waits for a message.
 	takenBack          bool
 	adjustAt, extendAt time.Time
 }
 
-// serve opens a stream and takes what comes until it is over. The error is nil when it ended well.
+// serve opens a stream and takes its responses until it has ended. The error is nil if it ended normally.
 func (c *Consumer) serve(ctx context.Context) (isOpened bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -57,7 +59,7 @@ func (c *Consumer) serve(ctx context.Context) (isOpened bool, err error) {
 	c.mu.Unlock()
 	defer c.sessionEnded(s)
 
-	// What is wrong with the stream is heard by who reads it.
+	// The reader of the stream gets its error.
 	if call.SendMsg(&sluicev1.ConsumeRequest{Subscribe: c.subscribe(s.granted)}) != nil {
 		return false, s.read(ctx)
 	}
@@ -89,7 +91,7 @@ func (c *Consumer) flowControl(messages int) *sluicev1.FlowControl {
 	return &sluicev1.FlowControl{MaxOutstandingMessages: &maxMessages, MaxOutstandingBytes: &maxBytes}
 }
 
-// read takes what comes, until the stream is over.
+// read reads responses until the stream has ended.
 func (s *session) read(ctx context.Context) error {
 	for {
 		var raw rawFrame
@@ -112,7 +114,7 @@ func (s *session) read(ctx context.Context) error {
 	}
 }
 
-// opened asks how the subscription orders, before the first message is queued.
+// opened asks for the ordering of the subscription, before the first message is queued.
 func (s *session) opened(ctx context.Context, opened *sluicev1.SessionOpened) error {
 	c := s.consumer
 	ordering, err := s.askOrdering(ctx)
@@ -129,7 +131,8 @@ func (s *session) opened(ctx context.Context, opened *sluicev1.SessionOpened) er
 	return nil
 }
 
-// askOrdering asks again while that may help: to give the stream up would be no good order.
+// askOrdering asks again if the error may pass. The stream stays open, because the broker can count attempts for a
+// stream that is reset.
 func (s *session) askOrdering(ctx context.Context) (sluicev1.Ordering, error) {
 	c := s.consumer
 	pauses := retries{min: c.config.RetryMinBackoff, max: c.config.RetryMaxBackoff}
@@ -147,7 +150,7 @@ func (s *session) askOrdering(ctx context.Context) (sluicev1.Ordering, error) {
 	}
 }
 
-// received does what a response says, in the order that the broker means: what it takes back was delivered before.
+// received processes a response. Revocations apply to earlier deliveries, so they come first.
 func (s *session) received(f *frame) {
 	c := s.consumer
 	c.mu.Lock()
@@ -186,14 +189,14 @@ func (s *session) received(f *frame) {
 	c.announce()
 }
 
-// resume lets the lanes go on that waited for this answer.
+// resume continues the lanes that waited for this answer.
 func (c *Consumer) resume(group *settleGroup) {
 	for _, l := range group.paused {
 		c.lanes.resume(l)
 	}
 }
 
-// sessionEnded: what is queued is dropped, what is in hand has no lease any more, and no answer will come.
+// sessionEnded drops the queued messages, revokes those in hand, and fails the settlements without an answer.
 func (c *Consumer) sessionEnded(s *session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -210,7 +213,7 @@ func (c *Consumer) sessionEnded(s *session) {
 	}
 }
 
-// keepOpen serves one stream after the other until the consumer is closed, or ends by itself.
+// keepOpen serves one stream after another until the consumer is closed or has ended.
 func (c *Consumer) keepOpen(ctx context.Context) {
 	defer close(c.ended)
 	defer c.client.consumers.remove(c)
@@ -247,7 +250,7 @@ func (c *Consumer) keepOpen(ctx context.Context) {
 	}
 }
 
-// isEnd: trying again does not help.
+// isEnd: a retry cannot succeed.
 func isEnd(err *Error) bool {
 	switch err.Code {
 	case codes.NotFound:

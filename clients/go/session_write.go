@@ -18,7 +18,7 @@ func (s *session) poke() {
 	}
 }
 
-// write sends settlements and credit until the stream is over or everything has been said.
+// write sends settlements and credit until the stream has ended, or the consumer has left.
 func (s *session) write(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -44,13 +44,13 @@ func (s *session) write(ctx context.Context) {
 	}
 }
 
-// nextRequest is what has to be sent now, or how long nothing has; isLast when nothing will be any more.
+// nextRequest returns the request to send now, or the time until one is due. isLast: no request will follow.
 func (s *session) nextRequest(now time.Time) (request any, wait time.Duration, isLast bool) {
 	c := s.consumer
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !s.open {
-		// Before, there is nothing to settle. A consumer that leaves so early half-closes at once.
+		// The session is not open, so there is nothing to settle. A consumer that leaves now half-closes at once.
 		return nil, time.Hour, c.leaving
 	}
 	if credit := s.wantedCredit(now); credit != s.granted || s.takenBack && c.waiting > 0 {
@@ -90,7 +90,7 @@ func (s *session) wantedCredit(now time.Time) int {
 	return c.credit.credit
 }
 
-// settlementsDue says whether gathered settlements have to go now, and otherwise when.
+// settlementsDue returns whether gathered settlements are due, and otherwise when.
 func (s *session) settlementsDue(now time.Time) (isDue bool, at time.Time) {
 	c, o := s.consumer, &s.outbox
 	switch {
@@ -103,7 +103,7 @@ func (s *session) settlementsDue(now time.Time) (isDue bool, at time.Time) {
 	return !now.Before(at), at
 }
 
-// isUrgent: much of the credit waits to be given back.
+// isUrgent: acknowledgements of a large part of the credit wait.
 func (s *session) isUrgent() bool {
 	o := &s.outbox
 	return o.ackCount*4 >= s.granted || o.ackBytes*4 >= s.consumer.config.MaxOutstandingBytes
@@ -121,7 +121,7 @@ func (s *session) settlementRequest() any {
 	}
 }
 
-// earliest of what the writer has to wake up for. While nothing is held, neither credit nor leases change.
+// earliest time at which the writer has to wake up. While no message is held, neither credit nor leases change.
 func (s *session) earliest(now, due time.Time) time.Time {
 	if s.consumer.credit.held == 0 {
 		return due
@@ -178,7 +178,7 @@ func failure(err error) *sluicev1.Settlement {
 	return &sluicev1.Settlement{Outcome: &sluicev1.Settlement_Nack_{Nack: nack}}
 }
 
-// within is true of deliveries that the ranges hold.
+// within is true for deliveries in the ranges.
 func within(ranges []*sluicev1.OffsetRange) func(*Delivery) bool {
 	byPartition := map[uint32][]span{}
 	for _, r := range ranges {

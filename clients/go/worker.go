@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// worker runs handlers, one after the other.
+// worker runs handlers, one after another.
 type worker struct {
 	consumer *Consumer
 	handle   Handler
@@ -13,7 +13,7 @@ type worker struct {
 	cancel context.CancelCauseFunc
 }
 
-// startWorkers starts as many as may run at once.
+// startWorkers starts one worker for each parallel handler.
 func (c *Consumer) startWorkers(ctx context.Context, handle Handler) {
 	parent, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -30,13 +30,14 @@ func (c *Consumer) startWorkers(ctx context.Context, handle Handler) {
 		close(c.drained)
 	}()
 	go func() {
-		// A handler that still runs when the consumer has ended is not waited for.
+		// Does not wait for a handler that still runs when the consumer has ended.
 		<-c.ended
 		cancel(closedError("consumer"))
 	}()
 }
 
-// run handles messages under one context until one is taken back: a context for each would cost more than the message.
+// run handles messages under one context until one of them is revoked. A context for each message would cost more than
+// the message.
 func (w *worker) run(parent context.Context) {
 	ctx, cancel := context.WithCancelCause(parent)
 	defer func() { cancel(nil) }()
@@ -53,7 +54,7 @@ func (w *worker) run(parent context.Context) {
 	}
 }
 
-// first takes the first message: nil when there is none any more.
+// first takes the first message; nil if the consumer has ended.
 func (w *worker) first(cancel context.CancelCauseFunc) *Delivery {
 	c := w.consumer
 	c.mu.Lock()
@@ -62,8 +63,8 @@ func (w *worker) first(cancel context.CancelCauseFunc) *Delivery {
 	return w.take()
 }
 
-// next settles what was handled, unless the handler did, and takes what comes next: nil when nothing will. Where the
-// message was taken back, the next one has a context that is good, with its own cancel.
+// next settles the handled message, unless the handler did, and takes the next one; nil if the consumer has ended. If
+// the message was revoked, the next one has a new context.
 func (w *worker) next(d *Delivery, err error, renew func() context.CancelCauseFunc) *Delivery {
 	c := w.consumer
 	c.mu.Lock()
@@ -94,5 +95,5 @@ func (w *worker) take() *Delivery {
 	return nil
 }
 
-// interrupt tells the handler that its message was taken back.
+// interrupt signals to the handler that its message was revoked.
 func (w *worker) interrupt() { w.cancel(ErrRevoked) }

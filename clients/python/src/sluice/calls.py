@@ -30,7 +30,7 @@ class Decodable(Protocol[Response]):
 
 
 class Calls:
-    """What the generated stubs are made of. Every method raises `SluiceError`."""
+    """The calls under the generated stubs. Every method raises `SluiceError`."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: MetadataSource | None, states: ConnectionStates) -> None:
         self.states = states
@@ -45,13 +45,13 @@ class Calls:
             given = source() if callable(source) else source
             own = await given if inspect.isawaitable(given) else given
         except Exception as error:
-            # As the libraries of gRPC have it: a token that is not to be had now may be had later.
+            # As in other gRPC libraries: the source of a token may work again later.
             raise SluiceError(f"no metadata for the call: {error!r}", code=StatusCode.UNAVAILABLE) from error
         merged = {**(own or {}), **(more or {})}
         return [(name.lower(), value) for name, value in merged.items()]
 
     async def open_stream(self, path: str) -> BytesStream:
-        """A stream of requests and responses as bytes, for those who encode for themselves."""
+        """A stream of requests and responses as bytes, for callers that encode and decode themselves."""
         metadata = await self.metadata()
         return BytesStream(self._channel.stream_stream(path)(metadata=metadata))
 
@@ -142,18 +142,20 @@ class BytesStream:
         self._call = call
 
     async def write(self, request: bytes) -> bool:
-        """Waits while the broker does not read. False: the call is over, and why is told to who reads."""
+        """Waits while the broker does not read. False: the call has ended, and `read` raises the error."""
         try:
             await self._call.write(request)
         except Exception:
-            # A call that has ended meanwhile: grpcio says so in several classes of several modules. Should it be
-            # anything else, the call can't go on either.
+            # The call has ended: grpcio has several classes of errors for this. The call cannot continue after any
+            # other error, either.
             self._call.cancel()
             return False
         return True
 
     async def read(self) -> bytes | None:
-        """The next response; None when the broker has ended the call well. Raises SluiceError otherwise."""
+        """
+        The next response; None after the broker has ended the call without an error. Raises SluiceError otherwise.
+        """
         try:
             response = await self._call.read()
         except grpc.aio.AioRpcError as error:
@@ -174,5 +176,5 @@ class BytesStream:
             self._call.cancel()
 
     def cancel(self) -> None:
-        """Breaks the call off."""
+        """Cancels the call."""
         self._call.cancel()

@@ -47,7 +47,7 @@ def takes(
 class Client:
     """
     A connection to the broker at `target` (`host:port`, or any gRPC name), for one event loop. It connects with the
-    first call. If the broker can't be reached, that call fails with UNAVAILABLE.
+    first call. If the broker cannot be reached, the call fails with UNAVAILABLE.
     """
 
     broker: BrokerStub

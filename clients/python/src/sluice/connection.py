@@ -19,7 +19,7 @@ MetadataSource: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str] |
 
 @dataclass(frozen=True)
 class Tls:
-    """TLS, with the authorities that the system trusts unless others are given. All of it is PEM."""
+    """The certificates of a TLS connection, in PEM. By default, the client trusts the authorities of the system."""
 
     ca: bytes | None = None
     """Who has signed the broker's certificate."""
@@ -44,8 +44,8 @@ def channel_options(
         ("grpc.max_reconnect_backoff_ms", 1_000),
         # This is how long one attempt may take, whatever its name says: a busy broker must have time to answer.
         ("grpc.min_reconnect_backoff_ms", 20_000),
-        # A connection that has died without a word is given up after 30 seconds, also while no call is open: then it is
-        # kept, and not idle.
+        # The client gives up a connection that was lost without a reset after 30 seconds, also while no call is open.
+        # A connection without calls is kept, and does not become idle.
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),

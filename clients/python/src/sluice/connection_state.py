@@ -1,4 +1,4 @@
-"""How it stands with the connection to a broker, as calls and the channel find out."""
+"""The state of the connection to a broker, derived from its calls and its channel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REASONS = {"TOO_MANY_STREAMS", "TOO_MANY_OPENS", "TOO_MANY_CONNECTIONS", "RESOUR
 
 @dataclass(frozen=True)
 class ConnectionState:
-    """What the connection to a broker is doing."""
+    """The state of the connection to a broker."""
 
     kind: Literal["connecting", "ready", "waiting", "closed"]
     """
@@ -58,7 +58,7 @@ Listener = Callable[[ConnectionState], None]
 
 
 class ConnectionStates:
-    """Tells a listener, and the logger `sluice`, of each change."""
+    """Reports each change of the state to a listener and to the logger `sluice`."""
 
     def __init__(self, target: str, *, has_tls: bool, listener: Listener | None) -> None:
         self._target = re.sub(r"^dns:(//[^/]*/)?", "", target)
@@ -106,7 +106,7 @@ class ConnectionStates:
         self._change(ConnectionState("ready"))
 
     def failed(self, error: SluiceError, next_attempt_in: float | None) -> None:
-        """A call has failed; None: the call is not tried again."""
+        """A call has failed; the delay is None if the client does not try the call again."""
         if error.code not in CODES and error.reason not in REASONS:
             return
         cause = cause_of(error.message, self._target)
@@ -123,9 +123,9 @@ class ConnectionStates:
     async def _wait_probed(
         self, probing: asyncio.Task[str | None], error: SluiceError, next_attempt_in: float | None
     ) -> None:
-        """A peer that ends the connection without a word may speak TLS."""
+        """A peer that closes the connection without sending anything may speak TLS."""
         cause = await probing
-        # Otherwise it has answered meanwhile.
+        # Otherwise the broker has answered meanwhile.
         if self._probing is probing:
             self._wait(cause or error.message, error, next_attempt_in)
 
@@ -150,7 +150,7 @@ class ConnectionStates:
         self._state = state
         if state.kind == "waiting":
             when = "" if state.next_attempt_in is None else f"; next attempt in {state.next_attempt_in:.3f} s"
-            # One that repeats itself is said loudly only once.
+            # A repeated cause is logged as a warning only once.
             is_news = last is None or last.cause != state.cause
             logger.log(logging.WARNING if is_news else logging.INFO, "%s: %s%s", self._target, state.cause, when)
         else:
@@ -160,7 +160,7 @@ class ConnectionStates:
 
 
 def cause_of(message: str, target: str) -> str | None:
-    """In plain words, what the library says in its own; None where it does not say."""
+    """Translates an error text of the library into a cause; None if the text has none."""
     if "Connection refused" in message:
         return f"nothing listens at {target}"
     if re.search("DNS resolution failed|Domain name not found", message):
@@ -179,11 +179,11 @@ def cause_of(message: str, target: str) -> str | None:
 
 
 async def probe(target: str) -> str | None:
-    """Looks whether a peer that does not speak HTTP/2 in plaintext speaks TLS."""
+    """Probes whether a peer that does not speak HTTP/2 in plaintext speaks TLS."""
     found = re.fullmatch(r"\[?(.*?)\]?:(\d+)", target)
     if found is None:
         return None
-    # Nothing is sent over it: its certificate is of no concern.
+    # The probe sends no data, so the certificate does not matter.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

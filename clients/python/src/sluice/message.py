@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 @dataclass
 class Message:
-    """A message to be sent. Text is sent as UTF-8."""
+    """A message for `send`. Text is sent as UTF-8."""
 
     payload: bytes | str = b""
     key: bytes | str = b""
@@ -31,7 +31,7 @@ class Durability(IntEnum):
 
 
 class Receipt(NamedTuple):
-    """Says that a message is durable, and where it is."""
+    """The place of a message that is durable."""
 
     partition: int | None
     """None for a duplicate: a retry found the message stored, and the broker does not say where."""

@@ -1,4 +1,4 @@
-"""Which partition a key belongs to, and where the messages of a batch are."""
+"""Computes the partition of a key, and the places of the messages of a batch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class Range(Protocol):
 @lru_cache(maxsize=65_536)
 def hash_key(key: bytes) -> int:
     """
-    32-bit FNV-1a, then the finalizer of MurmurHash3. A part of the protocol: broker and clients agree on it for
-    ever.
+    32-bit FNV-1a, then the finalizer of MurmurHash3. The hash is a part of the protocol and must not change.
     """
     value = 0x811C9DC5
     for byte in key:
@@ -36,15 +35,15 @@ def hash_key(key: bytes) -> int:
 
 
 def partition_of_key(key: bytes, partition_count: int) -> int:
-    """Where the broker stores a message that has a key."""
+    """The partition of a message with a key."""
     return hash_key(key) % partition_count
 
 
 def places_of(keys: Sequence[bytes], ranges: Iterable[Range], partition_count: int) -> list[Place] | None:
     """
-    Which message of a batch is where, from the ranges of its receipt: in each partition they stand in their order.
-    Messages without a key (an empty one) stay together, in the partition whose range is longer than its keys
-    explain. None where the ranges contradict the number of partitions: it has grown.
+    The places of the messages of a batch, from the ranges of its receipt. In each partition the messages are in their
+    order. Messages without a key (or with an empty one) are together, in the partition that has more messages than its
+    keys explain. None if the ranges contradict the number of partitions, because it has grown.
     """
     offsets: dict[int, list[int]] = {}
     for piece in ranges:

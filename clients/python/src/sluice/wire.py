@@ -1,4 +1,4 @@
-"""Encodes what is sent for every message by hand: an object of protobuf for each costs several times as much."""
+"""Encodes messages by hand, because a protobuf object for each message costs several times as much."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def varint(value: int) -> bytes:
 
 @lru_cache(maxsize=4096)
 def payload_only_head(payload_bytes: int) -> bytes:
-    """All that stands before the payload of a message that has nothing else, in a request."""
+    """The bytes before the payload of a message that has only a payload, in a request."""
     field = PAYLOAD + varint(payload_bytes) if payload_bytes else b""
     return MESSAGES + varint(len(field) + payload_bytes) + field
 
@@ -65,7 +65,7 @@ def event_time_field(time: datetime | int) -> bytes:
 
 
 def to_nanoseconds(time: datetime | int) -> int:
-    """Since 1970, of a time that knows its zone."""
+    """The nanoseconds since 1970 of a time with a time zone."""
     if isinstance(time, int):
         return time
     if time.tzinfo is None:
@@ -74,7 +74,7 @@ def to_nanoseconds(time: datetime | int) -> int:
 
 
 def to_datetime(nanoseconds: int) -> datetime:
-    """What is finer than a microsecond is cut off, towards the past."""
+    """Rounds down to microseconds."""
     return EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
@@ -82,8 +82,8 @@ def message_head(
     key: bytes, payload_bytes: int, headers: Mapping[str, str] | None, event_time: datetime | int | None
 ) -> bytes:
     """
-    All that stands before the payload of a message in a request. The payload comes last, so that it need not be
-    copied to be put together: the order of fields means nothing to who decodes them.
+    The bytes before the payload of a message in a request. The payload is the last field, so that it is not copied: the
+    order of fields has no meaning.
     """
     if not key and not headers and event_time is None:
         return payload_only_head(payload_bytes)

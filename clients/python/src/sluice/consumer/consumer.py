@@ -37,7 +37,7 @@ CANCEL_TIMEOUT_S = 1.0
 
 class Consumer:
     """
-    Receives the messages of one subscription, in its order, over one stream that is opened again whenever it breaks.
+    Receives the messages of one subscription, in its order. When the stream breaks, the consumer opens it again.
     Made by `Client.consumer`. Either `run` a handler, or iterate: `async for delivery in consumer`.
     """
 
@@ -65,10 +65,10 @@ class Consumer:
 
     async def run(self, handler: Callable[[Delivery], Awaitable[None]]) -> None:
         """
-        Calls the handler for every message until `close`. One that returns acknowledges; one that raises nacks with
-        the text of what it raised, unless it has settled the message itself. Raises SluiceError when the
-        subscription can't be consumed (any more). Cancelling it cancels the handlers, and leaves the messages that
-        they had to others, as not failed.
+        Calls the handler for each message until `close`. When the handler returns, the client acknowledges the message.
+        When it raises, the client nacks the message with the text of the exception. A handler may settle the message
+        itself. Raises the SluiceError that ended the consumer. Cancelling this call cancels the handlers; their
+        messages are free for other consumers, and no attempt is counted.
         """
         if self._task is not None:
             raise RuntimeError("this consumer is in use already")
@@ -88,7 +88,7 @@ class Consumer:
             self._task = asyncio.create_task(self._receive(), name=name)
 
     def _arrived(self) -> None:
-        """There are messages, or a lane goes on."""
+        """Messages have arrived, or a lane continues."""
         if self._workers is not None:
             self._workers.wake()
         else:
@@ -101,8 +101,8 @@ class Consumer:
 
     def __aiter__(self) -> Consumer:
         """
-        The caller settles each delivery. After a nack, what was queued behind is held until the broker has answered.
-        Ends after `close`; raises SluiceError when the subscription can't be consumed (any more).
+        The caller settles each delivery. After a nack, no message of the same partition (or key) comes before the
+        broker has answered. Ends after `close`. Raises the SluiceError that ended the consumer.
         """
         if self._workers is not None:
             raise RuntimeError("this consumer runs a handler")
@@ -110,7 +110,7 @@ class Consumer:
         return self
 
     async def __anext__(self) -> Delivery:
-        # A caller that never waits for anything must not keep the event loop from all else.
+        # A caller that never waits must not block the other tasks of the event loop.
         if monotonic() >= self._slice_end:
             await asyncio.sleep(0)
             self._slice_end = monotonic() + SLICE_S
@@ -142,7 +142,7 @@ class Consumer:
     # --- Streams ------------------------------------------------------------------------------------------------
 
     async def _receive(self) -> None:
-        """Stream after stream, until the consumer is closed or over."""
+        """Opens one stream after another, until the consumer is closed or has ended."""
         backoff = Backoff(self.settings.retry_min_backoff, self.settings.retry_max_backoff)
         try:
             while self._closing is None:
@@ -168,7 +168,7 @@ class Consumer:
                 await self._end()
 
     async def _consume(self, backoff: Backoff) -> None:
-        """One stream, from its opening to its end."""
+        """Consumes one stream until its end."""
         opening = self._opening = Opening()
         try:
             session = await open_session(
@@ -190,15 +190,15 @@ class Consumer:
     # --- The end ------------------------------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Sends every settlement, and waits until the broker has answered: then it is durable, or came too late."""
+        """Sends all settlements, and waits for the answers of the broker."""
         if self._session is not None:
             await self._session.flush()
 
     async def close(self) -> None:
         """
-        Takes no more messages, lets running handlers finish (for `drain_timeout`; then they are cancelled), has
-        their settlements answered, and leaves: what was not begun is free for others, and has not failed. Harmless
-        twice. From within a handler it only begins, and does not wait.
+        Accepts no more messages, waits for running handlers (for `drain_timeout`; then cancels them), sends their
+        settlements, waits for the answers, and leaves. Messages that no handler has begun are free for other consumers,
+        and no attempt is counted. Idempotent. In a handler, it does not wait.
         """
         await self._close(self.settings.drain_timeout, LEAVE_TIMEOUT_S)
 
@@ -228,7 +228,7 @@ class Consumer:
 
     async def _leave(self, session: Session, task: asyncio.Task[None], timeout_s: float) -> None:
         leaving = asyncio.create_task(session.leave())
-        # A stream that breaks meanwhile ends the task, and with it the session.
+        # If the stream breaks meanwhile, the task and the session end.
         await asyncio.wait([leaving], timeout=timeout_s)
         leaving.cancel()
         await asyncio.wait([task], timeout=timeout_s)

@@ -1,4 +1,4 @@
-"""How many messages may be outstanding: about a second's worth of the speed at which they are settled."""
+"""The message credit: about the number of messages that are settled in a second."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ NOTABLE = 0.25
 
 
 class Credit:
-    """Pure arithmetic: it is told what was settled and what time it is, and says how much to grant."""
+    """Computes the credit from the number of settled messages and the time."""
 
     def __init__(self, max_messages: int, concurrency: int, now_s: float) -> None:
         self._max_messages = max_messages
-        # A handler that is free never waits for a message.
+        # There is a message for each free handler.
         self._least = min(max_messages, max(SMALLEST, 2 * concurrency))
         self.messages = self._least
         self._settled_count = 0
@@ -31,23 +31,23 @@ class Credit:
         self._settled_count += count
 
     def idle(self) -> None:
-        """Nothing is held: what was measured meanwhile is not how fast it could be."""
+        """The consumer holds no message: this time is not measured."""
         self._was_idle = True
 
     @property
     def is_turned_over(self) -> bool:
-        """As many as are granted have been settled since the last look: `update` may grant more."""
+        """Whether the whole credit was settled since the last update: then `update` can raise it."""
         return self._settled_count >= self.messages
 
     def raise_to(self, least: int) -> bool:
-        """Grants at least so many, and at least twice as many as now; true when that is another number."""
+        """Raises the credit to this number, and at least to twice its value. True if it has changed."""
         if self.messages >= min(least, self._max_messages):
             return False
         self.messages = min(self._max_messages, max(least, 2 * self.messages))
         return True
 
     def update(self, now_s: float) -> bool:
-        """Measures; true when another number is to be granted."""
+        """Computes the credit. True if it has changed."""
         elapsed_s = now_s - self._window_began_s
         if self.is_turned_over and self.messages < self._max_messages and elapsed_s <= FAST_TURNOVER_S:
             return self._grant(2 * self.messages, now_s)

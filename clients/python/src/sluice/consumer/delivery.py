@@ -16,7 +16,7 @@ HELD, SETTLED, REVOKED = 0, 1, 2
 
 
 class Lender(Protocol):
-    """The session that a message is leased to."""
+    """The session to which a message is leased."""
 
     topic: str
 
@@ -28,8 +28,8 @@ class Lender(Protocol):
 
 class Delivery:
     """
-    A message with its place, to be settled once: the first settlement counts, and later ones have no effect. Each of
-    the settling methods acts in the background; await its result to know whether it is durable.
+    A message that is leased to this consumer until it is settled. The first settlement counts, and later ones have no
+    effect. The methods that settle act in the background. Await the result to know whether the settlement is durable.
     """
 
     __slots__ = ("_message", "_revoked", "_run", "lane", "offset", "partition", "session", "state")
@@ -68,19 +68,19 @@ class Delivery:
 
     @property
     def event_time(self) -> datetime | None:
-        """When the event happened, by the producer's clock."""
+        """The time of the event, by the clock of the producer."""
         nanoseconds = self.event_time_ns
         return None if nanoseconds is None else to_datetime(nanoseconds)
 
     @property
     def event_time_ns(self) -> int | None:
-        """The same in nanoseconds since 1970."""
+        """The time of the event, in nanoseconds since 1970."""
         message = self._message
         return message.event_time.ToNanoseconds() if message.HasField("event_time") else None
 
     @property
     def publish_time(self) -> datetime:
-        """When the broker accepted the message."""
+        """The time at which the broker accepted the message."""
         return to_datetime(self._run.publish_time.ToNanoseconds())
 
     @property
@@ -90,7 +90,7 @@ class Delivery:
 
     @property
     def attempt(self) -> int:
-        """1 on the first delivery; grows by one with every failed delivery."""
+        """The number of the attempt: 1 for the first delivery, and 1 more for each failed delivery."""
         return self._run.attempt
 
     @property
@@ -100,12 +100,15 @@ class Delivery:
 
     @property
     def is_revoked(self) -> bool:
-        """The broker took the message back, or the session ended. It comes again; settling has no effect."""
+        """
+        Whether the broker took the message back, or the session ended. The broker delivers the message again.
+        Settlements of this delivery have no effect.
+        """
         return self.state == REVOKED
 
     @property
     def revoked(self) -> asyncio.Event:
-        """Set when the message is revoked, so that a long handler may stop."""
+        """Set when the message is revoked, so that a long handler can stop."""
         if self._revoked is None:
             self._revoked = asyncio.Event()
             if self.state == REVOKED:
@@ -113,7 +116,7 @@ class Delivery:
         return self._revoked
 
     def revoke(self) -> None:
-        """For the session, which knows what the broker has said."""
+        """Called by the session when the message is revoked."""
         if self.state != HELD:
             return
         self.state = REVOKED
@@ -121,27 +124,27 @@ class Delivery:
             self._revoked.set()
 
     def ack(self) -> SettlementResult:
-        """Processed: once this is durable, the broker does not deliver the message again."""
+        """Acknowledges the message: once this is durable, the broker does not deliver the message again."""
         if self.state != HELD:
             return NOTHING_SETTLED
         return self.session.ack(self)
 
     def nack(self, *, delay: float | None = None, reason: str = "", delay_ms: float | None = None) -> SettlementResult:
-        """Failed: the broker delivers it again after the backoff, or after this delay in seconds."""
+        """Nacks the message: the broker delivers it again after the backoff, or after this delay in seconds."""
         delay = seconds_of("delay", delay, delay_ms)
         if self.state != HELD:
             return NOTHING_SETTLED
         return self.session.nack(self, delay, reason)
 
     def extend(self, *, by: float | None = None, by_ms: float | None = None) -> SettlementResult:
-        """Still at work: the lease ends so many seconds from now (default: the subscription's time for a message)."""
+        """Extends the lease: it then ends this many seconds from now (default: the lease time of the subscription)."""
         by = seconds_of("by", by, by_ms)
         if self.state != HELD:
             return NOTHING_SETTLED
         return self.session.extend(self, by)
 
     def dead_letter(self, reason: str = "") -> SettlementResult:
-        """Hopeless: to the dead-letter topic at once."""
+        """Dead-letters the message at once, because it cannot be processed."""
         if self.state != HELD:
             return NOTHING_SETTLED
         return self.session.dead_letter(self, reason)

@@ -1,4 +1,4 @@
-"""Messages that are handled one after the other."""
+"""Messages that are handled one after another."""
 
 from __future__ import annotations
 

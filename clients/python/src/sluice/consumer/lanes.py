@@ -1,4 +1,4 @@
-"""Which message may be handled next, so that the order of the subscription is kept."""
+"""Selects the next message to handle, in the order of the subscription."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FREE = None
 
 class Lanes:
     """
-    All lanes of a consumer, over its sessions: one that is busy stays so when the session ends, until its handler
+    All lanes of a consumer, across its sessions: a busy lane stays busy when the session ends, until its handler
     returns.
     """
 
@@ -54,12 +54,12 @@ class Lanes:
 
     @property
     def ready_count(self) -> int:
-        """How many handlers could begin now, about."""
+        """About how many handlers could begin now."""
         free = self._lanes.get(FREE)
         return len(self._ready) + (len(free.queue) - 1 if free is not None and free.is_ready else 0)
 
     def take(self) -> Lane[Delivery] | None:
-        """The lane whose turn it is; busy until it is released, unless it keeps no order."""
+        """The lane whose turn it is. It is busy until it is released, unless it has no order."""
         while self._ready:
             lane = self._ready.popleft()
             if not lane.queue:
@@ -74,7 +74,7 @@ class Lanes:
         return None
 
     def release(self, lane: Lane[Delivery]) -> None:
-        """No handler works on it any more: it goes behind the other lanes."""
+        """The handler of the lane has ended: the lane goes behind the other lanes."""
         lane.is_busy = False
         if lane.queue:
             self._make_ready(lane)
@@ -82,7 +82,7 @@ class Lanes:
             self._forget(lane)
 
     def pause(self, lane: Lane[Delivery]) -> Lane[Delivery]:
-        """Nothing of it may begin until `resume` of what this returns: the lane itself may have been forgotten."""
+        """Stops a lane until `resume` is called with the returned lane. The given lane may have been removed."""
         if not lane.is_exclusive:
             return lane
         lane = self._lane(lane.name)
@@ -100,7 +100,7 @@ class Lanes:
         self._forget(lane)
 
     def clear(self) -> None:
-        """Drops everything queued. What is busy stays so."""
+        """Drops all queued messages. Busy lanes stay busy."""
         for lane in self._lanes.values():
             lane.queue.clear()
             lane.is_ready = False
@@ -109,7 +109,7 @@ class Lanes:
             self._forget(lane)
 
     def _forget(self, lane: Lane[Delivery]) -> None:
-        """There may be millions of keys: only lanes in use are kept."""
+        """Removes a lane that is not in use, because there can be millions of keys."""
         if lane.queue:
             return
         lane.is_ready = False

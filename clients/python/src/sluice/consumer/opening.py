@@ -29,8 +29,8 @@ CALL_TIMEOUT_S = 10.0
 
 class Opening:
     """
-    A stream until its session is opened. It can be left before: a stream that is reset looks to the broker like a
-    consumer that has failed.
+    A stream until its session is open. It can be left before that, because the broker takes a stream that is reset for
+    a failed consumer.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Opening:
         self._subscribed: BytesStream | None = None
 
     async def leave(self) -> None:
-        """Closes this half, now or behind the first request."""
+        """Closes its half of the stream, now or behind the first request."""
         self.is_leaving = True
         if self._subscribed is not None:
             await self._subscribed.half_close()
@@ -60,8 +60,8 @@ async def open_session(
     opening: Opening,
 ) -> Session:
     """
-    Subscribes, and asks how the subscription orders before the first message is taken. Raises SluiceError, also when
-    the stream was left and has ended.
+    Subscribes, and asks for the ordering of the subscription before it takes the first message. Raises SluiceError,
+    also if the stream was left and has ended.
     """
     stream = await calls.open_stream(METHOD)
     try:
@@ -93,7 +93,7 @@ async def open_session(
 
 
 async def read_opened(stream: BytesStream) -> tuple[SessionOpened, ConsumeResponse]:
-    """What the session is, and the response that says so."""
+    """The `opened` of the session, and its response."""
     response = await stream.read()
     first = ConsumeResponse() if response is None else ConsumeResponse.FromString(response)
     if not first.HasField("opened"):

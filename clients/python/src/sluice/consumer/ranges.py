@@ -36,7 +36,7 @@ def joined(spans: Iterable[Span]) -> list[Span]:
 
 
 class OffsetGatherer:
-    """Offsets of several partitions: those that follow each other cost next to nothing."""
+    """Offsets of several partitions. Offsets in order extend the last range."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -56,7 +56,7 @@ class OffsetGatherer:
             growing[0] = growing[1] = offset
 
     def remove(self, partition: int, first: int, last: int) -> bool:
-        """Forgets what is in the range; says whether there was anything."""
+        """Removes the offsets of a range. True if there were any."""
         growing = self._last.get(partition)
         if growing is None:
             return False
@@ -82,7 +82,7 @@ class OffsetGatherer:
         return removed_count > 0
 
     def take(self) -> list[tuple[int, int, int]]:
-        """Partition, first and last offset of everything that was added since it was last taken."""
+        """Removes and returns all offsets as partition, first and last offset."""
         taken: list[tuple[int, int, int]] = []
         for partition, (first, last) in self._last.items():
             done = self._done.get(partition)

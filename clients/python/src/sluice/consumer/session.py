@@ -1,4 +1,4 @@
-"""One `Consume` stream: what it holds, what it settles."""
+"""One `Consume` stream, with its messages and settlements."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Session:
     # --- What the broker says -----------------------------------------------------------------------------------
 
     async def read(self) -> None:
-        """Takes what the broker sends until it ends the stream. Raises SluiceError when that is a failure."""
+        """Takes the responses of the broker until the stream ends. Raises SluiceError if the stream fails."""
         while (response := await self._stream.read()) is not None:
             self.take(ConsumeResponse.FromString(response))
 
@@ -135,7 +135,10 @@ class Session:
             self._credit.idle()
 
     def _drop_settlements(self, ranges: Sequence[Settled]) -> None:
-        """What waits to be sent for these would settle their next delivery, if that is read before."""
+        """
+        Drops the settlements of these messages that wait to be sent: they would settle the next delivery, if the client
+        reads it first.
+        """
         removed_count = sum(self._acks.remove(*each) for each in ranges)
         if removed_count > 0:
             self._acks_request.drop(ranges)
@@ -229,11 +232,11 @@ class Session:
 
     @property
     def _may_send_acks(self) -> bool:
-        """Otherwise they go with the next answer."""
+        """Otherwise they are sent after the next answer."""
         return len(self._unanswered) < MAX_UNANSWERED
 
     def flush_acks(self) -> None:
-        """Sends what has gathered."""
+        """Sends the gathered acknowledgements."""
         if self._ack_timer is not None:
             self._ack_timer.cancel()
             self._ack_timer = None
@@ -250,7 +253,7 @@ class Session:
         return self._request_count
 
     async def flush(self) -> None:
-        """Sends every settlement, and waits until the broker has answered them or the stream is over."""
+        """Sends all settlements, and waits until the broker has answered them or the stream has ended."""
         self.flush_acks()
         self._flush_others()
         for request in list(self._unanswered.values()):
@@ -264,7 +267,7 @@ class Session:
 
     def _extend_leases(self) -> None:
         self._lease_timer = self._loop.call_later(self._lease_every_s, self._extend_leases)
-        # What has gathered is not extended any more.
+        # The leases of settled messages are not extended.
         self.flush_acks()
         for partition, held in self._held.items():
             for first, last in spans_of(held):
@@ -280,7 +283,7 @@ class Session:
         if self._held_count == 0:
             self._credit.idle()
         self._adjust_credit()
-        # A session whose leases have lapsed gets nothing more before the broker hears of it.
+        # A session whose leases have lapsed receives nothing before it sends its credit again.
         if self._has_lost_messages and not self.is_draining and self._can_take_more():
             self._grant(self._credit.messages)
 
@@ -298,7 +301,7 @@ class Session:
             self._grant(self._credit.messages)
 
     def _raise_credit(self) -> bool:
-        """A caller that waits for more, and holds all that is granted, would wait for ever."""
+        """Raises the credit for a caller that settles nothing before it has more messages than the credit."""
         is_held_up = self.is_starving and self._held_count >= self._credit.messages
         return is_held_up and self._credit.raise_to(2 * self._held_count)
 
@@ -312,17 +315,20 @@ class Session:
     # --- The end ------------------------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        """Takes no more messages. What is held can still be settled."""
+        """Accepts no more messages. Held messages can still be settled."""
         self.is_draining = True
         self._grant(0)
 
     async def leave(self) -> None:
-        """Has everything settled answered, then closes this half: what is held is free, and has not failed."""
+        """
+        Waits until all settlements are answered, then closes its half of the stream: held messages are free, and no
+        attempt is counted.
+        """
         await self.flush()
         self._writer.end()
 
     def end(self) -> None:
-        """The stream is over: everything held has been taken back."""
+        """The stream has ended: all held messages are revoked."""
         for timer in (self._ack_timer, self._lease_timer, self._credit_timer):
             if timer is not None:
                 timer.cancel()

@@ -1,4 +1,4 @@
-"""Requests that settle messages, and what becomes of them."""
+"""Requests that settle messages, and their results."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class SettlementRequest:
             call()
 
     async def wait(self) -> None:
-        """Until it is answered, or something of it is dropped."""
+        """Waits until the request is answered, or one of its settlements is dropped."""
         if self.is_answered:
             return
         if self._event is None:
@@ -77,8 +77,8 @@ def is_in(ranges: Iterable[Settled], partition: int, offset: int) -> bool:
 
 class SettlementResult:
     """
-    What becomes of a settlement, for those who await it: True when it is durable; False when the lease was over, or
-    the stream broke before the broker's answer: the message comes again. It costs nothing to forget it.
+    The result of a settlement: True when the settlement is durable; False if the lease was over, or if the stream broke
+    before the answer. Then the broker delivers the message again. It need not be awaited.
     """
 
     __slots__ = ("_offset", "_partition", "_request")
@@ -102,7 +102,7 @@ NOTHING_SETTLED = SettlementResult(None, 0, 0)
 
 
 def encode_acks(request_id: int, last_delivery_id: int, ranges: Iterable[Settled]) -> bytes:
-    """Acknowledgements and nothing else, which the broker reads fastest."""
+    """A request with only acknowledgements, which the broker handles faster."""
     request = ConsumeRequest(settlement_id=request_id, last_delivery_id=last_delivery_id)
     for partition, first, last in ranges:
         offsets = OffsetRange(partition=partition, first_offset=first, last_offset=last)

@@ -1,4 +1,4 @@
-"""Handlers at work: a task for each lane that is being worked on, not for each message."""
+"""Runs handlers, with a task for each busy lane and not for each message."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Workers:
 
     @property
     def is_current(self) -> bool:
-        """Called from a handler."""
+        """Whether the caller is a handler."""
         return asyncio.current_task() in self._tasks
 
     @property
@@ -39,7 +39,7 @@ class Workers:
         return self._working_count < self._concurrency
 
     def wake(self) -> None:
-        """Something may be ready."""
+        """A lane may be ready."""
         for _ in range(min(self._lanes.ready_count, self._concurrency - self._working_count)):
             self._working_count += 1
             task = asyncio.create_task(self._work())
@@ -51,7 +51,7 @@ class Workers:
         self._is_stopping = True
 
     async def stop(self, timeout_s: float) -> None:
-        """Begins nothing more, waits for what has begun, and cancels what takes longer."""
+        """Begins no more handlers, waits for the running ones, and cancels those that take longer."""
         self.begin_to_stop()
         others = self._tasks - {asyncio.current_task()}
         if others and timeout_s > 0:

@@ -1,4 +1,4 @@
-"""Messages that travel in one request."""
+"""The messages of one request."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Batch:
         self.byte_length += len(head) + len(payload)
 
     def encode(self, topic: str, partition: int | None, producer_id: str, epoch: int) -> bytes:
-        """The whole request: its head, and the messages as they were encoded when they were handed over."""
+        """The whole request: its head, and the encoded messages."""
         if self._body is None:
             self._body = b"".join(self._parts)
             self._parts.clear()
@@ -65,13 +65,15 @@ class Batch:
         return head.SerializeToString() + self._body
 
     def resolve_range(self, partition: int, first_offset: int, durability: Durability) -> None:
-        """All of it is durable, in one piece."""
+        """All messages are durable, in one range."""
         for future, offset in zip(self._futures, count(first_offset)):
             if not future.done():
                 future.set_result(Receipt(partition, offset, durability, False))
 
     def resolve(self, skipped: int, places: Sequence[Place] | None, durability: Durability) -> None:
-        """All of it is durable: the first so many were before, and `places` says where the others are, if known."""
+        """
+        All messages are durable. The first ones were durable before; `places` has the places of the rest, if known.
+        """
         for i, future in enumerate(self._futures):
             if future.done():
                 continue
@@ -83,7 +85,7 @@ class Batch:
                 future.set_result(Receipt(*places[i - skipped], durability, False))
 
     def resolve_duplicate(self) -> None:
-        """All of it was durable before."""
+        """All messages were durable before."""
         self.resolve(len(self), None, Durability.UNSPECIFIED)
 
     def reject(self, error: SluiceError) -> None:

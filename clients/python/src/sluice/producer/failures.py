@@ -1,4 +1,4 @@
-"""Which failures of a batch or a stream trying again may mend."""
+"""Decides which failures of a batch or a stream a retry can resolve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINAL_CODES = {StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED}
 
 
 class Failure(Exception):
-    """Why a stream has to be given up: because of one batch, or as a whole."""
+    """The failure of one batch, or of a whole stream."""
 
     def __init__(self, error: SluiceError, *, of_batch: bool = False) -> None:
         super().__init__(error)
@@ -32,18 +32,21 @@ class Failure(Exception):
 
     @property
     def is_bare_exhaustion(self) -> bool:
-        """Not the broker's word: a proxy that limits the rate, or a library that finds a request too large."""
+        """
+        Whether the error is RESOURCE_EXHAUSTED of a proxy that limits the rate, or of a library that refuses a large
+        request.
+        """
         error = self.error
         return not self.of_batch and error.code == StatusCode.RESOURCE_EXHAUSTED and not error.has_reason
 
 
 def is_final(error: SluiceError) -> bool:
-    """Nothing of this producer can be stored any more."""
+    """Whether the broker stores no more messages of this producer."""
     return error.reason in FINAL_REASONS or error.code in FINAL_CODES
 
 
 def is_passing(error: SluiceError) -> bool:
-    """A call or a stream that may go better the next time."""
+    """Whether a retry of the call or stream may succeed."""
     return error.code in RETRIABLE | BROKEN
 
 
@@ -56,7 +59,7 @@ def fenced(producer_id: str, epoch: int, current_epoch: int) -> SluiceError:
 
 
 def not_in_time(retry_timeout: float | None, cause: SluiceError | None) -> SluiceError:
-    """The time of a message is over."""
+    """The error of a message whose `retry_timeout` is over."""
     text = f"not stored within {retry_timeout} s"
     if cause is not None:
         text += f": {cause.message}"

@@ -1,4 +1,4 @@
-"""The batches of a producer on their way to the broker: each stored once, and in order."""
+"""The closed batches of a producer, until they are answered. Each is stored once, and in order."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ MAX_EXHAUSTIONS = 5
 
 class Outbox:
     """
-    A number that was sent is never given to another message in the same epoch: what was sent may lie in a dead
-    connection and reach the broker later. So once a batch that was sent is given up or refused, the epoch is renewed
-    before anything else goes out; the broker then refuses whatever still comes of the old epoch.
+    Within an epoch, a number that was sent is never given to another message, because the first copy may still be in a
+    dead connection and reach the broker later. So after a sent batch was given up or refused, the outbox renews the
+    epoch before it sends the next batch. From then on, the broker refuses all batches of the old epoch.
     """
 
     def __init__(self, calls: Calls, settings: ProducerSettings) -> None:
@@ -70,7 +70,9 @@ class Outbox:
         self._partition_count = partition_count
 
     async def run(self) -> None:
-        """Stream after stream, until the producer is closed. Raises SluiceError when it is over."""
+        """
+        Opens one stream after another, until the producer is closed. Raises the SluiceError that ends the producer.
+        """
         try:
             while True:
                 try:
@@ -84,7 +86,7 @@ class Outbox:
                 self._expiry.cancel()
 
     def end_when_empty(self) -> None:
-        """No message comes any more."""
+        """The producer accepts no more messages."""
         self._is_closing = True
         self._wake.set()
 
@@ -107,7 +109,7 @@ class Outbox:
         except SluiceError as error:
             raise Failure(error) from error
         if self._must_renew:
-            # While it was being opened, the time of a batch that was sent before ran out.
+            # A batch that was sent before has expired while the stream was opened.
             stream.cancel()
             raise Failure(not_in_time(self._settings.retry_timeout, None))
         self._stream = stream
@@ -133,14 +135,14 @@ class Outbox:
                 writing.result()
 
     async def _read(self, stream: BytesStream) -> bytes | None:
-        """The next answer. Raises Failure when the stream is given up."""
+        """The next answer. Raises Failure if the stream is given up."""
         if self._settings.retry_timeout is None:
             return await stream.read()
         reading: asyncio.Future[bytes | None] = asyncio.ensure_future(stream.read())
         given_up: asyncio.Future[Any] = self._given_up
         try:
             await asyncio.wait({reading, given_up}, return_when=asyncio.FIRST_COMPLETED)
-            # What was received before may be of another epoch.
+            # An answer that was received earlier may be for another epoch.
             if given_up.done():
                 raise Failure(not_in_time(self._settings.retry_timeout, None))
             return reading.result()
@@ -156,7 +158,7 @@ class Outbox:
             raise
 
     async def _write_batches(self, stream: BytesStream) -> None:
-        """Writes what may be under way, in order, as the transport takes it."""
+        """Sends batches in their order, as many as may be under way and as the transport accepts."""
         queue, settings = self.queue, self._settings
         while self._stream is stream:
             self._wake.clear()
@@ -189,10 +191,10 @@ class Outbox:
         keys = batch.keys[skipped:]
         places = places_of(keys, ranges, self._partition_count)
         if places is None and keys and self._settings.partition is None:
-            # The topic has more partitions than it had.
+            # The topic has got more partitions.
             self._partition_count = await partition_count_of(self._admin, self._settings.topic)
             places = places_of(keys, ranges, self._partition_count)
-            # Meanwhile its time may have run out.
+            # The batch may have expired meanwhile.
             if not queue.batches or queue.batches[0] is not batch:
                 return
         self._pop()
@@ -208,7 +210,7 @@ class Outbox:
         return batch
 
     def _leave_stream(self) -> None:
-        """Nothing goes out any more."""
+        """Gives up the stream: no batch is sent."""
         self._stream = None
         if self._sent_count > 0:
             self._numbered_sequence = self.queue.batches[0].first_sequence - 1
@@ -218,12 +220,12 @@ class Outbox:
 
     async def _recover(self, failure: Failure) -> None:
         """
-        Asks the broker what it has, which answers only what is durable; and fails the oldest batch if that is what was
-        refused for good. Batches whose time is over fail meanwhile. Raises the SluiceError that ends it all.
+        Asks the broker for the durable position of the producer, and fails the oldest batch if it was refused finally.
+        Batches can expire meanwhile. Raises the SluiceError that ends the producer.
         """
         error, queue = failure.error, self.queue
         oldest = queue.batches[0] if queue.batches else None
-        # Where the stream was given up for a batch whose time was over, it says nothing that counts.
+        # The error of a stream that was given up for an expired batch does not count.
         is_given_up = self._given_up.done()
         self._given_up = self._loop.create_future()
         refused = None if is_given_up else self._refusal(failure, oldest)
@@ -232,7 +234,7 @@ class Outbox:
             raise error
         if not is_given_up:
             self._cause = error
-        # What was refused for good, or was given up, is no reason to wait.
+        # A batch that was refused or given up is no reason for a backoff.
         wait_s = 0.0 if is_given_up or refused is not None else self._failed(error)
         claim_id: int | None = None
         while True:
@@ -255,7 +257,7 @@ class Outbox:
             self._settle_stored(position.last_sequence)
             if is_renewing:
                 self._renewed(position.epoch)
-                # Unless it turned out to be stored, and the answer was lost; or its time was over.
+                # Not if the batch was stored and only its answer was lost, or if it has expired.
                 if refused is not None and queue.batches and queue.batches[0] is oldest:
                     self._pop().reject(refused)
             elif self._would_reuse(position.last_sequence):
@@ -267,20 +269,20 @@ class Outbox:
             return
 
     async def _ask(self, claim_id: int | None) -> Position:
-        """Renews the claim, where there is a number for that; otherwise only looks."""
+        """Renews the claim if there is a claim id. Otherwise only asks for the position."""
         topic, producer_id = self._settings.topic, self._settings.producer_id
         if claim_id is None:
             return await position_of(self._broker, topic, producer_id)
         return await claim(self._broker, topic, producer_id, claim_id, self._epoch)
 
     def _failed(self, error: SluiceError) -> float:
-        """Says how long to wait before the next try."""
+        """Returns the delay before the next attempt."""
         wait_s = self._backoff.next_s(error.retry_after)
         self._calls.states.failed(error, wait_s)
         return wait_s
 
     def _refusal(self, failure: Failure, oldest: Batch | None) -> SluiceError | None:
-        """Why the oldest batch was refused for good; None where it was not, or where that is not known yet."""
+        """The error that refuses the oldest batch finally; None if there is none, or if it is not known yet."""
         if oldest is None or self._sent_count == 0:
             return None
         is_exhaustion = failure.is_bare_exhaustion
@@ -288,7 +290,7 @@ class Outbox:
             oldest.exhaustion_count = 0
             if failure.is_retriable:
                 return None
-        # Any of those that were under way may be meant. One that goes alone is it.
+        # The error can be for any batch under way. If one batch was under way, the error is for this batch.
         if not failure.of_batch and self._sent_count > 1:
             self._is_probing = True
             return None
@@ -296,20 +298,20 @@ class Outbox:
         return None if is_exhaustion and oldest.exhaustion_count < MAX_EXHAUSTIONS else failure.error
 
     def _settle_stored(self, stored_sequence: int) -> None:
-        """Batches that the broker has up to this number have their answer: it was lost."""
+        """Resolves the batches that are stored up to this number, whose answers were lost."""
         batches = self.queue.batches
         while batches and batches[0].was_sent and batches[0].last_sequence <= stored_sequence:
             self._numbered_sequence = batches[0].last_sequence
             self._pop().resolve_duplicate()
 
     def _would_reuse(self, stored_sequence: int) -> bool:
-        """The next message would get another number than it was sent with."""
+        """Whether the next message would get another number than the number with which it was sent."""
         first = self.queue.batches[0] if self.queue.batches else None
         is_moved = first is not None and first.was_sent and first.first_sequence != stored_sequence + 1
         return self._must_renew or is_moved
 
     def _renewed(self, epoch: int) -> None:
-        """What was sent in the old epoch is refused from now on."""
+        """The producer has a new epoch. From now on, the broker refuses copies of the old epoch."""
         self._epoch = epoch
         self._must_renew = False
         for batch in self.queue.batches:
@@ -318,7 +320,7 @@ class Outbox:
     # --- The time that a message has ------------------------------------------------------------------------------
 
     def watch_expiry(self) -> None:
-        """Called when something was handed over: whatever the broker does or does not do, its time runs."""
+        """Sets the timer of the oldest batch, which expires whatever the broker does. Called after each `send`."""
         if self._expiry is None and (at := self.queue.expires_at) is not None:
             self._expiry = self._loop.call_at(at, self._expire)
 

@@ -1,4 +1,4 @@
-"""What the broker knows of a producer and its topic, and the claim of its name."""
+"""The position of a producer at the broker, and the claim of its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPEN_TIMEOUT_S = 10.0
 
 
 class Position(NamedTuple):
-    """Where a producer stands."""
+    """The epoch of a producer, and the number of its last durable message."""
 
     epoch: int
     last_sequence: int
@@ -34,7 +34,7 @@ def new_claim_id() -> int:
 
 
 async def position_of(broker: BrokerStub, topic: str, producer_id: str) -> Position:
-    """Epoch and last durable sequence. Claims nothing."""
+    """Asks for the position of a producer, without a claim."""
     request = GetProducerRequest(topic=topic, producer_id=producer_id)
     found = await broker.get_producer(request, timeout=CALL_TIMEOUT_S)
     return Position(found.epoch, found.last_sequence)
@@ -48,7 +48,7 @@ async def claim(
     current_epoch: int | None = None,
     timeout: float = CALL_TIMEOUT_S,
 ) -> Position:
-    """One try to claim the name of a producer; with `current_epoch`, only while that is its epoch."""
+    """One attempt to claim the name of a producer. With `current_epoch`, only if that is still its epoch."""
     request = OpenProducerRequest(topic=topic, producer_id=producer_id, claim_id=claim_id, current_epoch=current_epoch)
     try:
         claimed = await broker.open_producer(request, timeout=timeout)
@@ -63,11 +63,11 @@ async def claim(
 async def open_position(
     broker: BrokerStub, admin: AdminStub, settings: ProducerSettings, states: ConnectionStates
 ) -> tuple[Position, int]:
-    """Claims the name of a producer, and says how many partitions its topic has."""
+    """Claims the name of a producer, and returns the number of partitions of its topic."""
     loop = asyncio.get_running_loop()
     until = loop.time() + (OPEN_TIMEOUT_S if settings.retry_timeout is None else settings.retry_timeout)
     backoff = Backoff(settings.retry_min_backoff, settings.retry_max_backoff)
-    # The same for every try: a try whose answer was lost may have been the one that claimed.
+    # The same for each attempt, because an attempt whose answer was lost may have claimed the name.
     claim_id = new_claim_id()
     last: SluiceError | None = None
     while True:
@@ -79,7 +79,7 @@ async def open_position(
             wait_s = backoff.next_s(error.retry_after)
             if is_final(error) or not is_passing(error):
                 raise
-            # That the time is over says less than what went wrong before.
+            # An earlier error says more than an exceeded deadline.
             if last is None or error.code != StatusCode.DEADLINE_EXCEEDED:
                 last = error
             if loop.time() + wait_s >= until:
@@ -89,7 +89,7 @@ async def open_position(
 
 
 async def partition_count_of(admin: AdminStub, topic: str, timeout: float = CALL_TIMEOUT_S) -> int:
-    """A topic that was deleted meanwhile will be made with one."""
+    """A topic that does not exist yet will have one partition."""
     try:
         found = await admin.get_topic(GetTopicRequest(name=topic), timeout=timeout)
     except SluiceError as error:

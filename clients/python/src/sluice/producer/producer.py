@@ -24,9 +24,9 @@ END_TIMEOUT_S = 0.5
 
 class Producer:
     """
-    Sends messages to one topic: in batches, several under way at once, each stored once and in the order of `send`,
-    whatever breaks meanwhile. A batch that the broker refuses for good fails alone, and those behind it go on. Made
-    by `Client.producer`; used with `async with`, or between `open` and `close`.
+    Sends messages to one topic, in batches. The broker stores each message once, in the order of `send`, also when the
+    client retries. If the broker refuses a batch finally, the messages of this batch fail, and later batches continue.
+    Made by `Client.producer`. Use it with `async with`, or between `open` and `close`.
     """
 
     def __init__(self, calls: Calls, settings: ProducerSettings) -> None:
@@ -42,8 +42,8 @@ class Producer:
 
     async def open(self) -> Producer:
         """
-        Claims the name of the producer, which fences an older process of the name, and asks where that one ended. Tries
-        for `retry_timeout`, or for 10 s. Raises SluiceError. Harmless twice.
+        Claims the name of the producer, which fences an older process of the name, and asks for the last message of
+        that process. Tries for `retry_timeout`, or for 10 s. Raises SluiceError. Idempotent.
         """
         if self._task is not None:
             return self
@@ -56,7 +56,10 @@ class Producer:
 
     @property
     def last_sequence(self) -> int:
-        """Messages of this producer that are durable or under way: a named one goes on behind them."""
+        """
+        The number of the last message of this producer that is durable or under way. A named producer continues behind
+        it.
+        """
         return self._outbox.last_sequence
 
     def send(
@@ -68,12 +71,13 @@ class Producer:
         event_time: datetime | int | None = None,
     ) -> asyncio.Future[Receipt]:
         """
-        Hands a message over, at once: `await` what it returns, or gather many, or forget it. Its result is there when
-        the message is durable; it raises SluiceError when the broker refuses the message or the producer is fenced.
+        Sends a message in the background. Await the returned future, or gather many of them, or drop it. The future
+        completes when the message is durable. It raises SluiceError if the broker refuses the message or the producer
+        is fenced.
 
-        While the buffer is full the message stands in line, in memory: who sends without awaiting receipts awaits
-        `room` now and then. With `when_full="fail"` this raises BUFFER_FULL instead. Cancelling what it returns takes
-        back a message that stands in line, and no other.
+        While the buffer is full, the message waits in memory. A caller that sends without awaiting receipts has to
+        await `room` at times. With `when_full="fail"`, this raises BUFFER_FULL instead. Cancelling the future withdraws
+        a message that waits for room, and no other message.
         """
         if self._end is not None:
             raise self._end
@@ -97,8 +101,8 @@ class Producer:
 
     async def send_many(self, messages: Iterable[Message | bytes | str]) -> list[Receipt]:
         """
-        Sends messages in order, as fast as the buffer takes them, and waits for all their receipts. Raises the error
-        of the first that failed, after all have their answer.
+        Sends messages in order, as fast as the buffer accepts them, and waits for all receipts. Raises the first error,
+        after all messages have their results.
         """
         futures: list[asyncio.Future[Receipt]] = []
         try:
@@ -123,23 +127,23 @@ class Producer:
         return [future.result() for future in failed or futures]
 
     async def flush(self) -> None:
-        """Sends what waits; returns when everything that was handed over before has its answer."""
+        """Sends the messages that wait. Returns when all messages of earlier `send` calls have their results."""
         self._queue.gathered()
         await self._queue.idle()
 
     async def close(self) -> None:
-        """Takes no more messages, flushes, and ends the stream. Harmless twice."""
+        """Accepts no more messages, flushes, and ends the stream. Idempotent."""
         self._end = self._end or closed("producer")
         await self.flush()
         self._outbox.end_when_empty()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=END_TIMEOUT_S)
-            # A broker that does not answer any more is not waited for.
+            # Does not wait for a broker that does not answer.
             self._task.cancel()
             await asyncio.wait([self._task])
 
     async def abort(self) -> None:
-        """Takes no more messages, and gives up at once: what has no receipt fails with CLOSED, stored or not."""
+        """Accepts no more messages, and ends at once: messages without a receipt fail with CLOSED, stored or not."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

@@ -27,8 +27,8 @@ interest.
 
 class SendQueue:
     """
-    What was handed over: batches in the order of their messages, the last of them open, and behind them the messages
-    for which there is no room yet.
+    The batches in the order of their messages, of which the last is open, and behind them the messages that wait for
+    room.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SendQueue:
         return 0 if self._open is None else len(self._open)
 
     def put(self, entry: Entry) -> None:
-        """Takes a message in; while there is no room it stands in line."""
+        """Adds a message, which waits while there is no room."""
         if self.has_room:
             self._add(entry)
         else:
@@ -91,7 +91,7 @@ class SendQueue:
             self.close_batch()
 
     def gathered(self) -> None:
-        """The open batch goes: at once if it can, otherwise with the next free slot and what comes until then."""
+        """Sends the open batch at once if there is a free slot. Otherwise it takes messages until there is one."""
         if self._open is None:
             return
         if self._has_slot():
@@ -100,12 +100,12 @@ class SendQueue:
             self._is_due = True
 
     def slot_free(self) -> None:
-        """A batch could go now."""
+        """A batch may be sent now."""
         if self._is_due:
             self.gathered()
 
     def close_batch(self) -> None:
-        """What has gathered may go."""
+        """Closes the open batch."""
         batch = self._open
         if batch is None:
             return
@@ -127,7 +127,7 @@ class SendQueue:
     def _let_in(self) -> None:
         while self._line and self.buffered_bytes < self._settings.buffer_max_bytes:
             entry = self._line.popleft()
-            # Who has given up waiting in line does not want it sent any more.
+            # The caller has cancelled a message that waited for room.
             if not entry[3].done():
                 self._add(entry)
 
@@ -140,7 +140,7 @@ class SendQueue:
             self._waiting_for_idle.clear()
 
     def fail_all(self, error: SluiceError) -> None:
-        """Nothing of it will be sent any more."""
+        """Fails all messages, because none of them will be sent."""
         self.close_batch()
         batches, line = list(self.batches), list(self._line)
         self.batches.clear()
@@ -156,14 +156,14 @@ class SendQueue:
         self._wake()
 
     async def room(self) -> None:
-        """Waits until a message would not have to stand in line."""
+        """Waits until there is room for a message."""
         while not self.has_room:
             future: asyncio.Future[None] = self._loop.create_future()
             self._waiting_for_room.append(future)
             await future
 
     async def idle(self) -> None:
-        """Waits until everything that was handed over has its answer."""
+        """Waits until all messages have their results."""
         while not self.is_empty:
             future: asyncio.Future[None] = self._loop.create_future()
             self._waiting_for_idle.append(future)
@@ -173,7 +173,7 @@ class SendQueue:
 
     @property
     def expires_at(self) -> float | None:
-        """When the time of the oldest message is over; None where there is none, or no limit."""
+        """The time at which the oldest message expires; None if there is no message or no limit."""
         if self._timeout_s is None:
             return None
         if self.batches:
@@ -183,7 +183,7 @@ class SendQueue:
         return self._line[0][4] + self._timeout_s if self._line else None
 
     def expire(self, now: float, error: SluiceError) -> None:
-        """Fails those whose time is over, oldest first."""
+        """Fails the messages that have expired, oldest first."""
         while (at := self.expires_at) is not None and at <= now:
             if not self.batches and self._open is None:
                 entry = self._line.popleft()
