@@ -35,29 +35,23 @@ export class DeadLetterBuilder {
   }
 
   /**
-   * Reads messages and answers, for each, its dead letter or the error. Stores nothing. Answers at least one
-   * message, and no more than fit into a commit: the caller calls again with the rest.
+   * Reads messages and answers, for each, its encoded dead letter or the error. Answers at least one message, and no
+   * more than fit into a commit: the caller calls again with the rest.
    */
-  async prepare(
+  async read(
     topic: Topic,
     subscriptionId: number,
     config: SubscriptionConfig,
     requests: readonly DeadLetterRequest[],
-  ): Promise<(Append | SluiceError)[]> {
-    try {
-      checkNoDeadLetterCycle(config, this.#services.routes);
-    } catch (error) {
-      // An old store may contain such a subscription: the message stays where it is.
-      return requests.map(() => SluiceError.from(error));
-    }
-    const deadLetters: (Append | SluiceError)[] = [];
+  ): Promise<(Uint8Array | SluiceError)[]> {
+    const deadLetters: (Uint8Array | SluiceError)[] = [];
     // Neighbouring messages are often in the same record, which the same reader still has.
     const readers = new Map<number, LogReader>();
     let byteLength = 0;
     for (const request of requests) {
       if (byteLength >= limits.roundBytes) break;
       try {
-        const deadLetter = await this.#build(topic, subscriptionId, config, request, readers);
+        const deadLetter = await this.#readOne(topic, subscriptionId, config, request, readers);
         byteLength += deadLetter.byteLength;
         deadLetters.push(deadLetter);
       } catch (error) {
@@ -68,21 +62,38 @@ export class DeadLetterBuilder {
     return deadLetters;
   }
 
-  async #build(
+  /**
+   * The appends of dead letters to the topic that the subscription names now. They are valid until the event loop
+   * continues: then the topic may be deleted. An error stands for all of them.
+   */
+  address(config: SubscriptionConfig, deadLetters: readonly Uint8Array[]): Append[] | SluiceError {
+    const { topics, routes } = this.#services;
+    if (deadLetters.length === 0) return [];
+    try {
+      // An old store may contain such a subscription: the message stays where it is.
+      checkNoDeadLetterCycle(config, routes);
+      const target = findDeadLetterTopic(topics, config) ?? topics.getOrCreate(deadLetterTopicName(config));
+      return deadLetters.map((deadLetter) => appendTo(target, deadLetter));
+    } catch (error) {
+      return SluiceError.from(error);
+    }
+  }
+
+  async #readOne(
     topic: Topic,
     subscriptionId: number,
     config: SubscriptionConfig,
     request: DeadLetterRequest,
     readers: Map<number, LogReader>,
-  ): Promise<Append> {
-    const { storage, clock, topics } = this.#services;
+  ): Promise<Uint8Array> {
+    const { storage, clock } = this.#services;
     let reader = readers.get(request.partition);
     if (reader === undefined) {
       reader = storage.openReader(topic.topicId, request.partition);
       readers.set(request.partition, reader);
     }
     const { run, from } = await readMessageBy(reader, storage, topic, request.partition, request.offset);
-    const chunk = appendOrigin(messageEntry(run, from), subscriptionId, {
+    return appendOrigin(messageEntry(run, from), subscriptionId, {
       [deadLetterHeaders.topic]: topic.name,
       [deadLetterHeaders.partition]: String(request.partition),
       [deadLetterHeaders.offset]: String(request.offset),
@@ -91,17 +102,18 @@ export class DeadLetterBuilder {
       [deadLetterHeaders.reason]: request.reason,
       [deadLetterHeaders.time]: new Date(clock.wallMs()).toISOString(),
     });
-    const target = findDeadLetterTopic(topics, config) ?? topics.getOrCreate(deadLetterTopicName(config));
-    const key = messageKeyRange(chunk);
-    const { partitionCount } = target.config;
-    return {
-      kind: 'append',
-      topicId: target.topicId,
-      partition: partitionOfKey(chunk, key.from, key.to, partitionCount),
-      producerId: '',
-      chunks: [chunk],
-      count: 1,
-      byteLength: chunk.byteLength,
-    };
   }
+}
+
+function appendTo({ topicId, config: { partitionCount } }: Topic, deadLetter: Uint8Array): Append {
+  const key = messageKeyRange(deadLetter);
+  return {
+    kind: 'append',
+    topicId,
+    partition: partitionOfKey(deadLetter, key.from, key.to, partitionCount),
+    producerId: '',
+    chunks: [deadLetter],
+    count: 1,
+    byteLength: deadLetter.byteLength,
+  };
 }

@@ -85,12 +85,6 @@ export class DeadLetterBatch {
   answerAccepted(failure: unknown): void {
     for (const group of this.#acceptedGroups) answer(group, failure);
   }
-
-  /** Answers all requests: the subscription has ended, and nothing is stored. */
-  drop(): void {
-    for (const group of this.#refusedGroups) answer(group, undefined);
-    this.answerAccepted(undefined);
-  }
 }
 
 /**
@@ -123,13 +117,34 @@ export class DeadLettering {
     });
   }
 
-  /** Takes the first requests and builds their dead letters. Stores nothing. One call at a time. */
-  async nextBatch(config: SubscriptionConfig): Promise<DeadLetterBatch> {
+  /** Reads the messages of the first requests, for `takeBatch`. One call at a time. */
+  read(config: SubscriptionConfig): Promise<readonly (Uint8Array | SluiceError)[]> {
     const requests = this.#waiting.slice(0, limits.deadLetterBatchMessages).map(({ request }) => request);
-    const deadLetters = await this.#builder.prepare(this.#topic, this.#subscriptionId, config, requests);
-    const taken = this.#waiting.slice(0, deadLetters.length);
-    this.#waiting = this.#waiting.slice(deadLetters.length);
+    return this.#builder.read(this.#topic, this.#subscriptionId, config, requests);
+  }
+
+  /**
+   * Takes the requests whose messages were read. The caller submits the batch before the event loop continues: the
+   * topics may have changed during the read, and may change again.
+   */
+  takeBatch(config: SubscriptionConfig, read: readonly (Uint8Array | SluiceError)[]): DeadLetterBatch {
+    const taken = this.#waiting.slice(0, read.length);
+    this.#waiting = this.#waiting.slice(read.length);
+    const encoded = read.filter((each): each is Uint8Array => !(each instanceof Error));
+    const appends = this.#builder.address(config, encoded);
+    let index = 0;
+    const deadLetters = read.map((each) => {
+      if (each instanceof Error) return each;
+      return Array.isArray(appends) ? appends[index++]! : appends;
+    });
     return new DeadLetterBatch(this.#topic, this.#subscriptionId, taken, deadLetters);
+  }
+
+  /** Answers all requests: the subscription has ended, and nothing is stored. */
+  drop(): void {
+    const dropped = this.#waiting;
+    this.#waiting = [];
+    for (const { group } of dropped) answer(group, undefined);
   }
 }
 

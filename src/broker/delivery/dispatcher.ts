@@ -306,9 +306,9 @@ export class Dispatcher implements Sleeper {
   async #deadLetterWaiting(): Promise<void> {
     this.#isDeadLettering = true;
     while (this.#deadLettering.hasWaiting) {
-      const batch = await this.#deadLettering.nextBatch(this.config);
-      if (this.#hasEnded) batch.drop();
-      else await this.#storeDeadLetters(batch);
+      const read = await this.#deadLettering.read(this.config);
+      if (this.#hasEnded) this.#deadLettering.drop();
+      else await this.#storeDeadLetters(this.#deadLettering.takeBatch(this.config, read));
     }
     this.#isDeadLettering = false;
   }

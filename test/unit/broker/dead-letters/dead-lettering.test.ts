@@ -20,13 +20,15 @@ function setup(refuses: (request: DeadLetterRequest) => boolean = () => false) {
   const topic = { isDeleted: false, firstOffset: () => 2 };
   const asked: number[][] = [];
   let most = Number.POSITIVE_INFINITY;
-  const builder: Pick<DeadLetterBuilder, 'prepare'> = {
-    prepare: async (_topic, _id, _config, requests) => {
+  const builder: Pick<DeadLetterBuilder, 'read' | 'address'> = {
+    read: async (_topic, _id, _config, requests) => {
       asked.push(requests.map(({ offset }) => offset));
       return requests
         .slice(0, most)
-        .map((each) => (refuses(each) ? unreadable : append(9, each.offset % 2, [`${each.offset}`])));
+        .map((each) => (refuses(each) ? unreadable : Buffer.from(`${each.offset}`)));
     },
+    address: (_config, deadLetters) =>
+      deadLetters.map((bytes) => append(9, Number(`${bytes}`) % 2, [`${bytes}`])),
   };
   const lettering = new DeadLettering(builder as DeadLetterBuilder, topic as unknown as Topic, 4);
   const answers: unknown[] = [];
@@ -35,18 +37,19 @@ function setup(refuses: (request: DeadLetterRequest) => boolean = () => false) {
       () => answers.push('done'),
       (error) => answers.push(error),
     );
-  return { lettering, topic, asked, add, answers, take: (count: number) => (most = count) };
+  const nextBatch = async () => lettering.takeBatch(config, await lettering.read(config));
+  return { lettering, nextBatch, topic, asked, add, answers, take: (count: number) => (most = count) };
 }
 
 const settled = () => new Promise(setImmediate);
 
 describe('dead-lettering', () => {
   it('joins the dead letters of a partition in the order of the requests, and notes each message', async () => {
-    const { lettering, add } = setup();
+    const { lettering, nextBatch, add } = setup();
     assert.equal(lettering.hasWaiting, false);
     add(request(4), request(6, 1), request(5));
     assert.equal(lettering.hasWaiting, true);
-    const batch = await lettering.nextBatch(config);
+    const batch = await nextBatch();
     const note = (offset: number, partition: number) => ({
       kind: 'dead-letter',
       subscriptionId: 4,
@@ -68,26 +71,26 @@ describe('dead-lettering', () => {
   });
 
   it('answers a call when the last of its messages is durable', async () => {
-    const { lettering, add, answers, take } = setup();
+    const { lettering, nextBatch, add, answers, take } = setup();
     add(request(4), request(5));
     add(request(6));
     take(1);
-    const first = await lettering.nextBatch(config);
+    const first = await nextBatch();
     assert.equal(lettering.hasWaiting, true);
     first.answerAccepted(undefined);
     await settled();
     assert.deepEqual(answers, []);
     take(9);
-    (await lettering.nextBatch(config)).answerAccepted(undefined);
+    (await nextBatch()).answerAccepted(undefined);
     await settled();
     assert.deepEqual(answers, ['done', 'done']);
   });
 
   it('answers with the first failure, once everything of the call has ended', async () => {
-    const { lettering, add, answers, take } = setup(({ offset }) => offset === 5);
+    const { nextBatch, add, answers, take } = setup(({ offset }) => offset === 5);
     add(request(4), request(5), request(7));
     take(2);
-    const batch = await lettering.nextBatch(config);
+    const batch = await nextBatch();
     assert.deepEqual(
       batch.accepted.map(({ offset }) => offset),
       [4],
@@ -97,19 +100,19 @@ describe('dead-lettering', () => {
     batch.answerAccepted(undefined);
     await settled();
     assert.deepEqual(answers, []);
-    (await lettering.nextBatch(config)).answerAccepted(new Error('disk'));
+    (await nextBatch()).answerAccepted(new Error('disk'));
     await settled();
     assert.deepEqual(answers, [unreadable]);
     add(request(8));
-    (await lettering.nextBatch(config)).answerAccepted('failed');
+    (await nextBatch()).answerAccepted('failed');
     await settled();
     assert.deepEqual(answers.slice(1), ['failed']);
   });
 
   it('does not count a message as failed that retention has removed, or whose topic was deleted', async () => {
-    const { lettering, add, answers, topic } = setup(() => true);
+    const { nextBatch, add, answers, topic } = setup(() => true);
     add(request(1), request(2));
-    const batch = await lettering.nextBatch(config);
+    const batch = await nextBatch();
     assert.deepEqual(
       batch.refused.map(({ isRemoved }) => isRemoved),
       [true, false],
@@ -118,7 +121,7 @@ describe('dead-lettering', () => {
     add(request(1));
     topic.isDeleted = true;
     add(request(7));
-    const second = await lettering.nextBatch(config);
+    const second = await nextBatch();
     assert.deepEqual(
       second.refused.map(({ isRemoved }) => isRemoved),
       [true, true],
@@ -128,20 +131,21 @@ describe('dead-lettering', () => {
     assert.deepEqual(answers, ['done', 'done']);
   });
 
-  it('answers everything of a batch that is dropped', async () => {
+  it('answers everything that waits when it is dropped', async () => {
     const { lettering, add, answers } = setup(({ offset }) => offset === 5);
     add(request(4));
     add(request(5));
-    (await lettering.nextBatch(config)).drop();
+    await lettering.read(config);
+    lettering.drop();
     await settled();
     assert.deepEqual(answers, ['done', 'done']);
   });
 
   it('builds so many at a time', async () => {
-    const { lettering, add, asked } = setup();
+    const { lettering, nextBatch, add, asked } = setup();
     add(...Array.from({ length: limits.deadLetterBatchMessages + 2 }, (_, i) => request(2 + i)));
-    await lettering.nextBatch(config);
-    await lettering.nextBatch(config);
+    await nextBatch();
+    await nextBatch();
     assert.deepEqual(
       asked.map(({ length }) => length),
       [limits.deadLetterBatchMessages, 2],
