@@ -1,7 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import type { CallContext } from '../base/call-context.js';
 import type { Clock } from '../base/clock.js';
-import { limits } from '../base/limits.js';
 import type { Logger } from '../base/logger.js';
 import type { SubscriptionConfig, TopicConfig } from '../base/model.js';
 import type { Random } from '../base/random.js';
@@ -16,6 +14,7 @@ import { Counters } from './counters.js';
 import { DeadLetterBuilder } from './dead-letters/dead-letter-builder.js';
 import { Redrive } from './dead-letters/redrive.js';
 import { addSubscription, defaultSubscription } from './delivery/add-subscription.js';
+import { openConsumerSession } from './delivery/consumer-session.js';
 import { Heartbeats } from './delivery/heartbeats.js';
 import { SubscriptionCatalog } from './delivery/subscription-catalog.js';
 import { checkConsumerId, checkCredit } from './delivery/subscription-checks.js';
@@ -210,23 +209,7 @@ class StoredBroker implements Broker, StorageListener {
       ({ runner } = await addSubscription(this.#storage, this.#subscriptions, topic, input, options.start));
       this.#serving.check();
     }
-    const credit = {
-      messages: options.credit.messages ?? limits.defaultOutstandingMessages,
-      bytes: options.credit.bytes ?? limits.defaultOutstandingBytes,
-    };
-    const sessionId = randomUUID();
-    const opened = runner;
-    const link = opened.openSession(sessionId, options, sink);
-    return {
-      sessionId,
-      credit,
-      ackDeadlineMs: opened.ackDeadlineMs,
-      get isHolding() {
-        return (opened.sessionStatus(sessionId)?.outstandingMessageCount ?? 0) > 0;
-      },
-      start: () => opened.startSession(link, credit),
-      close: (end) => opened.closeSession(sessionId, end),
-    };
+    return openConsumerSession(runner, options, sink);
   }
 
   async settle(
