@@ -17,8 +17,8 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 
 /**
- * Orders that are billed, in order of each customer; one of them fails twice and is then given up.
- * Its argument is the address of a broker.
+ * Bills orders, in the order of each customer. One of the orders fails twice and is then
+ * dead-lettered. Its argument is the address of a broker.
  */
 public final class Orders {
   private static final String TOPIC = "orders";
@@ -28,7 +28,7 @@ public final class Orders {
   private Orders() {}
 
   /**
-   * Orders and bills.
+   * Publishes and bills orders.
    *
    * @param arguments the address of a broker
    * @throws InterruptedException when the thread is interrupted

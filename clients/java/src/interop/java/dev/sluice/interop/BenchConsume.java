@@ -7,7 +7,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
-/** Handles and acknowledges so many messages. */
+/** Handles and acknowledges this many messages. */
 final class BenchConsume implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {

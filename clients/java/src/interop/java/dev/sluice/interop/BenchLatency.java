@@ -13,8 +13,8 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Sends at a steady rate and consumes in the same process; a message's time runs from the moment
- * when it was due.
+ * Sends at a steady rate and consumes in the same process. The latency of a message is counted from
+ * the time when it was due.
  */
 final class BenchLatency implements Main.Command {
   @Override

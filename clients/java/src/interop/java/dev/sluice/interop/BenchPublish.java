@@ -7,7 +7,7 @@ import java.util.Map;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicReference;
 
-/** Sends without keys, as fast as the producer takes them. */
+/** Sends messages without keys, as fast as the producer accepts them. */
 final class BenchPublish implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {

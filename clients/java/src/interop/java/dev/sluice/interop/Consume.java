@@ -14,7 +14,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 
-/** Handles a case's messages until every one is durably acknowledged, and checks what came. */
+/** Handles the messages of a case until all of them are durably acknowledged, and checks them. */
 final class Consume implements Main.Command {
   private static final long BACKLOG_CHECK_EVERY_MS = 50;
 
@@ -50,8 +50,8 @@ final class Consume implements Main.Command {
   }
 
   /**
-   * An acknowledgement whose answer was lost when the broker was killed may be durable all the
-   * same: only the broker knows.
+   * An acknowledgement whose answer was lost when the broker was killed may be durable: asks the
+   * broker.
    */
   private static boolean hasBacklog(Client client, Options options) {
     try {
@@ -67,20 +67,22 @@ final class Consume implements Main.Command {
     }
   }
 
-  /** What was to come and what came. */
+  /** The expected and the received messages. */
   private static final class Audit {
     private static final int MOST_PROBLEMS = 20;
     private final List<Message> messages;
 
-    /** Messages by what tells them apart: sequences by their header, others by all they have. */
+    /**
+     * The expected messages by their identity: the header of a sequence, or else all their content.
+     */
     private final Map<Object, List<Integer>> indexes = new LinkedHashMap<>();
 
-    /** By place, so that a second delivery is known for what it is. */
+    /** The messages by place, to recognize a redelivery. */
     private final Map<List<Long>, Integer> received = new LinkedHashMap<>();
 
     private final Set<Integer> durable = new HashSet<>();
 
-    /** The message of a key that was handled last for the first time. */
+    /** For each key, the message that was last handled for the first time. */
     private final Map<Object, Integer> lastOfKey = new LinkedHashMap<>();
 
     private final List<String> problems = new ArrayList<>();
@@ -101,7 +103,7 @@ final class Consume implements Main.Command {
       }
     }
 
-    /** The index of the message; -1 for one that was not to come. */
+    /** The index of the message; -1 for an unexpected message. */
     synchronized int handled(Delivery delivery) {
       List<Long> place = List.of((long) delivery.partition(), delivery.offset());
       Integer before = received.get(place);

@@ -16,10 +16,10 @@ public final class Main {
 
   private Main() {}
 
-  /** What a command came to: one line of JSON, and whether all went well. */
+  /** The result of a command: one line of JSON, and whether it succeeded. */
   record Outcome(Map<String, ?> line, boolean isGood) {}
 
-  /** Something that takes its time. */
+  /** A command, which may block. */
   interface Command {
     Outcome run(Options options) throws Exception;
   }

@@ -10,7 +10,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 
-/** Sends a case's messages in order, and waits for every receipt. */
+/** Sends the messages of a case in order, and waits for all receipts. */
 final class Produce implements Main.Command {
   @Override
   public Main.Outcome run(Options options) throws Exception {

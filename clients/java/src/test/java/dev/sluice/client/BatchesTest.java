@@ -9,7 +9,7 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
-/** Numbers are given anew in a new epoch only. */
+/** Batches get other numbers only in a new epoch. */
 class BatchesTest {
   private final Batches batches = new Batches(new ProducerPosition(7, 10));
 

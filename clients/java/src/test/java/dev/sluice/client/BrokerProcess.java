@@ -18,7 +18,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 
-/** A real broker, on a directory of its own and always the same port. */
+/** A real broker with a directory of its own. It keeps its port when it is started again. */
 final class BrokerProcess implements AutoCloseable {
   private static final String MAIN =
       System.getProperty("sluice.broker", "../../dist/src/cli/main.js");
@@ -34,7 +34,7 @@ final class BrokerProcess implements AutoCloseable {
     dataDirectory = Files.createTempDirectory("sluice-java-");
   }
 
-  /** For tests that leave it alone; topics keep them apart. */
+  /** A broker that tests share. They use different topics, and do not stop it. */
   static synchronized BrokerProcess shared() {
     if (shared == null) {
       shared = start();
@@ -43,7 +43,7 @@ final class BrokerProcess implements AutoCloseable {
     return shared;
   }
 
-  /** One to be killed. */
+  /** A broker that the test may kill. */
   static BrokerProcess start() {
     try {
       BrokerProcess broker = new BrokerProcess();
@@ -65,14 +65,17 @@ final class BrokerProcess implements AutoCloseable {
     process.onExit().join();
   }
 
-  /** STOP has it do nothing while its connections stay open, until CONT; KILL is kill -9. */
+  /**
+   * Sends a signal. STOP pauses the process until CONT, and its connections stay open; KILL is kill
+   * -9.
+   */
   void signal(String name) throws IOException, InterruptedException {
     int code =
         new ProcessBuilder("kill", "-" + name, Long.toString(process.pid())).start().waitFor();
     if (code != 0) throw new IOException("kill -" + name + " has failed");
   }
 
-  /** Kills it unless it is down, and starts it on the same directory and port. */
+  /** Kills the broker if it runs, and starts it on the same directory and port. */
   void restart() throws IOException {
     kill();
     ProcessBuilder builder =

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** Metadata, deadlines, cancellation, and what no broker does. */
+/** Metadata, deadlines, cancellation, and answers that no broker gives. */
 @Timeout(120)
 class ClientTest {
   private ScriptedServer server;
@@ -50,7 +50,7 @@ class ClientTest {
         assertEquals(expected, textOf(call, "authorization"));
         assertEquals("blue", textOf(call, "x-tenant"));
       }
-      // Who has no token any more can't call.
+      // Calls without a token fail.
       assertEquals(Status.Code.UNAVAILABLE, codeOfInfo(client));
     }
   }
@@ -114,7 +114,7 @@ class ClientTest {
     client.close();
   }
 
-  /** The server ends the stream, and gives no reason: that would happen again, and again. */
+  /** The server ends each stream without a reason. */
   @Test
   void aRequestThatNobodyReadsIsNotRetriedForEver() {
     try (Client client = Client.connect(server.address());

@@ -20,7 +20,10 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** What a client reports of its connection, and when it notices that one is dead. */
+/**
+ * The states of the connection that a client reports, and the time until it notices a dead
+ * connection.
+ */
 @Timeout(120)
 class ConnectionTest {
   private final LinkedBlockingQueue<ConnectionState> states = new LinkedBlockingQueue<>();
@@ -30,7 +33,7 @@ class ConnectionTest {
     return (tls == null ? builder : builder.tls(tls)).build();
   }
 
-  /** Waits for a state, with this at the beginning of its cause. */
+  /** Waits for a state whose cause begins with this text. */
   private ConnectionState until(Status status, String cause) throws InterruptedException {
     for (ConnectionState seen = null; ; ) {
       ConnectionState state = states.poll(30, TimeUnit.SECONDS);
@@ -147,8 +150,8 @@ class ConnectionTest {
   }
 
   /**
-   * With the defaults, a connection that swallows everything is noticed within 40 s by producers,
-   * consumers and calls that wait; and all of them go on over a new one.
+   * With the defaults, producers, consumers and waiting calls notice within 40 s that a connection
+   * drops all bytes, and continue over a new connection.
    */
   @Test
   void aDeadConnectionIsNoticed() throws Exception {
@@ -189,7 +192,7 @@ class ConnectionTest {
         assertEquals("the connection to " + proxy.address() + " was lost", lost.cause());
         assertEquals(io.grpc.Status.Code.UNAVAILABLE, called.get(5, TimeUnit.SECONDS).code());
         sent.get(60, TimeUnit.SECONDS);
-        // The first comes again: its acknowledgement was swallowed.
+        // The first message is delivered again, because its acknowledgement was lost.
         for (String text = ""; !"after".equals(text); ) {
           text = handled.poll(limitMs, TimeUnit.MILLISECONDS);
           assertNotNull(text, "nothing more was handled");

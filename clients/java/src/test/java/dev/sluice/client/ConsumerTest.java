@@ -31,7 +31,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Consumers against a real broker: order, failures, and how they end. */
+/** Consumers of a real broker: order, failures, and their end. */
 @Timeout(120)
 class ConsumerTest {
   private static final String TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -55,10 +55,10 @@ class ConsumerTest {
     String topic = Topics.create(client, 4);
     Topics.subscribe(client, topic, ordering);
     Message[] messages = Topics.numbered(900, 23);
-    // So few that the credit which a consumer begins with is enough for those of several lanes.
+    // Few messages, so that the first credit of a consumer covers several lanes.
     Topics.publish(client, topic, Arrays.copyOf(messages, 12));
     LaneWatch watch = new LaneWatch(900);
-    // The first handlers wait for each other, so that several do run at once.
+    // The first handlers wait for each other, so that several run at once.
     CountDownLatch together = new CountDownLatch(3);
     try (Consumer consumer = client.consumer(topic, "s").concurrency(8).build()) {
       consumer.start(
@@ -95,7 +95,7 @@ class ConsumerTest {
       consumer.start(
           delivery -> {
             int number = Topics.numberOf(delivery);
-            // Three fail: one with a delay of its own, one of them twice.
+            // Three messages fail: one with its own delay, one of them twice.
             if (number == 10 && delivery.attempt() == 1) {
               delivery.nack(Duration.ofMillis(80), "later");
               return;
@@ -167,7 +167,7 @@ class ConsumerTest {
     try (Consumer second = client.consumer(topic, "s").build()) {
       Delivery delivery = second.receive();
       assertEquals("second", delivery.payload().toStringUtf8());
-      // It was received, and not settled when the first one left: that is no failure.
+      // The first consumer left without settling the message: no attempt is counted.
       assertEquals(1, delivery.attempt());
     }
   }
@@ -207,10 +207,7 @@ class ConsumerTest {
     return Topics.numberOf(delivery);
   }
 
-  /**
-   * A burst of tasks is shared by idle workers: none of them gets so much that another one gets
-   * nothing.
-   */
+  /** Idle consumers share a burst: each of them receives messages. */
   @Test
   void idleWorkersShareABurst() throws InterruptedException {
     int workers = 3;
@@ -238,8 +235,8 @@ class ConsumerTest {
   }
 
   /**
-   * A caller that settles nothing before it has many messages gets them, although credit begins
-   * with little.
+   * A caller that settles nothing before it has many messages receives them, although the first
+   * credit is small.
    */
   @Test
   void manyMessagesCanBeInHand() throws InterruptedException {
@@ -249,18 +246,17 @@ class ConsumerTest {
       List<Delivery> all = new ArrayList<>();
       for (int i = 0; i < 150; i++) {
         all.add(consumer.receive(Duration.ofSeconds(60)));
-        // So slow that the credit shrinks.
+        // Slow processing, so that the credit shrinks.
         if (i == 50) Thread.sleep(1_300);
       }
-      // A message that comes too late for this is not noticed: a busy machine weakens the check,
-      // and does not fail it.
+      // On a busy machine, a late message can be missed: the check is weaker, and does not fail.
       assertNull(consumer.receive(Duration.ofMillis(100)));
       for (Delivery delivery : all) assertTrue(delivery.ack().join());
       assertNotNull(consumer.receive(Duration.ofSeconds(60)));
     }
   }
 
-  /** `run` blocks until the consumer is closed, and throws what ended it. */
+  /** `run` blocks until the consumer is closed, and throws the error that ended the consumer. */
   @Test
   void runBlocksUntilTheConsumerIsClosed() throws Exception {
     String topic = Topics.create(client, 1);

@@ -20,7 +20,7 @@ import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Test;
 
-/** What is written and read by hand, against the generated code. */
+/** The hand-written encoding and decoding, compared with the generated code. */
 class EncodingTest {
   private static final Instant BEFORE_THE_EPOCH = Instant.parse("1969-12-31T23:59:59.999999999Z");
 
@@ -80,7 +80,7 @@ class EncodingTest {
             .build();
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     response.writeTo(bytes);
-    // A field of a later version is passed over.
+    // Skips a field of a later version.
     CodedOutputStream out = CodedOutputStream.newInstance(bytes);
     out.writeString(99, "news");
     out.flush();

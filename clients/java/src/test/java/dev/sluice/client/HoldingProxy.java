@@ -12,9 +12,9 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
 
 /**
- * Stands before a broker. Can hold what clients send on the connections of now and let it go later,
- * as a network does whose packets are delayed; or swallow everything, as one does that is cut
- * without a word.
+ * A proxy before a broker. It can hold the bytes that clients send on the present connections and
+ * send them later, like a network with delayed packets. It can also drop all bytes, like a network
+ * that was cut.
  */
 final class HoldingProxy implements AutoCloseable {
   private final String host;
@@ -59,49 +59,46 @@ final class HoldingProxy implements AutoCloseable {
         daemon(() -> pipe.pass(false));
       }
     } catch (IOException closed) {
-      // At the end of the test.
+      // The test has ended.
       return;
     }
   }
 
-  /** Keeps what clients send from now on over the connections that are open now. */
+  /** Holds the bytes that clients send from now on over the connections that are open now. */
   void hold() {
     for (Pipe pipe : pipes) pipe.hold();
   }
 
-  /** Closes new connections at once, or lets them through again. */
+  /** Closes new connections at once, or accepts them again. */
   void refuse(boolean isRefused) {
     isRefusing = isRefused;
   }
 
-  /** Whether something was sent since `hold`. */
+  /** Whether a client has sent bytes since `hold`. */
   boolean holdsAnything() {
     return pipes.stream().anyMatch(Pipe::holdsAnything);
   }
 
-  /** Whether the text is among what is held. */
+  /** Whether the held bytes contain the text. */
   boolean holds(String text) {
     return pipes.stream().anyMatch(pipe -> pipe.holds(text));
   }
 
   /**
-   * Loses everything that is sent over the connections that are open now, both ways. New ones work.
+   * Drops all bytes of the connections that are open now, in both directions. New connections work.
    */
   void swallow() {
     for (Pipe pipe : pipes) pipe.swallow();
   }
 
-  /**
-   * Closes the clients' side of the connections whose bytes are held. The broker does not hear of
-   * it.
-   */
+  /** Closes the side of the clients of the held connections. The broker does not notice it. */
   void cut() throws IOException {
     for (Pipe pipe : pipes) pipe.cut();
   }
 
   /**
-   * Sends what was held to the broker. Completes when the broker's answers, which the client does
-   * not hear, hold the text.
+   * Sends the held bytes to the broker. Completes when the answers of the broker, which the client
+   * does not receive, contain the text.
    */
   CompletableFuture<Void> release(String awaited) throws IOException {
     CompletableFuture<Void> answered = new CompletableFuture<>();
@@ -119,7 +116,7 @@ final class HoldingProxy implements AutoCloseable {
     for (Pipe pipe : pipes) pipe.close();
   }
 
-  /** One connection of a client, and the one to the broker that stands for it. */
+  /** A connection of a client, and its connection to the broker. */
   private static final class Pipe {
     private final Socket near;
     private final Socket far;
@@ -148,7 +145,7 @@ final class HoldingProxy implements AutoCloseable {
           else backward(bytes, n);
         }
       } catch (IOException closed) {
-        // As the end of the stream is.
+        // An error is the end of the stream, too.
         closeUnlessSilent();
         return;
       }
@@ -176,7 +173,9 @@ final class HoldingProxy implements AutoCloseable {
         answered.complete(null);
     }
 
-    /** A side that can't be heard any more does not tell the other one that it is gone. */
+    /**
+     * Closes both sides, unless bytes are held or dropped: then one side must not notice the end.
+     */
     private synchronized void closeUnlessSilent() {
       if (!isSwallowed && !isHeld && !isCut) close();
     }

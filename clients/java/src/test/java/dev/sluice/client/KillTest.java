@@ -22,7 +22,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** A broker that is killed with -9 and comes back on the same port. */
+/** Clients of a broker that is killed with -9 and started again on the same port. */
 @Timeout(300)
 class KillTest {
   private static final int KILLS = 3;
@@ -142,7 +142,8 @@ class KillTest {
         assertTrue(progress.tryAcquire(count / (KILLS + 1), 60, TimeUnit.SECONDS), broker.tail());
         if (kill < KILLS) broker.restart();
       }
-      // What was handled and not acknowledged durably comes again, unless only the answer was lost.
+      // A message without a durable acknowledgement is delivered again. An acknowledgement whose
+      // answer was lost may be durable.
       Topics.await("an empty backlog", () -> Topics.backlogOf(client, topic) == 0);
     }
     assertEquals(List.of(), List.copyOf(problems));

@@ -9,7 +9,7 @@ import java.util.Set;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
-/** Sees whether of one partition or key two are handled at once, or out of order. */
+/** Detects two handlers at once for one partition or key, and messages out of order. */
 final class LaneWatch {
   private final CountDownLatch left;
   private final Set<String> running = new HashSet<>();
@@ -34,7 +34,7 @@ final class LaneWatch {
     left.countDown();
   }
 
-  /** What was wrong, once as many have ended as were to. */
+  /** The errors, after the expected number of handlers has ended. */
   List<String> problemsOnceAllEnded() throws InterruptedException {
     boolean isDone = left.await(60, TimeUnit.SECONDS);
     synchronized (this) {
@@ -43,7 +43,7 @@ final class LaneWatch {
     }
   }
 
-  /** How many ran at once at most. */
+  /** The maximum number of handlers that ran at once. */
   synchronized int most() {
     return most;
   }

@@ -103,7 +103,7 @@ class LanesTest {
     assertNull(iterated.take());
     iterated.resume(paused);
     assertEquals("0/2", nameOf(iterated.take()));
-    // Its lane is forgotten by now.
+    // The lane was removed meanwhile.
     paused = iterated.pause(first);
     iterated.add(delivery(0, 3, "a"));
     assertNull(iterated.take());

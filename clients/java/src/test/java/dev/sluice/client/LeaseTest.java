@@ -19,8 +19,8 @@ import org.junit.jupiter.api.Timeout;
 @Timeout(120)
 class LeaseTest {
   /**
-   * Short enough to wait for its end, and so long that a machine with busy cores extends it in
-   * time.
+   * A lease that is short enough to wait for its end, and long enough to be extended in time on a
+   * busy machine.
    */
   private static final long BUSY_MACHINE_LEASE_MS = 4_000;
 
@@ -37,8 +37,8 @@ class LeaseTest {
   }
 
   /**
-   * Two have the same messages: when the lease of the one that extends nothing has ended, that of
-   * the other is good.
+   * Two consumers of the same messages: one extends no leases and loses its messages, the other
+   * receives and keeps them.
    */
   @Test
   void leasesAreExtendedWhileAHandlerRuns() throws InterruptedException {
@@ -62,7 +62,7 @@ class LeaseTest {
       revokedOf(delivery).join();
       assertFalse(delivery.ack().join());
       passed.complete(null);
-      // The second waited in the queue all the time.
+      // The second message waited in the queue meanwhile.
       for (int i = 0; i < 2; i++) assertTrue(acks.poll(60, TimeUnit.SECONDS).join());
     }
   }
@@ -111,7 +111,7 @@ class LeaseTest {
   @Test
   void creditFollowsTheSpeed() {
     String topic = Topics.create(client, 1);
-    // A busy machine handles so many a second, too.
+    // A busy machine also handles this many messages in a second.
     int most = 500;
     AtomicBoolean isSlow = new AtomicBoolean();
     try (Consumer consumer =
@@ -123,7 +123,7 @@ class LeaseTest {
       Topics.await(
           "all for a fast handler",
           () -> {
-            // There is always something to handle.
+            // There is always a message to handle.
             Topics.publish(client, topic, Topics.numbered(most, 0));
             return grantedOf(topic) == most;
           });
@@ -173,7 +173,7 @@ class LeaseTest {
     try (Consumer next = client.consumer(topic, "s").build()) {
       Delivery delivery = next.receive();
       assertEquals(1, delivery.offset());
-      // What was not begun has not failed.
+      // No attempt is counted for messages that no handler has begun.
       assertEquals(1, delivery.attempt());
     }
   }

@@ -220,7 +220,7 @@ class ProducerTest {
     Topics.await("a blocked sender", () -> sender.getState() == Thread.State.WAITING);
     sender.interrupt();
     assertEquals(Status.Code.CANCELLED, refusal.join().code());
-    // It is interrupted still, so that closing does not wait for the broker either.
+    // The thread is still interrupted, so `close` does not wait for the broker.
     sender.join();
     assertEquals(SluiceException.CLOSED, errorOf(taken).reason());
   }
@@ -300,7 +300,7 @@ class ProducerTest {
     assertThrows(IllegalArgumentException.class, () -> client.producer("t").maxInFlight(0));
   }
 
-  /** Takes nothing more until its subscription has settled what is there. */
+  /** A topic that accepts no message until its subscription has settled the messages in it. */
   private static String fullTopic(BacklogLimit.WhenFull whenFull) {
     BacklogLimit limit = BacklogLimit.newBuilder().setMaxMessages(1).setWhenFull(whenFull).build();
     String topic =

@@ -15,15 +15,15 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** What a producer gives up, and what it gathers meanwhile. */
+/** Batches that expire or are refused, and messages that are gathered meanwhile. */
 @Timeout(240)
 class ProducerTimeoutTest {
   private static final long TIMEOUT_MS = 2_000;
   private static final long SLACK_MS = 1_000;
 
   /**
-   * A batch is given up while its bytes lie in a connection that died. They arrive later, and are
-   * not stored.
+   * A batch expires while its bytes are in a dead connection. The bytes reach the broker later, and
+   * are not stored.
    */
   @Test
   void whatWasGivenUpIsNotStoredLater() throws IOException {
@@ -42,8 +42,7 @@ class ProducerTimeoutTest {
         proxy.cut();
         assertEquals(SluiceException.RETRY_TIMEOUT, ProducerTest.errorOf(givenUp).reason());
         proxy.refuse(false);
-        // The broker shows the stream that is dead to the client, and the new one, once something
-        // was sent on it.
+        // The broker lists the dead stream, and the new stream after its first batch.
         Topics.await("a message on a new stream", () -> isStored(producer, "before"));
         proxy.release("PRODUCER_FENCED").join();
         assertFalse(producer.send(Message.of("next")).join().isDuplicate());
@@ -57,7 +56,7 @@ class ProducerTimeoutTest {
   }
 
   /**
-   * A batch is given up and stored after all, because the broker only slept: the next ones are
+   * A batch expires and is stored later, because the broker was only paused. The next batches are
    * stored, too.
    */
   @Test
@@ -80,10 +79,7 @@ class ProducerTimeoutTest {
     }
   }
 
-  /**
-   * How much later than it should a timer fires that starts now: what a busy machine adds to every
-   * timer.
-   */
+  /** The delay of a timer that starts now: a busy machine adds it to every timer. */
   private static CompletableFuture<Long> latenessMs(long afterMs) {
     long began = System.nanoTime();
     return CompletableFuture.supplyAsync(
@@ -93,8 +89,8 @@ class ProducerTimeoutTest {
   }
 
   /**
-   * Whatever the broker does, each message fails about when its time is over; and `close` does not
-   * take longer, either.
+   * Whatever the broker does, each message fails about when it expires, and `close` takes no
+   * longer.
    */
   @Test
   void eachMessageFailsWhenItsTimeIsOver() throws Exception {
@@ -109,7 +105,7 @@ class ProducerTimeoutTest {
         List<CompletableFuture<Void>> senders = new ArrayList<>();
         for (int i = 0; i < 4; i++) {
           long laterMs = i * 700L;
-          // The second and those behind it wait for room in the buffer, too.
+          // The second message and later ones wait for room in the buffer, too.
           senders.add(
               CompletableFuture.runAsync(
                   () -> {
@@ -140,7 +136,10 @@ class ProducerTimeoutTest {
     }
   }
 
-  /** While as many batches are under way as may be, what comes is gathered, whatever the linger. */
+  /**
+   * While the maximum number of batches is under way, messages are gathered, whatever the linger
+   * is.
+   */
   @Test
   void batchesThatWaitAreMerged() throws InterruptedException {
     try (ScriptedServer server = new ScriptedServer();
@@ -161,7 +160,7 @@ class ProducerTimeoutTest {
     }
   }
 
-  /** A proxy limits the rate, with no reason of the broker's: nothing fails for it. */
+  /** A proxy limits the rate, without a reason of the broker: no message fails. */
   @Test
   void aRateLimitOfAProxyIsWaitedFor() {
     try (ScriptedServer server = new ScriptedServer();
@@ -186,9 +185,9 @@ class ProducerTimeoutTest {
   }
 
   /**
-   * A batch that was sent expires while the broker is asked what is stored. A message that waits
-   * must not get its number within the epoch: the copy that was sent may still arrive, and one of
-   * the two would be taken for the other.
+   * A sent batch expires while the client asks the broker for its position. A waiting message must
+   * not get the number of that batch within the epoch: the sent copy may still reach the broker,
+   * which would take one for the other.
    */
   @Test
   void whatExpiresWhileTheBrokerIsAskedIsFencedBeforeAnotherMessageHasItsNumber()
@@ -224,8 +223,8 @@ class ProducerTimeoutTest {
   }
 
   /**
-   * Where the broker does not say at once what it has stored, a batch that was refused still fails
-   * with why it was refused.
+   * If the first call for the position fails, a refused batch still fails with the error of its
+   * refusal.
    */
   @Test
   void aRefusedBatchFailsWithWhyItWasRefused() {

@@ -13,7 +13,7 @@ import org.junit.jupiter.api.Test;
 class RoutingTest {
   private static final long KEYLESS = Routing.KEYLESS;
 
-  /** Those of the broker's own test: stored messages stand where they were routed. */
+  /** The values of the test of the broker. They must not change. */
   @Test
   void hashesKeysAsTheBrokerDoes() {
     Map<String, Long> vectors =
@@ -72,7 +72,7 @@ class RoutingTest {
 
   @Test
   void saysThatTheTopicHasGrown() {
-    // By two partitions, 3 is in 1; by four it is in 3.
+    // Hash 3 is in partition 1 of two, and in partition 3 of four.
     assertNull(Routing.placesOf(new long[] {3, 2}, List.of(range(2, 0, 0), range(3, 0, 0)), 2));
     assertNull(Routing.placesOf(new long[] {3, 2}, List.of(range(0, 0, 2)), 2));
   }

@@ -40,25 +40,25 @@ import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
 /**
- * A server that does what no broker does: it tells the metadata of calls, never answers
- * GetServerInfo, and reads small requests only.
+ * A server whose answers a test scripts. It records the metadata of calls, never answers
+ * GetServerInfo, and accepts only small requests.
  */
 final class ScriptedServer implements AutoCloseable {
   static final int MAX_REQUEST_BYTES = 64 * 1024;
 
-  /** Of each call, in their order. */
+  /** The metadata of each call, in order. */
   final LinkedBlockingQueue<Metadata> calls = new LinkedBlockingQueue<>();
 
   /** Completes when a call is cancelled. */
   final CompletableFuture<Void> cancelled = new CompletableFuture<>();
 
-  /** Batches that are received, and neither stored nor answered. */
+  /** This many batches are received, and neither stored nor answered. */
   final AtomicInteger lostCount = new AtomicInteger();
 
-  /** Streams that are refused when their first batch comes, with no reason of the broker's. */
+  /** This many streams are refused with their first batch, without a reason of the broker. */
   final AtomicInteger refusedStreams = new AtomicInteger();
 
-  /** How many messages each batch had that was stored. */
+  /** The number of messages of each stored batch. */
   final LinkedBlockingQueue<Integer> batches = new LinkedBlockingQueue<>();
 
   private boolean isHeld;
@@ -67,37 +67,37 @@ final class ScriptedServer implements AutoCloseable {
   private final AtomicLong storedSequence = new AtomicLong();
   private final AtomicLong epoch = new AtomicLong();
 
-  /** What OpenProducer fails with before it answers, in their order. */
+  /** The errors of OpenProducer, in order. Then it answers. */
   final LinkedBlockingQueue<Status> refusedOpenings = new LinkedBlockingQueue<>();
 
-  /** What GetProducer fails with before it answers, in their order. */
+  /** The errors of GetProducer, in order. Then it answers. */
   final LinkedBlockingQueue<Status> refusedPositions = new LinkedBlockingQueue<>();
 
-  /** Each GetProducer. */
+  /** Each GetProducer request. */
   final LinkedBlockingQueue<GetProducerRequest> askedPositions = new LinkedBlockingQueue<>();
 
   private volatile CompletableFuture<Void> mayAnswerPositions =
       CompletableFuture.completedFuture(null);
 
-  /** Each batch, in the order in which they came. */
+  /** Each batch, in the order of arrival. */
   final LinkedBlockingQueue<PublishStreamRequest> requests = new LinkedBlockingQueue<>();
 
-  /** What batches are refused with before one is stored, in their order. */
+  /** The errors of batches, in order. Then batches are stored. */
   final LinkedBlockingQueue<PublishError> refusedBatches = new LinkedBlockingQueue<>();
 
-  /** What Consume ends with before one is served, in their order. */
+  /** The errors of Consume, in order. Then a stream is served. */
   final LinkedBlockingQueue<Status> refusedSessions = new LinkedBlockingQueue<>();
 
-  /** What GetSubscription fails with before it answers, in their order. */
+  /** The errors of GetSubscription, in order. Then it answers. */
   final LinkedBlockingQueue<Status> refusedSubscriptions = new LinkedBlockingQueue<>();
 
   /** How the first Consume ended: true by its half-close, false by a reset. */
   final CompletableFuture<Boolean> hasLeft = new CompletableFuture<>();
 
-  /** Consume is not there without it. */
+  /** Consume is unimplemented while this is false. */
   volatile boolean isConsumable;
 
-  /** What came on Consume. */
+  /** The requests of Consume. */
   final LinkedBlockingQueue<ConsumeRequest> consumed = new LinkedBlockingQueue<>();
 
   /** Completes with the answers of the first Consume. */
@@ -106,7 +106,7 @@ final class ScriptedServer implements AutoCloseable {
   /** OpenProducer is not answered, once `refusedOpenings` is empty. */
   volatile boolean areOpeningsHeld;
 
-  /** Of each OpenProducer. */
+  /** Each OpenProducer request. */
   final LinkedBlockingQueue<OpenProducerRequest> openings = new LinkedBlockingQueue<>();
 
   ScriptedServer() {
@@ -194,7 +194,7 @@ final class ScriptedServer implements AutoCloseable {
     @Override
     public void getServerInfo(
         GetServerInfoRequest request, StreamObserver<GetServerInfoResponse> observer) {
-      // Never answers: the caller has to give up.
+      // Never answers: the call of the client exceeds its deadline.
     }
 
     @Override
@@ -205,7 +205,7 @@ final class ScriptedServer implements AutoCloseable {
     }
   }
 
-  /** One partition; what it has is durable. */
+  /** A topic with one partition, whose messages are durable. */
   private final class Broker extends BrokerGrpc.BrokerImplBase {
     @Override
     public void openProducer(
@@ -216,7 +216,7 @@ final class ScriptedServer implements AutoCloseable {
         observer.onError(refused.asRuntimeException());
         return;
       }
-      // Without an answer, the client has to give up by itself.
+      // Does not answer: the call of the client exceeds its deadline.
       if (areOpeningsHeld) return;
       observer.onNext(
           OpenProducerResponse.newBuilder()

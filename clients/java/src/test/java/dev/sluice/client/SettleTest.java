@@ -24,15 +24,10 @@ import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/**
- * What a consumer says of messages: nothing of those that it did not handle, and nothing of those
- * that it does not know.
- */
+/** The settlements of a consumer: none for messages that it did not handle or does not hold. */
 @Timeout(240)
 class SettleTest {
-  /**
-   * A consumer that is closed soon after it was begun, before or behind the opening of its session.
-   */
+  /** A consumer that is closed soon after its start, before or after its session is open. */
   @Test
   void closingEarlyChargesNothing() throws InterruptedException {
     try (Client client = Client.connect(BrokerProcess.shared().address())) {
@@ -56,8 +51,8 @@ class SettleTest {
                 handled.incrementAndGet();
                 throw new IllegalStateException("handled");
               });
-          // From less than it takes to connect to more than it takes to open the session. Where a
-          // busy machine takes longer, fewer
+          // From less time than a connection takes to more time than an open session takes. On a
+          // busy machine, fewer
           // rounds see an open session: the check is weaker, and does not fail.
           Thread.sleep(round % 20);
         }
@@ -87,9 +82,7 @@ class SettleTest {
     }
   }
 
-  /**
-   * An acknowledgement that is late, because the network holds it, must not settle the redelivery.
-   */
+  /** A late acknowledgement, which the network has delayed, must not settle the redelivery. */
   @Test
   void aLateAcknowledgementDoesNotSettleTheRedelivery() throws Exception {
     String address = BrokerProcess.shared().address();
@@ -122,10 +115,7 @@ class SettleTest {
     }
   }
 
-  /**
-   * A proxy limits the rate, with no reason of the broker's; the broker has no room for now: the
-   * stream is opened again.
-   */
+  /** RESOURCE_EXHAUSTED of a proxy, and of the broker: the consumer opens the stream again. */
   @Test
   void aStreamThatIsRefusedForNowIsOpenedAgain() throws Exception {
     try (ScriptedServer server = new ScriptedServer();
@@ -203,8 +193,8 @@ class SettleTest {
   }
 
   /**
-   * A session whose leases have lapsed gets nothing more before the broker hears of it: once more
-   * can be taken, the consumer says its credit, although that is what it said before.
+   * A session whose leases have lapsed receives nothing before it sends its credit again. So a
+   * consumer that can take messages sends its credit, although it has not changed.
    */
   @Test
   void whatWasTakenBackIsAnsweredWithTheCredit() throws Exception {

@@ -20,7 +20,7 @@ import java.net.InetSocketAddress;
 import java.nio.file.Path;
 import javax.net.ssl.SSLException;
 
-/** Ends TLS in front of a broker, and passes bytes on. */
+/** A proxy before a broker that terminates TLS and forwards the bytes. */
 final class TlsProxy implements AutoCloseable {
   private final EventLoopGroup loop = new NioEventLoopGroup(1);
   private final Channel listening;
@@ -37,7 +37,7 @@ final class TlsProxy implements AutoCloseable {
         new ServerBootstrap()
             .group(loop)
             .channel(NioServerSocketChannel.class)
-            // Nothing is read before there is somewhere to pass it on to.
+            // Reads only after the connection to the broker is open.
             .childOption(ChannelOption.AUTO_READ, false)
             .childHandler(
                 new ChannelInitializer<Channel>() {
@@ -80,7 +80,7 @@ final class TlsProxy implements AutoCloseable {
     loop.shutdownGracefully();
   }
 
-  /** Passes on what comes, and closes the other side with this one. */
+  /** Forwards the bytes, and closes the other side when this side closes. */
   private static final class Relay extends ChannelInboundHandlerAdapter {
     private final Channel other;
 

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
-/** A broker behind a proxy that talks TLS and asks for the client's certificate. */
+/** A broker behind a proxy that terminates TLS and asks for the certificate of the client. */
 @Timeout(120)
 class TlsTest {
   @TempDir static Path directory;

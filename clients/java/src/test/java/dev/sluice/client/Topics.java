@@ -24,7 +24,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.BooleanSupplier;
 
-/** Topics and subscriptions of tests, and what is in them. */
+/** Creates and reads topics and subscriptions for tests. */
 final class Topics {
   private static final AtomicInteger COUNT = new AtomicInteger();
   private static final long WAIT_NANOS = TimeUnit.SECONDS.toNanos(60);
@@ -32,7 +32,7 @@ final class Topics {
 
   private Topics() {}
 
-  /** A new topic. */
+  /** Creates a topic. */
   static String create(Client client, int partitionCount) {
     return create(client, Topic.newBuilder().setPartitionCount(partitionCount));
   }
@@ -45,7 +45,7 @@ final class Topics {
     return name;
   }
 
-  /** Named `s`. */
+  /** Creates a subscription with the name `s`. */
   static void subscribe(Client client, String topic, Ordering ordering) {
     subscribe(client, Subscription.newBuilder().setTopic(topic).setOrdering(ordering));
   }
@@ -67,7 +67,7 @@ final class Topics {
     return RetryPolicy.newBuilder().setMinBackoff(millis(1)).build();
   }
 
-  /** Messages with their number as payload, over so many keys; without a key if there are none. */
+  /** Messages with their number as payload, with this many keys; without a key for 0. */
   static Message[] numbered(int count, int keyCount) {
     Message[] messages = new Message[count];
     for (int i = 0; i < count; i++) {
@@ -140,8 +140,8 @@ final class Topics {
   }
 
   /**
-   * Ends the lease of a message of partition 0 at once. So a lease can be so long that a busy
-   * machine keeps it.
+   * Ends the lease of a message of partition 0 at once. So a test can use a long lease, which does
+   * not lapse on a busy machine.
    */
   static void endLease(Client client, String topic, long offset) {
     Settlement.Builder end =
