@@ -68,7 +68,7 @@ damage: build ## Damage stores: RUNS=n so many (60) from SEED=n on; RUNS=1 repea
 	@DAMAGE_RUNS=$(or $(RUNS),$(DAMAGE_RUNS)) SEED=$(SEED) KEEP=$(KEEP) KIND=$(KIND) VERBOSE=$(VERBOSE) node dist/test/fault/damage/main.js
 
 mutate: install ## Mutation tests: FILES="…" (core, broker, storage), SAMPLE=n mutants (all) drawn from SEED=n (1)
-	@FILES='$(FILES)' SAMPLE='$(SAMPLE)' SEED='$(SEED)' CONCURRENCY='$(CONCURRENCY)' stryker run scripts/stryker.config.js
+	@FILES='$(FILES)' TESTS='$(TESTS)' SAMPLE='$(SAMPLE)' SEED='$(SEED)' CONCURRENCY='$(CONCURRENCY)' stryker run scripts/stryker.config.js
 
 clean: ## Remove what was built
 	rm -rf dist clients/typescript/dist
