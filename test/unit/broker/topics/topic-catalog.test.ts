@@ -12,6 +12,10 @@ describe('TopicCatalog', () => {
   let catalog: TopicCatalog;
 
   beforeEach(() => {
+    catalog = opened(true);
+  });
+
+  function opened(canAutoCreateTopics: boolean): TopicCatalog {
     changes = [];
     const clock = new VirtualClock();
     let topicId = 0;
@@ -23,14 +27,14 @@ describe('TopicCatalog', () => {
         return [];
       },
     };
-    catalog = new TopicCatalog({
+    return new TopicCatalog({
       storage: storage as Storage,
-      settings: { maxPartitionCount: 16, defaultDurability: 'synced', canAutoCreateTopics: true } as never,
+      settings: { maxPartitionCount: 16, defaultDurability: 'synced', canAutoCreateTopics } as never,
       clock,
       logger: silentLogger,
       alarm: new Alarm(clock),
     });
-  });
+  }
 
   function subscribe(topic: Topic, subscriptionId: number, events: string[]): TopicSubscription {
     const subscription: TopicSubscription = {
@@ -45,6 +49,18 @@ describe('TopicCatalog', () => {
     topic.addSubscription(subscription);
     return subscription;
   }
+
+  it('creates no topic for a use of it where that is not allowed, except for dead letters', () => {
+    const strict = opened(false);
+    assert.throws(() => strict.forUse('a', () => {}), {
+      reason: 'AUTO_CREATE_DISABLED',
+      message: 'there is no topic "a": create it first',
+      details: { metadata: { topic: 'a' } },
+    });
+    assert.equal(strict.find('a'), undefined);
+    const topic = strict.getOrCreate('a');
+    assert.equal(strict.forUse('a', assert.fail), topic);
+  });
 
   it('knows the largest partition count, of topics that grew too, and after a deletion', () => {
     assert.equal(catalog.mostPartitions, 0);
