@@ -12,7 +12,7 @@ import { planRound, type RoundPlan, runsOfRound } from './commit/round-planner.j
 import { Sequencer } from './commit/sequencer.js';
 import { createSubmission } from './commit/submission.js';
 import { Writer } from './commit/writer.js';
-import { damageMessage, type Engine, engineFault, engineMessage } from './engine/engine.js';
+import { damageMessage, type Engine, engineFault, engineMessage, storeClosed } from './engine/engine.js';
 import { LogPositions } from './log/log-positions.js';
 import type { PartitionLog } from './log/partition-log.js';
 import { PointReads } from './log/point-reads.js';
@@ -295,7 +295,7 @@ export class Store implements Storage {
 
   #checkOpen(): void {
     if (this.#state.kind === 'failed') throw this.#state.error;
-    if (this.#state.kind === 'closing') throw new SluiceError('STORAGE_FAILED', 'the store is closed');
+    if (this.#state.kind === 'closing') throw storeClosed();
   }
 
   /** The oldest round that was not yet written is in the database. */

@@ -38,7 +38,7 @@ export interface LogReader {
    * ends there). The first may begin before `offset`. Returns at once if memory has them, otherwise a promise. The
    * runs are valid until the event loop continues: then their memory may be reused. Copy what is needed for
    * longer. One read at a time. Throws or rejects with OFFSET_OUT_OF_RANGE below the first offset, with DATA_LOSS
-   * at damage.
+   * at damage, and with STORAGE_FAILED if the store was closed.
    */
   read(offset: number, maxBytes: number): readonly StoredRun[] | Promise<readonly StoredRun[]>;
   /** Gives up what it holds. A read under way is answered with an empty list. May be called twice. */

@@ -37,6 +37,7 @@ export class DeadLetterScan {
   readonly #owner: DeadLetterOwner;
   readonly #reader: LogReader;
   #next: number;
+  #isClosed = false;
 
   constructor(storage: Storage, deadLetterTopic: Topic, range: ScanRange, owner: DeadLetterOwner) {
     this.#storage = storage;
@@ -47,19 +48,23 @@ export class DeadLetterScan {
     this.#next = range.next;
   }
 
-  /** The next page, which may contain no dead letters of this owner; undefined at the end. */
+  /** The next page, which may contain no dead letters of this owner; undefined at the end, and after `close`. */
   async next(): Promise<DeadLetterPage | undefined> {
     // The tail answers at once: without a pause, this scan would block the event loop.
     await setImmediate();
-    if (this.#next >= this.#range.end) return undefined;
+    if (this.#isClosed || this.#next >= this.#range.end) return undefined;
     const deadLetters: DeadLetter[] = [];
     const start = this.#next;
-    for (const run of await this.#read()) this.#collect(run, deadLetters);
+    const runs = await this.#read();
+    if (this.#isClosed) return undefined;
+    for (const run of runs) this.#collect(run, deadLetters);
     invariant(this.#next > start, 'a read below the end of the log came back empty');
     return { deadLetters, nextOffset: this.#next };
   }
 
+  /** May be called twice. A call of `next` under way resolves with undefined. */
   close(): void {
+    this.#isClosed = true;
     this.#reader.close();
   }
 

@@ -54,6 +54,8 @@ export class Redrive implements RedriveSession, TopicFollower {
   readonly #sink: RedriveSink;
   readonly #pace: Pace;
   #deadLetterTopic: Topic | undefined;
+  /** The scan under way. */
+  #scan: DeadLetterScan | undefined;
   #ticker: Timer | undefined;
   #stopWaiting: (() => void) | undefined;
   #redrivenCount = 0;
@@ -87,6 +89,7 @@ export class Redrive implements RedriveSession, TopicFollower {
     this.#ticker?.cancel();
     this.#deadLetterTopic?.removeFollower(this);
     this.#subscription.endRedrive(this);
+    this.#scan?.close();
     this.#stopWaiting?.();
   }
 
@@ -167,11 +170,11 @@ export class Redrive implements RedriveSession, TopicFollower {
       try {
         for (let page = await scan.next(); page !== undefined; page = await scan.next()) {
           this.#remainingCount += page.deadLetters.length;
-          if (this.#hasEnded) return;
         }
       } finally {
         scan.close();
       }
+      if (this.#hasEnded) return;
     }
     this.#report();
   }
@@ -180,7 +183,8 @@ export class Redrive implements RedriveSession, TopicFollower {
     const { subscriptionId, config } = this.#subscription;
     const { topic: topicName, name, createTimeMs } = config;
     const owner = { topic: topicName, subscription: name, subscriptionId, createTimeMs };
-    return new DeadLetterScan(this.#services.storage, topic, range, owner);
+    this.#scan = new DeadLetterScan(this.#services.storage, topic, range, owner);
+    return this.#scan;
   }
 
   // --- Sending it back ---------------------------------------------------------------------------------------
@@ -198,11 +202,12 @@ export class Redrive implements RedriveSession, TopicFollower {
       try {
         for (let page = await scan.next(); page !== undefined; page = await scan.next()) {
           await this.#redrivePage(range.partition, page);
-          if (this.#hasEnded || this.#most === 0) return;
+          if (this.#most === 0) return;
         }
       } finally {
         scan.close();
       }
+      if (this.#hasEnded) return;
     }
   }
 

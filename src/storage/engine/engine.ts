@@ -7,6 +7,7 @@ import {
   type Iterator,
   RocksLevel,
 } from '@nxtedition/rocksdb';
+import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { KiB, MiB } from '../../base/units.js';
 import { columnNames } from './columns.js';
@@ -95,6 +96,7 @@ export class Engine {
   readonly #db: RocksLevel;
   readonly #columns: readonly ColumnHandle[];
   readonly #names: readonly string[];
+  #isClosed = false;
 
   private constructor(db: RocksLevel, names: readonly string[], directory = '') {
     this.#directory = directory;
@@ -169,6 +171,7 @@ export class Engine {
    * can't be read, it throws in a callback of its own, and its promise never settles.
    */
   getMany(column: number, keys: readonly Buffer[]): (Buffer | undefined)[] {
+    this.#checkOpen();
     return this.#db._getManySync(keys, { column: this.#columns[column]!, valueEncoding: 'buffer' });
   }
 
@@ -185,6 +188,7 @@ export class Engine {
 
   /** Opens a snapshot. Blocks for one seek. */
   scan(column: number, range: KeyRange, options: ScanOptions = {}): Scan {
+    this.#checkOpen();
     return new Scan(
       this.#db.iterator({
         column: this.#columns[column]!,
@@ -206,9 +210,15 @@ export class Engine {
     return new WriteBatch(this.#db._chainedBatch(), this.#columns);
   }
 
-  /** Every scan must be closed, and the writer thread must have ended. */
+  /** Every scan must be closed, and the writer thread must have ended. Later reads throw STORAGE_FAILED. */
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#db.close();
+  }
+
+  /** The binding does not check this for reads by key: they would crash the process. */
+  #checkOpen(): void {
+    if (this.#isClosed) throw storeClosed();
   }
 }
 
@@ -258,6 +268,10 @@ export class WriteBatch {
     this.#batch._writeSync({ sync: isSynced });
     this.#batch._clear();
   }
+}
+
+export function storeClosed(): SluiceError {
+  return new SluiceError('STORAGE_FAILED', 'the store is closed');
 }
 
 /** `io`: the system failed to read or write. */

@@ -1,7 +1,6 @@
-import { SluiceError } from '../../base/errors.js';
 import { invariant } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
-import type { Engine } from '../engine/engine.js';
+import { type Engine, storeClosed } from '../engine/engine.js';
 import type { LogReader, StoredRun } from '../types.js';
 import { DiskSession } from './disk-session.js';
 import { checkReadable } from './log-errors.js';
@@ -77,7 +76,7 @@ export class Reader implements LogReader {
       return this.#session;
     }
     this.close();
-    if (this.#services.isClosed()) throw new SluiceError('STORAGE_FAILED', 'the store is closed');
+    if (this.#services.isClosed()) throw storeClosed();
     this.#services.holds(this);
     this.#session = new DiskSession(this.#services, this.#log, offset);
     return this.#session;
@@ -86,7 +85,10 @@ export class Reader implements LogReader {
   async #await(found: Promise<readonly StoredRun[]>): Promise<readonly StoredRun[]> {
     this.#isReading = true;
     try {
-      return await found;
+      const runs = await found;
+      // An owner that did not close the reader itself must not take an empty list for the end of the log.
+      if (runs.length === 0 && this.#services.isClosed()) throw storeClosed();
+      return runs;
     } finally {
       this.#isReading = false;
     }

@@ -258,4 +258,16 @@ describe('storage: the metadata', () => {
     await check(storage);
     await check(await harness.reopen());
   });
+
+  it('refuses reads after it was closed', async () => {
+    const { storage } = await createHarness();
+    await createTopic(storage, 't');
+    await storage.close();
+    const refusal = { reason: 'STORAGE_FAILED', message: 'the store is closed' };
+    await assert.rejects(storage.readProducer(1, 'p'), refusal);
+    await assert.rejects(storage.readCursors(1, 1), refusal);
+    await assert.rejects(storage.readDeadLetter(1, 0, 0), refusal);
+    await assert.rejects(storage.readDeadLetterOffsets(1, 0, 0, 9, 10), refusal);
+    await assert.rejects(storage.readRedrives(1, 1), refusal);
+  });
 });

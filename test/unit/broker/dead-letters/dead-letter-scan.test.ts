@@ -33,11 +33,17 @@ function run(firstOffset: number, subscriptionIds: readonly number[]): StoredRun
 
 /** Each read answers one run. */
 function scanOf(runs: readonly StoredRun[], next: number, end: number) {
-  const state = { firstOffset: 0, closeCount: 0, failure: undefined as unknown };
+  const state = {
+    firstOffset: 0,
+    closeCount: 0,
+    failure: undefined as unknown,
+    read: undefined as (() => Promise<readonly StoredRun[]>) | undefined,
+  };
   const storage = {
     openReader: () => ({
       read: async (offset: number) => {
         if (state.failure !== undefined) throw state.failure;
+        if (state.read !== undefined) return state.read();
         if (offset < state.firstOffset) throw new SluiceError('OFFSET_OUT_OF_RANGE', 'removed');
         return runs.filter(({ firstOffset, count }) => firstOffset + count > offset).slice(0, 1);
       },
@@ -84,6 +90,23 @@ describe('the scan for dead letters', () => {
     assert.deepEqual(await page(), [[3], 4]);
     state.failure = new SluiceError('DATA_LOSS', 'damaged');
     assert.equal(await page(), undefined, 'at the end nothing is read');
+  });
+
+  it('ends when it is closed while a page is read', async () => {
+    const { scan, page } = scanOf([], 0, 1);
+    const underWay = page();
+    scan.close();
+    assert.equal(await underWay, undefined, 'closed before the read');
+    const reading = scanOf([], 0, 1);
+    let second: ReturnType<typeof reading.page> | undefined;
+    const answer = await new Promise<(runs: readonly StoredRun[]) => void>((begun) => {
+      reading.state.read = () => new Promise(begun);
+      second = reading.page();
+    });
+    reading.scan.close();
+    answer([]);
+    assert.equal(await second, undefined, 'closed during the read, which is answered with an empty list');
+    assert.equal(await reading.page(), undefined);
   });
 
   it('passes on every other failure', async () => {

@@ -161,6 +161,16 @@ describe('a reader of the log', () => {
     assert.deepEqual(firsts(await reader.read(0, 1)), [0]);
   });
 
+  it('refuses a read under way when the database is closed', async () => {
+    const { readers, log } = setup(2);
+    const reading = readers.open(log).read(0, 1);
+    const waiting = readers.open(log).read(0, 1);
+    readers.close();
+    for (const read of [reading, waiting]) {
+      await assert.rejects(async () => read, refused('STORAGE_FAILED', /the store is closed/));
+    }
+  });
+
   it('ends with the database', async () => {
     const { memory, readers, log } = setup(2);
     const reader = readers.open(log);
