@@ -149,6 +149,7 @@ class StoredBroker implements Broker, StorageListener {
     this.#topics.recover();
     await this.#subscriptions.recover();
     await this.#disk.start();
+    this.#subscriptions.resume();
     this.#heartbeats.wake(this.#services.clock.monotonicMs());
     this.#retention.wake();
   }

@@ -69,6 +69,11 @@ export class SubscriptionCatalog {
     for (const { config } of this.#inDeadLetterCycles) this.#warnOfCycle(config);
   }
 
+  /** Follows the recovery of everything else: from here on, subscriptions change the store. */
+  resume(): void {
+    for (const runner of this.#registry.all.values()) runner.resume();
+  }
+
   /** In the order of topic and name. */
   get all(): PagedMap<SubscriptionRunner> {
     return this.#registry.all;

@@ -95,6 +95,15 @@ export class SubscriptionRunner {
     }
   }
 
+  /**
+   * Carries out what the recovered cursors require, without waiting for a consumer: dead-letters messages that had
+   * failed too often before a restart, and commits cursors that retention has moved. Called once, when all topics and
+   * subscriptions are known: dead letters may go to any topic.
+   */
+  resume(): void {
+    this.#dispatcher.apply();
+  }
+
   get config(): SubscriptionConfig {
     return this.#dispatcher.config;
   }

@@ -174,6 +174,33 @@ describe('failure', () => {
     dead.close();
   });
 
+  it('dead-letters after a restart what had failed too often before, without a consumer', async () => {
+    await client.admin.createTopic({ topic: { name: 'due', retention: { untilAcknowledged: true } } });
+    await createSubscription('due', { isDisabled: true });
+    await publish(client, 'due', ['bad']);
+    const consumer = await TestConsumer.open(client, { topic: 'due', subscription: 's' });
+    await consumer.settle(await consumer.take(1), nack(0));
+    await consumer.settle(await consumer.take(1), nack(3_600_000));
+    // The broker ends before another failure could dead-letter the message.
+    await client.admin.updateSubscription({
+      subscription: { topic: 'due', name: 's', deadLetter: { maxAttempts: 2 } },
+      updateMask: { paths: ['dead_letter'] },
+    });
+    await broker.restart();
+    client.close();
+    client = connect(broker.address);
+    const dead = await TestConsumer.open(client, { topic: 'due.s.dead-letter', subscription: 'look' });
+    assert.deepEqual(await dead.takeTexts(1), ['bad']);
+    dead.close();
+    consumer.close();
+    assert.equal((await stateOf('due', 0n))?.state, State.FAILED);
+    // Retention no longer keeps the message for the subscription.
+    for (let firstOffset = 0n; firstOffset !== 1n; ) {
+      const { topic } = await client.admin.getTopic({ name: 'due' });
+      firstOffset = topic!.partitions[0]!.firstOffset;
+    }
+  });
+
   it('dead-letters ten thousand messages that are given up at once, in order', async () => {
     const count = 10_000;
     await createSubscription('failing-together');
