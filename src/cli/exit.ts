@@ -101,9 +101,16 @@ function describeBrokerError(error: BrokerError): Failure {
   const lines = [`${first} (${error.reason})`, ...rest];
   const hint = /EADDRINUSE/.test(error.message) ? portInUse : hints[error.reason];
   if (hint !== undefined) lines.push(hint);
-  const isDamaged = error.code === StatusCode.DATA_LOSS || unusableDirectory.has(error.reason);
+  const isDamaged = unusableDirectory.has(error.reason) || isDataLoss(error);
   const otherCode = isDamaged ? ExitCode.damaged : ExitCode.failed;
   return { exitCode: isUsage ? ExitCode.usage : otherCode, lines };
+}
+
+/** Whether the data directory is damaged. A disk that fails to read may succeed at the next start. */
+export function isDataLoss(error: unknown): error is BrokerError {
+  return (
+    error instanceof BrokerError && error.code === StatusCode.DATA_LOSS && error.reason !== 'READ_FAILED'
+  );
 }
 
 /** Another start does not help. */

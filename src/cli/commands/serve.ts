@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { SluiceError } from '../../base/errors.js';
 import { onDefect } from '../../base/invariant.js';
 import type { Logger } from '../../base/logger.js';
-import { StatusCode } from '../../base/reasons.js';
 import { describeSettings } from '../../config/help.js';
 import { truth } from '../../config/kinds.js';
 import { loadSettings } from '../../config/load.js';
@@ -11,7 +9,7 @@ import type { RunningNode } from '../../node/node.js';
 import { stdoutDestination } from '../../observe/destination.js';
 import { createLogger } from '../../observe/logger.js';
 import type { Command, Context } from '../command.js';
-import { ExitCode, Reported, UsageError } from '../exit.js';
+import { ExitCode, isDataLoss, Reported, UsageError } from '../exit.js';
 import { columns } from '../help.js';
 import { lacksValue, tokensOf } from '../parameters.js';
 import { welcome } from '../serve/welcome.js';
@@ -125,10 +123,6 @@ async function endWith(exitCode: ExitCode, node: RunningNode): Promise<never> {
   process.exitCode = exitCode;
   await node.abandon();
   throw new Reported(exitCode);
-}
-
-function isDataLoss(error: unknown): error is SluiceError {
-  return error instanceof SluiceError && error.code === StatusCode.DATA_LOSS;
 }
 
 /** The flags as given. The settings check their names. */

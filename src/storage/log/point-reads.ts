@@ -1,5 +1,3 @@
-import { SluiceError } from '../../base/errors.js';
-import { endOnDefect } from '../../base/invariant.js';
 import type { CursorState } from '../../base/positions.js';
 import { decodeDeadLetter } from '../codec/dead-letter.js';
 import { decodeProducer } from '../codec/producer.js';
@@ -7,10 +5,11 @@ import { DamagedRecord } from '../codec/record.js';
 import { decodeRedrive } from '../codec/redrive.js';
 import { unseal } from '../codec/sealed-value.js';
 import { cursorsColumn, producersColumn } from '../engine/columns.js';
-import { damageMessage, type Engine, engineFault, type KeyRange } from '../engine/engine.js';
+import type { Engine, KeyRange } from '../engine/engine.js';
 import * as keys from '../engine/keys.js';
 import type { DeadLetterNote, ProducerState } from '../types.js';
 import { readCursors } from './cursor-reads.js';
+import { undamaged } from './undamaged.js';
 
 /** Small reads of committed records. They reject with DATA_LOSS if the database is damaged. */
 export class PointReads {
@@ -104,27 +103,4 @@ export class PointReads {
       }
     });
   }
-}
-
-/** Repeats a read once if the disk failed. */
-async function undamaged<T>(what: string, read: () => Promise<T>): Promise<T> {
-  for (let isRetry = false; ; isRetry = true) {
-    try {
-      return await read();
-    } catch (error) {
-      endOnDefect(error);
-      const fault = error instanceof DamagedRecord ? 'corruption' : engineFault(error);
-      if (fault === 'io' && !isRetry) continue;
-      if (fault !== 'corruption' && fault !== 'io') throw error;
-      throw unreadable(what, fault, error);
-    }
-  }
-}
-
-function unreadable(what: string, fault: 'io' | 'corruption', cause: unknown): SluiceError {
-  const [reason, why] =
-    fault === 'io'
-      ? (['READ_FAILED', 'the disk failed twice'] as const)
-      : (['DATA_LOSS', 'it is damaged'] as const);
-  return new SluiceError(reason, `${what} can't be read, ${why}: ${damageMessage(cause)}`, { cause });
 }

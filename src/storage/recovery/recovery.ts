@@ -16,6 +16,7 @@ import {
   producerRange,
   subscriptionRange,
 } from '../engine/keys.js';
+import { undamaged } from '../log/undamaged.js';
 import type { CatalogTopic } from '../types.js';
 import { findLostCursors, firstOffsets } from './lost-cursors.js';
 import { findLostExtents } from './lost-extents.js';
@@ -35,8 +36,12 @@ const nameOfKind: Readonly<Record<MetadataKind, string>> = {
   [metadataKind.migration]: 'the progress of a migration',
 };
 
-/** Rejects only if the database can't be read for a reason other than damage. */
-export async function recover(engine: Engine): Promise<Recovered> {
+/** Reads everything again if the disk fails once. Rejects with READ_FAILED if it fails again. Damage is a result. */
+export function recover(engine: Engine): Promise<Recovered> {
+  return undamaged('the catalog of the store', () => recoverOnce(engine));
+}
+
+async function recoverOnce(engine: Engine): Promise<Recovered> {
   const topics = new Map<number, CatalogTopic>();
   const subscriptionRecords: Buffer[] = [];
   const extents = new Map<number, Map<number, Extent>>();
