@@ -47,7 +47,10 @@ describe('storage: a disk that fails to read', () => {
     if (library === undefined) this.skip();
     const [once, always, never] = await linesOf(openingChild, library);
     assert.equal(once, '1: 3 topics, 0 faults', 'the second try succeeds');
-    assert.match(always!, /READ_FAILED the catalog of the store can't be read, the disk failed twice: IO error/);
+    assert.match(
+      always!,
+      /READ_FAILED the catalog of the store can't be read, the disk failed twice: IO error/,
+    );
     assert.equal(never, '0: 3 topics, 0 faults', 'it reads again');
   });
 });
