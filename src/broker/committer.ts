@@ -13,6 +13,16 @@ export function storageFailed(cause: unknown): SluiceError {
   );
 }
 
+/** Like `commit`, but throws at once if the store refuses the transaction: nothing has changed then. */
+export function submit(storage: Storage, transaction: Unanswered): Promise<void> {
+  let callbacks: Required<Pick<Transaction, 'onCommitted' | 'onFailed'>> | undefined;
+  const durable = new Promise<void>((resolve, reject) => {
+    callbacks = { onCommitted: resolve, onFailed: (error) => reject(storageFailed(error)) };
+  });
+  storage.submit({ ...transaction, ...callbacks });
+  return durable;
+}
+
 /**
  * Submits a transaction and resolves when it is durable. One without changes is a barrier: it resolves when every earlier
  * submission is durable.

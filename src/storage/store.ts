@@ -103,7 +103,6 @@ export class Store implements Storage {
         return planRound(submissions, {
           ...this.#sequencer.counters,
           publishTimeMs: publishClock.next(),
-          hasSubscription: (id) => this.#sequencer.hasSubscription(id),
           memory: this.#memory,
         });
       },

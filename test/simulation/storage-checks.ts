@@ -1,5 +1,5 @@
 import type { CursorState } from '../../src/base/positions.js';
-import type { Change, Transaction } from '../../src/storage/types.js';
+import type { Change, CursorUpdate, Transaction } from '../../src/storage/types.js';
 import { changesOfKind } from '../support/changes.js';
 import type { SimulationEvent } from './actions.js';
 import type { StorageWatcher } from './held-storage.js';
@@ -80,7 +80,16 @@ export class StorageChecks implements StorageWatcher {
       this.#world.count('seek');
     }
     reference.submitted(transaction, firstOffsets);
+    // The broker settles dead letters after it has submitted them, in the same turn of the event loop.
+    if (has('dead-letter')) queueMicrotask(() => this.#world.guard(() => this.#checkCursors(cursors)));
+    else this.#checkCursors(cursors);
+  }
+
+  #checkCursors(cursors: readonly CursorUpdate[]): void {
+    const { reference } = this.#world;
     for (const { subscriptionId, partition, state } of cursors) {
+      // Deleted meanwhile.
+      if (!reference.subscriptions.has(subscriptionId)) continue;
       reference.checkCursors(subscriptionId, partition, state());
     }
   }

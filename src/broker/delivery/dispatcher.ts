@@ -6,7 +6,7 @@ import type { SubscriptionConfig } from '../../base/model.js';
 import type { Credit, DeadLetterRequest, SessionEnd, SubscriptionState } from '../../core/types.js';
 import type { CursorUpdate, Storage } from '../../storage/types.js';
 import type { Alarm, Sleeper } from '../alarm.js';
-import { commit } from '../committer.js';
+import { commit, submit } from '../committer.js';
 import type { Counters } from '../counters.js';
 import type { DeadLetterBatch, DeadLettering } from '../dead-letters/dead-lettering.js';
 import type { Topic } from '../topics/topic.js';
@@ -323,12 +323,20 @@ export class Dispatcher implements Sleeper {
       this.state.deadLetterFailed(partition, offset, this.#nowMs());
     }
     batch.answerRefused();
+    let durable: Promise<void>;
+    try {
+      // Before the messages are settled: if the store refuses the batch, a cursor that waits must not settle them.
+      durable = submit(storage, {
+        durability: 'synced',
+        changes: [...batch.changes, ...this.cursorUpdates(batch.partitions)],
+      });
+    } catch (error) {
+      endOnDefect(error);
+      batch.answerAccepted(error);
+      return;
+    }
     for (const { partition, offset } of batch.accepted) this.state.deadLettered(partition, offset);
     counters.deadLetteredMessages += batch.accepted.length;
-    const durable = commit(storage, {
-      durability: 'synced',
-      changes: [...batch.changes, ...this.cursorUpdates(batch.partitions)],
-    });
     this.apply();
     let failure: unknown;
     try {

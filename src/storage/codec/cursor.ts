@@ -11,7 +11,8 @@ export interface CursorUpdate {
   readonly partition: number;
   /**
    * Called when the commit is built, so that many settlements of one cursor cost one write. The state may already
-   * contain later changes: they become durable early, and are answered by their own commit.
+   * contain later changes: they become durable early, and are answered by their own commit. A change that must not
+   * become durable alone is bound to earlier submissions: see submission.ts.
    */
   readonly state: () => CursorState;
 }
@@ -19,13 +20,10 @@ export interface CursorUpdate {
 /** The part of a `ChangeTarget` that takes a cursor. */
 interface CursorTarget {
   put(column: number, key: Buffer, value: Uint8Array): void;
-  hasSubscription(subscriptionId: number): boolean;
 }
 
 /** Called once for each cursor, when everything else of the round is laid out. */
 export function writeCursor({ subscriptionId, partition, state }: CursorUpdate, target: CursorTarget): void {
-  // The cursor of a deleted subscription must not come back.
-  if (!target.hasSubscription(subscriptionId)) return;
   target.put(cursorsColumn, cursorKey(subscriptionId, partition), encodeCursor(state()));
 }
 

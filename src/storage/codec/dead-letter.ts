@@ -32,9 +32,13 @@ export function writeDeadLetter(note: DeadLetterAddition, target: ChangeTarget):
   target.put(cursorsColumn, key, encodeDeadLetter(note));
 }
 
+/**
+ * The notes are removed before the cursor moves back: a kill between the two leaves messages settled that were
+ * dead-lettered, and a seek without an answer. In the other order, messages that are pending again would have notes.
+ */
 export function writeDeadLetterRemoval(removal: DeadLetterRemoval, target: ChangeTarget): void {
   const { subscriptionId, partition, first, last } = removal;
-  target.clear(cursorsColumn, deadLetterRange(subscriptionId, partition, first, last));
+  target.clearFirst(cursorsColumn, deadLetterRange(subscriptionId, partition, first, last));
 }
 
 export function encodeDeadLetter({ attempts }: Pick<DeadLetterNote, 'attempts'>): Uint8Array {

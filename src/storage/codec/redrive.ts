@@ -16,8 +16,6 @@ export interface RedriveUpdate {
 
 export function writeRedrive(update: RedriveUpdate, target: ChangeTarget): void {
   const { subscriptionId, deadLetterTopicId, partition, offset } = update;
-  // The progress of a deleted subscription must not come back.
-  if (!target.hasSubscription(subscriptionId)) return;
   target.put(cursorsColumn, redriveKey(subscriptionId, deadLetterTopicId, partition), encodeRedrive(offset));
 }
 

@@ -22,8 +22,6 @@ export interface PlanContext {
   readonly nextSubscriptionId: number;
   /** See publish-clock.ts. */
   readonly publishTimeMs: number;
-  /** False for a subscription that was deleted meanwhile: its cursor must not come back. */
-  readonly hasSubscription: (subscriptionId: number) => boolean;
   readonly memory: SpareMemory;
 }
 
@@ -137,6 +135,10 @@ class RoundPlanner implements ChangeTarget {
     this.round.clear(column, range);
   }
 
+  clearFirst(column: number, range: KeyRange): void {
+    this.round.clearFirst(column, range);
+  }
+
   append(append: Append): void {
     this.#plannerOf(this.#appendLogs[this.#appendCount++]!).add(append);
   }
@@ -148,10 +150,6 @@ class RoundPlanner implements ChangeTarget {
 
   idUsed(): void {
     this.#hasUsedIds = true;
-  }
-
-  hasSubscription(subscriptionId: number): boolean {
-    return this.#context.hasSubscription(subscriptionId);
   }
 
   #plannerOf(log: PartitionLog): RecordPlanner {

@@ -19,6 +19,8 @@ const operationKind = {
   record: 3,
   /** Removes the range from the key up to the value, after everything else has been written. */
   clear: 4,
+  /** Removes the range from the key up to the value, before everything else is written. */
+  clearFirst: 5,
 } as const;
 
 export interface RoundVisitor {
@@ -27,6 +29,7 @@ export interface RoundVisitor {
   delete(column: number, key: Buffer): void;
   record(column: number, key: Buffer, value: Buffer): void;
   clear(column: number, range: KeyRange): void;
+  clearFirst(column: number, range: KeyRange): void;
 }
 
 interface Operation {
@@ -54,7 +57,7 @@ export interface BuiltRound extends RoundBlock {
 
 /** Collects operations and lays them out. */
 export class RoundBuilder {
-  readonly #operations: Operation[] = [];
+  #operations: Operation[] = [];
   #byteLength = countBytes;
 
   put(column: number, key: Buffer, value: Uint8Array): void {
@@ -80,9 +83,20 @@ export class RoundBuilder {
     });
   }
 
+  /** Also drops the puts that are in the range so far: the round is written after the range has been cleared. */
+  clearFirst(column: number, range: KeyRange): void {
+    const isCleared = ({ kind, column: ofColumn, key }: Operation): boolean =>
+      kind === operationKind.put && ofColumn === column && isInRange(key, range);
+    const cleared = this.#operations.filter(isCleared);
+    for (const operation of cleared) this.#byteLength -= byteLengthOf(operation);
+    if (cleared.length > 0) this.#operations = this.#operations.filter((each) => !isCleared(each));
+    const { gte: key, lt: value } = range;
+    this.#add({ kind: operationKind.clearFirst, column, key, value, valueLength: value.length });
+  }
+
   #add(operation: Operation): void {
     this.#operations.push(operation);
-    this.#byteLength += operationHeaderBytes + operation.key.length + operation.valueLength;
+    this.#byteLength += byteLengthOf(operation);
   }
 
   /** Lays the round out in a block of this memory. */
@@ -107,6 +121,14 @@ export class RoundBuilder {
   }
 }
 
+function byteLengthOf({ key, valueLength }: Operation): number {
+  return operationHeaderBytes + key.length + valueLength;
+}
+
+function isInRange(key: Buffer, { gte, lt }: KeyRange): boolean {
+  return key.compare(gte) >= 0 && key.compare(lt) < 0;
+}
+
 /** Visits the operations of a round, in order. Keys and values share its memory. */
 export function visitRound({ block, usedBytes }: RoundBlock, visitor: RoundVisitor): void {
   const source = Buffer.from(block, 0, usedBytes);
@@ -124,6 +146,7 @@ export function visitRound({ block, usedBytes }: RoundBlock, visitor: RoundVisit
     else if (kind === operationKind.put) visitor.put(column, key, value);
     else if (kind === operationKind.delete) visitor.delete(column, key);
     else if (kind === operationKind.clear) visitor.clear(column, { gte: key, lt: value });
+    else if (kind === operationKind.clearFirst) visitor.clearFirst(column, { gte: key, lt: value });
     else invariant(false, `a round has an operation of kind ${kind}`);
   }
   invariant(at === source.length, 'a round is longer than its operations');

@@ -64,10 +64,6 @@ export class Sequencer {
     return this.#nextSubscriptionId++;
   }
 
-  hasSubscription(subscriptionId: number): boolean {
-    return this.#subscriptionIds.has(subscriptionId);
-  }
-
   /** Throws if the topic or the partition does not exist. */
   log(topicId: number, partition: number): PartitionLog {
     return this.#logs.get(topicId, partition);
@@ -78,7 +74,10 @@ export class Sequencer {
     return [...this.#logs].filter((log) => log.partition === partition);
   }
 
-  /** Assigns offsets to the appends. Throws before it changes anything. */
+  /**
+   * Assigns offsets to the appends. Drops what belongs to a subscription that was deleted before: its cursor must not
+   * come back. Throws before it changes anything.
+   */
   accept(transaction: Transaction): { submission: Submission; firstOffsets: readonly number[] } {
     const { changes = none } = transaction;
     for (let index = 0; index < changes.length; index++) this.#check(changes, index);
@@ -86,21 +85,62 @@ export class Sequencer {
     const appendLogs: PartitionLog[] = [];
     const firstOffsets: number[] = [];
     let deletion: Deletion | undefined;
+    let isBoundToEarlier = false;
+    let hasOrphans = false;
     for (const change of changes) {
-      if (change.kind === 'append') {
-        const log = this.#logs.get(change.topicId, change.partition);
-        appendLogs.push(log);
-        firstOffsets.push(log.nextOffset);
-        log.nextOffset += change.count;
-      } else if (change.kind === 'topic') this.#logs.grow(change.topicId, change.config.partitionCount);
-      else if (change.kind === 'subscription') this.#subscriptionIds.add(change.subscriptionId);
-      else if (change.kind === 'delete-topic' || change.kind === 'delete-subscription') {
-        deletion ??= { deletedLogs: [], deletions: [] };
-        this.#delete(change, deletion);
+      switch (change.kind) {
+        case 'append': {
+          const log = this.#logs.get(change.topicId, change.partition);
+          appendLogs.push(log);
+          firstOffsets.push(log.nextOffset);
+          log.nextOffset += change.count;
+          break;
+        }
+        case 'topic':
+          this.#logs.grow(change.topicId, change.config.partitionCount);
+          break;
+        case 'subscription':
+          this.#subscriptionIds.add(change.subscriptionId);
+          break;
+        case 'delete-topic':
+        case 'delete-subscription':
+          deletion ??= { deletedLogs: [], deletions: [] };
+          this.#delete(change, deletion);
+          break;
+        case 'dead-letter':
+        case 'remove-dead-letters':
+          isBoundToEarlier = true;
+          hasOrphans ||= this.#isOrphan(change);
+          break;
+        default:
+          hasOrphans ||= this.#isOrphan(change);
       }
     }
-    const submission = createSubmission(transaction, { appendLogs, ...deletion });
-    return { submission, firstOffsets };
+    const accepted = hasOrphans ? this.#withoutOrphans(transaction) : transaction;
+    return {
+      submission: createSubmission(accepted, { appendLogs, isBoundToEarlier, ...deletion }),
+      firstOffsets,
+    };
+  }
+
+  /** A record of a subscription that does not exist. */
+  #isOrphan(change: Change): boolean {
+    switch (change.kind) {
+      case 'cursor':
+      case 'redrive':
+      case 'dead-letter':
+      case 'remove-dead-letters':
+        return !this.#subscriptionIds.has(change.subscriptionId);
+      default:
+        return false;
+    }
+  }
+
+  #withoutOrphans(transaction: Transaction): Transaction {
+    return {
+      ...transaction,
+      changes: (transaction.changes ?? none).filter((change) => !this.#isOrphan(change)),
+    };
   }
 
   #delete(change: TopicDeletion | SubscriptionDeletion, { deletedLogs, deletions }: Deletion): void {

@@ -14,6 +14,11 @@ export interface Submission {
   readonly deletions: readonly Buffer[];
   /** Notes of deletions that this transaction removes. */
   readonly retiredDeletions: readonly Buffer[];
+  /**
+   * Cursor states already show what it changes, and an earlier submission may write such a cursor. A round that ends
+   * between the two would settle a message without its dead letter, so no round ends there.
+   */
+  readonly isBoundToEarlier: boolean;
   /** About how much memory it occupies. */
   readonly byteLength: number;
 }
@@ -40,6 +45,7 @@ export function createSubmission(
     raisedLogs: effects.raisedLogs ?? none,
     deletions: effects.deletions ?? none,
     retiredDeletions: effects.retiredDeletions ?? none,
+    isBoundToEarlier: effects.isBoundToEarlier ?? false,
     byteLength,
   };
 }

@@ -31,6 +31,7 @@ function answer(message: FromWriterThread, transfer: ArrayBuffer[] = []): void {
 
 async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
   const clears: (() => Promise<void>)[] = [];
+  const firstClears: (() => Promise<void>)[] = [];
   visitRound(round, {
     put(column, key, value) {
       sealInPlace(key, value);
@@ -42,7 +43,10 @@ async function write(round: RoundBlock, isSynced: boolean): Promise<void> {
       batch.put(column, key, value);
     },
     clear: (column, range) => clears.push(() => engine.clear(column, range)),
+    clearFirst: (column, range) => firstClears.push(() => engine.clear(column, range)),
   });
+  // A synced batch syncs the write-ahead log, and so these ranges too.
+  for (const clear of firstClears) await clear();
   batch.write(isSynced);
   // The ranges that are cleared next are not synced, and must not count as synced.
   roundNote.roundWritten(engine.sequence, isSynced);

@@ -24,6 +24,8 @@ export class Writer {
   readonly #waiting = new Fifo<Submission>();
   readonly #underWay = new Fifo<RoundPlan>();
   #waitingBytes = 0;
+  /** How many of the waiting submissions are bound to earlier ones. */
+  #waitingBound = 0;
   /** All bytes that were ever submitted. */
   #submittedBytes = 0;
   #underWayBytes = 0;
@@ -59,11 +61,12 @@ export class Writer {
     this.#waiting.push(submission);
     this.#waitingBytes += submission.byteLength;
     this.#submittedBytes += submission.byteLength;
+    if (submission.isBoundToEarlier) this.#waitingBound++;
     if (!this.hasRoom) this.#wasFull = true;
     this.#gatherSoon();
   }
 
-  /** The oldest round is written: it no longer counts, and the next one may be sent. */
+  /** The oldest round is written and committed: it no longer counts, and the next one may be sent. */
   finishRound(): RoundPlan {
     const plan = this.#underWay.shift()!;
     this.#underWayBytes -= plan.byteLength;
@@ -81,6 +84,7 @@ export class Writer {
       abandoned.push(next.transaction);
     }
     this.#waitingBytes = 0;
+    this.#waitingBound = 0;
     this.#underWayBytes = 0;
     return abandoned;
   }
@@ -106,14 +110,19 @@ export class Writer {
     });
   }
 
-  /** One round: at least one submission, only whole ones, up to about `limits.roundBytes`. */
+  /**
+   * One round: at least one submission, only whole ones, up to about `limits.roundBytes`. It is longer while a
+   * submission waits that is bound to earlier ones, at most as long as the queue.
+   */
   #gather(): void {
     const submissions: Submission[] = [];
     let byteLength = 0;
     for (let next = this.#waiting.peek(); next !== undefined; next = this.#waiting.peek()) {
-      if (byteLength > 0 && byteLength + next.byteLength > limits.roundBytes) break;
+      const isFull = byteLength > 0 && byteLength + next.byteLength > limits.roundBytes;
+      if (isFull && this.#waitingBound === 0) break;
       submissions.push(next);
       byteLength += next.byteLength;
+      if (next.isBoundToEarlier) this.#waitingBound--;
       this.#waiting.shift();
     }
     this.#waitingBytes -= byteLength;

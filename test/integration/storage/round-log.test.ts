@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { SluiceError } from '../../../src/base/errors.js';
+import { limits } from '../../../src/base/limits.js';
 import { createRandom } from '../../../src/base/random.js';
+import type { RoundLog, RoundLogListener } from '../../../src/storage/commit/round-log.js';
+import type { Change } from '../../../src/storage/types.js';
 import {
   FakeRoundLog,
   type FakeRoundLogOptions,
@@ -19,6 +22,7 @@ import {
   type Harness,
   payloads,
   readAll,
+  subscriptionConfig,
 } from './harness.js';
 
 interface StoreOnLog extends Harness {
@@ -75,6 +79,29 @@ async function openOn(network: Network, options: FakeRoundLogOptions = {}): Prom
   });
 }
 
+/** A log that passes rounds on to the local one until it ends. */
+function endingLog(local: RoundLog, endsBefore: (position: number) => boolean): RoundLog {
+  let listener: RoundLogListener | undefined;
+  let hasEnded = false;
+  return {
+    get state() {
+      return local.state;
+    },
+    listen(each) {
+      listener = each;
+      local.listen(each);
+    },
+    append(position, epoch, round) {
+      if (hasEnded) return;
+      if (endsBefore(position)) {
+        hasEnded = true;
+        setImmediate(() => listener?.ended({ kind: 'failed', message: 'killed' }));
+      } else local.append(position, epoch, round);
+    },
+    close: () => local.close(),
+  };
+}
+
 const turns = async (count: number): Promise<void> => {
   for (let turn = 0; turn < count; turn++) await new Promise(setImmediate);
 };
@@ -124,6 +151,44 @@ describe('storage: a log of rounds that loses, delays and refuses', () => {
       assert.deepEqual(await store.read(), ['m']);
     });
   }
+
+  it('commits a dead letter together with the cursors that show it, also when more waits than a round holds', async () => {
+    let endsAt = Number.POSITIVE_INFINITY;
+    let log: RoundLog | undefined;
+    const { storage, reopen } = await createHarness({ tailBytes: 0 }, undefined, {
+      roundLog: (local) => {
+        log = endingLog(local, (position) => position >= endsAt);
+        return log;
+      },
+    });
+    const topicId = await createTopic(storage, 'orders');
+    const subscriptionId = storage.nextSubscriptionId();
+    const config = subscriptionConfig('orders', 's');
+    await commit(storage, { putSubscriptions: [{ subscriptionId, topicId, config }] });
+    const place = { subscriptionId, partition: 0 };
+    let acknowledgedOffset = 5;
+    const state = () => ({ acknowledgedOffset, settled: [], failed: [], deadLetterCount: 0 });
+    const cursor: Change = { kind: 'cursor', ...place, state };
+    const note: Change = { kind: 'dead-letter', ...place, offset: 5, attempts: 3 };
+    // Only the next round is written.
+    endsAt = log!.state.nextPosition + 1;
+    const submit = (...changes: Change[]) =>
+      new Promise<void>((resolve) => {
+        storage.submit({ durability: 'synced', changes, onCommitted: resolve, onFailed: () => resolve() });
+      });
+    const answered = [
+      submit(cursor),
+      submit(append(topicId, 0, ['x'.repeat(limits.roundBytes)])),
+      submit(append(topicId, 0, ['dead letter']), note, cursor),
+    ];
+    acknowledgedOffset = 6;
+    await Promise.all(answered);
+    endsAt = Number.POSITIVE_INFINITY;
+    const opened = await reopen();
+    const cursors = await opened.readCursors(subscriptionId, 1);
+    assert.equal(cursors.get(0)?.acknowledgedOffset, 6);
+    assert.deepEqual(await opened.readDeadLetterOffsets(subscriptionId, 0, 0, 9, 10), [5]);
+  });
 
   it('answers in the order of positions when the log has a later round first', async () => {
     const network = new HeldNetwork();

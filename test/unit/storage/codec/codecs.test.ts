@@ -209,6 +209,7 @@ describe('round', () => {
           },
           delete: (column, key) => seen.push(['delete', column, key.toString('hex'), '']),
           record: () => assert.fail('no record was added'),
+          clearFirst: () => assert.fail('no range was cleared first'),
           clear: (column, { gte, lt }) =>
             seen.push(['clear', column, gte.toString('hex'), lt.toString('hex')]),
         });

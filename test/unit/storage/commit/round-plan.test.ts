@@ -6,6 +6,7 @@ import { visitRound } from '../../../../src/storage/commit/round.js';
 import { planRound, type RoundPlan, runsOfRound } from '../../../../src/storage/commit/round-planner.js';
 import { createSubmission } from '../../../../src/storage/commit/submission.js';
 import { cursorsColumn, metadataColumn, partitionColumn } from '../../../../src/storage/engine/columns.js';
+import { offsetOfDeadLetterKey } from '../../../../src/storage/engine/keys.js';
 import { PartitionLog } from '../../../../src/storage/log/partition-log.js';
 import type { Change } from '../../../../src/storage/types.js';
 import { append, entry, topicConfig } from '../../../integration/storage/harness.js';
@@ -14,7 +15,6 @@ const context = {
   nextTopicId: 8,
   nextSubscriptionId: 1,
   publishTimeMs: 1_700_000_000_000,
-  hasSubscription: () => true,
   memory: new SpareMemory(0),
 };
 
@@ -70,18 +70,13 @@ describe('a round', () => {
         return { acknowledgedOffset: 1, settled: [], failed: [], deadLetterCount: 0 };
       },
     });
-    const changes: Change[] = [
-      append(7, 0, ['a', 'b']),
-      append(7, 1, ['c']),
-      cursorOf('old', 1),
-      cursorOf('gone', 2),
-    ];
+    const changes: Change[] = [append(7, 0, ['a', 'b']), append(7, 1, ['c']), cursorOf('old', 1)];
     const second: Change[] = [append(7, 0, ['d']), cursorOf('new', 1)];
     const submissions = [
       createSubmission({ durability: 'written', changes }, { appendLogs: logs }),
       createSubmission({ durability: 'synced', changes: second }, { appendLogs: [logs[0]!] }),
     ];
-    const plan = planRound(submissions, { ...context, hasSubscription: (id) => id === 1 });
+    const plan = planRound(submissions, context);
     assert.deepEqual(states, ['new']);
     assert.equal(plan.isSynced, true);
     assert.equal(plan.byteLength, submissions[0]!.byteLength + submissions[1]!.byteLength);
@@ -100,6 +95,32 @@ describe('a round', () => {
     ]);
     assert.deepEqual([logs[0]!.plannedOffset, logs[1]!.plannedOffset], [8, 6]);
     assert.equal(planRound([submissions[0]!], context).isSynced, false);
+  });
+
+  it('removes notes before it is written: those that came earlier in the round, and none that came later', () => {
+    const place = { subscriptionId: 1, partition: 0 };
+    const note = (offset: number, partition = 0): Change => {
+      return { kind: 'dead-letter', ...place, partition, offset, attempts: offset };
+    };
+    const changes: Change[] = [
+      note(4),
+      note(5),
+      note(9),
+      note(5, 1),
+      { kind: 'remove-dead-letters', ...place, first: 4, last: 8 },
+      note(6),
+    ];
+    const plan = planRound([createSubmission({ durability: 'synced', changes }, {})], context);
+    const steps: string[] = [];
+    const offsetOf = (key: Buffer) => `${key.readUInt16BE(5)}/${offsetOfDeadLetterKey(key)}`;
+    visitRound(plan, {
+      put: (_, key) => steps.push(`put ${offsetOf(key)}`),
+      delete: () => assert.fail(),
+      record: () => assert.fail(),
+      clear: () => assert.fail(),
+      clearFirst: (_, { gte, lt }) => steps.push(`clear ${offsetOf(gte)} to ${offsetOf(lt)}`),
+    });
+    assert.deepEqual(steps, ['put 0/9', 'put 1/5', 'clear 0/4 to 0/9', 'put 0/6']);
   });
 
   it('notes where publish times go back, and keeps the newest of these places', () => {
@@ -162,6 +183,7 @@ function operationsOf(plan: RoundPlan): [string, number][] {
     delete: count('delete'),
     record: count('record'),
     clear: count('clear'),
+    clearFirst: count('clear first'),
   });
   return [...counts];
 }

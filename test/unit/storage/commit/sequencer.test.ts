@@ -101,13 +101,33 @@ describe('the sequencer', () => {
 
   it('knows subscriptions as of the last submission', () => {
     const sequencer = recovered();
-    assert.equal(sequencer.hasSubscription(1), true);
-    assert.equal(sequencer.hasSubscription(7), false);
+    const state = () => ({ acknowledgedOffset: 0, settled: [], failed: [], deadLetterCount: 0 });
+    const recordsOf = (subscriptionId: number): Change[] => [
+      { kind: 'cursor', subscriptionId, partition: 0, state },
+      { kind: 'redrive', subscriptionId, deadLetterTopicId: 2, partition: 0, offset: 4 },
+      { kind: 'dead-letter', subscriptionId, partition: 0, offset: 3, attempts: 5 },
+      { kind: 'remove-dead-letters', subscriptionId, partition: 0, first: 1, last: 2 },
+    ];
+    const kept = (...changes: Change[]) => accept(sequencer, ...changes).submission.transaction.changes;
+    assert.deepEqual(kept(...recordsOf(1)), recordsOf(1));
     const config = subscriptionConfig('t1', 'x');
-    accept(sequencer, { kind: 'subscription', subscriptionId: 7, topicId: 1, config });
-    assert.equal(sequencer.hasSubscription(7), true);
-    accept(sequencer, { kind: 'delete-subscription', subscriptionId: 1 });
-    assert.equal(sequencer.hasSubscription(1), false);
+    const created: Change = { kind: 'subscription', subscriptionId: 7, topicId: 1, config };
+    assert.deepEqual(kept(...recordsOf(7)), [], 'not of a missing one');
+    assert.deepEqual(kept(created, ...recordsOf(7)), [created, ...recordsOf(7)]);
+    const before = accept(sequencer, ...recordsOf(7)).submission;
+    accept(sequencer, { kind: 'delete-subscription', subscriptionId: 7 });
+    assert.deepEqual(before.transaction.changes, recordsOf(7), 'they are written before the deletion');
+    assert.deepEqual(kept(...recordsOf(7)), []);
+  });
+
+  it('binds dead letters and removals of notes to earlier submissions: cursors show both already', () => {
+    const sequencer = recovered();
+    const place = { subscriptionId: 1, partition: 0 };
+    const isBound = (...changes: Change[]) => accept(sequencer, ...changes).submission.isBoundToEarlier;
+    const letter: Change = { kind: 'dead-letter', ...place, offset: 3, attempts: 5 };
+    assert.equal(isBound(append(1, 0, ['m']), letter), true);
+    assert.equal(isBound({ kind: 'remove-dead-letters', ...place, first: 1, last: 2 }), true);
+    assert.equal(isBound(append(1, 0, ['m'])), false);
   });
 
   it('notes deletions, and retires a note after the synced offsets were taken without it', () => {

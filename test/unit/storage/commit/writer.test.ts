@@ -27,9 +27,9 @@ class Rig {
     });
   }
 
-  submit(bytes: number): Submission {
+  submit(bytes: number, isBoundToEarlier = false): Submission {
     const transaction: Transaction = { durability: 'synced', onCommitted: () => {} };
-    const submission = { ...createSubmission(transaction, {}), byteLength: bytes };
+    const submission = { ...createSubmission(transaction, { isBoundToEarlier }), byteLength: bytes };
     this.writer.enqueue(submission);
     return submission;
   }
@@ -141,6 +141,28 @@ describe('writer', () => {
       rig.writer.finishRound();
     }
     assert.deepEqual(rig.sizes, [[half, half], [1], [limits.roundBytes * 3], [2]]);
+  });
+
+  it('ends no round between a submission and the earlier ones that it is bound to', () => {
+    const rig = new Rig();
+    const large = limits.roundBytes;
+    rig.submit(1);
+    rig.submit(large);
+    rig.submit(2, true);
+    rig.submit(large, true);
+    rig.submit(3);
+    rig.submit(large);
+    while (!rig.writer.isIdle) {
+      rig.turn();
+      rig.writer.finishRound();
+    }
+    assert.deepEqual(rig.sizes, [[1, large, 2, large], [3], [large]]);
+    rig.submit(large, true);
+    rig.writer.abandon();
+    rig.submit(large);
+    rig.submit(4);
+    rig.turn();
+    assert.deepEqual(rig.sizes.slice(3), [[large]], 'what was abandoned binds no longer');
   });
 
   it('counts what waits and what is under way, and tells once when there is room again', () => {

@@ -8,7 +8,7 @@ import { engineError, MemoryEngine, refused } from './memory-engine.js';
 function setup(...changes: Change[]) {
   const memory = new MemoryEngine();
   const put = (_column: number, key: Buffer, value: Uint8Array) => memory.put([key, seal(key, value)]);
-  const target = { put, delete() {}, clear() {}, append() {}, idUsed() {}, hasSubscription: () => true };
+  const target = { put, delete() {}, clear() {}, clearFirst() {}, append() {}, idUsed() {} };
   for (const change of changes) writeChange(change, { ...target, cursor() {} });
   return { memory, reads: new PointReads(memory.engine) };
 }
