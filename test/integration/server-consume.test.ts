@@ -237,6 +237,49 @@ describe('consumer streams', () => {
       await session.closed;
     });
 
+    it('answers the settlements under way when the server drains, then ends', async () => {
+      const stream = new TestStream(harness.client, consume);
+      stream.send({ subscribe: names });
+      const session = await broker.sessions.next();
+      for (const settlementId of [5n, 6n]) stream.send({ settlements: [ack], settlementId });
+      const settles = await broker.settles.take(2);
+      const closing = harness.server.close();
+      await session.closed;
+      for (const { resolve } of settles) resolve({ settledCount: 2, stale: [] });
+      const [, ...answers] = await stream.responses.take(3);
+      assert.deepEqual(
+        answers.map(({ settled }) => settled?.settlementId),
+        [5n, 6n],
+      );
+      assert.equal(receivedError(await stream.status).error.reason, 'DRAINING');
+      await closing;
+    });
+
+    it('answers the settlements under way when the broker ends the session', async () => {
+      const stream = new TestStream(harness.client, consume);
+      stream.send({ subscribe: names });
+      const session = await broker.sessions.next();
+      stream.send({ settlements: [ack], settlementId: 5n });
+      const settle = await broker.settles.next();
+      session.sink.ended(new SluiceError('SUBSCRIPTION_DELETED', 'it was deleted'));
+      settle.resolve({ settledCount: 2, stale: [] });
+      const [, answer] = await stream.responses.take(2);
+      assert.equal(answer?.settled?.settlementId, 5n);
+      assert.equal(receivedError(await stream.status).error.reason, 'SUBSCRIPTION_DELETED');
+    });
+
+    it('ends when the time of draining is over, even if a settlement has no answer', async () => {
+      const { client, server } = await startHarness(broker, { drainGraceMs: 1 });
+      const stream = new TestStream(client, consume);
+      stream.send({ subscribe: names });
+      stream.send({ settlements: [ack] });
+      const settle = await broker.settles.next();
+      await server.close();
+      await stream.status;
+      settle.resolve({ settledCount: 2, stale: [] });
+      client.close();
+    });
+
     it('ends, and frees its session, at a request that makes no sense', async () => {
       const requests = [{ subscribe: names }, { settlements: [{ offsets }] }];
       for (const [request, field] of [

@@ -33,15 +33,25 @@ export class ConsumeCall implements StreamReceiver<typeof ConsumeRequestSchema> 
   #hasSubscribed = false;
   #isLeaving = false;
   #isSettling = false;
+  /** Settlement requests that the broker has not answered. */
+  #settlingCount = 0;
   /** Settlement requests that were read and whose answer has not left for the transport. */
   #unansweredCount = 0;
+  /** The call ends with this error once the broker has answered the settlements under way. */
+  #failure: SluiceError | undefined;
   /** The next request is not read until some owed answers have left for the transport. */
   #isHeld = false;
 
   constructor(call: Call<typeof ConsumeResponseSchema>, services: HandlerServices) {
     this.#call = call;
     this.#services = services;
-    this.#stream = new ConsumerStream(call, services, ConsumeResponseSchema, runsTag.ConsumeResponse);
+    this.#stream = new ConsumerStream(
+      call,
+      services,
+      ConsumeResponseSchema,
+      runsTag.ConsumeResponse,
+      (error) => this.#failWhenSettled(error),
+    );
   }
 
   begin(): void {
@@ -74,7 +84,7 @@ export class ConsumeCall implements StreamReceiver<typeof ConsumeRequestSchema> 
 
   stop(error: SluiceError): void {
     this.#stream.close('left');
-    this.#call.fail(error);
+    this.#failWhenSettled(error);
   }
 
   over(end: CallEnd): void {
@@ -126,14 +136,26 @@ export class ConsumeCall implements StreamReceiver<typeof ConsumeRequestSchema> 
     const { owed } = this.#call;
     const dueBytes = requestBytes + limits.answerOverheadBytes;
     owed.add(dueBytes);
+    this.#settlingCount++;
     this.#unansweredCount++;
     this.#services.broker
       .settle(session.sessionId, settlements, lastDeliveryId)
       .then((result) => {
+        this.#settlingCount--;
         this.#stream.send({ settled: { settlementId, result: fromSettleResult(result) } }, this.#answered);
         owed.remove(dueBytes);
+        if (this.#failure !== undefined) this.#failWhenSettled(this.#failure);
       })
       .catch((thrown) => this.#call.fail(thrown));
+  }
+
+  /**
+   * The session has ended, and its settlements under way still take effect: the client must learn of them. The store
+   * answers them, or fails.
+   */
+  #failWhenSettled(error: SluiceError): void {
+    this.#failure ??= error;
+    if (this.#settlingCount === 0) this.#call.fail(this.#failure);
   }
 
   /** An answer has left for the transport. Until the client reads, it still counts. */

@@ -35,17 +35,26 @@ export class ConsumerStream<O extends typeof SubscribeResponseSchema | typeof Co
   readonly #services: HandlerServices;
   readonly #response: O;
   readonly #runsTag: number;
+  readonly #fail: (error: SluiceError) => void;
   #state: State = { kind: 'idle' };
   #isHeartbeatUnderWay = false;
   #assignmentsUnderWay = 0;
   /** The latest assignment, if too many are under way. */
   #heldAssignment: readonly number[] | undefined;
 
-  constructor(call: Call<O>, services: HandlerServices, response: O, runsTag: number) {
+  /** `fail`: ends the call after the broker has ended the session. */
+  constructor(
+    call: Call<O>,
+    services: HandlerServices,
+    response: O,
+    runsTag: number,
+    fail: (error: SluiceError) => void,
+  ) {
     this.#call = call;
     this.#services = services;
     this.#response = response;
     this.#runsTag = runsTag;
+    this.#fail = fail;
   }
 
   /** Undefined until the session is open, and after it has closed. */
@@ -127,6 +136,6 @@ export class ConsumerStream<O extends typeof SubscribeResponseSchema | typeof Co
 
   ended(error: SluiceError): void {
     this.#state = { kind: 'closed' };
-    this.#call.fail(error);
+    this.#fail(error);
   }
 }

@@ -17,7 +17,13 @@ export class SubscribeCall implements RequestReceiver<typeof SubscribeRequestSch
 
   constructor(call: Call<typeof SubscribeResponseSchema>, services: HandlerServices) {
     this.#call = call;
-    this.#stream = new ConsumerStream(call, services, SubscribeResponseSchema, runsTag.SubscribeResponse);
+    this.#stream = new ConsumerStream(
+      call,
+      services,
+      SubscribeResponseSchema,
+      runsTag.SubscribeResponse,
+      (error) => call.fail(error),
+    );
   }
 
   run(request: SubscribeRequest): void {
