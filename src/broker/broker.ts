@@ -236,7 +236,7 @@ class StoredBroker implements Broker, StorageListener {
     const topic = this.#topics.get(options.topic);
     if (options.partition !== undefined) checkPartition(topic.config, options.partition);
     const starts = await startOffsets(this.#storage, topic, options.partition, options.start);
-    // The topic may have been deleted while the position was looked up.
+    // The topic may have been deleted since the position was found.
     if (topic.isDeleted) throw topicNotFound(topic.name);
     const frames = this.#frames.open();
     const stream = new LogStream(this.#storage, topic, sink, { ...options, starts, frames });

@@ -21,7 +21,7 @@ import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type { SubscriptionChange } from '../types.js';
 import { checkDeliverySettings } from './subscription-checks.js';
 import type { SubscriptionRegistry } from './subscription-registry.js';
-import { type RunnerServices, SubscriptionRunner } from './subscription-runner.js';
+import { type RunnerServices, SubscriptionRunner, subscriptionNotFound } from './subscription-runner.js';
 
 export interface SubscriptionCatalogServices extends Omit<RunnerServices, 'sessions'> {
   readonly topics: TopicCatalog;
@@ -93,9 +93,7 @@ export class SubscriptionCatalog {
   get(topicName: string, name: string): SubscriptionRunner {
     const runner = this.#registry.get(this.#topics.get(topicName), name);
     if (runner !== undefined) return runner;
-    throw new SluiceError('SUBSCRIPTION_NOT_FOUND', `topic "${topicName}" has no subscription "${name}"`, {
-      metadata: { topic: topicName, subscription: name },
-    });
+    throw subscriptionNotFound(topicName, name);
   }
 
   /** By session id. */

@@ -260,8 +260,12 @@ export class SubscriptionRunner {
 
   // --- Seeking --------------------------------------------------------------------------------------------
 
-  /** Moves the cursors of these partitions. Resolves when the change is durable. */
+  /**
+   * Moves the cursors of these partitions. Resolves when the change is durable. Rejects with SUBSCRIPTION_NOT_FOUND if
+   * the subscription was deleted after the caller had found it.
+   */
   async seek(offsets: ReadonlyMap<number, number>): Promise<void> {
+    if (this.#endError !== undefined) throw subscriptionNotFound(this.config.topic, this.config.name);
     const nowMs = this.#nowMs();
     const forgotten: DeadLetterRemoval[] = [];
     this.#seekCount += 1;
@@ -330,6 +334,12 @@ export class SubscriptionRunner {
 /** A cursor without any settled message. */
 export function freshCursor(offset: number): CursorState {
   return { acknowledgedOffset: offset, settled: [], failed: [], deadLetterCount: 0 };
+}
+
+export function subscriptionNotFound(topic: string, subscription: string): SluiceError {
+  return new SluiceError('SUBSCRIPTION_NOT_FOUND', `topic "${topic}" has no subscription "${subscription}"`, {
+    metadata: { topic, subscription },
+  });
 }
 
 function policyOf(config: SubscriptionConfig, settings: BrokerSettings): DeliveryPolicy {

@@ -7,7 +7,7 @@ import type { SubscriptionRunner } from '../delivery/subscription-runner.js';
 import type { FramePool } from '../frames/frame-pool.js';
 import type { StreamPublisher } from '../publishing/publisher.js';
 import { readMessage } from '../reading/read-message.js';
-import { checkPartition, type Topic } from '../topics/topic.js';
+import { checkPartition, type Topic, topicNotFound } from '../topics/topic.js';
 import type { TopicCatalog } from '../topics/topic-catalog.js';
 import type {
   BrokerStats,
@@ -97,22 +97,24 @@ export class Inspector {
   async #readKept(topic: Topic, partition: number, offset: number): Promise<DeliveredRun | undefined> {
     const { storage } = this.#parts;
     checkPartition(topic.config, partition);
-    const isRemoved = () => offset < storage.extent(topic.topicId, partition).firstOffset;
+    const isRemoved = () => offset < topic.extent(partition).firstOffset;
     if (isRemoved()) return undefined;
     try {
       return await readMessage(storage, topic, partition, offset);
     } catch (thrown) {
       const error = SluiceError.from(thrown);
+      if (topic.isDeleted) throw topicNotFound(topic.name);
       // Retention may remove the message before it is read.
       if (error.reason === 'OFFSET_OUT_OF_RANGE' && isRemoved()) return undefined;
       throw error;
     }
   }
 
+  /** Throws TOPIC_NOT_FOUND if the topic was deleted after the caller had found it. */
   topicInfo(topic: Topic): TopicInfo {
     const partitions = [];
     for (let partition = 0; partition < topic.config.partitionCount; partition++) {
-      const { endOffset, bytes } = this.#parts.storage.extent(topic.topicId, partition);
+      const { endOffset, bytes } = topic.extent(partition);
       const firstOffset = topic.firstOffset(partition);
       partitions.push({ partition, firstOffset, nextOffset: endOffset, bytes });
     }

@@ -1,9 +1,9 @@
 import { SluiceError } from '../../base/errors.js';
-import { unreachable } from '../../base/invariant.js';
+import { endOnDefect, unreachable } from '../../base/invariant.js';
 import type { StartPosition } from '../../base/model.js';
 import type { PartitionExtent, Storage } from '../../storage/types.js';
 import { expectWhole, invalid } from '../checks.js';
-import type { Topic } from './topic.js';
+import { type Topic, topicNotFound } from './topic.js';
 
 /** The offset at which reading a partition from this position begins. */
 async function startOffset(
@@ -12,7 +12,7 @@ async function startOffset(
   partition: number,
   start: StartPosition,
 ): Promise<number> {
-  const { endOffset } = storage.extent(topic.topicId, partition);
+  const { endOffset } = topic.extent(partition);
   const firstOffset = topic.firstOffset(partition);
   switch (start.kind) {
     case 'earliest':
@@ -56,7 +56,10 @@ export function checkPosition(start: StartPosition): void {
   }
 }
 
-/** The start offsets of one partition, or of all. Throws INVALID_FIELD, OFFSET_OUT_OF_RANGE or DATA_LOSS. */
+/**
+ * The start offsets of one partition, or of all. Throws INVALID_FIELD, OFFSET_OUT_OF_RANGE, DATA_LOSS, or TOPIC_NOT_FOUND
+ * if the topic is deleted meanwhile.
+ */
 export async function startOffsets(
   storage: Storage,
   topic: Topic,
@@ -66,6 +69,13 @@ export async function startOffsets(
   checkPosition(start);
   const partitions = partition === undefined ? [...Array(topic.config.partitionCount).keys()] : [partition];
   const offsets = new Map<number, number>();
-  for (const each of partitions) offsets.set(each, await startOffset(storage, topic, each, start));
+  try {
+    for (const each of partitions) offsets.set(each, await startOffset(storage, topic, each, start));
+  } catch (error) {
+    endOnDefect(error);
+    // The messages of a deleted topic are missing.
+    throw topic.isDeleted ? topicNotFound(topic.name) : error;
+  }
+  if (topic.isDeleted) throw topicNotFound(topic.name);
   return offsets;
 }

@@ -1,7 +1,7 @@
 import { SluiceError } from '../../base/errors.js';
 import type { Durability, TopicConfig } from '../../base/model.js';
 import type { Spreader } from '../../core/routing.js';
-import type { Storage } from '../../storage/types.js';
+import type { PartitionExtent, Storage } from '../../storage/types.js';
 import { Backlog, type BackloggedSubscription, type BacklogServices } from '../admission/backlog.js';
 import { TopicLine } from '../admission/topic-line.js';
 
@@ -82,18 +82,24 @@ export class Topic {
     return maxAgeMs > 0 || maxBytes > 0 || untilAcknowledged;
   }
 
+  /** What readers see of a partition. Throws TOPIC_NOT_FOUND if the topic was deleted. */
+  extent(partition: number): PartitionExtent {
+    if (this.#isDeleted) throw topicNotFound(this.name);
+    return this.#storage.extent(this.topicId, partition);
+  }
+
   /**
    * The first offset of a partition at which a read may begin. It runs ahead of the store, which still has
    * messages below it while retention removes them.
    */
   firstOffset(partition: number): number {
-    const { firstOffset } = this.#storage.extent(this.topicId, partition);
+    const { firstOffset } = this.extent(partition);
     return Math.max(firstOffset, this.#floors.get(partition) ?? 0);
   }
 
   /** One past the last committed message of a partition. */
   endOffset(partition: number): number {
-    return this.#storage.extent(this.topicId, partition).endOffset;
+    return this.extent(partition).endOffset;
   }
 
   /** Takes effect at once: subscriptions read new partitions from their beginning. */

@@ -148,4 +148,60 @@ describe('the broker on a store that takes its time', () => {
     const again = answered(broker.createSubscription(input, { kind: 'earliest' }));
     await assert.rejects(again, { reason: 'SUBSCRIPTION_EXISTS' });
   });
+
+  const topicNotFound = { reason: 'TOPIC_NOT_FOUND', message: 'there is no topic "queue"' };
+  const anyTime = { kind: 'time', timeMs: 0 } as const;
+
+  it('seeks no subscription that was deleted while the position was looked up', async () => {
+    await answered(broker.createSubscription({ ...subscription, name: 's' }, { kind: 'earliest' }));
+    const seek = broker.seekSubscription('queue', 's', undefined, anyTime);
+    assert.equal(host.storage.heldCallCount, 1, 'the lookup is under way');
+    await answered(broker.deleteSubscription('queue', 's'));
+    host.storage.answerCall(0);
+    await assert.rejects(answered(seek), {
+      reason: 'SUBSCRIPTION_NOT_FOUND',
+      message: 'topic "queue" has no subscription "s"',
+    });
+  });
+
+  it('names the topic that was deleted while a position was looked up', async () => {
+    await answered(broker.updateTopic('queue', { partitionCount: 2 }));
+    await answered(broker.createSubscription({ ...subscription, name: 's' }, { kind: 'earliest' }));
+    const sink = { deliver() {}, ended() {} };
+    const read = { topic: 'queue', partition: undefined, start: anyTime, limit: 0, isFollowing: false };
+    const calls = [
+      broker.seekSubscription('queue', 's', undefined, anyTime),
+      broker.createSubscription({ ...subscription, name: 'other' }, anyTime),
+      broker.read(read, sink),
+    ];
+    assert.equal(host.storage.heldCallCount, calls.length, 'the lookups are under way');
+    await answered(broker.deleteTopic('queue'));
+    for (const call of calls) {
+      host.storage.answerCall(0);
+      await assert.rejects(call, topicNotFound);
+    }
+  });
+
+  it('names the topic that was deleted before it was created or changed', async () => {
+    const update = broker.updateTopic('queue', { partitionCount: 2 });
+    const { config } = broker.getTopic('queue');
+    const creation = broker.createTopic(config);
+    const deletion = broker.deleteTopic('queue');
+    const refused = [assert.rejects(update, topicNotFound), assert.rejects(creation, topicNotFound)];
+    await answered(deletion);
+    await Promise.all(refused);
+  });
+
+  it('names the topic that was deleted while one of its messages was read', async () => {
+    await publish(['one']);
+    // The next store reads the message from the disk.
+    host.crash();
+    await host.start();
+    broker = host.broker;
+    const reading = broker.getMessage('queue', 0, 0);
+    assert.equal(host.storage.heldCallCount, 1, 'the read is under way');
+    await answered(broker.deleteTopic('queue'));
+    host.storage.answerCall(0);
+    await assert.rejects(reading, topicNotFound);
+  });
 });
