@@ -17,6 +17,8 @@ interface PartitionSource {
 }
 
 export interface LogStreamOptions {
+  /** Undefined: every partition, including those that are added later. */
+  readonly partition: number | undefined;
   /** First offset by partition. */
   readonly starts: ReadonlyMap<number, number>;
   /** 0: no limit. */
@@ -30,9 +32,11 @@ export interface LogStreamOptions {
  * were redriven to one subscription are skipped.
  */
 export class LogStream implements ReadSession, TopicFollower {
+  readonly #storage: Storage;
   readonly #topic: Topic;
   readonly #sink: ReadSink;
   readonly #sources: PartitionSource[] = [];
+  readonly #readsAllPartitions: boolean;
   readonly #isFollowing: boolean;
   #leftCount: number;
   readonly #frames: FramesUnderWay;
@@ -41,15 +45,19 @@ export class LogStream implements ReadSession, TopicFollower {
   #hasEnded = false;
 
   constructor(storage: Storage, topic: Topic, sink: ReadSink, options: LogStreamOptions) {
+    this.#storage = storage;
     this.#topic = topic;
     this.#sink = sink;
+    this.#readsAllPartitions = options.partition === undefined;
     this.#isFollowing = options.isFollowing;
     this.#frames = options.frames;
     this.#leftCount = options.limit === 0 ? Number.POSITIVE_INFINITY : options.limit;
-    for (const [partition, next] of options.starts) {
-      const { endOffset } = storage.extent(topic.topicId, partition);
-      const reader = storage.openReader(topic.topicId, partition);
-      this.#sources.push({ partition, reader, next, end: endOffset, isReading: false });
+    for (const [partition, next] of options.starts) this.#addSource(partition, next);
+    if (this.#readsAllPartitions) {
+      // Partitions may have been added while the offsets were looked up.
+      for (let partition = 0; partition < topic.config.partitionCount; partition++) {
+        if (!options.starts.has(partition)) this.#addSource(partition, topic.firstOffset(partition));
+      }
     }
     topic.addFollower(this);
   }
@@ -69,10 +77,22 @@ export class LogStream implements ReadSession, TopicFollower {
   grown(partition: number, endOffset: number): void {
     // A reader that does not follow ends at the offsets that were committed when it began.
     if (!this.#isFollowing) return;
-    const source = this.#sources.find((each) => each.partition === partition);
-    if (source === undefined) return;
+    let source = this.#sources.find((each) => each.partition === partition);
+    if (source === undefined) {
+      if (!this.#readsAllPartitions) return;
+      source = this.#addSource(partition, this.#topic.firstOffset(partition));
+    }
     source.end = endOffset;
     this.#pump();
+  }
+
+  #addSource(partition: number, next: number): PartitionSource {
+    const { topicId } = this.#topic;
+    const { endOffset } = this.#storage.extent(topicId, partition);
+    const reader = this.#storage.openReader(topicId, partition);
+    const source = { partition, reader, next, end: endOffset, isReading: false };
+    this.#sources.push(source);
+    return source;
   }
 
   topicEnded(error: SluiceError): void {

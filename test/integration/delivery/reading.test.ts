@@ -82,7 +82,14 @@ describe('reading and seeking', () => {
     await until(2);
     await publish(client, 'followed', ['c'], 0);
     await until(3);
-    assert.deepEqual(found, ['a', 'b', 'c']);
+    // A partition that is added later belongs to every partition.
+    await client.admin.updateTopic({
+      topic: { name: 'followed', partitionCount: 3 },
+      updateMask: { paths: ['partition_count'] },
+    });
+    await publish(client, 'followed', ['d'], 2);
+    await until(4);
+    assert.deepEqual(found, ['a', 'b', 'c', 'd']);
     await client.admin.deleteTopic({ name: 'followed' });
     const error = await reading.catch((thrown: unknown) => thrown);
     assert.ok(error instanceof SluiceError);

@@ -47,11 +47,14 @@ class Setup {
 
   readonly #topic = {
     topicId: 1,
+    config: { partitionCount: 0 },
+    firstOffset: () => 0,
     addFollower: (follower: TopicFollower) => this.followers.add(follower),
     removeFollower: (follower: TopicFollower) => this.followers.delete(follower),
-  } as unknown as Topic;
+  };
 
   constructor(partitions: readonly (readonly StoredRun[])[], options: Partial<LogStreamOptions> = {}) {
+    this.#topic.config.partitionCount = partitions.length;
     const endOf = (partition: number): number => {
       const last = partitions[partition]!.at(-1);
       return last === undefined ? 0 : last.firstOffset + last.count;
@@ -81,7 +84,8 @@ class Setup {
       },
       ended: (error: SluiceError | undefined) => void this.ends.push(error),
     };
-    this.stream = new LogStream(storage as Storage, this.#topic, sink, {
+    this.stream = new LogStream(storage as Storage, this.#topic as unknown as Topic, sink, {
+      partition: undefined,
       starts: new Map(partitions.map((_, partition) => [partition, 0])),
       limit: 0,
       isFollowing: false,
@@ -181,7 +185,7 @@ describe('a stream that reads the log', () => {
   it('delivers up to the offsets that were committed when it began, or follows', () => {
     const setup = started([[run(0, 0, 2)]]);
     assert.deepEqual(setup.ends, [undefined]);
-    const following = started([[run(0, 0, 2)]], { isFollowing: true });
+    const following = started([[run(0, 0, 2)]], { isFollowing: true, partition: 0 });
     assert.deepEqual(following.frames, [['0:0-2']]);
     following.answer = () => [run(0, 2, 3)];
     following.stream.grown(7, 5);
@@ -189,6 +193,24 @@ describe('a stream that reads the log', () => {
     following.stream.grown(0, 4);
     assert.deepEqual(following.frames[1], ['0:2-4'], 'what is committed, not what the read brings');
     assert.deepEqual(following.ends, []);
+  });
+
+  it('reads partitions that are added later from their beginning, if it reads all', () => {
+    const partitions: StoredRun[][] = [[run(0, 0, 1)]];
+    const setup = started(partitions, { isFollowing: true });
+    setup.take();
+    partitions.push([run(1, 0, 2)]);
+    setup.stream.grown(1, 2);
+    assert.deepEqual(setup.frames, [['0:0-1'], ['1:0-2']]);
+    setup.stream.close();
+    assert.deepEqual(setup.closed, [0, 1]);
+  });
+
+  it('reads partitions that were added while its position was looked up', () => {
+    const partitions = [[run(0, 0, 1), run(0, 1, 1)], [run(1, 0, 1)]];
+    assert.deepEqual(started(partitions, { starts: new Map([[0, 1]]) }).frames, [['0:1-2'], ['1:0-1']]);
+    const one = started(partitions, { starts: new Map([[0, 1]]), partition: 0 });
+    assert.deepEqual(one.frames, [['0:1-2']]);
   });
 
   it('does not follow growth where it is to end', () => {
