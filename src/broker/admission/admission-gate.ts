@@ -4,7 +4,6 @@ import type { HoldReason } from '../types.js';
 /** A condition that keeps producers from publishing for a while. */
 export interface AdmissionGate {
   readonly holdReason: HoldReason;
-  readonly isClosed: boolean;
   /** Calls `enter` once, as soon as the gate is open. Returns a function that gives up waiting. */
   wait(enter: () => void): () => void;
 }

@@ -57,7 +57,11 @@ export class FreeDiskWatch implements RefusingGate {
     this.#options = options;
   }
 
-  get isClosed(): boolean {
+  /**
+   * Whether producers are held. Starts a check of the disk if the charges have used half of the margin: call it before
+   * each submission.
+   */
+  isClosedStartingDueCheck(): boolean {
     if (this.#isLow) return true;
     const chargedBytes = this.#chargedBytes;
     if (chargedBytes * 2 < this.#marginBytes) return false;
@@ -81,7 +85,7 @@ export class FreeDiskWatch implements RefusingGate {
 
   /** Throws DISK_NEARLY_FULL if nothing may be stored. */
   check(): void {
-    if (this.isClosed) throw this.refusal();
+    if (this.isClosedStartingDueCheck()) throw this.refusal();
   }
 
   /** Checks the disk now, and then at intervals. */
@@ -116,7 +120,7 @@ export class FreeDiskWatch implements RefusingGate {
   #lookNow(): Promise<void> {
     this.#look ??= this.#lookOnce().finally(() => {
       this.#look = undefined;
-      this.#waiters.admit(() => !this.isClosed);
+      this.#waiters.admit(() => !this.isClosedStartingDueCheck());
       this.#lookAgainSoon();
     });
     return this.#look;

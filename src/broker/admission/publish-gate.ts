@@ -52,8 +52,8 @@ export class PublishGate {
   #arrivedBytes = 0;
   #willAdmit = false;
   #hasCommitted = false;
-  /** Counts the expiries of reservations. A reservation from before the last expiry is void. */
-  #round = 0;
+  /** Counts the lapses of reservations. A reservation from before the last lapse is void. */
+  #lapseCount = 0;
   #lapse: Timer | undefined;
 
   constructor(services: PublishGateServices) {
@@ -185,10 +185,10 @@ export class PublishGate {
     this.#reservedBytes += bytes;
     line.reservedBytes += bytes;
     this.#lapse ??= this.#services.clock.after(limits.admissionMs, () => this.#lapsed());
-    const round = this.#round;
+    const lapseCount = this.#lapseCount;
     let isHeld = true;
     return () => {
-      if (isHeld && round === this.#round) {
+      if (isHeld && lapseCount === this.#lapseCount) {
         this.#reservedBytes -= bytes;
         line.reservedBytes -= bytes;
         this.#requestArrived(bytes);
@@ -207,7 +207,7 @@ export class PublishGate {
   /** Streams that have not sent a request by now are idle, and must not keep the others waiting. */
   #lapsed(): void {
     this.#lapse = undefined;
-    this.#round++;
+    this.#lapseCount++;
     this.#reservedBytes = 0;
     for (const line of this.#active) line.reservedBytes = 0;
     this.#forgetIdle();

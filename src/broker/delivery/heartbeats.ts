@@ -22,8 +22,8 @@ export interface HeartbeatServices {
   readonly sessions: ReadonlyMap<string, BeatingSubscription>;
 }
 
-/** The consumers that have not had a heartbeat in this round. */
-interface Round {
+/** The consumers that have not had a heartbeat in this sweep. */
+interface Sweep {
   readonly startMs: number;
   readonly consumers: Iterator<readonly [BeatingSubscription, BeatingConsumer]>;
 }
@@ -34,7 +34,7 @@ interface Round {
  */
 export class Heartbeats implements Sleeper {
   readonly #services: HeartbeatServices;
-  #round: Round | undefined;
+  #sweep: Sweep | undefined;
 
   constructor(services: HeartbeatServices) {
     this.#services = services;
@@ -42,18 +42,18 @@ export class Heartbeats implements Sleeper {
 
   wake(nowMs: number): void {
     const { alarm } = this.#services;
-    const round = this.#round ?? { startMs: nowMs, consumers: consumersOf([...this.#subscriptions()]) };
-    const isDone = this.#beatSome(round);
-    this.#round = isDone ? undefined : round;
-    alarm.set(this, isDone ? round.startMs + limits.heartbeatEveryMs : nowMs + limits.heartbeatPauseMs);
+    const sweep = this.#sweep ?? { startMs: nowMs, consumers: consumersOf([...this.#subscriptions()]) };
+    const isDone = this.#beatSome(sweep);
+    this.#sweep = isDone ? undefined : sweep;
+    alarm.set(this, isDone ? sweep.startMs + limits.heartbeatEveryMs : nowMs + limits.heartbeatPauseMs);
   }
 
   #subscriptions(): Set<BeatingSubscription> {
     return new Set(this.#services.sessions.values());
   }
 
-  /** Returns whether the round has ended. */
-  #beatSome({ consumers }: Round): boolean {
+  /** Returns whether the sweep has ended. */
+  #beatSome({ consumers }: Sweep): boolean {
     const { clock, sessions } = this.#services;
     const timeMs = clock.wallMs();
     let counted: BeatingSubscription | undefined;
@@ -62,7 +62,7 @@ export class Heartbeats implements Sleeper {
       const { value, done } = consumers.next();
       if (done) return true;
       const [subscription, consumer] = value;
-      // The session may have ended, or its subscription may have been deleted, since the round began.
+      // The session may have ended, or its subscription may have been deleted, since the sweep began.
       if (consumer.isHeldByTransport || sessions.get(consumer.sessionId) !== subscription) continue;
       if (subscription !== counted) backlog = subscription.backlogMessageCount;
       counted = subscription;

@@ -113,7 +113,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     if (!this.#isBusy) this.#beginHold('receipts');
   }
 
-  publish(batch: PublishBatch, answer: PublishDone): void {
+  publish(batch: PublishBatch, done: PublishDone): void {
     this.#releaseRoom();
     const { byteLength } = batch.source;
     this.#requestBytes = byteLength;
@@ -124,7 +124,7 @@ export class StreamPublisher implements Publisher, HeldStream {
     this.#publish(batch, (error, receipt) => {
       this.#pendingBatchCount--;
       this.#count(byteLength, receipt);
-      answer(error, receipt);
+      done(error, receipt);
     });
   }
 
@@ -169,7 +169,7 @@ export class StreamPublisher implements Publisher, HeldStream {
 
   #closedGate(topic: Topic): RefusingGate | undefined {
     const { disk } = this.#services;
-    if (disk.isClosed) return disk;
+    if (disk.isClosedStartingDueCheck()) return disk;
     return topic.backlog.isClosed ? topic.backlog : undefined;
   }
 

@@ -40,7 +40,7 @@ export interface Submitter {
 }
 
 /**
- * A round, as it is remembered until it is written. Its messages are in the block. Of the submissions, and of
+ * A round, as it is remembered until it is written and committed. Its messages are in the block. Of the submissions, and of
  * their requests, only the callbacks are kept.
  */
 export interface RoundPlan extends BuiltRound {

@@ -22,7 +22,7 @@ export interface LogRecords {
 
 /** Reads from a block boundary. A first record that began earlier is skipped. */
 export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords {
-  const scan = new LogScan(bytes, isBeginning);
+  const scan = new FragmentScan(bytes, isBeginning);
   for (let blockAt = 0; blockAt < bytes.length; blockAt += blockBytes) {
     scan.readBlock(blockAt, Math.min(blockAt + blockBytes, bytes.length));
   }
@@ -30,7 +30,7 @@ export function readLogRecords(bytes: Buffer, isBeginning: boolean): LogRecords 
 }
 
 /** Joins fragments to records, and notes what is damaged. */
-class LogScan {
+class FragmentScan {
   readonly #bytes: Buffer;
   readonly #records: Buffer[] = [];
   /** The fragments of a record whose last one was not read yet. */

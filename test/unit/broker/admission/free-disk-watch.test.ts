@@ -75,12 +75,12 @@ describe('FreeDiskWatch', () => {
 
   it('holds before the reserve is passed, within one interval of looking', async () => {
     const requestBytes = 64 * 1024;
-    for (let i = 0; i < 10_000 && !watch.isClosed; i += 1) {
+    for (let i = 0; i < 10_000 && !watch.isClosedStartingDueCheck(); i += 1) {
       disk.submit(requestBytes);
       disk.write();
       await settle();
     }
-    assert.equal(watch.isClosed, true);
+    assert.equal(watch.isClosedStartingDueCheck(), true);
     assert.ok(
       disk.freeBytes >= reserveBytes,
       `${reserveBytes - disk.freeBytes} bytes of the reserve are used`,
@@ -93,41 +93,41 @@ describe('FreeDiskWatch', () => {
   it('counts what is submitted, also while a look is under way and before it is written', async () => {
     disk.isHeld = true;
     disk.submit(60 * MiB);
-    assert.equal(watch.isClosed, false);
+    assert.equal(watch.isClosedStartingDueCheck(), false);
     disk.submit(41 * MiB);
-    assert.equal(watch.isClosed, true, '101 MiB, twice, do not fit into 200 MiB');
+    assert.equal(watch.isClosedStartingDueCheck(), true, '101 MiB, twice, do not fit into 200 MiB');
     disk.write(60 * MiB);
-    assert.equal(watch.isClosed, true);
+    assert.equal(watch.isClosedStartingDueCheck(), true);
     disk.submit(1 * MiB);
     disk.answer();
     await settle();
-    assert.equal(watch.isClosed, true, 'the queue is not written, and counts');
+    assert.equal(watch.isClosedStartingDueCheck(), true, 'the queue is not written, and counts');
   });
 
   it('looks once at a time, and not again before anything more is written', async () => {
     disk.submit(60 * MiB);
-    assert.equal(watch.isClosed, false);
+    assert.equal(watch.isClosedStartingDueCheck(), false);
     assert.equal(disk.probeCount, 1, 'nothing has been written since the first look');
     disk.write(1 * MiB);
     disk.isHeld = true;
-    for (let i = 0; i < 3; i += 1) assert.equal(watch.isClosed, false);
+    for (let i = 0; i < 3; i += 1) assert.equal(watch.isClosedStartingDueCheck(), false);
     assert.equal(disk.probeCount, 2);
     disk.answer();
     await settle();
-    for (let i = 0; i < 3; i += 1) assert.equal(watch.isClosed, false);
+    for (let i = 0; i < 3; i += 1) assert.equal(watch.isClosedStartingDueCheck(), false);
     assert.equal(disk.probeCount, 2);
   });
 
   it('lets producers go on that were held for what is written by now', async () => {
     disk.submit(110 * MiB);
-    assert.equal(watch.isClosed, true);
+    assert.equal(watch.isClosedStartingDueCheck(), true);
     let entered = 0;
     watch.wait(() => {
       entered += 1;
     });
     disk.isHeld = true;
     disk.write(10 * MiB);
-    assert.equal(watch.isClosed, true);
+    assert.equal(watch.isClosedStartingDueCheck(), true);
     disk.answer();
     await settle();
     assert.equal(entered, 0);
@@ -142,17 +142,17 @@ describe('FreeDiskWatch', () => {
   it('sees within a second that others have filled the disk, and that there is room again', async () => {
     let entered = 0;
     disk.freeBytes = reserveBytes - 1;
-    assert.equal(watch.isClosed, false);
+    assert.equal(watch.isClosedStartingDueCheck(), false);
     clock.advance(limits.freeDiskCheckEveryMs);
     await settle();
-    assert.equal(watch.isClosed, true);
+    assert.equal(watch.isClosedStartingDueCheck(), true);
     watch.wait(() => {
       entered += 1;
     });
     disk.freeBytes = reserveBytes + 100 * MiB;
     clock.advance(limits.freeDiskCheckEveryMs);
     await settle();
-    assert.equal(watch.isClosed, false);
+    assert.equal(watch.isClosedStartingDueCheck(), false);
     assert.equal(entered, 1);
   });
 
@@ -166,7 +166,7 @@ describe('FreeDiskWatch', () => {
       topics: { mostPartitions: 1 },
     });
     await low.start();
-    assert.equal(low.isClosed, true);
+    assert.equal(low.isClosedStartingDueCheck(), true);
     assert.equal(low.refusal().reason, 'DISK_NEARLY_FULL');
     low.stop();
   });
@@ -176,6 +176,6 @@ describe('FreeDiskWatch', () => {
     clock.advance(limits.freeDiskCheckEveryMs);
     await settle();
     disk.submit(1_000 * MiB);
-    assert.equal(watch.isClosed, false);
+    assert.equal(watch.isClosedStartingDueCheck(), false);
   });
 });
