@@ -84,6 +84,19 @@ describe('documents for developers', () => {
     assert.deepEqual(missing, []);
   });
 
+  it('name every source file of their folder', () => {
+    const missing = documents
+      .filter((path) => path.startsWith('src/'))
+      .flatMap((document) => {
+        const text = read(document);
+        return files
+          .filter((path) => dirname(path) === dirname(document) && path.endsWith('.ts'))
+          .filter((path) => !text.includes(`${relative(dirname(document), path)}\``))
+          .map((path) => `${document}: ${path}`);
+      });
+    assert.deepEqual(missing, []);
+  });
+
   it('are searched for paths', () => {
     const text =
       'see `src/no/such.ts`, `broker/none/`, `make x`, `a/b`, [page](docs/none.md#part)\n```sh\nnode dist/no/main.js\n```\n';
