@@ -64,12 +64,19 @@ describe('the broker on a store that takes its time', () => {
     return done;
   }
 
-  async function publish(ids: readonly string[]): Promise<void> {
+  async function publish(ids: readonly string[], topic = 'queue'): Promise<void> {
     const drafts = ids.map((id) => ({ id, key: '', padding: 0 }));
-    const batch = { topic: 'queue', partition: undefined, producer: undefined, ...encodeBatch(drafts) };
+    const batch = { topic, partition: undefined, producer: undefined, ...encodeBatch(drafts) };
     await answered(
       new Promise<void>((resolve) => broker.openPublisher(contextOf('test')).publish(batch, () => resolve())),
     );
+  }
+
+  /** The next store reads every message from the disk. */
+  async function restart(): Promise<void> {
+    host.crash();
+    await host.start();
+    broker = host.broker;
   }
 
   async function subscribe(name: string): Promise<{ sessionId: string; offsets: number[] }> {
@@ -194,14 +201,43 @@ describe('the broker on a store that takes its time', () => {
 
   it('names the topic that was deleted while one of its messages was read', async () => {
     await publish(['one']);
-    // The next store reads the message from the disk.
-    host.crash();
-    await host.start();
-    broker = host.broker;
+    await restart();
     const reading = broker.getMessage('queue', 0, 0);
     assert.equal(host.storage.heldCallCount, 1, 'the read is under way');
     await answered(broker.deleteTopic('queue'));
     host.storage.answerCall(0);
     await assert.rejects(reading, topicNotFound);
+  });
+
+  it('closes the scan of a redrive that ends while the disk is read', async () => {
+    const deadLetter = { ...subscription.deadLetter, topic: 'failed' };
+    await answered(
+      broker.createSubscription({ ...subscription, name: 's', deadLetter }, { kind: 'earliest' }),
+    );
+    await publish(['one'], 'failed');
+    await restart();
+    let closeCount = 0;
+    const openReader = host.storage.openReader.bind(host.storage);
+    host.storage.openReader = (...partition) => {
+      const { read, close } = openReader(...partition);
+      return {
+        read,
+        close: () => {
+          closeCount += 1;
+          close();
+        },
+      };
+    };
+    const options = { topic: 'queue', subscription: 's', isDryRun: true, limit: 0, ratePerSecond: 0 };
+    const session = broker.redrive(options, { progress() {}, ended: (error) => failures.push(error) });
+    for (await host.storage.quiesce(); host.storage.heldCallCount === 0; await host.storage.quiesce()) {
+      assert.ok(host.storage.heldRoundCount > 0, 'the redrive reads nothing');
+      host.storage.answerRound();
+    }
+    assert.equal(closeCount, 0);
+    session.close();
+    assert.equal(closeCount, 1);
+    host.storage.answerCall(0);
+    await host.storage.quiesce();
   });
 });
