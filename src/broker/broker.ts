@@ -71,7 +71,6 @@ export interface BrokerServices {
 
 /** Recovers topics and subscriptions from the store, and is ready to serve. If it rejects, the caller closes the store. */
 export async function createBroker(settings: BrokerSettings, services: BrokerServices): Promise<Broker> {
-  for (const warning of services.storage.warnings) services.logger.warn({}, warning);
   const broker = new StoredBroker(settings, services);
   try {
     await broker.start();

@@ -123,7 +123,7 @@ export class Sequencer {
     };
   }
 
-  /** A record of a subscription that does not exist. */
+  /** A record of a subscription that does not exist: the next start would refuse it. Each kind of change is named. */
   #isOrphan(change: Change): boolean {
     switch (change.kind) {
       case 'cursor':
@@ -131,7 +131,12 @@ export class Sequencer {
       case 'dead-letter':
       case 'remove-dead-letters':
         return !this.#subscriptionIds.has(change.subscriptionId);
-      default:
+      case 'append':
+      case 'producer':
+      case 'topic':
+      case 'delete-topic':
+      case 'subscription':
+      case 'delete-subscription':
         return false;
     }
   }

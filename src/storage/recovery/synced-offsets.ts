@@ -88,7 +88,7 @@ export async function findMissing(
 export function syncedDataMissing(missing: readonly string[]): SluiceError {
   return new SluiceError(
     'SYNCED_DATA_MISSING',
-    `the store holds less than was synced: ${listFaults(missing)}. Restore it from a backup, or accept the loss by the setting`,
+    `the store holds less than was synced: ${listFaults(missing)}. Restore it from a backup, or start without what is lost: --accept-data-loss`,
   );
 }
 
