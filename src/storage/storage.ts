@@ -9,7 +9,7 @@ import { writeIdentity } from './recovery/migration.js';
 import type { Recovered } from './recovery/recovered.js';
 import { clearDeleted, recover } from './recovery/recovery.js';
 import { checkRoundNote, readBootId, writeRoundNote } from './recovery/round-note.js';
-import { findMissing, syncedDataMissing } from './recovery/synced-offsets.js';
+import { findMissing, readSyncedOffsets, syncedDataMissing } from './recovery/synced-offsets.js';
 import { type DamageSite, describeDamage } from './recovery/table-damage.js';
 import type { StorageServices } from './services.js';
 import { Store } from './store.js';
@@ -35,7 +35,7 @@ export async function openStorage(options: StorageOptions, services: StorageServ
   const paths = { databasePath: opened.databasePath, notePath: opened.tableDamagePath };
   let known: Recovered | undefined;
   try {
-    const recovered = await recover(engine);
+    const recovered = await recover(engine, () => readSyncedOffsets(syncedOffsetsPath));
     known = recovered;
     const { canBeAccepted } = recovered.lost;
     if (recovered.faults.length > 0 && !(acceptDataLoss && canBeAccepted)) {

@@ -9,7 +9,7 @@ const [directory, control] = process.argv.slice(2) as [string, string];
 for (const failures of [1, 1_000_000, 0]) {
   const engine = await Engine.open(join(directory, 'db'), 4);
   writeFileSync(control, String(failures).padEnd(20));
-  const outcome = await recover(engine).then(
+  const outcome = await recover(engine, async () => []).then(
     ({ topics, faults }) => `${topics.size} topics, ${faults.length} faults`,
     (error: unknown) =>
       error instanceof SluiceError ? `${error.reason} ${error.message}` : `unexpected ${String(error)}`,

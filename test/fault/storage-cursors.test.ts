@@ -3,6 +3,8 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SluiceError } from '../../src/base/errors.js';
 import type { CursorState } from '../../src/base/positions.js';
+import { metadataColumn } from '../../src/storage/engine/columns.js';
+import { extentKey } from '../../src/storage/engine/keys.js';
 import type { Storage } from '../../src/storage/types.js';
 import {
   append,
@@ -12,6 +14,7 @@ import {
   openIn,
   subscriptionConfig,
 } from '../integration/storage/harness.js';
+import { change } from './changed-record.js';
 
 const subscriptionCount = 400;
 const firstOffset = 3;
@@ -132,4 +135,15 @@ describe('storage: a damaged table of cursors', () => {
       await again.close();
     });
   }
+
+  it('does not keep a start that accepts the loss from rebuilding an extent', async () => {
+    await change(directory, metadataColumn, extentKey(1, 0), 'alter');
+    const path = await tableOfCursors(directory);
+    const bytes = await readFile(path);
+    bytes[Math.floor(bytes.length * 0.4)]! ^= 0x10;
+    await writeFile(path, bytes);
+    const accepted = await openIn(directory, { acceptDataLoss: true });
+    assert.deepEqual(await commit(accepted, { appends: [append(1, 0, ['next'])] }), [100]);
+    await accepted.close();
+  });
 });

@@ -14,6 +14,7 @@ import { readDatabaseStart } from '../../src/storage/recovery/database-check.js'
 import { decodeRoundNote, writeRoundNote } from '../../src/storage/recovery/round-note.js';
 import { append, commit, makeDirectory, openIn, payloads, readAll } from '../integration/storage/harness.js';
 import { repositoryRoot } from '../support/repository.js';
+import { change } from './changed-record.js';
 
 const { topic, subscription } = keys.metadataKind;
 
@@ -103,27 +104,6 @@ async function seeded(): Promise<string> {
   const directory = await makeDirectory();
   await cp(join(repositoryRoot, 'test/data/format-2-clean'), directory, { recursive: true });
   return directory;
-}
-
-/** Behind the store's back: only the record itself can tell. */
-async function change(
-  directory: string,
-  column: number,
-  key: Buffer,
-  how: 'alter' | 'remove',
-): Promise<void> {
-  const engine = await Engine.open(join(directory, 'db'), 4);
-  const batch = engine.batch();
-  const value = engine.get(column, key);
-  assert(value !== undefined);
-  value[0]! ^= 0x01;
-  if (how === 'alter') batch.put(column, key, value);
-  else batch.delete(column, key);
-  batch.write(true);
-  const path = join(directory, 'last-round');
-  const note = decodeRoundNote(await readFile(path))!;
-  await writeRoundNote(path, { ...note, ...(await readDatabaseStart(join(directory, 'db'))) });
-  await engine.close();
 }
 
 async function refused(directory: string, says: RegExp): Promise<void> {

@@ -95,6 +95,34 @@ export function redriveRange(subscriptionId: number, deadLetterTopicId: number):
   };
 }
 
+/** What a key of a note says; undefined for the key of a cursor. */
+export type NotePlace =
+  | {
+      readonly kind: 'dead-letter';
+      readonly subscriptionId: number;
+      readonly partition: number;
+      readonly offset: number;
+    }
+  | { readonly kind: 'redrive'; readonly deadLetterTopicId: number; readonly partition: number };
+
+export function placeOfNote(key: Buffer): NotePlace | undefined {
+  switch (key[4]) {
+    case deadLetterKind: {
+      const subscriptionId = key.readUInt32BE(0);
+      const partition = key.readUInt16BE(5);
+      return { kind: 'dead-letter', subscriptionId, partition, offset: offsetOfDeadLetterKey(key) };
+    }
+    case redriveKind:
+      return {
+        kind: 'redrive',
+        deadLetterTopicId: key.readUInt32BE(5),
+        partition: partitionOfRedriveKey(key),
+      };
+    default:
+      return undefined;
+  }
+}
+
 /** Everything of one subscription. */
 export function subscriptionRange(subscriptionId: number): KeyRange {
   return { gte: subscriptionKey(subscriptionId, 0), lt: subscriptionKey(subscriptionId + 1, 0) };

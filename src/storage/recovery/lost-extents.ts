@@ -10,6 +10,7 @@ import {
 } from '../engine/engine.js';
 import { everything, logKey, logRange } from '../engine/keys.js';
 import type { CatalogTopic } from '../types.js';
+import type { KnownEnds } from './known-ends.js';
 
 type Extents = ReadonlyMap<number, ReadonlyMap<number, Extent>>;
 
@@ -29,42 +30,111 @@ export interface LostExtents {
   readonly areAllFound: boolean;
 }
 
+/** What is known of partitions beside their extents and their messages. */
+export interface LostExtentEvidence {
+  /** According to cursors, and after `raiseByNotes` also according to everything else. */
+  readonly ends: KnownEnds;
+  readonly isDamaged: (topicId: number, partition: number) => boolean;
+  /** Called if an extent is lost. Returns false if not all notes could be read. */
+  readonly raiseByNotes: () => Promise<boolean>;
+}
+
 /**
- * Searches partitions without an extent for messages. Such a partition would count as empty: its messages would be
- * forgotten, and their offsets assigned again. One seek for each partition that never had a message.
+ * Searches partitions without an extent for messages, and for damaged extents. Such a partition
+ * would count as empty: its messages would be forgotten, and its offsets assigned again, below cursors that count
+ * them as settled. One seek for each partition that never had a message.
  */
 export async function findLostExtents(
   engine: Engine,
   topics: ReadonlyMap<number, CatalogTopic>,
   extents: Extents,
+  evidence: LostExtentEvidence,
 ): Promise<LostExtents> {
-  const faults: string[] = [];
+  const { lost, faults } = await findLost(engine, topics, extents, evidence);
   const found: LostExtents['found'][number][] = [];
-  let areAllFound = true;
-  const notFound = (what: string, error: unknown) => {
-    faults.push(`${what}: ${engineMessage(error)}`);
-    areAllFound = false;
-  };
-  for (const [partition, topicIds] of partitionsWithoutExtent(topics, extents)) {
-    let withRecords: number[] = [];
-    try {
-      withRecords = await topicsWithRecords(engine, partition, topicIds);
-    } catch (error) {
-      if (!isDamage(error)) throw error;
-      notFound(`partition ${partition} can't be read where an extent is missing`, error);
-    }
-    for (const topicId of withRecords) {
-      const what = `the extent of partition ${partition} of topic ${topicId} is missing`;
-      faults.push(`${what}: there are messages in it`);
-      try {
-        found.push({ topicId, partition, extent: await extentOfRecords(engine, topicId, partition) });
-      } catch (error) {
-        if (!isDamage(error)) throw error;
-        notFound(`${what}, and can't be rebuilt from its first and last record`, error);
-      }
-    }
+  let areAllFound = faults.length === 0;
+  const areNotesRead = lost.length === 0 || (await evidence.raiseByNotes());
+  for (const { topicId, partition, hasRecords } of lost) {
+    const knownEnd = evidence.ends.of(topicId, partition);
+    const { what, extent } = hasRecords
+      ? await fromRecords(engine, topicId, partition, knownEnd)
+      : fromEnd(knownEnd, areNotesRead);
+    faults.push(`the extent of partition ${partition} of topic ${topicId} is missing${what}`);
+    if (extent === undefined) areAllFound = false;
+    else found.push({ topicId, partition, extent });
   }
   return { faults, found, areAllFound };
+}
+
+interface LostPartition {
+  readonly topicId: number;
+  readonly partition: number;
+  readonly hasRecords: boolean;
+}
+
+/** The partitions that have lost their extent, and faults for partitions that can't be searched. */
+async function findLost(
+  engine: Engine,
+  topics: ReadonlyMap<number, CatalogTopic>,
+  extents: Extents,
+  { isDamaged }: LostExtentEvidence,
+): Promise<{ lost: LostPartition[]; faults: string[] }> {
+  const faults: string[] = [];
+  const lost: LostPartition[] = [];
+  for (const [partition, topicIds] of partitionsWithoutExtent(topics, extents)) {
+    try {
+      const withRecords = new Set(await topicsWithRecords(engine, partition, topicIds));
+      for (const topicId of topicIds) {
+        const hasRecords = withRecords.has(topicId);
+        if (hasRecords || isDamaged(topicId, partition)) lost.push({ topicId, partition, hasRecords });
+      }
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      faults.push(`partition ${partition} can't be read where an extent is missing: ${engineMessage(error)}`);
+    }
+  }
+  return { lost, faults };
+}
+
+/** What is lost, for people, and the rebuilt extent; undefined if it can't be rebuilt. */
+interface Rebuilt {
+  readonly what: string;
+  readonly extent?: Extent;
+}
+
+async function fromRecords(
+  engine: Engine,
+  topicId: number,
+  partition: number,
+  knownEnd: number,
+): Promise<Rebuilt> {
+  const cannot = ", and can't be rebuilt from its first and last record";
+  try {
+    const extent = await extentOfRecords(engine, topicId, partition);
+    if (extent.endOffset >= knownEnd) return { what: ': there are messages in it', extent };
+    return { what: `${cannot}: they end at ${extent.endOffset}, and it had messages up to ${knownEnd - 1}` };
+  } catch (error) {
+    if (!isDamage(error)) throw error;
+    return { what: `${cannot}: ${engineMessage(error)}` };
+  }
+}
+
+/** Of a partition without records: retention has removed all of them. */
+function fromEnd(knownEnd: number, areNotesRead: boolean): Rebuilt {
+  const cannot = ", and can't be rebuilt";
+  if (knownEnd === 0) return { what: `${cannot}: nothing says how many messages it had` };
+  if (!areNotesRead) return { what: `${cannot}: no message is left, and a note can't be read` };
+  const extent = { ...emptyExtent, firstOffset: knownEnd, endOffset: knownEnd };
+  return { what: `: it had messages up to offset ${knownEnd - 1}`, extent };
+}
+
+/** The extents of the store, and those that were rebuilt. */
+export function withExtents(extents: Extents, found: LostExtents['found']): Extents {
+  const all = new Map(extents);
+  for (const { topicId, partition, extent } of found) {
+    all.set(topicId, new Map(all.get(topicId)).set(partition, extent));
+  }
+  return all;
 }
 
 function isDamage(error: unknown): boolean {

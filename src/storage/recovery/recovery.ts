@@ -7,6 +7,7 @@ import { decodeTopic } from '../codec/topic.js';
 import { cursorsColumn, metadataColumn, partitionColumn, producersColumn } from '../engine/columns.js';
 import { type Engine, engineFault, engineMessage } from '../engine/engine.js';
 import {
+  extentKey,
   idOfMetadataKey,
   logRange,
   type MetadataKind,
@@ -18,10 +19,12 @@ import {
 } from '../engine/keys.js';
 import { undamaged } from '../log/undamaged.js';
 import type { CatalogTopic } from '../types.js';
-import { findLostCursors, firstOffsets } from './lost-cursors.js';
-import { findLostExtents } from './lost-extents.js';
+import { KnownEnds, raiseByNotes } from './known-ends.js';
+import { findSuspectCursors, replaceSuspectCursors } from './lost-cursors.js';
+import { findLostExtents, withExtents } from './lost-extents.js';
 import type { Recovered } from './recovered.js';
 import { findContradictions } from './recovery-check.js';
+import type { SyncedOffset } from './synced-offsets.js';
 
 const entriesAtOnce = 10_000;
 
@@ -37,11 +40,14 @@ const nameOfKind: Readonly<Record<MetadataKind, string>> = {
 };
 
 /** Reads everything again if the disk fails once. Rejects with READ_FAILED if it fails again. Damage is a result. */
-export function recover(engine: Engine): Promise<Recovered> {
-  return undamaged('the catalog of the store', () => recoverOnce(engine));
+export function recover(engine: Engine, readSyncedOffsets: ReadSyncedOffsets): Promise<Recovered> {
+  return undamaged('the catalog of the store', () => recoverOnce(engine, readSyncedOffsets));
 }
 
-async function recoverOnce(engine: Engine): Promise<Recovered> {
+/** Reads the file of synced offsets, for a store that has lost an extent. Empty if there is no whole file. */
+type ReadSyncedOffsets = () => Promise<readonly SyncedOffset[]>;
+
+async function recoverOnce(engine: Engine, readSyncedOffsets: ReadSyncedOffsets): Promise<Recovered> {
   const topics = new Map<number, CatalogTopic>();
   const subscriptionRecords: Buffer[] = [];
   const extents = new Map<number, Map<number, Extent>>();
@@ -112,13 +118,14 @@ async function recoverOnce(engine: Engine): Promise<Recovered> {
     faults,
   };
   const contradictions = await findContradictions(engine, recovered);
-  const lostExtents = await findLostExtents(engine, topics, extents);
-  const lostCursors = await findLostCursors(
-    engine,
-    topics,
-    recovered.subscriptions,
-    firstOffsets(extents, lostExtents.found),
-  );
+  const ends = new KnownEnds();
+  const suspects = await findSuspectCursors(engine, topics, recovered.subscriptions, ends);
+  const lostExtents = await findLostExtents(engine, topics, extents, {
+    ends,
+    isDamaged: (topicId, partition) => damagedKeys.some((key) => key.equals(extentKey(topicId, partition))),
+    raiseByNotes: async () => raiseByNotes(engine, recovered.subscriptions, await readSyncedOffsets(), ends),
+  });
+  const lostCursors = replaceSuspectCursors(suspects, withExtents(extents, lostExtents.found));
   faults.push(...contradictions.faults, ...lostExtents.faults, ...lostCursors.faults);
   const lost = {
     ...contradictions,

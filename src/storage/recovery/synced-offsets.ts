@@ -63,6 +63,12 @@ export function decodeSyncedOffsets(bytes: Buffer): SyncedOffset[] | undefined {
   });
 }
 
+/** What the file lists. Empty if there is no file, or if it is damaged. */
+export async function readSyncedOffsets(path: string): Promise<SyncedOffset[]> {
+  const bytes = await readFileIfAny(path);
+  return (bytes && decodeSyncedOffsets(bytes)) ?? [];
+}
+
 /**
  * What the file lists as synced and the store does not have: one line for each partition, empty if nothing is
  * missing. `endOffsetOf` returns undefined for a deleted topic.
