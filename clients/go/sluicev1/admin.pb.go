@@ -783,7 +783,9 @@ type DeadLetterPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Deliveries before a message is dead-lettered. Zero: the broker's default.
 	MaxAttempts uint32 `protobuf:"varint,1,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
-	// Default: `<topic>.<subscription>.dead-letter`, created when first needed.
+	// Default: `<topic>.<subscription>.dead-letter`, created when first needed. If
+	// that is longer than 200 characters: its first 171 characters, a dot, a
+	// digest of 16 characters, and `.dead-letter`.
 	// Never the subscription's own topic (INVALID_FIELD), nor one whose own
 	// subscriptions dead-letter back to it (DEAD_LETTER_CYCLE), disabled or not.
 	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`

@@ -55,7 +55,8 @@ type AdminClient interface {
 	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
 	UpdateSubscription(ctx context.Context, in *UpdateSubscriptionRequest, opts ...grpc.CallOption) (*UpdateSubscriptionResponse, error)
 	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error)
-	// Moves a subscription to an earlier or a later position.
+	// Moves a subscription to an earlier or a later position. Messages on their way to the dead-letter topic, of settlements that
+	// have no answer yet, still go there, and are not delivered again.
 	SeekSubscription(ctx context.Context, in *SeekSubscriptionRequest, opts ...grpc.CallOption) (*SeekSubscriptionResponse, error)
 	// Lists the producers' open streams, and why the broker holds them.
 	ListProducers(ctx context.Context, in *ListProducersRequest, opts ...grpc.CallOption) (*ListProducersResponse, error)
@@ -268,7 +269,8 @@ type AdminServer interface {
 	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
 	UpdateSubscription(context.Context, *UpdateSubscriptionRequest) (*UpdateSubscriptionResponse, error)
 	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error)
-	// Moves a subscription to an earlier or a later position.
+	// Moves a subscription to an earlier or a later position. Messages on their way to the dead-letter topic, of settlements that
+	// have no answer yet, still go there, and are not delivered again.
 	SeekSubscription(context.Context, *SeekSubscriptionRequest) (*SeekSubscriptionResponse, error)
 	// Lists the producers' open streams, and why the broker holds them.
 	ListProducers(context.Context, *ListProducersRequest) (*ListProducersResponse, error)

@@ -1541,7 +1541,8 @@ export const Admin: GenService<{
     output: typeof DeleteSubscriptionResponseSchema;
   },
   /**
-   * Moves a subscription to an earlier or a later position.
+   * Moves a subscription to an earlier or a later position. Messages on their way to the dead-letter topic, of settlements that
+   * have no answer yet, still go there, and are not delivered again.
    *
    * @generated from rpc sluice.v1.Admin.SeekSubscription
    */
