@@ -41,6 +41,7 @@ const extensions = new Set(['.ts', '.proto', '.md', '.go', '.java', '.py']);
 const ownName = 'words.test.ts';
 /** Installed, built or generated. */
 const skippedDirectories = /^(node_modules|dist|build|target|gen|sluicev1|\..+|__pycache__|venv)$/;
+const skippedPaths = [join(repositoryRoot, 'clients/python/src/sluice/v1')];
 
 const forbidden = new RegExp(
   `\\b(?:${[...Object.keys(replacements), ...unnamedParties].join('|')})\\b`,
@@ -55,7 +56,8 @@ function* filesBelow(path: string): Iterable<string> {
   for (const entry of readdirSync(path, { withFileTypes: true })) {
     const child = join(path, entry.name);
     if (entry.isFile() && extensions.has(extname(child)) && entry.name !== ownName) yield child;
-    if (entry.isDirectory() && !skippedDirectories.test(entry.name)) yield* filesBelow(child);
+    const isSkipped = skippedDirectories.test(entry.name) || skippedPaths.includes(child);
+    if (entry.isDirectory() && !isSkipped) yield* filesBelow(child);
   }
 }
 
