@@ -135,26 +135,37 @@ async function recoverOnce(engine: Engine, readSyncedOffsets: ReadSyncedOffsets)
     isReadable: isReadable && contradictions.isReadable,
     canBeAccepted: isReadable && lostExtents.areAllFound,
   };
+  const gap = counters === undefined && faults.length > 0 ? lostCountersGap : 0;
   return {
     ...recovered,
     lost,
     // For a start that accepts the loss: drops records without their owner, and no id is given out twice.
     subscriptions: recovered.subscriptions.filter(({ topicId }) => topics.has(topicId)),
-    nextTopicId: nextId(recovered.nextTopicId, [
-      topics.keys(),
-      extents.keys(),
-      deletedTopicIds,
-      lost.topicIds,
-      idsOf(damagedKeys, topicKinds),
-    ]),
-    nextSubscriptionId: nextId(recovered.nextSubscriptionId, [
-      recovered.subscriptions.map(({ subscriptionId }) => subscriptionId),
-      deletedSubscriptionIds,
-      lost.subscriptionIds,
-      idsOf(damagedKeys, subscriptionKinds),
-    ]),
+    nextTopicId:
+      gap +
+      nextId(recovered.nextTopicId, [
+        topics.keys(),
+        extents.keys(),
+        deletedTopicIds,
+        lost.topicIds,
+        idsOf(damagedKeys, topicKinds),
+      ]),
+    nextSubscriptionId:
+      gap +
+      nextId(recovered.nextSubscriptionId, [
+        recovered.subscriptions.map(({ subscriptionId }) => subscriptionId),
+        deletedSubscriptionIds,
+        lost.subscriptionIds,
+        idsOf(damagedKeys, subscriptionKinds),
+      ]),
   };
 }
+
+/**
+ * Ids are left out when the counters are lost: topics and subscriptions that were deleted without a trace may have had
+ * them, and notes of redrives may still name them.
+ */
+const lostCountersGap = 65_536;
 
 /** The first id above every id that is in use. */
 function nextId(noted: number, used: readonly Iterable<number>[]): number {
