@@ -11,6 +11,8 @@ import {
   createTopic,
   makeDirectory,
   openIn,
+  payloads,
+  readAll,
   subscriptionConfig,
 } from '../integration/storage/harness.js';
 import type { ChangeLists } from '../support/changes.js';
@@ -124,6 +126,38 @@ describe('storage: a lost extent of a partition without messages', () => {
       await storage.close();
     });
   }
+
+  it('assigns no offset again where an extent is missing without a trace', async () => {
+    await createStore(directory, billingAt(cursorAt(messageCount)));
+    await change(directory, metadataColumn, keys.extentKey(orders, 0), 'remove');
+    assert.match(await refusalOf(directory), /partition 0 of topic 1 is missing.* up to offset 499/);
+    await (await openIn(directory, { acceptDataLoss: true })).close();
+    const storage = await openIn(directory);
+    assert.deepEqual(await commit(storage, { appends: [append(orders, 0, ['next'])] }), [messageCount]);
+    await storage.close();
+  });
+
+  it('assigns no offset again where an extent ends below a cursor, and says what is missing', async () => {
+    const behind = 20;
+    await createStore(directory, billingAt(cursorAt(messageCount + behind)));
+    const refusal = await refusalOf(directory);
+    assert.match(refusal, /partition 0 of topic 1 ends at offset 500, and a cursor .* up to offset 519/);
+    assert.match(refusal, /--accept-data-loss/);
+    await (await openIn(directory, { acceptDataLoss: true })).close();
+    const storage = await openIn(directory);
+    assert.deepEqual(storage.warnings, []);
+    assert.deepEqual(await commit(storage, { appends: [append(orders, 0, ['next'])] }), [
+      messageCount + behind,
+    ]);
+    const reader = storage.openReader(orders, 0);
+    await assert.rejects(
+      async () => reader.read(messageCount, 1_000),
+      (error) =>
+        error instanceof SluiceError && error.reason === 'DATA_LOSS' && /500 to 519/.test(error.message),
+    );
+    assert.deepEqual(payloads(await readAll(reader, messageCount + behind)), ['next']);
+    await storage.close();
+  });
 
   it('refuses the start, also if the loss is accepted, if nothing says how far it had reached', async () => {
     await createStore(directory, {});

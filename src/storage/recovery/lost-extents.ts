@@ -15,9 +15,9 @@ import type { KnownEnds } from './known-ends.js';
 type Extents = ReadonlyMap<number, ReadonlyMap<number, Extent>>;
 
 export interface LostExtents {
-  /** One line, for people, for each partition that has messages and no extent. */
+  /** One line, for people, for each partition that has messages and no extent, or whose extent ends too early. */
   readonly faults: readonly string[];
-  /** For a start that accepts the loss: the extents according to the records of these partitions. */
+  /** For a start that accepts the loss: the extents according to the records, cursors and notes of these partitions. */
   readonly found: readonly {
     readonly topicId: number;
     readonly partition: number;
@@ -40,9 +40,10 @@ export interface LostExtentEvidence {
 }
 
 /**
- * Searches partitions without an extent for messages, and for damaged extents. Such a partition
+ * Searches partitions without an extent for messages, damaged extents and cursors. Such a partition
  * would count as empty: its messages would be forgotten, and its offsets assigned again, below cursors that count
- * them as settled. One seek for each partition that never had a message.
+ * them as settled. One seek for each partition that never had a message. The same holds for an extent that ends
+ * below a cursor, as after the loss of a part of the write-ahead log.
  */
 export async function findLostExtents(
   engine: Engine,
@@ -63,7 +64,31 @@ export async function findLostExtents(
     if (extent === undefined) areAllFound = false;
     else found.push({ topicId, partition, extent });
   }
+  for (const short of shortExtents(topics, extents, evidence.ends)) {
+    const { topicId, partition, extent } = short;
+    const storedEnd = extents.get(topicId)!.get(partition)!.endOffset;
+    faults.push(
+      `partition ${partition} of topic ${topicId} ends at offset ${storedEnd}, and a cursor says that it had messages up to offset ${extent.endOffset - 1}`,
+    );
+    found.push(short);
+  }
   return { faults, found, areAllFound };
+}
+
+/** Extents that end below a cursor, as they must be: no offset is assigned again, and what is missing is `DATA_LOSS`. */
+function shortExtents(
+  topics: ReadonlyMap<number, CatalogTopic>,
+  extents: Extents,
+  ends: KnownEnds,
+): LostExtents['found'][number][] {
+  const short: LostExtents['found'][number][] = [];
+  for (const topicId of topics.keys()) {
+    for (const [partition, extent] of extents.get(topicId) ?? []) {
+      const endOffset = ends.of(topicId, partition);
+      if (endOffset > extent.endOffset) short.push({ topicId, partition, extent: { ...extent, endOffset } });
+    }
+  }
+  return short;
 }
 
 interface LostPartition {
@@ -77,7 +102,7 @@ async function findLost(
   engine: Engine,
   topics: ReadonlyMap<number, CatalogTopic>,
   extents: Extents,
-  { isDamaged }: LostExtentEvidence,
+  { ends, isDamaged }: LostExtentEvidence,
 ): Promise<{ lost: LostPartition[]; faults: string[] }> {
   const faults: string[] = [];
   const lost: LostPartition[] = [];
@@ -86,7 +111,8 @@ async function findLost(
       const withRecords = new Set(await topicsWithRecords(engine, partition, topicIds));
       for (const topicId of topicIds) {
         const hasRecords = withRecords.has(topicId);
-        if (hasRecords || isDamaged(topicId, partition)) lost.push({ topicId, partition, hasRecords });
+        const isLost = hasRecords || isDamaged(topicId, partition) || ends.of(topicId, partition) > 0;
+        if (isLost) lost.push({ topicId, partition, hasRecords });
       }
     } catch (error) {
       if (!isDamage(error)) throw error;

@@ -88,6 +88,7 @@ describe('storage: the metadata', () => {
         topicId,
         config: subscriptionConfig('t', `s${id}`),
       })),
+      appends: [0, 1].map((partition) => append(topicId, partition, Array(20).fill('m'))),
     });
     const note = { subscriptionId, partition: 1, offset: 6, attempts: 10 };
     await commit(harness.storage, {
@@ -229,6 +230,7 @@ describe('storage: the metadata', () => {
         topicId,
         config: subscriptionConfig('t', `s${subscriptionId}`),
       })),
+      appends: [append(topicId, 0, Array(20).fill('m'))],
     });
     const [gone, kept] = ids as [number, number];
     const update = (subscriptionId: number) => ({ subscriptionId, partition: 0, state: () => cursor(1) });

@@ -164,7 +164,8 @@ describe('storage: a log of rounds that loses, delays and refuses', () => {
     const topicId = await createTopic(storage, 'orders');
     const subscriptionId = storage.nextSubscriptionId();
     const config = subscriptionConfig('orders', 's');
-    await commit(storage, { putSubscriptions: [{ subscriptionId, topicId, config }] });
+    const published = append(topicId, 0, Array(6).fill('m'));
+    await commit(storage, { putSubscriptions: [{ subscriptionId, topicId, config }], appends: [published] });
     const place = { subscriptionId, partition: 0 };
     let acknowledgedOffset = 5;
     const state = () => ({ acknowledgedOffset, settled: [], failed: [], deadLetterCount: 0 });
