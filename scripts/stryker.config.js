@@ -14,7 +14,7 @@ const allTests = [
   'dist/test/contract/*.test.js',
   'dist/test/integration/storage/*.test.js',
   'dist/test/integration/delivery/broker-checks.test.js',
-  'dist/test/fault/storage-@(damage|metadata|removed|tables).test.js',
+  'dist/test/fault/storage-@(cursors|damage|lost-extents|metadata|removed|tables).test.js',
 ];
 
 /** The place of a mutant in a random order that the seed decides, whatever the other mutants are. */
