@@ -142,11 +142,13 @@ async function damagedRanges(
   const from = smallestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(smallestKey) : 0;
   const to = largestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(largestKey) + 1 : log.endOffset;
   const found: { firstOffset: number; lastOffset: number }[] = [];
-  for (let at = Math.max(log.firstOffset, from); at < Math.min(to, log.endOffset); ) {
+  const end = Math.min(to, log.endOffset);
+  for (let at = Math.max(log.firstOffset, from); at < end; ) {
     const { before, damage } = await readToDamage(engine, log, at);
     const last = before.at(-1);
-    if (damage !== undefined) found.push(damage);
-    else if (last === undefined) break;
+    // A read may find the damage of a later table.
+    if (damage !== undefined && damage.firstOffset < end) found.push(damage);
+    if (damage === undefined && last === undefined) break;
     at = (damage?.lastOffset ?? lastOffsetOfLogKey(last![0])) + 1;
   }
   return found;
