@@ -182,6 +182,40 @@ describe('a subscription in order of keys', () => {
     assert.deepEqual(h.deliver('b'), ['0:5']);
   });
 
+  it('takes back what is behind the first message of each key, if messages of several keys come back at once', () => {
+    for (const firstKey of [1, 2]) {
+      const h = new Harness({ ordering: 'key' });
+      h.partition(0, 0);
+      const otherKey = 3 - firstKey;
+      h.append(0, [firstKey, firstKey, otherKey, 0, otherKey]);
+      h.open('a');
+      assert.deepEqual(h.deliver('a'), ['0:0-4']);
+      for (const kept of [1, 3, 4]) h.settle('a', 0, kept, kept, { kind: 'extend', byMs: 9_000 });
+      h.effects();
+      // The leases of the messages 0 and 2 run out.
+      h.advance(1_000);
+      assert.equal(h.outstanding('a'), 1, 'all but the message without a key');
+      assert.deepEqual(h.effects().revocations, [
+        {
+          sessionId: 'a',
+          offsets: [
+            { partition: 0, first: 0, last: 2 },
+            { partition: 0, first: 4, last: 4 },
+          ],
+        },
+      ]);
+      h.settle('a', 0, 3, 3);
+      h.advance(100);
+      assert.deepEqual(
+        h
+          .deliverAll('a')
+          .map((each) => each.replace(/#\d/, ''))
+          .slice(0, 1),
+        ['0:0'],
+      );
+    }
+  });
+
   it('takes back what is behind a failed message of the same key, and nothing else', () => {
     const h = new Harness({ ordering: 'key' });
     h.partition(0, 0);

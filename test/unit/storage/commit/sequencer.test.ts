@@ -120,6 +120,33 @@ describe('the sequencer', () => {
     assert.deepEqual(kept(...recordsOf(7)), []);
   });
 
+  it('drops each kind of record of a missing subscription, wherever it is in a transaction', () => {
+    const sequencer = recovered();
+    const state = () => ({ acknowledgedOffset: 0, settled: [], failed: [], deadLetterCount: 0 });
+    const recordsOf = (subscriptionId: number): Change[] => [
+      { kind: 'cursor', subscriptionId, partition: 0, state },
+      { kind: 'redrive', subscriptionId, deadLetterTopicId: 2, partition: 0, offset: 4 },
+      { kind: 'dead-letter', subscriptionId, partition: 0, offset: 3, attempts: 5 },
+      { kind: 'remove-dead-letters', subscriptionId, partition: 0, first: 1, last: 2 },
+    ];
+    for (const orphan of recordsOf(9)) {
+      for (const kept of recordsOf(1)) {
+        for (const changes of [
+          [orphan, kept],
+          [kept, orphan],
+          [kept, orphan, kept],
+        ]) {
+          const { submission } = accept(sequencer, ...changes);
+          assert.deepEqual(
+            submission.transaction.changes,
+            changes.filter((change) => change === kept),
+            `${orphan.kind} beside ${kept.kind}`,
+          );
+        }
+      }
+    }
+  });
+
   it('binds dead letters and removals of notes to earlier submissions: cursors show both already', () => {
     const sequencer = recovered();
     const place = { subscriptionId: 1, partition: 0 };

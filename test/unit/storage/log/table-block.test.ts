@@ -78,6 +78,16 @@ describe('whole records of a table block', () => {
     assert.deepEqual(offsetsOf(change(bytes.length - 8, 0xff)), [0, 1, 2, 3, 4, 5, 6, 7]);
   });
 
+  it('are those of every interval whose place is whole, in whichever order the places are', () => {
+    const long = block(12, 4);
+    // The lengths of the first entry are altered.
+    long.bytes[2] = 0xff;
+    assert.deepEqual(offsetsOf(long.bytes), [4, 5, 6, 7, 8, 9, 10, 11]);
+    // The place of the second interval points behind the third one.
+    long.bytes.writeUInt32LE(long.starts[2]! + 40, long.bytes.length - 4 - 4 * 2);
+    assert.deepEqual(offsetsOf(long.bytes), [8, 9, 10, 11]);
+  });
+
   it('are none in bytes that are no block, whichever they are', () => {
     for (const length of [0, 1, 7, 8, 100]) {
       for (const fill of [0, 1, 0x7f, 0x80, 0xff])

@@ -132,6 +132,16 @@ describe('the check of a database', () => {
     assert.deepEqual(await check(), { faults: [], canBeOpened: true, lastSequence: 39 });
   });
 
+  it('finds both ends of a long log whose ends have no whole record', async () => {
+    const long = Buffer.alloc(100 * blockBytes);
+    batch(7, 3).copy(long, 40 * blockBytes);
+    batch(10, 30).copy(long, 41 * blockBytes);
+    await write('000009.log', long);
+    const { faults: found, lastSequence } = await check();
+    assert.equal(lastSequence, 39);
+    assert.match(found.join(), /changes 6 to 6 between it and 000009.log are not there/);
+  });
+
   it('compares with the note: the first log of the last opening, and its column families', async () => {
     const path = join(directory, 'note');
     const note = {
