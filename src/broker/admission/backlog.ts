@@ -41,8 +41,9 @@ type Measuring =
   | { readonly kind: 'soon' }
   /**
    * `taken`: submitted since the measurement began. `isStale`: the measurement may have missed a later settlement.
+   * `hasOldLimit`: the limit or the subscriptions have changed since.
    */
-  | { readonly kind: 'underWay'; readonly taken: Room; isStale: boolean };
+  | { readonly kind: 'underWay'; readonly taken: Room; isStale: boolean; hasOldLimit: boolean };
 
 const endlessRoom: Room = { messages: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
 
@@ -107,7 +108,7 @@ export class Backlog implements Sleeper, RefusingGate {
   limitChanged(): void {
     const { maxBytes, maxMessages } = this.#topic.config.backlogLimit;
     // A measurement under way still uses the old limit: it has to be repeated.
-    if (this.#measuring.kind === 'underWay') this.#measuring.isStale = true;
+    if (this.#measuring.kind === 'underWay') this.#measuring.hasOldLimit = true;
     if (maxBytes === 0 && maxMessages === 0) this.#setRoom({ ...endlessRoom });
     else this.#measureSoon();
   }
@@ -148,6 +149,7 @@ export class Backlog implements Sleeper, RefusingGate {
       kind: 'underWay',
       taken: { messages: 0, bytes: 0 },
       isStale: false,
+      hasOldLimit: false,
     };
     this.#measuring = measuring;
     const uncommitted = { ...this.#uncommitted };
@@ -167,7 +169,7 @@ export class Backlog implements Sleeper, RefusingGate {
     room.bytes -= uncommitted.bytes + measuring.taken.bytes;
     this.#measuring = { kind: 'idle' };
     this.#setRoom(topic.isDeleted ? { ...endlessRoom } : room);
-    if (measuring.isStale && this.isClosed) this.#measureSoon();
+    if (measuring.hasOldLimit || (measuring.isStale && this.isClosed)) this.#measureSoon();
   }
 
   async #measureRoom(): Promise<Room> {

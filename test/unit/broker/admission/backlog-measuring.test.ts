@@ -232,6 +232,34 @@ describe('the measurement of a backlog', () => {
     assert.equal(rig.backlog.isClosed, false);
   });
 
+  it('is repeated if the limit was lowered meanwhile, even if there was room by the old one', async () => {
+    const rig = new Rig({ maxBytes: 1_000 });
+    rig.at('s', 5, 10);
+    rig.duringMeasurement = () => {
+      rig.duringMeasurement = () => {};
+      rig.topic.config = { ...rig.topic.config, backlogLimit: { maxBytes: 40, maxMessages: 0 } };
+      rig.backlog.limitChanged();
+    };
+    await rig.measure();
+    assert.equal(await rig.measure(), 1);
+    assert.equal(rig.backlog.isClosed, true);
+    assert.equal(await rig.measure(), 0);
+  });
+
+  it('is not repeated without a reason', async () => {
+    const rig = new Rig({ maxBytes: 40 });
+    rig.at('s', 5, 10);
+    assert.equal(await rig.measure(), 1);
+    assert.equal(rig.backlog.isClosed, true);
+    assert.equal(await rig.measure(), 0, 'nothing was settled');
+    rig.backlog.settled();
+    rig.at('s', 9, 10);
+    rig.duringMeasurement = () => rig.backlog.settled();
+    assert.equal(await rig.measure(), 1);
+    assert.equal(rig.backlog.isClosed, false);
+    assert.equal(await rig.measure(), 0, 'there is room, whatever was settled meanwhile');
+  });
+
   it('that fails holds no producer, and is logged', async () => {
     const rig = new Rig({ maxBytes: 10 });
     rig.at('s', 5, 10);
