@@ -74,6 +74,7 @@ export class Rig {
   /** Called with each submission after the barrier, instead of its commit. */
   onSubmit: ((transaction: Transaction) => void) | undefined;
   check: () => void = () => {};
+  checkDisk: () => void = () => {};
   openReaders = 0;
   readonly reads: [partition: number, offset: number][] = [];
   readonly pending = { bytes: 0, messages: 0 };
@@ -129,7 +130,7 @@ export class Rig {
         committed: (_line: unknown, bytes: number) => this.#pend(-bytes, 0),
       },
       serving: { check: () => this.check() },
-      disk: { check() {} },
+      disk: { check: () => this.checkDisk() },
       topics: {
         find: () =>
           this.hasDeadLetterTopic

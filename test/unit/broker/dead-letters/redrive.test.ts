@@ -268,6 +268,25 @@ describe('a redrive', () => {
     assert.deepEqual(rig.pending, { bytes: 0, messages: 0 });
   });
 
+  it('follows no topic and reads nothing if it is closed at the beginning', async () => {
+    const rig = new Rig(threePages);
+    rig.redrive.start();
+    rig.redrive.close();
+    await new Promise(setImmediate);
+    assert.deepEqual(rig.events, ['begins', 'ends']);
+    assert.deepEqual([rig.reads, rig.sent, rig.timers], [[], [], []]);
+  });
+
+  it('ends when the disk is nearly full', async () => {
+    const full = new SluiceError('DISK_NEARLY_FULL', 'no room');
+    const rig = new Rig(threePages);
+    rig.checkDisk = () => {
+      throw full;
+    };
+    assert.equal(await rig.run(), full);
+    assert.equal(rig.sent.length, 0);
+  });
+
   it('ends with what the broker or the store refuses', async () => {
     const refused = new SluiceError('DRAINING', 'it drains');
     const rig = new Rig(threePages);
