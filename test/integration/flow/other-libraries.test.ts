@@ -15,6 +15,9 @@ const requestBytes = 16 * KiB;
 const requestCount = 1_000;
 /** What a library and the two kernels may take before it says that there is no room. */
 const mostUnderWayBytes = 8 * MiB;
+/** A library may widen its window while it receives: grpcio took 9 MiB that its program did not read. */
+const unreadCount = 4_000;
+const mostUnreadBytes = 32 * MiB;
 
 for (const library of flowClients) {
   describe(`flow control with ${library.name}`, function () {
@@ -67,8 +70,8 @@ for (const library of flowClients) {
 
     it('leaves a consumer that does not read two frames, and delivers all when it reads', async () => {
       const payload = 'x'.repeat(requestBytes);
-      const totalBytes = requestCount * requestBytes;
-      for (let i = 0; i < requestCount; i += 100) {
+      const totalBytes = unreadCount * requestBytes;
+      for (let i = 0; i < unreadCount; i += 100) {
         await publish(
           client,
           'unread',
@@ -82,9 +85,9 @@ for (const library of flowClients) {
       while (found?.waitReason !== WaitReason.TRANSPORT) found = await listed();
       while ((found?.waitTime?.seconds ?? 0n) < 1n) found = await listed();
       const outstandingBytes = Number(found!.outstandingBytes);
-      assert(outstandingBytes < mostUnderWayBytes, `${outstandingBytes} bytes are under way`);
+      assert(outstandingBytes < mostUnreadBytes, `${outstandingBytes} bytes are under way`);
       const grownBytes = broker.rssBytes() - rssBefore;
-      assert(grownBytes < 64 * MiB, `the broker has grown by ${grownBytes} bytes`);
+      assert(grownBytes < 48 * MiB, `the broker has grown by ${grownBytes} bytes`);
       consumer.writeLine();
       await consumer.ended;
       assert(consumer.said.received! >= totalBytes);
