@@ -21,12 +21,6 @@ build: install ## Compile to dist/
 	@chmod +x dist/src/cli/main.js
 
 run: build ## Start a broker on ./data
-	@echo 'A broker starts on localhost:7070 and stores messages in ./data. Ctrl-C ends it. Try in another terminal:'
-	@echo
-	@echo '  echo "two tickets" | dist/src/cli/main.js publish orders'
-	@echo '  dist/src/cli/main.js subscribe orders billing --until-caught-up'
-	@echo '  dist/src/cli/main.js --help'
-	@echo
 	@dist/src/cli/main.js serve
 
 test: build ## Everything: checks, unit, contract, integration, fault tests

@@ -13,26 +13,30 @@ export function storageFailed(cause: unknown): SluiceError {
   );
 }
 
-/** Like `commit`, but throws at once if the store refuses the transaction: nothing has changed then. */
-export function submit(storage: Storage, transaction: Unanswered): Promise<void> {
-  let callbacks: Required<Pick<Transaction, 'onCommitted' | 'onFailed'>> | undefined;
-  const durable = new Promise<void>((resolve, reject) => {
-    callbacks = { onCommitted: resolve, onFailed: (error) => reject(storageFailed(error)) };
-  });
-  storage.submit({ ...transaction, ...callbacks });
-  return durable;
-}
-
 /**
  * Submits a transaction and resolves when it is durable. One without changes is a barrier: it resolves when every earlier
- * submission is durable.
+ * submission is durable. Rejects if the store refuses the transaction.
  */
 export function commit(storage: Storage, transaction: Unanswered): Promise<void> {
   return new Promise((resolve, reject) => {
-    storage.submit({
-      ...transaction,
-      onCommitted: resolve,
-      onFailed: (error) => reject(storageFailed(error)),
-    });
+    storage.submit(answering(transaction, resolve, reject));
   });
+}
+
+/** Like `commit`, but throws at once if the store refuses the transaction: nothing has changed then. */
+export function submit(storage: Storage, transaction: Unanswered): Promise<void> {
+  let answered: Transaction = transaction;
+  const durable = new Promise<void>((resolve, reject) => {
+    answered = answering(transaction, resolve, reject);
+  });
+  storage.submit(answered);
+  return durable;
+}
+
+function answering(
+  transaction: Unanswered,
+  resolve: () => void,
+  reject: (error: SluiceError) => void,
+): Transaction {
+  return { ...transaction, onCommitted: resolve, onFailed: (error) => reject(storageFailed(error)) };
 }

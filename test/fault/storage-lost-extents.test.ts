@@ -31,8 +31,12 @@ function billingAt(state: CursorState): ChangeLists {
   return { cursors: [{ subscriptionId: billing, partition: 0, state: () => state }] };
 }
 
-/** Retention has removed every message of both topics. */
-async function createStore(directory: string, changes: ChangeLists): Promise<void> {
+/** Retention has removed every message of both topics, unless they are kept. */
+async function createStore(
+  directory: string,
+  changes: ChangeLists,
+  { keepsMessages = false } = {},
+): Promise<void> {
   const storage = await openIn(directory);
   assert.equal(await createTopic(storage, 'orders'), orders);
   assert.equal(await createTopic(storage, 'orders.billing.dead-letter'), deadLetters);
@@ -44,7 +48,9 @@ async function createStore(directory: string, changes: ChangeLists): Promise<voi
     appends: [append(orders, 0, messages), append(deadLetters, 0, messages)],
   });
   await commit(storage, changes);
-  for (const topicId of [orders, deadLetters]) await storage.removeBelow(topicId, 0, messageCount);
+  for (const topicId of keepsMessages ? [] : [orders, deadLetters]) {
+    await storage.removeBelow(topicId, 0, messageCount);
+  }
   await storage.close();
 }
 
@@ -156,6 +162,26 @@ describe('storage: a lost extent of a partition without messages', () => {
         error instanceof SluiceError && error.reason === 'DATA_LOSS' && /500 to 519/.test(error.message),
     );
     assert.deepEqual(payloads(await readAll(reader, messageCount + behind)), ['next']);
+    await storage.close();
+  });
+
+  it('assigns no offset again where the extent is lost and the messages end below a cursor', async () => {
+    await createStore(directory, billingAt(cursorAt(520)), { keepsMessages: true });
+    await change(directory, metadataColumn, keys.extentKey(orders, 0), 'alter');
+    const says =
+      /partition 0 of topic 1 is missing: there are messages in it up to offset 499, .* up to offset 519/;
+    assert.match(await refusalOf(directory), says);
+    await (await openIn(directory, { acceptDataLoss: true })).close();
+    const storage = await openIn(directory);
+    assert.deepEqual(await commit(storage, { appends: [append(orders, 0, ['next'])] }), [520]);
+    const reader = storage.openReader(orders, 0);
+    const whole = await reader.read(0, 1_000_000);
+    assert.equal(
+      whole.reduce((sum, { count }) => sum + count, 0),
+      messageCount,
+    );
+    await assert.rejects(async () => reader.read(500, 1_000), /500 to 519/);
+    assert.deepEqual(payloads(await readAll(reader, 520)), ['next']);
     await storage.close();
   });
 

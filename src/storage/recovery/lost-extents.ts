@@ -138,7 +138,8 @@ async function fromRecords(
   try {
     const extent = await extentOfRecords(engine, topicId, partition);
     if (extent.endOffset >= knownEnd) return { what: ': there are messages in it', extent };
-    return { what: `${cannot}: they end at ${extent.endOffset}, and it had messages up to ${knownEnd - 1}` };
+    const what = `: there are messages in it up to offset ${extent.endOffset - 1}, and it had messages up to offset ${knownEnd - 1}`;
+    return { what, extent: { ...extent, endOffset: knownEnd } };
   } catch (error) {
     if (!isDamage(error)) throw error;
     return { what: `${cannot}: ${engineMessage(error)}` };
