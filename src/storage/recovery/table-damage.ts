@@ -3,6 +3,7 @@ import { crc32 } from 'node:zlib';
 import { SluiceError } from '../../base/errors.js';
 import { endOnDefect } from '../../base/invariant.js';
 import { limits } from '../../base/limits.js';
+import { partitionColumn } from '../engine/columns.js';
 import { damageMessage, type Engine, engineFault } from '../engine/engine.js';
 import { readFileIfAny, removeFile, replaceFile } from '../engine/files.js';
 import { lastOffsetOfLogKey, logKey, logRange } from '../engine/keys.js';
@@ -139,7 +140,8 @@ async function damagedRanges(
     Buffer.compare(logKey(log.topicId + 1, 0), smallestKey) <= 0 ||
     Buffer.compare(logKey(log.topicId, 0), largestKey) > 0;
   if (isOutside) return [];
-  const from = smallestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(smallestKey) : 0;
+  const beginsInside = smallestKey.readUInt32BE(0) === log.topicId;
+  const from = beginsInside ? await firstOffsetOfRecord(engine, log, smallestKey) : 0;
   const to = largestKey.readUInt32BE(0) === log.topicId ? lastOffsetOfLogKey(largestKey) + 1 : log.endOffset;
   const found: { firstOffset: number; lastOffset: number }[] = [];
   const end = Math.min(to, log.endOffset);
@@ -152,6 +154,28 @@ async function damagedRanges(
     at = (damage?.lastOffset ?? lastOffsetOfLogKey(last![0])) + 1;
   }
   return found;
+}
+
+/**
+ * A key has the last offset of its record: the first one follows the record before. If that record can't be read either,
+ * the last offset stands for the record.
+ */
+async function firstOffsetOfRecord(engine: Engine, log: PartitionLog, key: Buffer): Promise<number> {
+  const range = { gte: logKey(log.topicId, 0), lt: key };
+  const scan = engine.scan(partitionColumn(log.partition), range, {
+    isReverse: true,
+    hasValues: false,
+    batchBytes: 1,
+  });
+  try {
+    const [before] = await scan.next(1);
+    return before === undefined ? 0 : lastOffsetOfLogKey(before[0]) + 1;
+  } catch (error) {
+    if (engineFault(error) !== 'corruption') throw error;
+    return lastOffsetOfLogKey(key);
+  } finally {
+    await scan.close();
+  }
 }
 
 const recordsAtOnce = 1_000;

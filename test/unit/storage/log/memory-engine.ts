@@ -101,10 +101,11 @@ export class MemoryEngine {
       throw engineError('LEVEL_CORRUPTION');
   }
 
-  #scan({ gte, lt }: KeyRange, { batchBytes = MiB }: ScanOptions = {}): Scan {
+  #scan({ gte, lt }: KeyRange, { batchBytes = MiB, isReverse = false }: ScanOptions = {}): Scan {
     const entries = this.#entries.filter(
       ([key]) => Buffer.compare(key, gte) >= 0 && Buffer.compare(key, lt) < 0,
     );
+    if (isReverse) entries.reverse();
     this.openScans += 1;
     this.scanCount += 1;
     let isOpen = true;

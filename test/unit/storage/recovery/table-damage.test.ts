@@ -145,6 +145,22 @@ describe('damage of a table', () => {
     assert.equal(await held(), `which holds messages of partition ${partition}, none of which is lost`);
   });
 
+  it('names all offsets of the first record of the table', async () => {
+    for (const [lastOffset, what] of [
+      [5, 'offsets 4 to 5'],
+      [1, 'offsets 0 to 1'],
+    ] as const) {
+      memory.damaged.clear();
+      memory.damaged.add(lastOffset);
+      await messageTable(lastOffset, 13);
+      assert.equal(await held(), `which holds topic ${topicId}, partition ${partition}, ${what}`);
+    }
+    // The record before it belongs to another table, which is damaged too.
+    memory.damaged.add(3).add(5);
+    await messageTable(5, 13);
+    assert.equal(await held(), `which holds topic ${topicId}, partition ${partition}, offsets 5 to 5`);
+  });
+
   it('affects no topic outside of the keys of the table', async () => {
     memory.damaged.add(3);
     const none = `which holds messages of partition ${partition}, none of which is lost`;
